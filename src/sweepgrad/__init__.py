@@ -1,0 +1,31 @@
+"""sweepgrad: a config-driven experiment runner for neural networks on tables, on its own autograd.
+
+Names are imported when they are first asked for, so that the command line answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sweepgrad.autograd.functional import dropout, negative_loglikelihood, sigmoid
+    from sweepgrad.autograd.value import Value, gradient
+    from sweepgrad.mlp import MLP
+
+_HOME = {
+    "MLP": "sweepgrad.mlp",
+    "Value": "sweepgrad.autograd.value",
+    "dropout": "sweepgrad.autograd.functional",
+    "gradient": "sweepgrad.autograd.value",
+    "negative_loglikelihood": "sweepgrad.autograd.functional",
+    "sigmoid": "sweepgrad.autograd.functional",
+}
+
+__all__ = ["MLP", "Value", "dropout", "gradient", "negative_loglikelihood", "sigmoid"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sweepgrad' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

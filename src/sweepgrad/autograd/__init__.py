@@ -1,0 +1,1 @@
+"""`Value`, its operations and the functions built from them."""

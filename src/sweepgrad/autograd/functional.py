@@ -1,0 +1,77 @@
+"""Functions of `Value`s that networks are made of."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sweepgrad import rng
+from sweepgrad.autograd.value import ShapeError, Value, as_value
+
+
+def sigmoid(x: Value | ArrayLike, scale: float = 1.0) -> Value:
+    """1 / (1 + exp(-scale * x)), element by element, without overflow.
+
+    A larger `scale` makes the curve steeper: its slope at 0 is scale / 4.
+    """
+    return (as_value(x) * scale).sigmoid()
+
+
+def negative_loglikelihood(y: ArrayLike, p: Value | ArrayLike) -> Value:
+    """The mean of -log P(y | p) over examples, where p is the probability that y is 1; a scalar.
+
+    For y in {0, 1} this is -mean(y log p + (1 - y) log(1 - p)). Written with the probability of what did
+    happen, so that being certain and right costs 0 rather than 0 * log 0.
+
+    Arguments:
+        y: (N,), zeros and ones.
+        p: (N,), probabilities.
+
+    Raises:
+        ShapeError: the shapes differ; (N,) against (N, 1) too.
+        ValueError: a label is neither 0 nor 1, or a probability lies outside [0, 1].
+        DomainError: a probability of what did happen is 0.
+    """
+    p = as_value(p)
+    labels = _labels(y, p)
+    if p.size and not (p.data.min() >= 0 and p.data.max() <= 1):
+        raise ValueError(f"probabilities lie in [0, 1], not from {p.data.min():g} to {p.data.max():g}")
+    happened = (1 - labels) + (2 * labels - 1) * p
+    return -happened.log().mean()
+
+
+def negative_loglikelihood_of_scores(y: ArrayLike, scores: Value, scale: float = 1.0) -> Value:
+    """`negative_loglikelihood(y, sigmoid(scores, scale))`, exact for scores of any size; a scalar.
+
+    -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z), so the loss of an example is
+    softplus((1 - 2y) z), which neither overflows nor takes the logarithm of a rounded 0.
+
+    Arguments:
+        y: (N,), zeros and ones.
+        scores: (N,), what the last layer gives before the sigmoid.
+
+    Raises:
+        ShapeError, ValueError: as for `negative_loglikelihood`.
+    """
+    labels = _labels(y, scores)
+    return (scores * (scale * (1 - 2 * labels))).softplus().mean()
+
+
+def dropout(x: Value, probability: float, key: int) -> Value:
+    """Zero each element with `probability` and scale the rest by 1 / (1 - probability).
+
+    The expectation stays x, so that nothing changes at prediction, where dropout is not applied: inverted
+    dropout, after Srivastava et al., "Dropout", JMLR 15 (2014), section 10.
+
+    Arguments:
+        key: the randomness, from `sweepgrad.rng.key`; the same key drops the same elements.
+    """
+    kept = rng.uniform(key, x.shape) >= probability
+    return x * (kept / (1 - probability)).astype(x.data.dtype)
+
+
+def _labels(y: ArrayLike, predictions: Value) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+    labels = np.asarray(y, dtype=predictions.data.dtype)
+    if labels.shape != predictions.shape:
+        raise ShapeError(f"labels have shape {labels.shape}, predictions {predictions.shape}")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1")
+    return labels

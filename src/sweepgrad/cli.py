@@ -1,0 +1,186 @@
+"""The `sweepgrad` command. Each verb imports what it needs when it runs, so that --help answers at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweepgrad import __version__
+from sweepgrad.errors import UserError
+
+CARDS = Path("runs", "cards")
+_DEFAULT_URI = "sqlite:///runs/mlflow.db"
+
+_EXAMPLES = """\
+examples:
+  sweepgrad train model=wide optimizer.lr=0.01                one run
+  sweepgrad train --multirun model=wide,middle,deep seed=1,2  a sweep
+  sweepgrad train data=csv data.path=FILE data.target=COLUMN  your own table
+  sweepgrad leaderboard                                       rank the latest sweep by validation
+  sweepgrad finalize                                          choose, open the test rows once, write the card
+  sweepgrad ui                                                look at the runs in MLflow
+
+Everything after `sweepgrad train` is plain Hydra: `sweepgrad train --help` lists the keys and their values.
+Tab completion: eval "$(sweepgrad completion bash)"
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code: 0, 1 when a run failed, 2 for bad input, 130 after Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["train"]:  # Hydra reads its own arguments
+            from sweepgrad.train import train
+
+            return train(given[1:])
+        if given[:1] == ["complete"]:  # called by the completion script
+            from sweepgrad.completion import complete
+
+            print("\n".join(complete(os.environ.get("COMP_LINE", ""))))
+            return 0
+        options = _parser().parse_args(given)
+        if options.verb is None:
+            _parser().print_help()
+            return 0
+        return int(options.run(options))
+    except UserError as error:
+        print(f"sweepgrad: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweepgrad",
+        description="From a table and a yes/no question to an honest best model.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sweepgrad {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    verbs.add_parser("train", help="train a network, or sweep over many (plain Hydra from here on)")
+
+    verb = _with_store(verbs.add_parser("leaderboard", help="rank a sweep's runs by validation"))
+    verb.add_argument(
+        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: the latest)"
+    )
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    verb.set_defaults(run=_leaderboard)
+
+    verb = _with_store(
+        verbs.add_parser("finalize", help="choose by validation, open the test rows for the chosen model")
+    )
+    verb.add_argument(
+        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: the latest)"
+    )
+    verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
+    verb.set_defaults(run=_finalize)
+
+    verb = _with_store(verbs.add_parser("ui", help="open the runs in MLflow's own pages"))
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    verb.add_argument("--port", type=int, help="port to listen on (default: the first free from 5000)")
+    verb.set_defaults(run=_ui)
+
+    verb = verbs.add_parser("sync", help="send runs to MLflow that could not be sent when they were made")
+    verb.add_argument(
+        "runs", nargs="?", type=Path, default=Path("runs"), help="folder to look in (default: runs)"
+    )
+    verb.set_defaults(run=_sync)
+
+    verb = verbs.add_parser("completion", help="print the tab completion of a shell")
+    verb.add_argument("shell", choices=("bash", "zsh"))
+    verb.set_defaults(run=_completion)
+    return parser
+
+
+def _with_store(verb: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    verb.add_argument("--uri", default=uri, help=f"MLflow store, as tracking.uri (default: {uri})")
+    verb.add_argument("--experiment", default="sweepgrad", help="as tracking.experiment (default: sweepgrad)")
+    return verb
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sweepgrad import leaderboard
+    from sweepgrad.tracking import Store
+
+    store = Store(options.uri, options.experiment, _say)
+    sweep = store.sweep(options.sweep)
+    runs = store.children(sweep)
+    entries = leaderboard.rank(runs)
+    if options.json:
+        print(leaderboard.as_json(sweep, entries))
+    elif options.csv:
+        print(leaderboard.as_csv(entries), end="")
+    else:
+        unfinished = len(runs) - sum(len(entry.runs) for entry in entries)
+        title = f"{sweep.name}: {len(runs)} runs" + (f", {unfinished} not finished" if unfinished else "")
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=200)
+        console.print(leaderboard.as_table(title, entries))
+    return 0
+
+
+def _finalize(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from sweepgrad.finalize import finalize
+    from sweepgrad.tracking import Store
+
+    card, folder = finalize(Store(options.uri, options.experiment, _say), options.sweep, CARDS)
+    if options.json:
+        print(json.dumps(card.to_json(), indent=1))
+        return 0
+    low, high = card.test.accuracy_ci
+    print(f"chosen of {card.n_candidates} by validation: layers {card.model['layers']}, run {card.run_id}")
+    print(f"test accuracy {card.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on {card.test.n} rows")
+    for name, scores in card.baselines.items():
+        print(f"  {name}: {scores.accuracy:.1%}")
+    Console(width=100).print(card.verdict)
+    print(f"card: {folder / 'card.md'}")
+    return 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from sweepgrad.tracking import Store
+    from sweepgrad.ui import links, serve
+
+    store = Store(options.uri, options.experiment, _say)
+    if store.uri.startswith("http"):  # a server runs already
+        for name, address in links(store, store.uri).items():
+            print(f"{name}: {address}")
+        return 0
+    return serve(store, options.host, options.port, lambda text: print(text, flush=True))
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from sweepgrad.sync import sync
+
+    if not options.runs.is_dir():
+        raise UserError(f"{options.runs.absolute()} is no folder")
+    print(f"{sync(options.runs, _say)} runs sent")
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from sweepgrad.completion import script
+
+    print(script(options.shell))
+    return 0

@@ -1,0 +1,171 @@
+"""From raw columns to the network's inputs, with statistics of the training rows alone."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweepgrad.data.columns import as_level, as_numbers, level_order
+from sweepgrad.data.table import Table
+from sweepgrad.errors import UserError
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """A number column: (value - mean) / sd, the mean in place of a missing value.
+
+    `missing` says that training rows had missing values; then a second feature marks them.
+    """
+
+    column: str
+    mean: float
+    sd: float
+    missing: bool
+
+    @staticmethod
+    def fit(column: "pd.Series[Any]") -> "Numeric":
+        values = as_numbers(column)
+        present = values[~np.isnan(values)]
+        mean, sd = _mean_and_sd(present)
+        return Numeric(str(column.name), mean, sd, missing=present.size < values.size)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.column, f"{self.column} missing") if self.missing else (self.column,)
+
+    def transform(self, column: "pd.Series[Any]") -> NDArray[np.float64]:
+        """(N,) raw values -> (N, len(names))."""
+        values = as_numbers(column)
+        absent = np.isnan(values)
+        standardized = np.where(absent, 0.0, (values - self.mean) / self.sd)
+        return np.column_stack([standardized, absent] if self.missing else [standardized])
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column of levels: one feature for each level of the training rows, 1 where a row has it.
+
+    `missing` says that training rows had missing values; then "missing" is the last level. A row with a level
+    that the training rows did not have is 0 everywhere. Levels are text, see `columns.as_level`.
+    """
+
+    column: str
+    levels: tuple[str, ...]
+    missing: bool
+
+    @staticmethod
+    def fit(column: "pd.Series[Any]") -> "Categorical":
+        levels = {as_level(value) for value in column.dropna().unique().tolist()}
+        return Categorical(
+            str(column.name), tuple(sorted(levels, key=level_order)), missing=bool(column.isna().any())
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        names = tuple(f"{self.column}={level}" for level in self.levels)
+        return (*names, f"{self.column} missing") if self.missing else names
+
+    def transform(self, column: "pd.Series[Any]") -> NDArray[np.float64]:
+        """(N,) raw values -> (N, len(names))."""
+        position = {level: i for i, level in enumerate(self.levels)}
+        codes, uniques = pd.factorize(column)  # -1 stands for missing
+        # One entry for each distinct value and, last, where index -1 finds it, one for missing.
+        feature = np.array(
+            [
+                *(position.get(as_level(value), -1) for value in uniques.tolist()),
+                len(self.levels) if self.missing else -1,
+            ]
+        )[codes]
+        one_hot = np.zeros((len(column), len(self.names)))
+        known = np.flatnonzero(feature >= 0)
+        one_hot[known, feature[known]] = 1.0
+        return one_hot
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Fitted on training rows, applied to any: raw columns in, features (N, D) out."""
+
+    numeric: tuple[Numeric, ...]
+    categorical: tuple[Categorical, ...]
+
+    @staticmethod
+    def fit(train: Table) -> "Preprocessor":
+        """Means, standard deviations and levels of these rows; hand in training rows, never others.
+
+        Raises:
+            UserError: if a numeric column holds text or an infinite value.
+        """
+        return Preprocessor(
+            numeric=tuple(Numeric.fit(train.frame[name]) for name in train.roles.numeric),
+            categorical=tuple(Categorical.fit(train.frame[name]) for name in train.roles.categorical),
+        )
+
+    @property
+    def parts(self) -> tuple[Numeric | Categorical, ...]:
+        return (*self.numeric, *self.categorical)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that `transform` needs."""
+        return tuple(part.column for part in self.parts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The D features by name, such as "tempo", "track_genre=pop" and "age missing"."""
+        return tuple(name for part in self.parts for name in part.names)
+
+    def transform(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Raw columns, in any order and among others, to features (N, D), float64.
+
+        A missing number becomes the training mean, whether or not training rows had missing ones; a level
+        that they did not have becomes zeros.
+
+        Raises:
+            UserError: if a column is not there or is there twice, or a numeric one holds text or an infinite
+                value.
+        """
+        absent = [name for name in self.columns if name not in frame.columns]
+        if absent:
+            raise UserError(f"the rows have no column {', '.join(map(repr, absent))}, which the model needs")
+        repeated = [name for name in self.columns if isinstance(frame[name], pd.DataFrame)]
+        if repeated:
+            raise UserError(f"the rows have more than one column called {', '.join(map(repr, repeated))}")
+        blocks = [part.transform(frame[part.column]) for part in self.parts]
+        return np.concatenate([np.empty((len(frame), 0)), *blocks], axis=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers, text, lists and dicts only; through JSON and back, `from_json` gives an equal value."""
+        return {
+            "numeric": [asdict(part) for part in self.numeric],
+            "categorical": [{**asdict(part), "levels": list(part.levels)} for part in self.categorical],
+        }
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Preprocessor":
+        return Preprocessor(
+            numeric=tuple(Numeric(**part) for part in value["numeric"]),
+            categorical=tuple(
+                Categorical(**{**part, "levels": tuple(part["levels"])}) for part in value["categorical"]
+            ),
+        )
+
+
+def _mean_and_sd(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and population standard deviation of (N,) values; a constant has sd 1, so that it becomes 0.
+
+    The deviations are taken from the mean first (two passes: Higham, "Accuracy and Stability of Numerical
+    Algorithms", 2nd ed., 2002, section 1.9), so a large offset does not spoil their squares. Scaling by a
+    power of two, which is exact, keeps the squares of very large and very small values within range.
+    """
+    if values.size == 0:
+        return 0.0, 1.0
+    if values.min() == values.max():
+        return float(values[0]), 1.0
+    exponent = np.frexp(np.abs(values).max())[1]
+    scaled = np.ldexp(values, -exponent)
+    mean = scaled.mean()
+    sd = np.sqrt(np.mean((scaled - mean) ** 2))
+    return float(np.ldexp(mean, exponent)), float(np.ldexp(sd, exponent))

@@ -1,0 +1,84 @@
+"""One run: from a configuration to a trained model. It reads training and validation rows, and no others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from sweepgrad import metrics
+from sweepgrad.bundle import Bundle
+from sweepgrad.config import Config
+from sweepgrad.data.preprocess import Preprocessor
+from sweepgrad.data.split import Training, open_training
+from sweepgrad.fit import Examples, Fit, fit
+from sweepgrad.nn import Network
+from sweepgrad.optim import OPTIMIZERS, Optimizer
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run made ready: its rows as arrays, its network, its optimizer."""
+
+    config: Config
+    training: Training
+    preprocessor: Preprocessor
+    train: Examples
+    val: Examples
+    network: Network
+    optimizer: Optimizer
+
+    def fits(self) -> Iterator[Fit]:
+        """Train as configured, and give the state of things after each epoch.
+
+        Raises:
+            Diverged: training left the finite numbers.
+        """
+        return fit(
+            self.network,
+            self.optimizer,
+            self.train,
+            self.val,
+            epochs=self.config.train.epochs,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.seed,
+            patience=self.config.train.patience,
+        )
+
+    def bundle(self, fit: Fit) -> Bundle:
+        """The model of the best epoch, ready to predict from raw columns."""
+        frame, roles = self.training.train.frame, self.training.train.roles
+        return Bundle(
+            network=self.network,
+            weights=fit.weights,
+            preprocessor=self.preprocessor,
+            target=roles.target,
+            positive=roles.positive,
+            negative=roles.negative,
+            columns={column: _kind(frame[column].dtype) for column in roles.features},
+        )
+
+    def val_roc_auc(self, fit: Fit) -> float:
+        """The area under the ROC curve of the best epoch's model on the validation rows."""
+        return metrics.roc_auc(self.val.y, self.network.probabilities(fit.weights, self.val.X))
+
+
+def prepare(config: Config) -> Experiment:
+    """Read and split the table, fit the preprocessing to the training rows, and build the network.
+
+    Raises:
+        UserError: the table does not fit the configuration.
+    """
+    training = open_training(config.data, config.split)
+    preprocessor = Preprocessor.fit(training.train)
+    train = Examples(preprocessor.transform(training.train.frame), training.train.y)
+    val = Examples(preprocessor.transform(training.val.frame), training.val.y)
+    network = Network(n_features=train.X.shape[1], **config.model.model_dump())
+    optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
+    return Experiment(config, training, preprocessor, train, val, network, optimizer)
+
+
+def _kind(dtype: Any) -> str:
+    if is_bool_dtype(dtype):
+        return "boolean"
+    return "number" if is_numeric_dtype(dtype) else "text"

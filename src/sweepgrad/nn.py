@@ -1,0 +1,94 @@
+"""Networks: layers of weights, and the scores they give."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sweepgrad import rng
+from sweepgrad.autograd.functional import dropout, sigmoid
+from sweepgrad.autograd.value import Array, ShapeError, Value
+
+Weights = tuple[Array, ...]
+
+ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
+    "relu": Value.relu,
+    "tanh": Value.tanh,
+    "sigmoid": Value.sigmoid,
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The architecture of a multilayer perceptron with one output; it holds no weights.
+
+    Weights are a flat tuple, for each layer a matrix (inputs, outputs) and a bias (outputs,), float64.
+
+    Arguments:
+        n_features: how many inputs.
+        hidden: the widths of the hidden layers; () is logistic regression.
+        activation: relu, tanh or sigmoid, after each hidden layer; None without hidden layers.
+        dropout: the probability of dropping a hidden unit in training.
+        scale: of the output, sigmoid(scale * score).
+    """
+
+    n_features: int
+    hidden: tuple[int, ...]
+    activation: str | None = "relu"
+    dropout: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.n_features, *self.hidden, 1)
+
+    @property
+    def n_parameters(self) -> int:
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
+
+    def initial(self, seed: int) -> Weights:
+        """Random weights and zero biases.
+
+        Before a ReLU, normal with variance 2 / inputs (He et al., "Delving deep into rectifiers", ICCV 2015);
+        otherwise uniform with variance 2 / (inputs + outputs) (Glorot & Bengio, "Understanding the difficulty
+        of training deep feedforward neural networks", AISTATS 2010).
+        """
+        weights: list[Array] = []
+        for layer, (inputs, outputs) in enumerate(pairwise(self.widths)):
+            key = rng.key(seed, "initial", layer)
+            if self.activation == "relu" and layer < len(self.hidden):
+                matrix = rng.normal(key, (inputs, outputs)) * np.sqrt(2 / inputs)
+            else:
+                matrix = (2 * rng.uniform(key, (inputs, outputs)) - 1) * np.sqrt(6 / (inputs + outputs))
+            weights += [matrix, np.zeros(outputs)]
+        return tuple(weights)
+
+    def scores(self, weights: Sequence[Value], X: Value, dropout_keys: Sequence[int] | None = None) -> Value:
+        """What the last layer gives, before the sigmoid.
+
+        Arguments:
+            weights: as `initial` gives them, as `Value`s.
+            X: (N, n_features).
+            dropout_keys: the randomness for each hidden layer when training; None when predicting, which
+                drops nothing.
+
+        Returns:
+            (N,).
+
+        Raises:
+            ShapeError: X has another number of features.
+        """
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ShapeError(f"the network takes (N, {self.n_features}) features, not {X.shape}")
+        h = X
+        for layer in range(len(self.hidden)):
+            assert self.activation is not None
+            h = ACTIVATIONS[self.activation](h @ weights[2 * layer] + weights[2 * layer + 1])
+            if dropout_keys is not None and self.dropout > 0:
+                h = dropout(h, self.dropout, dropout_keys[layer])
+        return (h @ weights[-2] + weights[-1]).reshape(len(X))
+
+    def probabilities(self, weights: Weights, X: Array) -> Array:
+        """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
+        return sigmoid(self.scores([Value(w) for w in weights], Value(X)), self.scale).data

@@ -1,0 +1,231 @@
+"""Before any work starts: compose every job as Hydra will, and find everything that is wrong with them.
+
+Hydra by itself stops at the first fault, and answers an unknown key with "append with +". Here each job is
+composed with its unknown keys let through, so that the check of `sweepgrad.config` sees them all, and each
+fault is told with the file or override that it came from.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweepgrad.config import Config, ConfigFaults, Fault, check, nearest
+from sweepgrad.errors import UserError
+from sweepgrad.home import config_dir, data_dir
+
+CONFIG_NAME = "config"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be: its overrides as given to Hydra, and the configuration they lead to."""
+
+    overrides: tuple[str, ...]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line asks for.
+
+    Attributes:
+        multirun: whether it is a sweep.
+        jobs: in the order in which they will run.
+        varying: the overrides' keys that have more than one value in the sweep.
+        experiment: the experiment's option, if one was chosen.
+    """
+
+    multirun: bool
+    jobs: tuple[Job, ...]
+    varying: tuple[str, ...]
+    experiment: str | None
+
+
+def register_resolvers() -> None:
+    """Make `${bundled_data:FILE}` in YAML mean the shipped file of that name."""
+    OmegaConf.register_new_resolver("bundled_data", lambda name: str(data_dir() / name), replace=True)
+
+
+def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()) -> Plan:
+    """Compose and check every job of a command line.
+
+    Arguments:
+        overrides: what follows `sweepgrad train`, without flags.
+        multirun: whether --multirun was given; an experiment may ask for it too.
+        search: further folders of YAML, as given by --config-dir.
+
+    Raises:
+        UserError: naming all faults of all jobs.
+    """
+    register_resolvers()
+    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
+        where = [f"hydra.searchpath=[{','.join(map(_as_url, search))}]"] if search else []
+        parsed = _parse([*overrides, *where])
+        _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
+        master = _compose(_let_through(parsed), RunMode.MULTIRUN)
+        multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
+        if multirun:
+            parsed = _parse([f"{k}={v}" for k, v in (master.hydra.sweeper.params or {}).items()]) + parsed
+            _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
+        elif sweeps := [str(o.input_line) for o in parsed if o.is_sweep_override()]:
+            raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
+        jobs, faults = [], list[str]()
+        for combination in _combinations(parsed):
+            composed = _compose(_let_through(_parse(combination)), RunMode.RUN)
+            try:
+                jobs.append(Job(tuple(combination), checked(composed)))
+            except ConfigFaults as error:
+                here = _parse(combination)
+                faults += [_with_origin(fault, here, composed, search) for fault in error.faults]
+        _refuse(faults)
+        varying = tuple(o.key_or_group for o in parsed if o.is_sweep_override())
+        return Plan(multirun, tuple(jobs), varying, master.hydra.runtime.choices.get("experiment"))
+
+
+def checked(composed: DictConfig) -> Config:
+    """The typed configuration of a job that Hydra composed.
+
+    Raises:
+        ConfigFaults: as `sweepgrad.config.check`.
+    """
+    try:
+        values = {
+            str(key): OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+            for key, part in composed.items_ex(resolve=True)
+            if key != "hydra"
+        }
+    except OmegaConfBaseException as error:
+        raise ConfigFaults([Fault(error.full_key or "", str(error.msg).splitlines()[0])]) from None
+    return check(values)
+
+
+def _compose(overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    try:
+        return hydra.compose_config(
+            config_name=CONFIG_NAME,
+            overrides=list(overrides),
+            run_mode=mode,
+            from_shell=False,
+            with_log_configuration=False,
+            validate_sweep_overrides=False,
+        )
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        raise UserError(f"{error}{cause}") from None
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    try:
+        return OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))
+    except HydraException as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{first}\nOverrides are written key=value, without spaces around the =.") from None
+
+
+def _options(group: str) -> list[str]:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    return list(hydra.config_loader.get_group_options(group))
+
+
+def _unknown_options(overrides: Sequence[Override]) -> Iterator[Fault]:
+    for override in overrides:
+        options = _options(override.key_or_group)
+        if not options:
+            continue
+        values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+        for value in values:
+            if isinstance(value, str) and value != "null" and value not in options:
+                yield Fault(
+                    override.key_or_group,
+                    f"{value!r} is no option.{nearest(value, options)} There are: {', '.join(options)}.",
+                )
+
+
+def _let_through(overrides: Sequence[Override]) -> list[str]:
+    """The overrides, with each that changes a key made to add it if it is not there."""
+    return [
+        f"++{o.input_line}"
+        if o.type == OverrideType.CHANGE
+        and not o.key_or_group.startswith("hydra.")
+        and not _options(o.key_or_group)
+        and not o.is_sweep_override()
+        else str(o.input_line)
+        for o in overrides
+    ]
+
+
+def _combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    try:
+        (batch,) = BasicSweeper.split_arguments(list(overrides), None)
+    except HydraException as error:
+        raise UserError(f"{error}. Sweep over a list, a range() or a choice() instead.") from None
+    return batch
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if faults:
+        distinct = list(dict.fromkeys(faults))
+        count = "1 fault" if len(distinct) == 1 else f"{len(distinct)} faults"
+        lines = "".join(f"\n  {fault}" for fault in distinct)
+        raise UserError(f"{count} in the configuration; nothing was run.{lines}")
+
+
+def _in_command_line(fault: Fault, overrides: Sequence[Override]) -> str:
+    source = next((o.input_line for o in overrides if o.key_or_group == fault.key), "")
+    return f"{fault.key}: {fault.problem} [from {source}]"
+
+
+def _with_origin(
+    fault: Fault, overrides: Sequence[Override], composed: DictConfig, search: Sequence[str]
+) -> str:
+    said_here = [str(o.input_line).removeprefix("++") for o in overrides if _concerns(o, fault.key)]
+    if said_here:
+        return f"{fault.key}: {fault.problem} [from {' '.join(said_here)}]"
+    if fault.key and (file := _file_that_says(fault.key, composed, search)):
+        return f"{fault.key}: {fault.problem} [from {file}]"
+    return f"{fault.key}: {fault.problem}"
+
+
+def _concerns(override: Override, key: str) -> bool:
+    """Whether an override sets `key`, a part of it, or a whole that it is part of."""
+    said = f"{override.key_or_group}."
+    chooses_a_file = bool(_options(override.key_or_group))
+    return said.startswith(f"{key}.") or (f"{key}.".startswith(said) and not chooses_a_file)
+
+
+def _file_that_says(key: str, composed: DictConfig, search: Sequence[str]) -> str | None:
+    """The last of the composed files that sets `key`."""
+    files = [(f"{CONFIG_NAME}.yaml", "")]
+    for group, option in composed.hydra.runtime.choices.items():
+        if option is not None and not group.startswith("hydra/"):
+            files.append((f"{group}/{option}.yaml", "" if group == "experiment" else f"{group}."))
+    for file, prefix in reversed(files):
+        found = [path for folder in (*search, str(config_dir())) if (path := Path(folder) / file).is_file()]
+        if found and key.startswith(prefix):
+            said = OmegaConf.load(found[0])
+            if OmegaConf.select(said, key.removeprefix(prefix)) is not None:
+                return _readable(found[0])
+    return None
+
+
+def _readable(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _as_url(folder: str) -> str:
+    return f"file://{Path(folder).resolve()}"

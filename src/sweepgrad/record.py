@@ -1,0 +1,177 @@
+"""What a run leaves in its own folder, before anything is sent to MLflow: nothing is lost if sending fails.
+
+record.json          what ran and how it went; written last, at once, so a folder with it is whole
+config.yaml          the resolved configuration
+learning_curve.png   losses and accuracies by epoch
+model/               the bundle of the best epoch
+mlflow.json          which MLflow run it became; written once it has been sent
+"""
+
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from sweepgrad import plots
+from sweepgrad.config import Config
+from sweepgrad.experiment import Experiment
+from sweepgrad.fit import Epoch, Fit
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+RECORD = "record.json"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of a run: how many, of which table, in which parts.
+
+    Attributes:
+        features: the names of the network's inputs.
+        digests: SHA-256 of the table and of the row indices of the parts.
+        notices: what the user was told about the table.
+    """
+
+    source: str
+    n_train: int
+    n_val: int
+    n_test: int
+    features: tuple[str, ...]
+    digests: dict[str, str]
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as it is kept.
+
+    Attributes:
+        job: an identifier of its own, by which MLflow recognises a run that was sent before.
+        name: for people.
+        started, ended: milliseconds since 1970.
+        error: the traceback of a failed run.
+        history: one record for each epoch.
+        best_epoch: counted from 1; 0 when there is none.
+        summary: metrics of the best epoch, by name.
+        data: None when the run failed before it had any.
+    """
+
+    job: str
+    name: str
+    status: Status
+    started: int
+    ended: int
+    error: str | None
+    config: dict[str, Any]
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    summary: dict[str, float]
+    n_parameters: int
+    data: Data | None
+    environment: dict[str, str]
+
+    @property
+    def sweep(self) -> str | None:
+        return self.config["sweep"]["id"]  # type: ignore[no-any-return]
+
+
+def of(
+    config: Config,
+    *,
+    job: str,
+    name: str,
+    status: Status,
+    started: int,
+    ended: int,
+    error: str | None = None,
+    experiment: Experiment | None = None,
+    fit: Fit | None = None,
+) -> Record:
+    """The record of a run that ended, in whichever way and however far it came."""
+    summary = {}
+    if experiment is not None and fit is not None:
+        summary = {
+            "best/val/accuracy": fit.best.val_accuracy,
+            "best/val/nll": fit.best.val_nll,
+            "best/val/roc_auc": experiment.val_roc_auc(fit),
+            "best/train/accuracy": fit.best.train_accuracy,
+            "best/train/nll": fit.best.train_nll,
+            "best/epoch": float(fit.best_epoch),
+        }
+    return Record(
+        job=job,
+        name=name,
+        status=status,
+        started=started,
+        ended=ended,
+        error=error,
+        config=config.model_dump(mode="json"),
+        history=fit.history if fit else (),
+        best_epoch=fit.best_epoch if fit else 0,
+        summary=summary,
+        n_parameters=experiment.network.n_parameters if experiment else 0,
+        data=_data(experiment) if experiment else None,
+        environment=environment(),
+    )
+
+
+def write(folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None) -> None:
+    """Leave a run in `folder`: its model and picture where there are any, the record last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False))
+    if experiment is not None and fit is not None:
+        experiment.bundle(fit).save(folder / MODEL)
+        plots.learning_curve(fit.history, fit.best_epoch, folder / "learning_curve.png")
+    write_json(folder / RECORD, asdict(record))
+
+
+def read(folder: Path) -> Record:
+    """The record in `folder`.
+
+    Raises:
+        OSError, ValueError: it is not there, or is damaged.
+    """
+    values = json.loads((folder / RECORD).read_text())
+    data = values.pop("data")
+    if data is not None:
+        data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
+    history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
+    return Record(**values, history=history, data=data)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file that is either whole or not there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(values, indent=1) + "\n")
+    partial.replace(path)
+
+
+def environment() -> dict[str, str]:
+    """The versions that a run's numbers depend on."""
+    packages = ("sweepgrad", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "mlflow")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": " ".join(sys.argv),
+        **{package: version(package) for package in packages},
+    }
+
+
+def _data(experiment: Experiment) -> Data:
+    training = experiment.training
+    return Data(
+        source=training.train.source,
+        n_train=len(training.train.y),
+        n_val=len(training.val.y),
+        n_test=training.n_test,
+        features=experiment.preprocessor.names,
+        digests=asdict(training.digests),
+        notices=training.notices,
+    )

@@ -1,0 +1,453 @@
+"""Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
+
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import time
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+from sweepgrad import record as records
+from sweepgrad.bundle import Bundle
+from sweepgrad.errors import UserError
+from sweepgrad.record import Record
+
+# Before mlflow is imported: it reports usage to its makers unless told not to, and it waits many minutes for
+# a server that is gone, where what a run produced is already safe on disk.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+SWEEP = "sweepgrad.sweep"
+JOB = "sweepgrad.job"
+KIND = "sweepgrad.kind"  # "sweep" for a parent run, "run" for a trained model
+OPENINGS = "sweepgrad.test_openings"
+PARENT = "mlflow.parentRunId"
+SENT = "mlflow.json"
+
+_MAX_PARAM = 6000  # characters, MLflow's own limit
+_MAX_BATCH = 1000  # metrics in a log_batch
+
+
+class Unreachable(UserError):
+    """The MLflow store does not answer."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A run as MLflow holds it.
+
+    Attributes:
+        params: the flat configuration, as text.
+        metrics: the latest value of each.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started: int
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    artifact_uri: str
+
+
+def absolute(uri: str) -> str:
+    """The URI with a relative SQLite path made absolute, so that no later change of folder moves the store.
+
+    Raises:
+        UserError: it is no URI of a store that we can use.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https", "postgresql", "mysql"):
+        return uri.rstrip("/")
+    if scheme == "sqlite" and uri.startswith("sqlite:///") and len(uri) > len("sqlite:///"):
+        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
+    raise UserError(
+        f"tracking.uri={uri} is no store we can use: say sqlite:///FILE,"
+        " or http://HOST:PORT of an mlflow server"
+    )
+
+
+class Store:
+    """An MLflow experiment in a store that answers.
+
+    Arguments:
+        uri: as in `tracking.uri`.
+        experiment: the name of the MLflow experiment, made if it is not there.
+        say: where to tell that the store is being made, which takes some seconds once.
+
+    Raises:
+        UserError: the URI is not usable.
+        Unreachable: the store does not answer.
+    """
+
+    def __init__(self, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
+        self.uri = absolute(uri)
+        self.experiment = experiment
+        with _reaching(self.uri):
+            if self.uri.startswith("sqlite:"):
+                self._client = _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri, say)
+            else:
+                _ask_for_health(self.uri)
+                self._client = mlflow.MlflowClient(self.uri, self.uri)
+            self.experiment_id = self._experiment_id()
+        self._parents: dict[str, str] = {}
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        artifacts = None
+        if self.uri.startswith("sqlite:"):
+            artifacts = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+        try:
+            return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
+        except MlflowException:  # made by another process in between
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    # Writing
+
+    def sweep_run(self, sweep: str) -> str:
+        """The id of the sweep's parent run, which is made if it is not there."""
+        if sweep not in self._parents:
+            with _reaching(self.uri):
+                found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = 'sweep'")
+                self._parents[sweep] = (
+                    found[0].run_id
+                    if found
+                    else self._client.create_run(
+                        self.experiment_id,
+                        run_name=sweep,
+                        tags={SWEEP: sweep, KIND: "sweep", **_code_tags()},
+                    ).info.run_id
+                )
+        return self._parents[sweep]
+
+    def end_sweep(self, sweep: str, status: str, tags: dict[str, str]) -> None:
+        run_id = self.sweep_run(sweep)
+        with _reaching(self.uri):
+            self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self._client.set_terminated(run_id, status)
+
+    def send(self, folder: Path) -> str:
+        """Make the run in `folder` an MLflow run, unless it is one already; its id.
+
+        What was sent in part before is completed, not doubled.
+
+        Raises:
+            Unreachable: the store does not answer; the folder stays as it is and can be sent again.
+        """
+        sent = folder / SENT
+        if sent.exists():
+            return str(json.loads(sent.read_text())["run_id"])
+        record = records.read(folder)
+        with _reaching(self.uri):
+            begun = self._search(f"tags.`{JOB}` = '{record.job}'")
+            run_id = begun[0].run_id if begun else self._create(record)
+            self._log(run_id, record, folder)
+            self._client.set_terminated(run_id, record.status, record.ended)
+        records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
+        return run_id
+
+    def _create(self, record: Record) -> str:
+        tags = {JOB: record.job, KIND: "run", **_code_tags()}
+        if record.sweep is not None:
+            tags |= {SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
+        run = self._client.create_run(self.experiment_id, record.started, tags, record.name)
+        return str(run.info.run_id)
+
+    def _log(self, run_id: str, record: Record, folder: Path) -> None:
+        metrics = list(_metrics(record))
+        params = [Param(key, value[:_MAX_PARAM]) for key, value in _params(record).items()]
+        tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:5000])] if record.error else []
+        if record.data is not None:
+            tags += [RunTag(f"sweepgrad.digest.{key}", value) for key, value in record.data.digests.items()]
+        for start in range(0, max(len(metrics), 1), _MAX_BATCH):
+            self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
+            params, tags = [], []
+        if record.data is not None:
+            self._client.log_inputs(run_id, _datasets(record))
+        if record.error:
+            self._client.log_text(run_id, record.error, "error.txt")
+        self._client.log_dict(run_id, record.environment, "environment.json")
+        self._client.log_artifact(run_id, str(folder / "config.yaml"))
+        if (folder / "learning_curve.png").exists():
+            self._client.log_artifact(run_id, str(folder / "learning_curve.png"))
+        if (folder / records.MODEL).is_dir():
+            self._log_model(run_id, folder / records.MODEL)
+
+    def _log_model(self, run_id: str, bundle: Path) -> None:
+        packages = ("sweepgrad", "mlflow", "numpy", "pandas", "scipy", "pydantic")
+        with _fluent(self.uri), _quiet("mlflow"), mlflow.start_run(run_id):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("pyfunc.py")),
+                artifacts={"bundle": str(bundle)},
+                signature=_signature(Bundle.load(bundle)),
+                pip_requirements=[f"{package}=={version(package)}" for package in packages],
+            )
+
+    def log_result(
+        self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
+    ) -> None:
+        """Add metrics, tags and files to a run."""
+        now = int(time.time() * 1000)
+        with _reaching(self.uri):
+            self._client.log_batch(
+                run_id,
+                [Metric(key, value, now, 0) for key, value in metrics.items()],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+            for file in files:
+                self._client.log_artifact(run_id, str(file))
+
+    def register(self, run_id: str, name: str) -> str:
+        """Register the model of a run under `name`, with the alias `chosen`; its version."""
+        with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(name)
+            made = [v for v in self._client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
+            outputs = self._client.get_run(run_id).outputs
+            if outputs is None or not outputs.model_outputs:
+                raise UserError(f"run {run_id} has no model to register")
+            model = outputs.model_outputs[0].model_id
+            version = (
+                made[0]
+                if made
+                else self._client.create_model_version(
+                    name, source=f"models:/{model}", run_id=run_id, model_id=model
+                )
+            )
+            self._client.set_registered_model_alias(name, "chosen", version.version)
+        return str(version.version)
+
+    # Reading
+
+    def sweep(self, which: str | None) -> Logged:
+        """A sweep's parent run, or a run that was trained on its own.
+
+        Arguments:
+            which: its name, its id or the beginning of either; None for the latest.
+
+        Raises:
+            UserError: there is none, or more than one.
+        """
+        with _reaching(self.uri):
+            tops = [run for run in self._search("attributes.status != 'SCHEDULED'") if PARENT not in run.tags]
+        tops = [run for run in tops if KIND in run.tags]
+        if not tops:
+            raise UserError(
+                f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
+            )
+        if which is None:
+            return tops[0]
+        exact = [run for run in tops if which in (run.run_id, run.name)]
+        matches = exact or [run for run in tops if run.run_id.startswith(which) or run.name.startswith(which)]
+        if len(matches) == 1:
+            return matches[0]
+        some = ", ".join(run.name for run in (matches or tops)[:5])
+        problem = "is more than one sweep" if matches else "is no sweep"
+        raise UserError(f"{which!r} {problem} in {self.uri}; there are {some}")
+
+    def children(self, sweep: Logged) -> list[Logged]:
+        """The runs of a sweep in the order in which they started; of a run on its own, itself."""
+        if sweep.tags[KIND] == "run":
+            return [sweep]
+        with _reaching(self.uri):
+            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}'")
+        return sorted(found, key=lambda run: (run.started, run.name))
+
+    def download(self, run: Logged, artifact: str, into: Path) -> Path:
+        """A copy of a run's artifact, a file or a folder."""
+        with _reaching(self.uri), _quiet("mlflow"):
+            return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
+
+    def bundle(self, run_id: str) -> Bundle:
+        """The model of a run, as MLflow loads it for anyone."""
+        with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
+            loaded = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+        return loaded.unwrap_python_model().bundle  # type: ignore[no-any-return]
+
+    def tag(self, run_id: str, key: str) -> str | None:
+        """A run's tag as it is now."""
+        with _reaching(self.uri):
+            return dict(self._client.get_run(run_id).data.tags).get(key)
+
+    def _search(self, condition: str) -> list[Logged]:
+        found: list[Logged] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], condition, max_results=1000, page_token=token
+            )
+            found += [_logged(run) for run in page]
+            token = page.token
+            if not token:
+                return found
+
+
+def _prepare_sqlite(path: Path, uri: str, say: Callable[[str], None]) -> mlflow.MlflowClient:
+    """Open a SQLite store, making it if need be, by one process at a time: two at once would ruin it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fresh = not path.exists() or path.stat().st_size == 0
+        if fresh:
+            say(f"making the MLflow store {path} (once; some seconds)")
+        with _quiet("mlflow"), _quiet("alembic"):
+            client = mlflow.MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)
+        if fresh:  # readers and a writer side by side; the setting stays in the file
+            with sqlite3.connect(path) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+    return client
+
+
+def _ask_for_health(uri: str) -> None:
+    if not uri.startswith("http"):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=5):
+            pass
+    except HTTPError as error:
+        raise Unreachable(
+            f"tracking.uri={uri} answers {error.code} {error.reason}: is it an mlflow server?"
+        ) from None
+
+
+@contextmanager
+def _reaching(uri: str) -> Iterator[None]:
+    """Whatever MLflow raises when a store fails, said as what it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except URLError as error:
+        raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        first = str(error).splitlines()[0][:300]
+        raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
+
+
+@contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """Some of MLflow's functions know only a global store; it is put back as it was."""
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """What a library says to developers is not said to our users; its errors are raised all the same."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _logged(run: Run) -> Logged:
+    return Logged(
+        run.info.run_id,
+        run.info.run_name,
+        run.info.status,
+        run.info.start_time,
+        dict(run.data.params),
+        dict(run.data.metrics),
+        dict(run.data.tags),
+        run.info.artifact_uri,
+    )
+
+
+def _code_tags() -> dict[str, str]:
+    return {"mlflow.source.name": "sweepgrad", "sweepgrad.version": version("sweepgrad")}
+
+
+def _metrics(record: Record) -> Iterator[Metric]:
+    span = max(record.ended - record.started, 0)
+    for step, epoch in enumerate(record.history, 1):
+        moment = record.started + span * step // len(record.history)
+        yield Metric("train/nll", epoch.train_nll, moment, step)
+        yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
+        yield Metric("val/nll", epoch.val_nll, moment, step)
+        yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
+    for name, value in record.summary.items():
+        yield Metric(name, value, record.ended, record.best_epoch)
+
+
+def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
+    """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
+    params: dict[str, str] = {}
+    for key, value in config.items():
+        if f"{prefix}{key}" in ("tracking", "sweep"):
+            continue
+        if isinstance(value, dict):
+            params |= flat(value, f"{prefix}{key}.")
+        else:
+            params[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return params
+
+
+def _params(record: Record) -> dict[str, str]:
+    params = flat(record.config)
+    if record.data is not None:
+        params |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
+    return params
+
+
+def _datasets(record: Record) -> list[DatasetInput]:
+    assert record.data is not None
+    data, inputs = record.data, []
+    for context, rows, digest in (
+        ("training", data.n_train, data.digests["train"]),
+        ("validation", data.n_val, data.digests["val"]),
+    ):
+        dataset = Dataset(
+            name=str(record.config["data"]["name"]),
+            digest=f"{data.digests['table'][:16]}-{digest[:8]}",
+            source_type="local",
+            source=json.dumps({"uri": data.source}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def _signature(bundle: Bundle) -> ModelSignature:
+    kinds = {"number": DataType.double, "boolean": DataType.boolean, "text": DataType.string}
+    value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
+    return ModelSignature(
+        inputs=Schema([ColSpec(kinds[kind], name) for name, kind in bundle.columns.items()]),
+        outputs=Schema(
+            [ColSpec(DataType.double, "probability"), ColSpec(value[type(bundle.positive)], "prediction")]
+        ),
+    )

@@ -1,0 +1,225 @@
+"""`sweepgrad train`: one run, or a sweep of them, composed and launched by Hydra."""
+
+import json
+import os
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sweepgrad.errors import UserError
+from sweepgrad.home import config_dir
+from sweepgrad.preflight import CONFIG_NAME, Plan, checked, plan, register_resolvers
+
+if TYPE_CHECKING:  # imported late: they cost a second or two, and --help and bad overrides need neither
+    from sweepgrad.progress import Progress
+    from sweepgrad.tracking import Store
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Do what follows `sweepgrad train` on a command line; the exit code.
+
+    0 when every job finished, 1 when one failed, 130 after Ctrl-C.
+
+    Raises:
+        UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
+    """
+    flags = get_args_parser().parse_args(list(arguments))
+    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
+        register_resolvers()
+        _hand_to_hydra(_no_task, arguments)
+        return 0
+    search = [flags.config_dir] if flags.config_dir else []
+    todo = plan(flags.overrides, multirun=flags.multirun, search=search)
+    return _run(todo, list(arguments))
+
+
+def _run(todo: Plan, arguments: list[str]) -> int:
+    from sweepgrad.progress import Progress
+
+    with Progress(len(todo.jobs)) as progress:
+        _check_tables(todo, progress)
+        store = _open_store(todo, progress)
+        runner = _Runner(todo, store, progress)
+        if todo.multirun:
+            arguments = [*arguments, f"sweep.id={runner.sweep}"]
+            varying = ", ".join(todo.varying) or "nothing"
+            progress.say(f"sweep {runner.sweep}: {len(todo.jobs)} runs, varying {varying}")
+        try:
+            _hand_to_hydra(runner, arguments)
+        except KeyboardInterrupt:
+            runner.end("KILLED")
+            progress.say(
+                f"interrupted: {runner.finished} of {len(todo.jobs)} runs finished, kept in {runner.folder}"
+            )
+            return 130
+        runner.end("FAILED" if runner.failed else "FINISHED")
+    return runner.report()
+
+
+def _check_tables(todo: Plan, progress: "Progress") -> None:
+    """Read and split each table once, so that an unfit one is refused before anything trains."""
+    from sweepgrad.data.split import open_training
+
+    for data, split in dict.fromkeys((job.config.data, job.config.split) for job in todo.jobs):
+        training = open_training(data, split)
+        for notice in training.notices:
+            progress.say(f"{data.name}: {notice}")
+        progress.say(
+            f"{data.name}: {len(training.train)} training and {len(training.val)} validation rows;"
+            f" {training.n_test} test rows stay sealed"
+        )
+
+
+def _open_store(todo: Plan, progress: "Progress") -> "Store | None":
+    from sweepgrad.tracking import Store, Unreachable, absolute
+
+    tracking = todo.jobs[0].config.tracking
+    if any(job.config.tracking != tracking for job in todo.jobs):
+        raise UserError("tracking.uri and tracking.experiment must be the same for all runs of a sweep")
+    absolute(tracking.uri)
+    try:
+        return Store(tracking.uri, tracking.experiment, progress.say)
+    except Unreachable as error:
+        progress.say(f"{error}; training goes on, and results are kept on disk")
+        return None
+
+
+def _hand_to_hydra(task: "_Runner | _NoTask", arguments: Sequence[str]) -> None:
+    """Let Hydra compose and launch, as if it were the whole program."""
+
+    def job(cfg: DictConfig) -> None:
+        task(cfg)
+
+    before = sys.argv
+    sys.argv = ["sweepgrad train", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=CONFIG_NAME)(job)()
+    finally:
+        sys.argv = before
+
+
+class _NoTask:
+    def __call__(self, cfg: DictConfig) -> None:
+        raise AssertionError("this command line runs no job")
+
+
+_no_task = _NoTask()
+
+
+class _Runner:
+    """What Hydra calls for each job, and what is known of the jobs so far."""
+
+    def __init__(self, todo: Plan, store: "Store | None", progress: "Progress") -> None:
+        self.todo, self.store, self.progress = todo, store, progress
+        moment = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        self.sweep = f"{todo.experiment or 'sweep'}-{moment}-{uuid.uuid4().hex[:4]}"
+        self.folder = Path("runs", "sweeps", self.sweep) if todo.multirun else Path("runs", "single")
+        self.finished = 0
+        self.failed: list[str] = []
+        self.unsent: list[Path] = []
+        self.last: str = ""
+
+    def __call__(self, cfg: DictConfig) -> None:
+        from sweepgrad import record as records
+        from sweepgrad.experiment import prepare
+
+        hydra_config = HydraConfig.get()
+        folder = Path(hydra_config.runtime.output_dir)
+        number = hydra_config.job.num if self.todo.multirun else 0
+        config = checked(cfg)
+        name = _name(hydra_config.overrides.task, self.todo) if self.todo.multirun else folder.name
+        job, started, clock = uuid.uuid4().hex, _now(), time.perf_counter()
+        experiment, fit = None, None
+        status: records.Status = "FAILED"
+        error = None
+        try:
+            experiment = prepare(config)
+            for fit in experiment.fits():
+                self.progress.epoch(number, name, fit, config.train.epochs)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except Exception as problem:  # noqa: BLE001 - one job's failure is not the end of the others
+            error = traceback.format_exc()
+            self.failed.append(name)
+            self.progress.failed(number, name, str(problem) or type(problem).__name__)
+        finally:
+            record = records.of(
+                config,
+                job=job,
+                name=name,
+                status=status,
+                started=started,
+                ended=_now(),
+                error=error,
+                experiment=experiment,
+                fit=fit,
+            )
+            records.write(folder, record, experiment, fit)
+            self._send(folder)
+        if status == "FINISHED" and fit is not None:
+            self.finished += 1
+            self.progress.finished(number, name, fit, config.train.epochs, time.perf_counter() - clock)
+
+    def _send(self, folder: Path) -> None:
+        from sweepgrad.tracking import Unreachable
+
+        self.last = str(folder)
+        if self.store is None:
+            self.unsent.append(folder)
+            return
+        try:
+            self.store.send(folder)
+        except Unreachable as error:
+            self.unsent.append(folder)
+            self.store = None  # the rest would only wait for it, one after another
+            self.progress.say(f"{error}; training goes on, and results are kept on disk")
+
+    def end(self, status: str) -> None:
+        """Close the sweep's own run."""
+        if self.store is None or not self.todo.multirun:
+            return
+        tags = {"sweepgrad.varying": json.dumps(self.todo.varying), "sweepgrad.command": " ".join(sys.argv)}
+        self.store.end_sweep(self.sweep, status, tags)
+
+    def report(self) -> int:
+        """Say what came of it; the exit code."""
+        if self.failed:
+            print(f"{len(self.failed)} of {len(self.todo.jobs)} runs failed:", file=sys.stderr)
+            for name in self.failed:
+                print(f"  {name}", file=sys.stderr)
+        if self.unsent:
+            raise UserError(
+                f"{len(self.unsent)} runs could not be sent to MLflow; their results are kept in"
+                f" {_readable(self.folder)}. When the store answers again: sweepgrad sync"
+            )
+        if not self.failed:
+            print(
+                f"kept in {_readable(self.folder if self.todo.multirun else Path(self.last))} and in MLflow;"
+            )
+            print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
+        return 1 if self.failed else 0
+
+
+def _name(overrides: Sequence[str], todo: Plan) -> str:
+    said = dict(override.split("=", 1) for override in overrides if "=" in override)
+    return " ".join(f"{key}={said[key]}" for key in todo.varying if key in said) or "run"
+
+
+def _readable(folder: Path) -> str:
+    return os.path.relpath(folder)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
