@@ -88,7 +88,8 @@ def fit(
             rows = order[start : start + batch_size]
             keys = [rng.key(seed, "dropout", t, layer) for layer in range(len(network.hidden))]
             gradients = _gradients(network, weights, train.X[rows], train.y[rows], keys, epoch)
-            steps = [optimizer.step(w, g, s, t) for w, g, s in zip(weights, gradients, states, strict=True)]
+            with np.errstate(over="ignore", invalid="ignore"):  # the next step or the epoch's end notices
+                steps = [optimizer.step(*each, t) for each in zip(weights, gradients, states, strict=True)]
             weights, states = tuple(w for w, _ in steps), tuple(s for _, s in steps)
         history = (*history, _evaluate(network, weights, train, val, epoch))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
@@ -116,8 +117,8 @@ def _evaluate(network: Network, weights: Weights, train: Examples, val: Examples
         numbers = [*_loss_and_accuracy(network, weights, train), *_loss_and_accuracy(network, weights, val)]
     except DomainError as error:
         raise _diverged(epoch, network, str(error)) from None
-    if not np.isfinite(numbers).all():
-        raise _diverged(epoch, network, "the loss is infinite")
+    if not all(np.isfinite(array).all() for array in (numbers, *weights)):
+        raise _diverged(epoch, network, "a loss or weight is infinite")
     return Epoch(*numbers)
 
 

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from sweepgrad.autograd.functional import sigmoid
 from sweepgrad.autograd.value import Array, ShapeError, Value
 from sweepgrad.fit import Examples, Fit, fit
-from sweepgrad.nn import Network
+from sweepgrad.nn import ACTIVATIONS, Network
 from sweepgrad.optim import SGD
 
 
@@ -51,8 +51,12 @@ class MLP:
             raise ValueError(f"layer_sizes ends with the output's 1, not {layer_sizes[-1]}")
         if not 0 <= dropout_proba < 1:
             raise ValueError(f"dropout_proba lies in [0, 1), not {dropout_proba}")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate is positive, not {learning_rate}")
+        if not (0 < learning_rate < np.inf and 0 < scale < np.inf):
+            raise ValueError(f"learning_rate and scale are positive, not {learning_rate} and {scale}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
         self.network = Network(n_features, tuple(layer_sizes[:-1]), activation, dropout_proba, scale)
         self.learning_rate, self.batch_size, self.seed = learning_rate, batch_size, seed
         self.weights = tuple(Value(w) for w in self.network.initial(seed))
@@ -85,8 +89,11 @@ class MLP:
 
         Raises:
             ShapeError: features and labels do not fit together.
+            ValueError: no rows or no epochs; a feature is not finite; a label is neither 0 nor 1.
             Diverged: the learning rate is too large for the data.
         """
+        if max_epochs < 1:
+            raise ValueError(f"max_epochs is at least 1, not {max_epochs}")
         train, val = _examples(Xmat_train, Y_train), _examples(Xmat_val, Y_val)
         for result in fit(
             self.network,
@@ -122,4 +129,6 @@ def _examples(X: ArrayLike, y: ArrayLike) -> Examples:
     features, labels = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if features.ndim != 2 or labels.shape != (len(features),):
         raise ShapeError(f"X must be (N, D) and y (N,), not {features.shape} and {labels.shape}")
+    if not len(labels) or not np.isfinite(features).all():
+        raise ValueError("X must have rows, of finite numbers")
     return Examples(features, labels)

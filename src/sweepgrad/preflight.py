@@ -81,11 +81,11 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
             raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
         jobs, faults = [], list[str]()
         for combination in _combinations(parsed):
-            composed = _compose(_let_through(_parse(combination)), RunMode.RUN)
+            here = _parse(combination)
+            composed = _compose(_let_through(here), RunMode.RUN) if multirun else master
             try:
                 jobs.append(Job(tuple(combination), checked(composed)))
             except ConfigFaults as error:
-                here = _parse(combination)
                 faults += [_with_origin(fault, here, composed, search) for fault in error.faults]
         _refuse(faults)
         varying = tuple(o.key_or_group for o in parsed if o.is_sweep_override())

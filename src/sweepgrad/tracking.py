@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import socket
 import sqlite3
 import time
 import urllib.request
@@ -38,6 +39,7 @@ JOB = "sweepgrad.job"
 KIND = "sweepgrad.kind"  # "sweep" for a parent run, "run" for a trained model
 OPENINGS = "sweepgrad.test_openings"
 PARENT = "mlflow.parentRunId"
+HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 SENT = "mlflow.json"
 
 _MAX_PARAM = 6000  # characters, MLflow's own limit
@@ -137,10 +139,21 @@ class Store:
                     else self._client.create_run(
                         self.experiment_id,
                         run_name=sweep,
-                        tags={SWEEP: sweep, KIND: "sweep", **_code_tags()},
+                        tags={SWEEP: sweep, KIND: "sweep", **_origin_tags()},
                     ).info.run_id
                 )
         return self._parents[sweep]
+
+    def close_abandoned(self) -> list[str]:
+        """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
+        with _reaching(self.uri):
+            running = self._search(
+                f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
+            )
+            dead = [run for run in running if not _lives(int(run.tags[PROCESS]))]
+            for run in dead:
+                self._client.set_terminated(run.run_id, "KILLED")
+        return [run.name for run in dead]
 
     def end_sweep(self, sweep: str, status: str, tags: dict[str, str]) -> None:
         run_id = self.sweep_run(sweep)
@@ -169,7 +182,7 @@ class Store:
         return run_id
 
     def _create(self, record: Record) -> str:
-        tags = {JOB: record.job, KIND: "run", **_code_tags()}
+        tags = {JOB: record.job, KIND: "run", **_origin_tags()}
         if record.sweep is not None:
             tags |= {SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
         run = self._client.create_run(self.experiment_id, record.started, tags, record.name)
@@ -388,8 +401,23 @@ def _logged(run: Run) -> Logged:
     )
 
 
-def _code_tags() -> dict[str, str]:
-    return {"mlflow.source.name": "sweepgrad", "sweepgrad.version": version("sweepgrad")}
+def _origin_tags() -> dict[str, str]:
+    return {
+        "mlflow.source.name": "sweepgrad",
+        "sweepgrad.version": version("sweepgrad"),
+        HOST: socket.gethostname(),
+        PROCESS: str(os.getpid()),
+    }
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so it lives
+        return True
+    return True
 
 
 def _metrics(record: Record) -> Iterator[Metric]:

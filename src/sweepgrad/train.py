@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +38,7 @@ def train(arguments: Sequence[str]) -> int:
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         register_resolvers()
-        _hand_to_hydra(_no_task, arguments)
+        _hand_to_hydra(_no_job, arguments)
         return 0
     search = [flags.config_dir] if flags.config_dir else []
     todo = plan(flags.overrides, multirun=flags.multirun, search=search)
@@ -58,10 +60,12 @@ def _run(todo: Plan, arguments: list[str]) -> int:
             _hand_to_hydra(runner, arguments)
         except KeyboardInterrupt:
             runner.end("KILLED")
-            progress.say(
-                f"interrupted: {runner.finished} of {len(todo.jobs)} runs finished, kept in {runner.folder}"
-            )
+            done = f"{runner.finished} of {len(todo.jobs)} runs finished"
+            progress.say(f"interrupted: {done}, kept in {_readable(runner.folder)}")
             return 130
+        except BaseException:  # Hydra itself failed, or a run's folder could not be written
+            runner.end("FAILED")
+            raise
         runner.end("FAILED" if runner.failed else "FINISHED")
     return runner.report()
 
@@ -88,32 +92,33 @@ def _open_store(todo: Plan, progress: "Progress") -> "Store | None":
         raise UserError("tracking.uri and tracking.experiment must be the same for all runs of a sweep")
     absolute(tracking.uri)
     try:
-        return Store(tracking.uri, tracking.experiment, progress.say)
+        store = Store(tracking.uri, tracking.experiment, progress.say)
+        for name in store.close_abandoned():
+            progress.say(f"run {name} was left running by a process that died: it is now marked KILLED")
+        return store
     except Unreachable as error:
         progress.say(f"{error}; training goes on, and results are kept on disk")
         return None
 
 
-def _hand_to_hydra(task: "_Runner | _NoTask", arguments: Sequence[str]) -> None:
-    """Let Hydra compose and launch, as if it were the whole program."""
+def _hand_to_hydra(run_job: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    """Let Hydra compose and launch, as if it were the whole program; SIGTERM ends it as Ctrl-C does."""
 
-    def job(cfg: DictConfig) -> None:
-        task(cfg)
+    def job(cfg: DictConfig) -> None:  # Hydra wants a function, and looks where it was defined
+        run_job(cfg)
 
     before = sys.argv
     sys.argv = ["sweepgrad train", *arguments]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=CONFIG_NAME)(job)()
     finally:
         sys.argv = before
 
 
-class _NoTask:
-    def __call__(self, cfg: DictConfig) -> None:
-        raise AssertionError("this command line runs no job")
-
-
-_no_task = _NoTask()
+def _no_job(cfg: DictConfig) -> None:
+    """--help and its like run none."""
 
 
 class _Runner:
@@ -127,7 +132,7 @@ class _Runner:
         self.finished = 0
         self.failed: list[str] = []
         self.unsent: list[Path] = []
-        self.last: str = ""
+        self.last = self.folder
 
     def __call__(self, cfg: DictConfig) -> None:
         from sweepgrad import record as records
@@ -175,7 +180,7 @@ class _Runner:
     def _send(self, folder: Path) -> None:
         from sweepgrad.tracking import Unreachable
 
-        self.last = str(folder)
+        self.last = folder
         if self.store is None:
             self.unsent.append(folder)
             return
@@ -188,26 +193,31 @@ class _Runner:
 
     def end(self, status: str) -> None:
         """Close the sweep's own run."""
+        from sweepgrad.tracking import Unreachable
+
         if self.store is None or not self.todo.multirun:
             return
         tags = {"sweepgrad.varying": json.dumps(self.todo.varying), "sweepgrad.command": " ".join(sys.argv)}
-        self.store.end_sweep(self.sweep, status, tags)
+        try:
+            self.store.end_sweep(self.sweep, status, tags)
+        except Unreachable as error:
+            self.progress.say(f"{error}; the sweep's own run may be left open there")
 
     def report(self) -> int:
         """Say what came of it; the exit code."""
+        where = _readable(self.folder if self.todo.multirun else self.last)
         if self.failed:
             print(f"{len(self.failed)} of {len(self.todo.jobs)} runs failed:", file=sys.stderr)
             for name in self.failed:
                 print(f"  {name}", file=sys.stderr)
         if self.unsent:
+            count = "1 run" if len(self.unsent) == 1 else f"{len(self.unsent)} runs"
             raise UserError(
-                f"{len(self.unsent)} runs could not be sent to MLflow; their results are kept in"
-                f" {_readable(self.folder)}. When the store answers again: sweepgrad sync"
+                f"{count} could not be sent to MLflow; the results are kept in {where}."
+                " When the store answers again: sweepgrad sync"
             )
         if not self.failed:
-            print(
-                f"kept in {_readable(self.folder if self.todo.multirun else Path(self.last))} and in MLflow;"
-            )
+            print(f"kept in {where} and in MLflow;")
             print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
         return 1 if self.failed else 0
 

@@ -1,11 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
-from sweepgrad.data.checks import examine, roc_auc
+from sweepgrad.data.checks import examine
 from sweepgrad.data.table import Roles, Table
 from sweepgrad.rng import key, normal, permutation, uniform
 
@@ -34,17 +31,6 @@ def with_missing(values, where):
 
 def words(numbers):
     return [f"word{number}" for number in numbers]
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2).filter(
-        lambda r: len({y for _, y in r}) == 2
-    )
-)
-def test_roc_auc_as_scikit_learn_has_it(rows):
-    score, y = np.array(rows, dtype=float).T
-    assert roc_auc(score, y) == pytest.approx(roc_auc_score(y, score), abs=1e-12)
 
 
 @pytest.mark.parametrize("value", [1.5, np.nan])

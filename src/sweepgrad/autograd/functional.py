@@ -63,7 +63,12 @@ def dropout(x: Value, probability: float, key: int) -> Value:
 
     Arguments:
         key: the randomness, from `sweepgrad.rng.key`; the same key drops the same elements.
+
+    Raises:
+        ValueError: `probability` lies outside [0, 1).
     """
+    if not 0 <= probability < 1:
+        raise ValueError(f"a dropout probability lies in [0, 1), not {probability}")
     kept = rng.uniform(key, x.shape) >= probability
     return x * (kept / (1 - probability)).astype(x.data.dtype)
 

@@ -156,7 +156,7 @@ class Value:
         """A constant exponent allows any base that has that power; a `Value` as exponent, positive bases."""
         if isinstance(exponent, Value):
             return (exponent * self.log()).exp()
-        return _apply(POWER, self, exponent=np.asarray(exponent, dtype=self.data.dtype))
+        return _apply(POWER, self, exponent=as_value(exponent).data.astype(self.data.dtype))
 
     def __rpow__(self, base: ArrayLike) -> Value:
         return as_value(base) ** self
@@ -353,6 +353,18 @@ def _extremes(*values: Value) -> str:
     return "".join(f", values from {v.data.min():g} to {v.data.max():g}" for v in values if v.size)
 
 
+def _matmul(a: Array, b: Array) -> Array:
+    product: Array
+    try:
+        product = np.matmul(a, b)
+    except FloatingPointError:  # Apple's BLAS says so without cause (numpy/numpy#28687): look at the numbers
+        with np.errstate(all="ignore"):
+            product = np.matmul(a, b)
+        if np.isnan(product).any():
+            raise
+    return product
+
+
 def _scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     result = np.zeros(shape, dtype=g.dtype)
     np.add.at(result, index, g)
@@ -377,9 +389,10 @@ NEGATE = Operation("neg", np.negative, (lambda g, y, a: -g,))
 POWER = Operation(
     "**",
     lambda a, exponent: np.power(a, exponent),
-    (lambda g, y, a, exponent: g * (exponent * a ** (exponent - 1)),),
+    # The power 0 is constant; its slope is not to be had as 0 * a**-1, which does not exist at a = 0.
+    (lambda g, y, a, exponent: g * (exponent * a ** np.where(exponent == 0, 0, exponent - 1)),),
 )
-MATMUL = Operation("@", np.matmul, (lambda g, y, a, b: g @ b.T, lambda g, y, a, b: a.T @ g))
+MATMUL = Operation("@", _matmul, (lambda g, y, a, b: g @ b.T, lambda g, y, a, b: a.T @ g))
 EXP = Operation("exp", np.exp, (lambda g, y, a: g * y,))
 LOG = Operation("log", np.log, (lambda g, y, a: g / a,))
 RELU = Operation("relu", lambda a: np.maximum(a, 0), (lambda g, y, a: g * a.step(),))

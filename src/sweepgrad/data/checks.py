@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import comb
-from scipy.stats import rankdata
 
 from sweepgrad.data.columns import as_numbers
 from sweepgrad.data.table import Table
+from sweepgrad.metrics import roc_auc
 
 # A column that says the target on this share of the rows hardly measured it, it was made from it.
 REVEALING = 0.995
@@ -43,17 +43,6 @@ def examine(train: Table, keep: Collection[str] = ()) -> tuple[Objection, ...]:
     return tuple(found)
 
 
-def roc_auc(score: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Probability that a positive row scores above a negative one, ties half; (N,), (N,) -> number.
-
-    The Mann-Whitney statistic on mid-ranks (Hanley & McNeil, Radiology 143, 1982). Both classes must occur.
-    """
-    n_positive = int(y.sum())
-    n_negative = y.size - n_positive
-    rank_sum = rankdata(score)[y == 1].sum()
-    return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
-
-
 def _constant(column: "pd.Series[Any]") -> Objection | None:
     if column.nunique(dropna=False) > 1:
         return None
@@ -77,7 +66,7 @@ def _separates_by_value(column: "pd.Series[Any]", y: NDArray[np.float64]) -> str
     # That a value is missing may itself be the sign, so the second time missing counts as below all others.
     for score, label in ((values[present], y[present]), (np.where(present, values, -np.inf), y)):
         if _by_chance(label) < CHANCE:
-            auc = roc_auc(score, label)
+            auc = roc_auc(label, score)
             if max(auc, 1 - auc) >= REVEALING:
                 return f"ROC AUC {auc:.3f}"
     return None
