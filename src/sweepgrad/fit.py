@@ -117,7 +117,7 @@ def _evaluate(network: Network, weights: Weights, train: Examples, val: Examples
         numbers = [*_loss_and_accuracy(network, weights, train), *_loss_and_accuracy(network, weights, val)]
     except DomainError as error:
         raise _diverged(epoch, network, str(error)) from None
-    if not all(np.isfinite(array).all() for array in (numbers, *weights)):
+    if not all(np.isfinite(array).all() for array in (np.array(numbers), *weights)):
         raise _diverged(epoch, network, "a loss or weight is infinite")
     return Epoch(*numbers)
 

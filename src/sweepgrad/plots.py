@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sweepgrad.bundle import Bundle
+from sweepgrad.data.table import Table
 from sweepgrad.fit import Epoch
 from sweepgrad.metrics import Calibration
 
@@ -29,6 +32,32 @@ def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> Non
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
     accuracy.legend(frameon=False)
+    _save(figure, path)
+
+
+def decision_boundary(bundle: Bundle, table: Table, path: Path) -> None:
+    """The model's probability over the plane of its two number columns, with the rows of `table` on it.
+
+    Raises:
+        ValueError: the model takes other than two number columns.
+    """
+    if list(bundle.columns.values()) != ["number", "number"]:
+        raise ValueError(f"a boundary can be drawn for two number columns, not for {bundle.columns}")
+    x, y = bundle.columns
+    margin = 0.1 * (table.frame.max() - table.frame.min())
+    low, high = table.frame.min() - margin, table.frame.max() + margin
+    across, up = np.linspace(low[x], high[x], 200), np.linspace(low[y], high[y], 200)
+    grid = pd.DataFrame({x: np.tile(across, len(up)), y: np.repeat(up, len(across))})
+    p = bundle.probabilities(grid).reshape(len(up), len(across))
+    figure = Figure(figsize=(6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    shades = axes.contourf(across, up, p, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
+    axes.contour(across, up, p, levels=[0.5], colors="black", linewidths=1)
+    for label, color in ((0, "#2166ac"), (1, "#b2182b")):
+        rows = table.frame[table.y == label]
+        axes.scatter(rows[x], rows[y], s=9, color=color, edgecolor="white", linewidth=0.3)
+    figure.colorbar(shades, label=f"probability of {bundle.target} = {bundle.positive}")
+    axes.set(xlabel=x, ylabel=y, title="decision boundary, validation rows")
     _save(figure, path)
 
 

@@ -24,6 +24,7 @@ from sweepgrad.errors import UserError
 from sweepgrad.home import config_dir, data_dir
 
 CONFIG_NAME = "config"
+GROUPS = ("data", "model", "optimizer", "experiment")  # the folders of conf/
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """What a run leaves in its own folder, before anything is sent to MLflow: nothing is lost if sending fails.
 
-record.json          what ran and how it went; written last, at once, so a folder with it is whole
-config.yaml          the resolved configuration
-learning_curve.png   losses and accuracies by epoch
-model/               the bundle of the best epoch
-mlflow.json          which MLflow run it became; written once it has been sent
+record.json            what ran and how it went; written last, at once, so a folder with it is whole
+config.yaml            the resolved configuration
+learning_curve.png     losses and accuracies by epoch
+decision_boundary.png  the model over the plane, where it takes just two number columns
+model/                 the bundle of the best epoch
+mlflow.json            which MLflow run it became; written once it has been sent
 """
 
 import json
@@ -127,8 +128,11 @@ def write(folder: Path, record: Record, experiment: Experiment | None = None, fi
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False))
     if experiment is not None and fit is not None:
-        experiment.bundle(fit).save(folder / MODEL)
+        bundle = experiment.bundle(fit)
+        bundle.save(folder / MODEL)
         plots.learning_curve(fit.history, fit.best_epoch, folder / "learning_curve.png")
+        if list(bundle.columns.values()) == ["number", "number"]:
+            plots.decision_boundary(bundle, experiment.training.val, folder / "decision_boundary.png")
     write_json(folder / RECORD, asdict(record))
 
 

@@ -203,8 +203,8 @@ class Store:
             self._client.log_text(run_id, record.error, "error.txt")
         self._client.log_dict(run_id, record.environment, "environment.json")
         self._client.log_artifact(run_id, str(folder / "config.yaml"))
-        if (folder / "learning_curve.png").exists():
-            self._client.log_artifact(run_id, str(folder / "learning_curve.png"))
+        for picture in sorted(folder.glob("*.png")):
+            self._client.log_artifact(run_id, str(picture))
         if (folder / records.MODEL).is_dir():
             self._log_model(run_id, folder / records.MODEL)
 
@@ -255,6 +255,11 @@ class Store:
 
     # Reading
 
+    def latest_sweep(self) -> Logged | None:
+        """The parent run of the sweep that was started last."""
+        with _reaching(self.uri):
+            return next(iter(self._search(f"tags.`{KIND}` = 'sweep'")), None)
+
     def sweep(self, which: str | None) -> Logged:
         """A sweep's parent run, or a run that was trained on its own.
 
@@ -265,8 +270,7 @@ class Store:
             UserError: there is none, or more than one.
         """
         with _reaching(self.uri):
-            tops = [run for run in self._search("attributes.status != 'SCHEDULED'") if PARENT not in run.tags]
-        tops = [run for run in tops if KIND in run.tags]
+            tops = [run for run in self._search() if KIND in run.tags and PARENT not in run.tags]
         if not tops:
             raise UserError(
                 f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
@@ -305,7 +309,8 @@ class Store:
         with _reaching(self.uri):
             return dict(self._client.get_run(run_id).data.tags).get(key)
 
-    def _search(self, condition: str) -> list[Logged]:
+    def _search(self, condition: str = "") -> list[Logged]:
+        """The runs of the experiment of which the condition holds, the latest first."""
         found: list[Logged] = []
         token = None
         while True:
@@ -363,8 +368,12 @@ def _reaching(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _fluent(uri: str) -> Iterator[None]:
-    """Some of MLflow's functions know only a global store; it is put back as it was."""
+    """Some of MLflow's functions know only a global store; it is put back as it was.
+
+    So is the environment, where MLflow writes it too: the next job's `tracking.uri` is read from there.
+    """
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -372,6 +381,11 @@ def _fluent(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -421,6 +435,9 @@ def _lives(process: int) -> bool:
 
 
 def _metrics(record: Record) -> Iterator[Metric]:
+    # The summary first: MLflow's comparison opens with the metric that was logged first.
+    for name, value in record.summary.items():
+        yield Metric(name, value, record.ended, 0)  # one number a run: MLflow draws bars
     span = max(record.ended - record.started, 0)
     for step, epoch in enumerate(record.history, 1):
         moment = record.started + span * step // len(record.history)
@@ -428,8 +445,6 @@ def _metrics(record: Record) -> Iterator[Metric]:
         yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
         yield Metric("val/nll", epoch.val_nll, moment, step)
         yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
-    for name, value in record.summary.items():
-        yield Metric(name, value, record.ended, record.best_epoch)
 
 
 def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from sweepgrad.errors import UserError
 from sweepgrad.home import config_dir
-from sweepgrad.preflight import CONFIG_NAME, Plan, checked, plan, register_resolvers
+from sweepgrad.preflight import CONFIG_NAME, GROUPS, Plan, checked, plan, register_resolvers
 
 if TYPE_CHECKING:  # imported late: they cost a second or two, and --help and bad overrides need neither
     from sweepgrad.progress import Progress
@@ -223,8 +223,14 @@ class _Runner:
 
 
 def _name(overrides: Sequence[str], todo: Plan) -> str:
+    """What tells a job from the others of its sweep, short enough for a column: `wide dropout=0.5 seed=1`."""
     said = dict(override.split("=", 1) for override in overrides if "=" in override)
-    return " ".join(f"{key}={said[key]}" for key in todo.varying if key in said) or "run"
+    words = [
+        said[key] if key in GROUPS else f"{key.rpartition('.')[2]}={said[key]}"
+        for key in todo.varying
+        if key in said
+    ]
+    return " ".join(words) or "run"
 
 
 def _readable(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """MLflow's own pages on our store, with links that open where one wants to look."""
 
+import json
 import os
 import signal
 import socket
@@ -16,21 +17,26 @@ from urllib.parse import quote
 
 from sweepgrad.errors import UserError
 from sweepgrad.leaderboard import rank
-from sweepgrad.tracking import Store
+from sweepgrad.tracking import PARENT, Store
 
 
 def links(store: Store, base: str) -> dict[str, str]:
-    """Addresses of the runs table, its charts, and the comparison of the latest sweep's configurations."""
+    """Addresses in MLflow's pages: all runs, and of the latest sweep its table, charts and comparison."""
     runs = f"{base}/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
-    found = {"runs table": runs, "charts": f"{runs}&compareRunsMode=CHART"}
-    with suppress(UserError):  # nothing to compare yet
-        entries = rank(store.children(store.sweep(None)))
-        ids = ",".join(f'"{entry.runs[0].run_id}"' for entry in entries[:20])
-        if len(entries) > 1:
-            experiments = f'["{store.experiment_id}"]'
-            found["comparison"] = (
-                f"{base}/#/compare-runs?runs={quote(f'[{ids}]')}&experiments={quote(experiments)}"
-            )
+    found = {"all runs": runs}
+    sweep = store.latest_sweep()
+    if sweep is None:
+        return found
+    only = quote(f"tags.`{PARENT}` = '{sweep.run_id}'")
+    order = quote("metrics.`best/val/accuracy`")
+    table = f"{runs}&searchFilter={only}&orderByKey={order}&orderByAsc=false"
+    found |= {f"{sweep.name}, table": table, f"{sweep.name}, charts": f"{table}&compareRunsMode=CHART"}
+    with suppress(UserError):  # it may have nothing to compare yet
+        ids = json.dumps([entry.runs[0].run_id for entry in rank(store.children(sweep))[:20]])
+        experiments = json.dumps([store.experiment_id])
+        found[f"{sweep.name}, comparison of the best of each configuration"] = (
+            f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
+        )
     return found
 
 

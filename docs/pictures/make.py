@@ -1,0 +1,66 @@
+"""Draw the README's pictures from the latest sweep in runs/, with Debian's Chromium: `make pictures`."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, sync_playwright
+from rich.console import Console
+
+from sweepgrad.leaderboard import as_table, rank
+from sweepgrad.tracking import Store
+
+HERE = Path(__file__).parent
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def leaderboard(page: Page) -> None:
+    """The leaderboard as a terminal shows it."""
+    store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
+    sweep = store.latest_sweep()
+    assert sweep is not None, "there is no sweep: make run first"
+    runs = store.children(sweep)
+    console = Console(record=True, width=112, file=tempfile.TemporaryFile("w"))
+    console.print(as_table(f"{sweep.name}: {len(runs)} runs", rank(runs)))
+    page.set_viewport_size({"width": 960, "height": 300})
+    page.set_content(console.export_html(inline_styles=True))
+    page.add_style_tag(content="pre { font-size: 13px !important; display: inline-block }")
+    page.locator("pre").screenshot(path=HERE / "leaderboard.png")
+
+
+def comparison(page: Page) -> None:
+    """MLflow's comparison of the best run of each configuration, opened by the link `sweepgrad ui` prints."""
+    with subprocess.Popen(["sweepgrad", "ui"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = ""
+        for line in server.stdout:
+            if found := re.search(r"comparison.*?: (http\S+)", line):
+                address = found[1]
+            if "Ctrl-C" in line:
+                break
+        try:
+            assert urlsplit(address).hostname == "127.0.0.1", "sweepgrad ui printed no comparison"
+            page.set_viewport_size({"width": 1400, "height": 720})
+            page.goto(address)
+            page.get_by_text("Parallel Coordinates Plot").wait_for()
+            page.wait_for_timeout(4000)  # the plot is drawn after its heading
+            page.screenshot(path=HERE / "mlflow_comparison.png")
+        finally:
+            server.terminate()
+
+
+def main() -> int:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page()
+        leaderboard(page)
+        comparison(page)
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,547 @@
+import operator
+from types import SimpleNamespace
+
+import autograd
+import autograd.numpy as anp
+import autograd.scipy.special as special
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sweepgrad.autograd import value
+from sweepgrad.autograd.value import DomainError, Operation, ShapeError, Value, graph
+from sweepgrad.rng import key, normal, uniform
+
+REPEATED = np.array([2, 0, 0, 2, 2])
+
+
+def real(*shape):
+    """Numbers of both signs between 0.3 and 1.7 in size: away from kinks and poles."""
+    signs = np.where(uniform(key(1, "signs", *shape), shape) < 0.5, -1.0, 1.0)
+    return signs * positive(*shape)
+
+
+def positive(*shape):
+    return 0.3 + 1.4 * uniform(key(2, "sizes", *shape), shape)
+
+
+def gradient_of_square_of(x, index):
+    return value.gradient((x[index] ** 3).sum(), [x])[0]
+
+
+CASES = [
+    pytest.param(operator.add, [real(2, 3), real(3)], id="add"),
+    pytest.param(operator.sub, [real(2, 3), real(3)], id="subtract"),
+    pytest.param(operator.mul, [real(2, 3), real(3)], id="multiply"),
+    pytest.param(operator.truediv, [real(2, 3), real(3)], id="divide"),
+    pytest.param(operator.neg, [real(2, 3)], id="negate"),
+    pytest.param(lambda x: x**0, [real(4)], id="power 0"),
+    pytest.param(lambda x: x**1, [real(4)], id="power 1"),
+    pytest.param(lambda x: x**3, [real(2, 3)], id="power 3"),
+    pytest.param(lambda x: x**-2, [real(4)], id="power -2"),
+    pytest.param(lambda x: x**0.5, [positive(2, 3)], id="power 1/2"),
+    pytest.param(lambda x: x**-1.5, [positive(4)], id="power -3/2"),
+    pytest.param(lambda x: x ** np.array([0, 1, 3, -1]), [real(2, 4)], id="powers in an array"),
+    pytest.param(operator.pow, [positive(2, 3), real(3)], id="power Value"),
+    pytest.param(lambda x: 2.5**x, [real(4)], id="power of a number"),
+    pytest.param(operator.matmul, [real(2, 3), real(3, 4)], id="matrix @ matrix"),
+    pytest.param(operator.matmul, [real(2, 3), real(3)], id="matrix @ vector"),
+    pytest.param(operator.matmul, [real(3), real(3, 4)], id="vector @ matrix"),
+    pytest.param(operator.matmul, [real(3), positive(3)], id="vector @ vector"),
+    pytest.param(operator.matmul, [real(1, 3), real(3, 1)], id="row @ column"),
+    pytest.param(operator.matmul, [real(3, 1), real(1, 3)], id="column @ row"),
+    pytest.param(Value.exp, [real(2, 3)], id="exp"),
+    pytest.param(Value.log, [positive(2, 3)], id="log"),
+    pytest.param(Value.relu, [real(2, 3)], id="relu"),
+    pytest.param(Value.step, [real(2, 3)], id="step"),
+    pytest.param(Value.tanh, [real(2, 3)], id="tanh"),
+    pytest.param(Value.sigmoid, [real(2, 3)], id="sigmoid"),
+    pytest.param(Value.softplus, [real(2, 3)], id="softplus"),
+    pytest.param(lambda x: (x * x).sum(), [real(2, 3)], id="sum"),
+    pytest.param(lambda x: (x * x).sum(axis=0), [real(2, 3)], id="sum axis 0"),
+    pytest.param(lambda x: (x * x).sum(axis=-1), [real(2, 3)], id="sum axis -1"),
+    pytest.param(lambda x: (x * x).sum(axis=(0, -1)), [real(2, 3, 2)], id="sum two axes"),
+    pytest.param(lambda x: (x * x).sum(axis=1, keepdims=True), [real(2, 3)], id="sum keepdims"),
+    pytest.param(lambda x: (x * x).sum(keepdims=True), [real(2, 3)], id="sum all keepdims"),
+    pytest.param(lambda x: (x * x).mean(), [real(2, 3)], id="mean"),
+    pytest.param(lambda x: (x * x).mean(axis=1), [real(2, 3)], id="mean axis 1"),
+    pytest.param(lambda x: (x * x).mean(axis=(0, 2), keepdims=True), [real(2, 3, 2)], id="mean keepdims"),
+    pytest.param(lambda x: (x * x).reshape(3, -1), [real(2, 3)], id="reshape"),
+    pytest.param(lambda x: (x * x).broadcast_to((2, 4, 3)), [real(4, 1)], id="broadcast_to"),
+    pytest.param(lambda x: (x * x).broadcast_to((2, 3)), [real()], id="broadcast_to from a scalar"),
+    pytest.param(lambda x: (x * x).T, [real(2, 3)], id="transpose"),
+    pytest.param(lambda x: (x * x).T, [real(2, 3, 4)], id="transpose three axes"),
+    pytest.param(lambda x: (x * x)[1], [real(3, 2)], id="index integer"),
+    pytest.param(lambda x: (x * x)[-1, 0], [real(3, 2)], id="index element"),
+    pytest.param(lambda x: (x * x)[::2, 1:], [real(3, 3)], id="index slices"),
+    pytest.param(lambda x: (x * x)[REPEATED], [real(3, 2)], id="index with repeats"),
+    pytest.param(lambda x: (x * x)[REPEATED, [0, 1, 1, 0, 0]], [real(3, 2)], id="index pairs with repeats"),
+    pytest.param(lambda x: (x * x)[np.array([True, False, True])], [real(3, 2)], id="index mask"),
+    pytest.param(lambda x: gradient_of_square_of(x, REPEATED), [real(3, 2)], id="scatter"),
+    pytest.param(lambda x: gradient_of_square_of(x, (0, slice(1, 3))), [real(2, 4)], id="scatter slice"),
+]
+
+
+@pytest.mark.parametrize(("f", "arrays"), CASES)
+def test_gradient_matches_central_differences(f, arrays, check_gradient):
+    check_gradient(f, *arrays)
+
+
+@pytest.mark.parametrize(("f", "arrays"), CASES)
+def test_gradient_of_the_gradient_matches_central_differences(f, arrays, check_second_gradient):
+    check_second_gradient(f, *arrays)
+
+
+def test_every_operation_has_a_case():
+    declared = {each for each in vars(value).values() if isinstance(each, Operation)}
+    tested = {
+        node.operation
+        for case in CASES
+        for f, arrays in [case.values]
+        for node in graph(f(*(Value(x) for x in arrays)))
+    }
+    assert [operation.name for operation in declared - tested] == []
+    assert len(declared) >= 18
+
+
+ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+SHAPES = [(), (1,), (3,), (1, 1), (1, 3), (2, 1), (2, 3), (2, 1, 3), (1, 2, 1)]
+
+
+@pytest.mark.parametrize("a_shape", SHAPES, ids=str)
+@pytest.mark.parametrize("b_shape", SHAPES, ids=str)
+def test_broadcasting_is_undone(a_shape, b_shape):
+    for f in ARITHMETIC:
+        a, b = Value(positive(*a_shape)), Value(real(*b_shape))
+        y = f(a, b)
+        weights = real(*y.shape)
+        (y * weights).sum().backward()
+        theirs = autograd.grad(weighted(f, weights), argnum=(0, 1))(a.data, b.data)
+        for ours, other in zip((a, b), theirs, strict=True):
+            assert ours.grad.shape == ours.shape
+            assert_allclose(ours.grad, other, rtol=1e-12, atol=1e-14)
+
+
+def weighted(f, weights):
+    return lambda a, b: anp.sum(f(a, b) * weights)
+
+
+def test_no_elements_have_a_gradient_of_no_elements():
+    x, row = Value(np.zeros((0, 3))), Value(np.ones((1, 3)))
+    (x * row).sum().backward()
+    assert x.grad.shape == (0, 3)
+    assert_array_equal(row.grad, np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+@pytest.mark.parametrize(
+    "left",
+    [3, 3.5, True, np.float64(3.5), np.int64(3), np.array(3.5), positive(3), positive(2, 1)],
+    ids=repr,
+)
+def test_reflected_forms_give_values(f, left, check_gradient):
+    right = real(2, 3)
+    y = f(left, Value(right))
+    assert isinstance(y, Value)
+    assert_allclose(y.data, f(np.asarray(left, dtype=np.float64), right), rtol=1e-15)
+    check_gradient(lambda x: f(left, x), right)
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+@pytest.mark.parametrize(
+    "right", [3, 2.5, np.float64(2.5), np.int64(2), positive(3), [[1.0], [2.0]]], ids=repr
+)
+def test_plain_numbers_and_arrays_on_the_right(f, right, check_gradient):
+    left = positive(2, 3)
+    assert_allclose(f(Value(left), right).data, f(left, np.asarray(right)), rtol=1e-15)
+    check_gradient(lambda x: f(x, right), left)
+
+
+def test_array_on_the_left_of_at(check_gradient):
+    left = real(4, 2)
+    y = left @ Value(real(2, 3))
+    assert isinstance(y, Value)
+    assert_array_equal(y.data, left @ real(2, 3))
+    check_gradient(lambda x: left @ x, real(2, 3))
+
+
+def test_sum_of_a_list_of_values_starts_from_zero():
+    values = [Value(1.0), Value(2.0), Value(3.5)]
+    assert sum(values, start=Value(0.0)).item() == 6.5
+    assert operator.add(0, values[0]).item() == 1
+
+
+def test_negative_base_takes_any_whole_number_as_exponent():
+    for exponent in (2, np.int64(2), np.float32(2), np.array(2)):
+        assert (Value(-3.0) ** exponent).item() == 9
+
+
+@pytest.mark.parametrize(("exponent", "derivatives"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (2, [0, 2, 0])])
+def test_powers_of_zero_have_their_derivatives(exponent, derivatives):
+    x = Value(0.0)
+    y = x**exponent
+    for derivative in derivatives:
+        (y,) = value.gradient(y, [x])
+        assert y.item() == derivative
+
+
+# backward
+
+
+def test_micrograds_readme_example():
+    # The numbers are those its README prints: https://github.com/karpathy/micrograd
+    a, b = Value(-4.0), Value(2.0)
+    c = a + b
+    d = a * b + b**3
+    c += c + 1
+    c += 1 + c + (-a)
+    d += d * 2 + (b + a).relu()
+    d += 3 * d + (b - a).relu()
+    e = c - d
+    f = e**2
+    g = f / 2.0
+    g += 10.0 / f
+    g.backward()
+    assert f"{g.item():.4f}" == "24.7041"
+    assert f"{a.grad:.4f}" == "138.8338"
+    assert f"{b.grad:.4f}" == "645.5773"
+
+
+def test_micrograds_sanity_check():
+    def f(x):
+        z = 2 * x + 2 + x
+        q = (z.relu() if isinstance(z, Value) else anp.maximum(z, 0)) + z * x
+        squared = z * z
+        h = squared.relu() if isinstance(squared, Value) else anp.maximum(squared, 0)
+        return h + q + q * x
+
+    x = Value(-4.0)
+    y = f(x)
+    y.backward()
+    assert y.item() == f(-4.0)
+    assert x.grad == autograd.grad(f)(-4.0)
+
+
+def test_karpathys_neuron():
+    # Its bias is chosen so that tanh' is 1/2: o = 1/sqrt(2), and each gradient half of the other factor.
+    x1, x2, w1, w2 = Value(2.0), Value(0.0), Value(-3.0), Value(1.0)
+    o = (x1 * w1 + x2 * w2 + 6.8813735870195432).tanh()
+    o.backward()
+    assert_allclose(o.item(), np.sqrt(0.5), rtol=1e-14)
+    assert_allclose([x1.grad, x2.grad, w1.grad, w2.grad], [-1.5, 0.5, 1.0, 0.0], rtol=1e-12)
+
+
+def test_gradient_is_zeros_before_backward():
+    x = Value([[1.0, 2.0]])
+    assert_array_equal(x.grad, [[0.0, 0.0]])
+    assert x.grad.dtype == np.float64
+
+
+def test_backward_adds_to_what_is_there():
+    x = Value([1.0, 2.0])
+    y = (x * x).sum()
+    y.backward()
+    y.backward()
+    assert_array_equal(x.grad, [4.0, 8.0])
+    assert y.grad == 2
+    (3 * x).sum().backward()
+    assert_array_equal(x.grad, [7.0, 11.0])
+    x.grad = 0
+    assert_array_equal(x.grad, [0.0, 0.0])
+
+
+def test_gradients_are_not_shared_between_values():
+    x, y = Value([1.0, 2.0]), Value([3.0, 4.0])
+    (x + y).sum().backward()
+    x.grad[0] = 100.0
+    assert_array_equal(y.grad, [1.0, 1.0])
+
+
+def test_shared_subexpressions_count_as_often_as_they_are_used():
+    x = Value(3.0)
+    y = x * x
+    (y + y * y + x).backward()
+    assert x.grad == 2 * 3 + 4 * 3**3 + 1
+    assert y.grad == 1 + 2 * 9
+
+
+def test_doubling_graph_is_walked_once_a_node():
+    x = Value(1.0)
+    y = x
+    for _ in range(200):
+        y = y + y
+    y.backward()
+    assert x.grad == 2.0**200
+
+
+def test_only_what_was_used_gets_a_gradient():
+    x, unused = Value(2.0), Value(5.0)
+    y = x * 3
+    y.backward()
+    assert unused.grad == 0
+    assert value.gradient(y, [x, unused, y])[1].item() == 0
+    assert value.gradient(y, [x, unused, y])[2].item() == 1
+
+
+def test_chain_of_100_000_operations():
+    x = Value(0.5)
+    y = x
+    for _ in range(100_000):
+        y = -y
+    y.backward()
+    assert x.grad == 1
+    assert len(graph(y)) == 100_001
+
+
+def test_only_a_scalar_goes_backward():
+    for shape in [(1,), (2, 3)]:
+        with pytest.raises(ShapeError, match="only a scalar"):
+            Value(np.ones(shape)).backward()
+
+
+# What a Value says
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (Value(2.0), "Value(2.)"),
+        (Value(2.5, "speed"), "Value(2.5, label='speed')"),
+        (Value([1, 2]), "Value([1., 2.])"),
+        (Value(2.0).exp(), "Value(7.389056, operation='exp')"),
+        (Value(1.0) + Value(2.0), "Value(3., operation='+')"),
+    ],
+)
+def test_repr_shows_data_label_and_operation(x, text):
+    assert repr(x) == text
+
+
+def test_repr_of_a_large_array_is_short():
+    assert len(repr(Value(np.zeros(100_000)))) < 80
+
+
+def test_value_keeps_its_label_parents_and_operation():
+    a, b = Value(1.0, "a"), Value(2.0, label="b")
+    y = a * b
+    assert (a.label, b.label, y.label) == ("a", "b", "")
+    assert y.parents == (a, b)
+    assert y.operation is value.MULTIPLY
+    assert (a.parents, a.operation) == ((), None)
+
+
+def test_whole_numbers_and_truth_values_become_float64():
+    for data in (3, True, [1, 2], np.array([1, 2], dtype=np.uint8), np.array([True])):
+        assert Value(data).data.dtype == np.float64
+    assert Value(np.float32([1.5])).data.dtype == np.float32
+    assert Value(3).shape == ()
+
+
+@pytest.mark.parametrize(
+    "data", ["text", "3", ["a", "b"], None, object(), {}, 1j, [1j], np.array("2020-01-01", "datetime64[D]")]
+)
+def test_only_real_numbers_make_a_value(data):
+    for make in (Value, Value(1.0).__add__, Value(2.0).__pow__):
+        with pytest.raises(TypeError, match="real numbers"):
+            make(data)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda: Value([1.0, 0.0], "rate").log(), r"log: .*'rate'"),
+        (lambda: Value([1.0, -1.0], "rate").log(), r"log: .*'rate'.* from -1 to 1"),
+        (lambda: 1 / Value(0.0, "rate"), r"/: .*'rate'"),
+        (lambda: Value(0.0, "rate") / 0, r"/: .*'rate'"),
+        (lambda: Value(0.0, "rate") ** -1, r"\*\*: .*'rate'"),
+        (lambda: Value(-1.0, "rate") ** 0.5, r"\*\*: .*'rate'"),
+        (lambda: Value(-1.0, "rate") ** Value(2.0), r"log: .*'rate'"),
+        (lambda: Value(np.inf, "rate") - Value(np.inf), r"-: .*'rate'"),
+        (lambda: Value([np.inf, 1.0], "rate") @ Value([0.0, 1.0]), r"@: "),
+        (lambda: Value([[np.inf, 1.0]], "rate") @ Value([[0.0], [1.0]]), r"@: .*'rate'"),
+        (lambda: Value(np.zeros(0), "rate").mean(), r"/: "),
+        (lambda: Value(np.nan, "rate"), r"NaN .*'rate'"),
+        (lambda: Value([1.0, np.nan]), r"NaN"),
+        (lambda: Value(1.0) * np.nan, r"NaN"),
+        (lambda: Value(2.0) ** np.nan, r"NaN"),
+    ],
+)
+def test_numbers_that_do_not_exist_are_named(f, message):
+    with pytest.raises(DomainError, match=message):
+        f()
+
+
+def test_slope_of_the_root_at_zero_does_not_exist():
+    x = Value(0.0, "rate")
+    with pytest.raises(DomainError, match=r"\*\*: .*'rate'"):
+        (x**0.5).backward()
+
+
+def test_false_alarms_of_the_product_are_looked_into(monkeypatch):
+    """As on Apple silicon, where BLAS sets the processor's flags at finite products (numpy/numpy#28687)."""
+    honest = np.matmul
+
+    def alarmed(a, b):
+        np.divide(1.0, 0.0)
+        return honest(a, b)
+
+    monkeypatch.setattr(np, "matmul", alarmed)
+    assert_array_equal((Value(real(2, 3)) @ Value(real(3, 4))).data, honest(real(2, 3), real(3, 4)))
+
+
+def test_overflow_passes():
+    assert Value(800.0).exp().item() == np.inf
+    assert (1 / (1 + Value(800.0).exp())).item() == 0
+    assert (Value(1e308) * 10).item() == np.inf
+
+
+@pytest.mark.parametrize("size", [800.0, 1e6, 1e300, np.inf])
+def test_tails_of_sigmoid_and_softplus_are_exact(size):
+    x = Value([-size, size])
+    assert_array_equal(x.sigmoid().data, [0.0, 1.0])
+    assert_array_equal(x.softplus().data, [0.0, size])
+    assert_array_equal(value.gradient(x.softplus()[:1].sum(), [x])[0].data, [0.0, 0.0])
+
+
+def test_relu_and_step_are_zero_at_zero():
+    x = Value([-1.0, 0.0, 2.0])
+    x.relu().sum().backward()
+    assert_array_equal(x.grad, [0.0, 0.0, 1.0])
+    assert_array_equal(x.step().data, [0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: x + np.ones(4), r"\(2, 3\) and \(4,\).*'table'"),
+        (lambda x: x @ np.ones(2), r"@ needs \(N, K\) @ \(K, M\), not \(2, 3\) @ \(2,\).*'table'"),
+        (lambda x: x @ np.ones((2, 3)), r"@ needs"),
+        (lambda x: x @ 2.0, r"@ needs vectors or matrices"),
+        (lambda x: x @ np.ones((1, 3, 2)), r"@ needs vectors or matrices"),
+        (lambda x: x.reshape(4), r"reshape: .*\(2, 3\).*'table'"),
+        (lambda x: x.broadcast_to((2, 4)), r"broadcast: .*'table'"),
+        (lambda x: x.sum(axis=2), r"sum: .*'table'"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(f, message):
+    with pytest.raises(ShapeError, match=message):
+        f(Value(np.ones((2, 3)), "table"))
+
+
+# Second derivatives and other people's gradients
+
+
+def test_hessian_vector_product():
+    W, v, X, y = real(3, 2), real(3, 2), real(5, 3), np.array([0.0, 1.0, 1.0, 0.0, 1.0])
+
+    def slope(W):
+        leaf = Value(W)
+        return leaf, value.gradient(((Value(X) @ leaf).tanh().sum(axis=1) - y).softplus().mean(), [leaf])[0]
+
+    leaf, g = slope(W)
+    (product,) = value.gradient((g * v).sum(), [leaf])
+    step = 1e-5
+    numeric = (slope(W + step * v)[1].data - slope(W - step * v)[1].data) / (2 * step)
+    assert_allclose(product.data, numeric, rtol=1e-6)
+
+    def loss(W):
+        return anp.mean(anp.logaddexp(anp.sum(anp.tanh(anp.dot(X, W)), axis=1) - y, 0))
+
+    assert_allclose(product.data, autograd.hessian_vector_product(loss)(W, v), rtol=1e-12)
+    (other,) = value.gradient((g * real(3, 2).T.reshape(3, 2)).sum(), [leaf])
+    assert_allclose((other.data * v).sum(), (product.data * real(3, 2).T.reshape(3, 2)).sum(), rtol=1e-12)
+
+
+OURS = SimpleNamespace(
+    exp=Value.exp,
+    log=Value.log,
+    relu=Value.relu,
+    tanh=Value.tanh,
+    sigmoid=Value.sigmoid,
+    softplus=Value.softplus,
+    sum=Value.sum,
+    power=operator.pow,
+    reshape=lambda x, shape: x.reshape(*shape),
+    full=lambda x: x.broadcast_to((2, 3)),
+)
+THEIRS = SimpleNamespace(
+    exp=anp.exp,
+    log=anp.log,
+    relu=lambda x: anp.where(x > 0, x, 0.0),
+    tanh=anp.tanh,
+    sigmoid=special.expit,
+    softplus=lambda x: anp.logaddexp(x, 0.0),
+    sum=anp.sum,
+    power=anp.power,
+    reshape=anp.reshape,
+    full=lambda x: x * np.ones((2, 3)),
+)
+# Each gives a shape that broadcasts to (2, 3) and finite numbers for finite ones.
+STEPS = {
+    "add": lambda F, a, b: a + b,
+    "subtract": lambda F, a, b: 1.5 - a - b,
+    "multiply": lambda F, a, b: a * b,
+    "divide": lambda F, a, b: a / (1 + b * b),
+    "divide into": lambda F, a, b: 2 / (1 + a * a),
+    "negate": lambda F, a, b: -a,
+    "cube": lambda F, a, b: F.power(a, 3),
+    "power": lambda F, a, b: F.power(1 + a * a, -1.5),
+    "power of": lambda F, a, b: F.exp(F.log(1 + a * a) * F.tanh(b)),
+    "exp": lambda F, a, b: F.exp(-a * a),
+    "log": lambda F, a, b: F.log(1 + a * a),
+    "relu": lambda F, a, b: F.relu(a),
+    "tanh": lambda F, a, b: F.tanh(a),
+    "sigmoid": lambda F, a, b: F.sigmoid(a),
+    "softplus": lambda F, a, b: F.softplus(a),
+    "sum": lambda F, a, b: F.sum(a),
+    "sum over columns": lambda F, a, b: F.sum(F.full(a), axis=1, keepdims=True),
+    "sum over rows": lambda F, a, b: F.sum(F.full(a) * b, axis=0),
+    "row": lambda F, a, b: F.full(a)[1],
+    "column": lambda F, a, b: F.full(a)[:, 1:2],
+    "repeat": lambda F, a, b: F.full(a)[:, [0, 2, 2]],
+    "transpose": lambda F, a, b: F.reshape(F.full(a), (3, 2)).T,
+    "matrix @ matrix": lambda F, a, b: F.full(a) @ F.full(b).T @ F.full(a),
+    "matrix @ vector": lambda F, a, b: F.reshape(F.full(a) @ F.full(b)[0], (2, 1)),
+}
+leaves = st.tuples(
+    *[
+        hnp.arrays(np.float64, shape, elements=st.floats(-2, 2, allow_subnormal=False))
+        for shape in [(), (3,), (2, 1), (2, 3)]
+    ]
+)
+programs = st.lists(st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 9), st.integers(0, 9)), max_size=8)
+
+
+def run(F, program, inputs, factors):
+    """Each line works on two earlier results and scales its own, so that the numbers stay small."""
+    results = list(inputs)
+    for (name, i, j), factor in zip(program, factors, strict=True):
+        results.append(STEPS[name](F, results[i % len(results)], results[j % len(results)]) * factor)
+    return sum(F.sum(result) * (0.5 + k) for k, result in enumerate(results))
+
+
+def factors_of(program, inputs):
+    factors: list[float] = []
+    results = [Value(x) for x in inputs]
+    for name, i, j in program:
+        y = STEPS[name](OURS, results[i % len(results)], results[j % len(results)])
+        factors.append(1 / max(1.0, float(np.abs(y.data).max()) / 4))
+        results.append(y * factors[-1])
+    return factors
+
+
+@settings(max_examples=200, deadline=None)
+@given(programs, leaves)
+def test_random_graphs_have_the_gradients_of_hips_autograd(program, arrays):
+    factors, inputs = factors_of(program, arrays), [Value(x) for x in arrays]
+    output = run(OURS, program, inputs, factors)
+    output.backward()
+    theirs, gradients = autograd.value_and_grad(
+        lambda inputs: run(THEIRS, program, inputs, factors),
+    )(arrays)
+    assert_allclose(output.item(), theirs, rtol=1e-12, atol=1e-12)
+    size = max(1.0, *(float(np.abs(g).max()) for g in gradients))
+    for x, g in zip(inputs, gradients, strict=True):
+        assert_allclose(x.grad, g, rtol=1e-10, atol=1e-10 * size)
