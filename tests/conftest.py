@@ -1,8 +1,6 @@
-"""What the tests of jobs, tracking and the command line share: folders with a store, and the command itself."""
+"""What the tests of jobs, tracking and the command line share: folders with a store, a sweep, a server."""
 
 import contextlib
-import io
-import os
 import shutil
 import socket
 import sqlite3
@@ -10,54 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-
-from sweepgrad import cli
-
-SMALL = ("data=simulated", "data.rows=200", "train.epochs=3")
-"""Overrides of a job that trains in a moment."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command line came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Result]
-
-
-def command(*arguments: str) -> Result:
-    """Run `sweepgrad ARGUMENTS` in this process and the current folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = cli.main(list(arguments))
-        except SystemExit as leaving:  # argparse
-            code = leaving.code if isinstance(leaving.code, int) else 1
-    return Result(code, out.getvalue(), err.getvalue())
-
-
-def environment() -> dict[str, str]:
-    """For processes: as here, but without a store of ours."""
-    return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "COLUMNS": "200",
-    }
-
-
-def console_script() -> str:
-    return str(Path(sys.executable).with_name("sweepgrad"))
+from tests.support import SMALL, Sweep, command, environment
 
 
 @pytest.fixture(autouse=True)
@@ -85,20 +40,6 @@ def folder(tmp_path, monkeypatch, empty_store) -> Path:
     Path("runs").mkdir()
     shutil.copy(empty_store, "runs/mlflow.db")
     return tmp_path
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep that was trained once, to be looked at and left as it is."""
-
-    folder: Path
-    uri: str
-    name: str
-    result: Result
-
-    @property
-    def jobs(self) -> list[Path]:
-        return sorted((self.folder / "runs" / "sweeps" / self.name).iterdir())
 
 
 @pytest.fixture(scope="session")
@@ -144,24 +85,3 @@ def server(tmp_path_factory, empty_store) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=20)
-
-
-def people(rows: int = 240, seed: int = 0) -> pd.DataFrame:
-    """A table with all that a real one has: missing values, words, booleans, rows of the same individual."""
-    generator = np.random.default_rng(seed)
-    frame = pd.DataFrame(
-        {
-            "person": generator.integers(0, rows // 2, rows),
-            "age": generator.normal(40, 12, rows).round(1),
-            "income": generator.lognormal(10, 0.5, rows).round(2),
-            "town": generator.choice(["Ulm", "Rom", "Wien"], rows),
-            "member": generator.random(rows) < 0.5,
-        }
-    )
-    pull = 0.08 * (frame["age"] - 40) + 1.5 * (frame["town"] == "Rom") - 0.5
-    frame["left"] = np.where(generator.random(rows) < 1 / (1 + np.exp(-pull)), "yes", "no")
-    frame.loc[generator.choice(rows, rows // 10, replace=False), "income"] = np.nan
-    return frame
-
-
-CSV = ("data=csv", "data.path=people.csv", "data.target=left", "data.positive=yes")

@@ -50,7 +50,7 @@ def test_adagrad_divides_by_the_root_of_the_sum_of_squares():
 
 
 def test_adam_divides_weighted_means():
-    """Corrected for their start at zero, m and v are weighted means: weights beta^age, divided by their sum."""
+    """Corrected for their start at zero, m and v are means weighted by beta^age."""
     one, two, three = three_steps(Adam(LR, 0.9, 0.99, 1e-3))
     first = 0.1 * G1 / (np.abs(G1) + 1e-3)
     m = (0.9 * G1 + G2) / (0.9 + 1)
@@ -96,10 +96,10 @@ def test_a_gradient_of_zero_moves_nothing(optimizer):
     [
         (SGD(0.1), 400),
         (Momentum(0.05, 0.9), 400),
-        (Adagrad(0.8, 1e-8), 400),
+        (Adagrad(3.0, 1e-8), 400),
         (Adam(0.05, 0.9, 0.999, 1e-8), 2000),
     ],
-    ids=lambda x: type(x).__name__,
+    ids=["sgd", "momentum", "adagrad", "adam"],
 )
 def test_the_bottom_of_a_bowl_is_found(optimizer, steps):
     """½ wᵀA w - bᵀw with A of eigenvalues 5 and 1 is lowest where A w = b."""

@@ -27,7 +27,8 @@ def leaderboard(page: Page) -> None:
     console.print(as_table(f"{sweep.name}: {len(runs)} runs", rank(runs)))
     page.set_viewport_size({"width": 960, "height": 300})
     page.set_content(console.export_html(inline_styles=True))
-    page.add_style_tag(content="pre { font-size: 13px !important; display: inline-block }")
+    style = "pre { font: 13px/1.1 'DejaVu Sans Mono', monospace !important; display: inline-block }"
+    page.add_style_tag(content=style)
     page.locator("pre").screenshot(path=HERE / "leaderboard.png")
 
 
@@ -47,7 +48,8 @@ def comparison(page: Page) -> None:
             page.goto(address)
             page.get_by_text("Parallel Coordinates Plot").wait_for()
             page.wait_for_timeout(4000)  # the plot is drawn after its heading
-            page.screenshot(path=HERE / "mlflow_comparison.png")
+            left_of_the_assistant = {"x": 0, "y": 0, "width": 1036, "height": 720}
+            page.screenshot(path=HERE / "mlflow_comparison.png", clip=left_of_the_assistant)
         finally:
             server.terminate()
 

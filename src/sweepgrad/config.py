@@ -229,7 +229,7 @@ def _fault(values: Mapping[str, Any], details: Any) -> Fault:
         return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
     if kind == "value_error":
         return Fault(key, details["msg"].removeprefix("Value error, "))
-    wanted = details["msg"].removeprefix("Input ").replace("tuple", "list")
+    wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
     return Fault(key, f"{shown} {wanted}")
 

@@ -28,7 +28,7 @@ class MLP:
 
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> y = np.array([0.0, 0.0, 1.0, 1.0])
-    >>> model = MLP(1, [4, 1], learning_rate=0.5).fit(X, y, X, y, max_epochs=200)
+    >>> model = MLP(1, [4, 1], learning_rate=0.5, seed=1).fit(X, y, X, y, max_epochs=200)
     >>> model.predict(X).round().astype(int)
     array([0, 0, 1, 1])
     """

@@ -10,20 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sweepgrad.config import Config, ConfigFaults, Fault, check, nearest
 from sweepgrad.errors import UserError
 from sweepgrad.home import config_dir, data_dir
 
 CONFIG_NAME = "config"
+_HOW_TO_OVERRIDE = "Overrides are written key=value, without spaces around the =."
 GROUPS = ("data", "model", "optimizer", "experiment")  # the folders of conf/
 
 
@@ -70,8 +74,9 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
     """
     register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
-        where = [f"hydra.searchpath=[{','.join(map(_as_url, search))}]"] if search else []
-        parsed = _parse([*overrides, *where])
+        _search_also(search)
+        parsed = _parse(overrides)
+        _refuse([_in_command_line(fault, parsed) for fault in _for_us_to_set(parsed)])
         _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
         master = _compose(_let_through(parsed), RunMode.MULTIRUN)
         multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
@@ -122,7 +127,7 @@ def _compose(overrides: Sequence[str], mode: RunMode) -> DictConfig:
             with_log_configuration=False,
             validate_sweep_overrides=False,
         )
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         raise UserError(f"{error}{cause}") from None
 
@@ -131,10 +136,33 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     try:
-        return OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))
-    except HydraException as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"{first}\nOverrides are written key=value, without spaces around the =.") from None
+        parsed = OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        problem = str(error.message).splitlines()[0]
+        raise UserError(f"{error.override}: {problem}\n{_HOW_TO_OVERRIDE}") from None
+    for override in parsed:
+        if not override.key_or_group:
+            raise UserError(f"{override.input_line}: names no key\n{_HOW_TO_OVERRIDE}")
+    return parsed
+
+
+def _search_also(folders: Sequence[str]) -> None:
+    """As --config-dir does: after our own folder."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    loader = hydra.config_loader
+    assert isinstance(loader, ConfigLoaderImpl)
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"--config-dir {folder}: there is no such folder")
+        loader.get_search_path().prepend("command-line", _as_url(folder), SearchPathQuery(provider="schema"))
+    loader.repository.initialize_sources(loader.get_search_path())
+
+
+def _for_us_to_set(overrides: Sequence[Override]) -> Iterator[Fault]:
+    for override in overrides:
+        if override.key_or_group.partition(".")[0] == "sweep":
+            yield Fault(override.key_or_group, "only --multirun sets it.")
 
 
 def _options(group: str) -> list[str]:
@@ -150,10 +178,11 @@ def _unknown_options(overrides: Sequence[Override]) -> Iterator[Fault]:
             continue
         values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         for value in values:
-            if isinstance(value, str) and value != "null" and value not in options:
+            chosen = str(value)
+            if not isinstance(value, list | None) and chosen != "null" and chosen not in options:
                 yield Fault(
                     override.key_or_group,
-                    f"{value!r} is no option.{nearest(value, options)} There are: {', '.join(options)}.",
+                    f"{chosen!r} is no option.{nearest(chosen, options)} There are: {', '.join(options)}.",
                 )
 
 
@@ -210,13 +239,17 @@ def _concerns(override: Override, key: str) -> bool:
 
 
 def _file_that_says(key: str, composed: DictConfig, search: Sequence[str]) -> str | None:
-    """The last of the composed files that sets `key`."""
-    files = [(f"{CONFIG_NAME}.yaml", "")]
-    for group, option in composed.hydra.runtime.choices.items():
-        if option is not None and not group.startswith("hydra/"):
-            files.append((f"{group}/{option}.yaml", "" if group == "experiment" else f"{group}."))
-    for file, prefix in reversed(files):
-        found = [path for folder in (*search, str(config_dir())) if (path := Path(folder) / file).is_file()]
+    """The composed file that has the last word on `key`: an experiment's, then a group's, then config.yaml."""
+    chosen = {
+        group: option
+        for group, option in composed.hydra.runtime.choices.items()
+        if option is not None and not group.startswith("hydra/")
+    }
+    files = [(f"experiment/{option}.yaml", "") for group, option in chosen.items() if group == "experiment"]
+    files += [(f"{group}/{option}.yaml", f"{group}.") for group, option in chosen.items()]
+    for file, prefix in [*files, (f"{CONFIG_NAME}.yaml", "")]:
+        folders = (str(config_dir()), *search)
+        found = [path for folder in folders if (path := Path(folder) / file).is_file()]
         if found and key.startswith(prefix):
             said = OmegaConf.load(found[0])
             if OmegaConf.select(said, key.removeprefix(prefix)) is not None:

@@ -11,6 +11,7 @@ mlflow.json            which MLflow run it became; written once it has been sent
 import json
 import os
 import platform
+import shutil
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,6 +29,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
 MODEL = "model"
+SENT = "mlflow.json"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,9 @@ def of(
 def write(folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None) -> None:
     """Leave a run in `folder`: its model and picture where there are any, the record last."""
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / MODEL, ignore_errors=True)  # of an earlier run that was told to write here
+    for stale in (folder / RECORD, folder / SENT, *folder.glob("*.png")):
+        stale.unlink(missing_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False))
     if experiment is not None and fit is not None:
         bundle = experiment.bundle(fit)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweepgrad import record as records
-from sweepgrad.tracking import SENT, Store
+from sweepgrad.tracking import Store
 
 
 def sync(runs: Path, say: Callable[[str], None]) -> int:
@@ -17,7 +17,9 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
         UserError: a store does not answer; what was sent before that stays sent.
     """
     waiting = [
-        path.parent for path in sorted(runs.rglob(records.RECORD)) if not (path.parent / SENT).exists()
+        path.parent
+        for path in sorted(runs.rglob(records.RECORD))
+        if not (path.parent / records.SENT).exists()
     ]
     stores: dict[tuple[str, str], Store] = {}
     sweeps: dict[str, tuple[Store, list[str]]] = {}

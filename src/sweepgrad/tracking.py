@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -40,7 +41,6 @@ KIND = "sweepgrad.kind"  # "sweep" for a parent run, "run" for a trained model
 OPENINGS = "sweepgrad.test_openings"
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
-SENT = "mlflow.json"
 
 _MAX_PARAM = 6000  # characters, MLflow's own limit
 _MAX_BATCH = 1000  # metrics in a log_batch
@@ -169,7 +169,7 @@ class Store:
         Raises:
             Unreachable: the store does not answer; the folder stays as it is and can be sent again.
         """
-        sent = folder / SENT
+        sent = folder / records.SENT
         if sent.exists():
             return str(json.loads(sent.read_text())["run_id"])
         record = records.read(folder)
@@ -361,8 +361,8 @@ def _reaching(uri: str) -> Iterator[None]:
         raise
     except URLError as error:
         raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
-    except (MlflowException, OSError, sqlite3.Error) as error:
-        first = str(error).splitlines()[0][:300]
+    except (MlflowException, HTTPException, OSError, sqlite3.Error) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from sweepgrad.errors import UserError
@@ -38,7 +39,10 @@ def train(arguments: Sequence[str]) -> int:
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         register_resolvers()
-        _hand_to_hydra(_no_job, arguments)
+        try:
+            _hand_to_hydra(_no_job, arguments)
+        except HydraException as error:  # --help composes too
+            raise UserError(str(error)) from None
         return 0
     search = [flags.config_dir] if flags.config_dir else []
     todo = plan(flags.overrides, multirun=flags.multirun, search=search)
@@ -50,6 +54,8 @@ def _run(todo: Plan, arguments: list[str]) -> int:
 
     with Progress(len(todo.jobs)) as progress:
         _check_tables(todo, progress)
+        if not any(argument.startswith("hydra.") for argument in arguments):
+            _refuse_unwritable(Path("runs").absolute())
         store = _open_store(todo, progress)
         runner = _Runner(todo, store, progress)
         if todo.multirun:
@@ -82,6 +88,15 @@ def _check_tables(todo: Plan, progress: "Progress") -> None:
             f"{data.name}: {len(training.train)} training and {len(training.val)} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Where results will be kept, or the nearest folder above it that is there already."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"results are kept in {folder}, but {there} is a file: move it, or work elsewhere")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"results are kept in {folder}, but {there} is not yours to write to: work elsewhere")
 
 
 def _open_store(todo: Plan, progress: "Progress") -> "Store | None":

@@ -1,5 +1,6 @@
 import operator
 from types import SimpleNamespace
+from typing import Any
 
 import autograd
 import autograd.numpy as anp
@@ -13,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sweepgrad.autograd import value
 from sweepgrad.autograd.value import DomainError, Operation, ShapeError, Value, graph
-from sweepgrad.rng import key, normal, uniform
+from sweepgrad.rng import key, uniform
 
 REPEATED = np.array([2, 0, 0, 2, 2])
 
@@ -28,11 +29,11 @@ def positive(*shape):
     return 0.3 + 1.4 * uniform(key(2, "sizes", *shape), shape)
 
 
-def gradient_of_square_of(x, index):
+def gradient_of_sum_of_cubes(x, index):
     return value.gradient((x[index] ** 3).sum(), [x])[0]
 
 
-CASES = [
+CASES: list[Any] = [
     pytest.param(operator.add, [real(2, 3), real(3)], id="add"),
     pytest.param(operator.sub, [real(2, 3), real(3)], id="subtract"),
     pytest.param(operator.mul, [real(2, 3), real(3)], id="multiply"),
@@ -80,9 +81,37 @@ CASES = [
     pytest.param(lambda x: (x * x)[REPEATED], [real(3, 2)], id="index with repeats"),
     pytest.param(lambda x: (x * x)[REPEATED, [0, 1, 1, 0, 0]], [real(3, 2)], id="index pairs with repeats"),
     pytest.param(lambda x: (x * x)[np.array([True, False, True])], [real(3, 2)], id="index mask"),
-    pytest.param(lambda x: gradient_of_square_of(x, REPEATED), [real(3, 2)], id="scatter"),
-    pytest.param(lambda x: gradient_of_square_of(x, (0, slice(1, 3))), [real(2, 4)], id="scatter slice"),
+    pytest.param(lambda x: gradient_of_sum_of_cubes(x, REPEATED), [real(3, 2)], id="scatter"),
+    pytest.param(lambda x: gradient_of_sum_of_cubes(x, (0, slice(1, 3))), [real(2, 4)], id="scatter slice"),
 ]
+
+
+PLAIN: dict[Any, Any] = {
+    Value.exp: np.exp,
+    Value.log: np.log,
+    Value.relu: lambda x: np.maximum(x, 0),
+    Value.step: lambda x: np.heaviside(x, 0),
+    Value.tanh: np.tanh,
+    Value.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
+    Value.softplus: lambda x: np.log(1 + np.exp(x)),
+}
+ALIKE = [case for case in CASES if not case.id.startswith(("broadcast_to", "scatter"))]
+
+
+@pytest.mark.parametrize(("f", "arrays"), ALIKE)
+def test_result_is_numpys(f, arrays):
+    y, expected = f(*(Value(x) for x in arrays)).data, PLAIN.get(f, f)(*arrays)
+    assert y.shape == np.shape(expected)
+    assert_allclose(y, expected, rtol=1e-14)
+
+
+def test_broadcast_and_scatter_are_their_loops():
+    x = real(4, 1)
+    assert_array_equal(Value(x).broadcast_to((2, 4, 3)).data, np.broadcast_to(x, (2, 4, 3)))
+    x, expected = real(3, 2), np.zeros((3, 2))
+    for row in REPEATED:
+        expected[row] += 3 * x[row] ** 2
+    assert_allclose(gradient_of_sum_of_cubes(Value(x), REPEATED).data, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize(("f", "arrays"), CASES)
@@ -335,7 +364,7 @@ def test_value_keeps_its_label_parents_and_operation():
 def test_whole_numbers_and_truth_values_become_float64():
     for data in (3, True, [1, 2], np.array([1, 2], dtype=np.uint8), np.array([True])):
         assert Value(data).data.dtype == np.float64
-    assert Value(np.float32([1.5])).data.dtype == np.float32
+    assert Value(np.array([1.5], np.float32)).data.dtype == np.float32
     assert Value(3).shape == ()
 
 
@@ -545,3 +574,15 @@ def test_random_graphs_have_the_gradients_of_hips_autograd(program, arrays):
     size = max(1.0, *(float(np.abs(g).max()) for g in gradients))
     for x, g in zip(inputs, gradients, strict=True):
         assert_allclose(x.grad, g, rtol=1e-10, atol=1e-10 * size)
+
+
+def test_a_plain_number_takes_the_dtype_of_the_other_side():
+    x = Value(np.array([1.0, 2.0], dtype=np.float32))
+    for y in (x + 1, 1 - x, 2 * x, x / 3, x**2):
+        assert y.data.dtype == np.float32
+
+
+def test_iterating_goes_along_the_first_axis_and_a_scalar_has_none():
+    assert [row.shape for row in Value(np.ones((3, 2)))] == [(2,)] * 3
+    with pytest.raises(TypeError):
+        list(Value(3.0))

@@ -77,6 +77,6 @@ def _labels(y: ArrayLike, predictions: Value) -> np.ndarray[tuple[int, ...], np.
     labels = np.asarray(y, dtype=predictions.data.dtype)
     if labels.shape != predictions.shape:
         raise ShapeError(f"labels have shape {labels.shape}, predictions {predictions.shape}")
-    if not np.isin(labels, (0, 1)).all():
+    if not ((labels == 0) | (labels == 1)).all():
         raise ValueError("labels must be 0 or 1")
     return labels

@@ -9,7 +9,7 @@ The method is reverse accumulation: Griewank & Walther, "Evaluating Derivatives"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class Value:
 
     def __init__(self, data: ArrayLike, label: str = "") -> None:
         array = np.asarray(data)
-        if not np.issubdtype(array.dtype, np.floating):
+        if array.dtype.kind != "f":
             if array.dtype.kind not in "biu":
                 raise TypeError(f"Value needs real numbers, not {type(data).__name__} of {array.dtype}")
             array = array.astype(np.float64)
@@ -117,6 +117,9 @@ class Value:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __iter__(self) -> Iterator[Value]:
+        return (self[i] for i in range(len(self)))
+
     def __repr__(self) -> str:
         text = np.array2string(self.data, precision=6, threshold=8, separator=", ")
         label = f", label={self.label!r}" if self.label else ""
@@ -126,28 +129,28 @@ class Value:
     # Arithmetic
 
     def __add__(self, other: Value | ArrayLike) -> Value:
-        return _apply(ADD, self, as_value(other))
+        return _apply(ADD, self, self._operand(other))
 
     def __radd__(self, other: ArrayLike) -> Value:
-        return as_value(other) + self
+        return self._operand(other) + self
 
     def __sub__(self, other: Value | ArrayLike) -> Value:
-        return _apply(SUBTRACT, self, as_value(other))
+        return _apply(SUBTRACT, self, self._operand(other))
 
     def __rsub__(self, other: ArrayLike) -> Value:
-        return as_value(other) - self
+        return self._operand(other) - self
 
     def __mul__(self, other: Value | ArrayLike) -> Value:
-        return _apply(MULTIPLY, self, as_value(other))
+        return _apply(MULTIPLY, self, self._operand(other))
 
     def __rmul__(self, other: ArrayLike) -> Value:
-        return as_value(other) * self
+        return self._operand(other) * self
 
     def __truediv__(self, other: Value | ArrayLike) -> Value:
-        return _apply(DIVIDE, self, as_value(other))
+        return _apply(DIVIDE, self, self._operand(other))
 
     def __rtruediv__(self, other: ArrayLike) -> Value:
-        return as_value(other) / self
+        return self._operand(other) / self
 
     def __neg__(self) -> Value:
         return _apply(NEGATE, self)
@@ -175,6 +178,11 @@ class Value:
 
     def __rmatmul__(self, other: ArrayLike) -> Value:
         return as_value(other) @ self
+
+    def _operand(self, other: Value | ArrayLike) -> Value:
+        """The other side of an operator; a plain number takes this side's dtype, as in NumPy."""
+        plain = isinstance(other, (int, float))
+        return Value(np.asarray(other, dtype=self.data.dtype)) if plain else as_value(other)
 
     # Functions of each element
 
@@ -212,8 +220,9 @@ class Value:
         total = self.sum(axis=axis, keepdims=keepdims)
         return total / (self.size // max(total.size, 1))
 
-    def reshape(self, *shape: int) -> Value:
-        return _apply(RESHAPE, self, shape=shape)
+    def reshape(self, *shape: int | tuple[int, ...]) -> Value:
+        """The same elements in another shape, given as numbers or as one tuple."""
+        return _apply(RESHAPE, self, shape=shape[0] if shape and isinstance(shape[0], tuple) else shape)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Value:
         return _apply(BROADCAST, self, shape=shape)
@@ -318,8 +327,7 @@ def _undo_broadcast(gradient: Value, shape: tuple[int, ...]) -> Value:
     repeated = tuple(i for i, n in enumerate(shape) if n == 1 and gradient.shape[i] != 1)
     if repeated:
         gradient = gradient.sum(axis=repeated, keepdims=True)
-    # A scalar gradient that was never spread out, such as the output's own, is spread out here.
-    return gradient if gradient.shape == shape else gradient.broadcast_to(shape)
+    return gradient
 
 
 def _apply(operation: Operation, *parents: Value, **settings: Any) -> Value:

@@ -1,0 +1,90 @@
+"""Tab completion in a real shell."""
+
+import shutil
+import subprocess
+
+import pexpect
+import pytest
+from tests.support import command, console_script, environment
+
+TAB = "\t"
+
+
+@pytest.fixture(scope="module")
+def bash(tmp_path_factory):
+    """An interactive bash with our completion."""
+    path = f"{console_script().rpartition('/')[0]}:/usr/bin:/bin"
+    shell = pexpect.spawn(
+        "bash",
+        ["--norc", "--noprofile", "-i"],
+        env={**environment(), "PATH": path, "PS1": "READY> ", "TERM": "dumb", "INPUTRC": "/dev/null"},
+        cwd=str(tmp_path_factory.mktemp("shell")),
+        encoding="utf-8",
+        timeout=20,
+        dimensions=(40, 200),
+    )
+    shell.expect_exact("READY> ")
+    shell.sendline("bind 'set bell-style none' 'set show-all-if-ambiguous on' 'set page-completions off'")
+    shell.expect_exact("READY> ")
+    shell.sendline('eval "$(sweepgrad completion bash)"')
+    shell.expect_exact("READY> ")
+    yield shell
+    shell.sendline("exit")
+    shell.close()
+
+
+def typed(bash: pexpect.spawn, line: str, expected: str) -> None:
+    """TAB after `line` turns it into `expected`, or lists it among the answers."""
+    bash.send(f"{line}{TAB}")
+    bash.expect_exact(line)
+    bash.expect_exact(expected.removeprefix(line))
+    bash.send("\x15\x03")  # away with the line
+    bash.expect_exact("READY> ")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("sweepgrad le", "sweepgrad leaderboard "),
+        ("sweepgrad fin", "sweepgrad finalize "),
+        ("sweepgrad train mod", "sweepgrad train model"),
+        ("sweepgrad train model=wi", "sweepgrad train model=wide"),
+        ("sweepgrad train data=simulated model=de", "sweepgrad train data=simulated model=deep"),
+        ("sweepgrad train optimizer.l", "sweepgrad train optimizer.lr="),
+        (
+            "sweepgrad train optimizer=sgd experiment=ass",
+            "sweepgrad train optimizer=sgd experiment=assignment",
+        ),
+        ("sweepgrad train --multi", "sweepgrad train --multirun "),
+        ("sweepgrad leaderboard --js", "sweepgrad leaderboard --json "),
+    ],
+)
+def test_tab_completes(bash, line, completed):
+    typed(bash, line, completed)
+
+
+def test_tab_lists_the_options_of_a_group(bash):
+    bash.send(f"sweepgrad train optimizer={TAB}")
+    for option in ("adagrad", "adam", "momentum", "sgd"):
+        bash.expect_exact(option)
+    bash.send("\x15\x03")
+    bash.expect_exact("READY> ")
+
+
+def test_files_are_completed_where_nothing_else_fits(bash):
+    bash.sendline("touch somefile.csv")
+    bash.expect_exact("READY> ")
+    typed(bash, "sweepgrad sync somef", "sweepgrad sync somefile.csv")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_script_is_one_the_shell_can_read(shell):
+    script = command("completion", shell)
+    assert script.code == 0
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    subprocess.run([shell, "-n"], input=script.out, text=True, check=True)
+
+
+def test_an_unknown_shell_is_refused():
+    assert command("completion", "fish").code == 2

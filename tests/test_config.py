@@ -1,0 +1,391 @@
+"""What a configuration may say: every fault is found before anything runs, all in one message."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from tests.support import CSV
+
+from sweepgrad.config import Config, ConfigFaults
+from sweepgrad.data.split import open_training
+from sweepgrad.errors import UserError
+from sweepgrad.experiment import prepare
+from sweepgrad.home import config_dir
+from sweepgrad.nn import Network
+from sweepgrad.preflight import Plan, checked, plan, register_resolvers
+
+
+def one(*overrides: str) -> Config:
+    (job,) = plan(overrides, multirun=False).jobs
+    return job.config
+
+
+def refusal(*overrides: str, multirun: bool = False) -> str:
+    with pytest.raises(UserError) as caught:
+        plan(overrides, multirun=multirun)
+    return str(caught.value)
+
+
+def faults(*overrides: str, multirun: bool = False) -> list[str]:
+    first, *lines = refusal(*overrides, multirun=multirun).splitlines()
+    assert first.endswith("in the configuration; nothing was run."), first
+    return [line.strip() for line in lines]
+
+
+def keys(values: object, prefix: str = "") -> list[str]:
+    """The dotted keys of a configuration."""
+    if not isinstance(values, dict):
+        return [prefix.removesuffix(".")]
+    return [key for name, value in values.items() for key in keys(value, f"{prefix}{name}.")]
+
+
+# Faults, each with what must be said of it
+
+
+@lru_cache
+def composed() -> DictConfig:
+    register_resolvers()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("config")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.lr=-1", "optimizer.lr: -1 should be greater than 0"),
+        ("optimizer.lr=0", "optimizer.lr: 0 should be greater than 0"),
+        ("optimizer.lr=fast", "optimizer.lr: 'fast' should be a valid number"),
+        ("optimizer.lr=.nan", "optimizer.lr: nan should be a finite number"),
+        ("optimizer.lr=.inf", "optimizer.lr: inf should be a finite number"),
+        ("optimizer.lr=true", "optimizer.lr: True should be a valid number"),
+        ("optimizer.lr=null", "optimizer.lr: None should be a valid number"),
+        ("optimizer.lr='0.1'", "optimizer.lr: '0.1' should be a valid number"),
+        ("optimizer.lr=[0.1]", "optimizer.lr: [0.1] should be a valid number"),
+        ("optimizer.beta1=1", "optimizer.beta1: 1 should be less than 1"),
+        ("optimizer.epsilon=0", "optimizer.epsilon: 0 should be greater than 0"),
+        ("optimizer.name=adma", "optimizer.name: must be one of 'sgd', 'momentum', 'adagrad', 'adam'"),
+        ("model.dropout=1.2", "model.dropout: 1.2 should be less than 1"),
+        ("model.dropout=1", "model.dropout: 1 should be less than 1"),
+        ("model.dropout=-0.1", "model.dropout: -0.1 should be greater than or equal to 0"),
+        ("model.hidden=[8,0]", "model.hidden.1: 0 should be greater than or equal to 1"),
+        ("model.hidden=[8,-3]", "model.hidden.1: -3 should be greater than or equal to 1"),
+        ("model.hidden=[2.5]", "model.hidden.0: 2.5 should be a valid integer"),
+        ("model.hidden=8", "model.hidden: 8 should be a valid list"),
+        ("model.hidden=[]", "model: without hidden layers an activation has no effect"),
+        ("model.scale=0", "model.scale: 0 should be greater than 0"),
+        ("model.activation=gelu", "model.activation: 'gelu' should be 'relu', 'tanh' or 'sigmoid'"),
+        ("model.activation=null", "model: hidden layers need an activation"),
+        ("split.test=0", "split.test: 0 should be greater than 0"),
+        ("split.train=1", "split.train: 1 should be less than 1"),
+        ("split.train=0.7", "split: train + val + test must be 1, but 0.7 + 0.2 + 0.2 = 1.1"),
+        ("split.stratify=1", "split.stratify: 1 should be a valid boolean"),
+        ("split.seed=-1", "split.seed: -1 should be greater than or equal to 0"),
+        ("seed=1.5", "seed: 1.5 should be a valid integer"),
+        ("seed=true", "seed: True should be a valid integer"),
+        ("seed=-1", "seed: -1 should be greater than or equal to 0"),
+        ("seed=9223372036854775808", "seed: 9223372036854775808 should be less than"),
+        ("train.epochs=0", "train.epochs: 0 should be greater than or equal to 1"),
+        ("train.epochs=ten", "train.epochs: 'ten' should be a valid integer"),
+        ("train.batch_size=0", "train.batch_size: 0 should be greater than or equal to 1"),
+        ("train.patience=0", "train.patience: 0 should be greater than or equal to 1"),
+        ("tracking.uri=''", "tracking.uri: '' should have at least 1 character"),
+        ("data.target=7", "data.target: 7 should be a valid string"),
+        ("data.drop=popularity", "data.drop: 'popularity' should be a valid list"),
+        ("data.path=???", "data.path: must be given: data.path=…"),
+        ("seed=${nothing.there}", "seed: Interpolation key 'nothing.there' not found"),
+        ("seed=${oc.env:NOT_SET_X}", "seed: "),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(override, said):
+    key, _, value = override.partition("=")
+    config = composed().copy()
+    OmegaConf.update(config, key, OmegaConf.create(f"value: {value}")._get_node("value"))
+    with pytest.raises(ConfigFaults) as caught:
+        checked(config)
+    (fault,) = caught.value.faults
+    assert f"{fault.key}: {fault.problem}".startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model=5", "model: '5' is no option. There are: deep, linear, middle, wide."),
+        ("model=wid", "model: 'wid' is no option. Did you mean wide?"),
+        ("optimizer=adm", "optimizer: 'adm' is no option. Did you mean adam?"),
+        ("data=spotfy", "data: 'spotfy' is no option. Did you mean spotify?"),
+        ("experiment=asignment", "experiment: 'asignment' is no option. Did you mean assignment?"),
+        ("modle=wide", "modle: is no key. Did you mean model?"),
+        ("zzz=1", "zzz: is no key. There are: seed, data, split, model, optimizer, train"),
+        ("+optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
+        ("++optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
+        ("~optimizer.lr", "optimizer.lr: is missing"),
+        ("optimizer.momentum=0.9", "optimizer.momentum: is no key of optimizer=adam; it belongs to"),
+        ("data.rows=100", "data.rows: is no key of data=spotify; it belongs to data=simulated"),
+        ("sweep.id=mine", "sweep.id: only --multirun sets it"),
+    ],
+)
+def test_a_wrong_override_is_named_with_the_right_one(override, said):
+    (line,) = faults(override)
+    assert line.startswith(said)
+    assert f"[from {override.removeprefix('++')}" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=linear", "model.dropout=0.5"], "without hidden layers dropout has no effect"),
+        (["data=simulated", "data.noise=0.5"], "should be less than 0.5"),
+        (["data=simulated", "data.features=1"], "moons need features >= 2"),
+        (["data=simulated", "data.kind=spiral"], "should be 'moons' or 'linear'"),
+        (["data=simulated", "data.target=x"], "belongs to data=csv"),
+        (["optimizer=sgd", "optimizer.beta1=0.5"], "it belongs to optimizer=adam"),
+    ],
+)
+def test_a_fault_of_a_combination_is_named(overrides, said):
+    (line,) = faults(*overrides)
+    assert said in line
+    assert overrides[-1] in line
+
+
+def test_what_the_user_must_give_is_asked_for():
+    assert [line.partition(" [")[0] for line in faults("data=csv")] == [
+        "data.path: must be given: data.path=…",
+        "data.target: must be given: data.target=…",
+    ]
+
+
+def test_an_empty_value_is_refused():
+    assert "optimizer.lr" in refusal("optimizer.lr=")
+
+
+@pytest.mark.parametrize("override", ["seed", "seed = 1", "=1", "model.hidden=[1", "a b=1"])
+def test_what_is_no_override_is_refused(override):
+    assert override[:4].strip() in refusal(override)
+
+
+def test_all_faults_come_in_one_message_each_with_its_origin():
+    found = faults("model.dropout=1.2", "optimizer.lr=-1", "modle=wide", "split.test=0", "train.epochs=0")
+    assert [line.partition(":")[0] for line in found if not line.startswith("split:")] == [
+        "split.test",
+        "model.dropout",
+        "optimizer.lr",
+        "train.epochs",
+        "modle",
+    ]
+    assert all("[from " in line for line in found)
+
+
+def test_wrong_options_and_wrong_values_of_several_groups_come_together():
+    found = faults("model=wid", "optimizer=adm")
+    assert len(found) == 2
+
+
+def test_a_fault_in_a_file_names_the_file(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("hidden: [4]\nactivation: relu\ndropout: 1.5\nscale: 1.0\n")
+    with pytest.raises(UserError) as caught:
+        plan(["model=mine", "seed=-1"], multirun=False, search=[str(tmp_path)])
+    message = str(caught.value)
+    assert f"model.dropout: 1.5 should be less than 1 [from {tmp_path / 'model' / 'mine.yaml'}]" in message
+    assert "[from seed=-1]" in message
+
+
+def test_an_unknown_key_in_a_file_names_the_file(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "hidden: [4]\nactivation: relu\ndrpout: 0.5\ndropout: 0.5\nscale: 1.0\n"
+    )
+    with pytest.raises(
+        UserError, match=r"model\.drpout: is no key\. Did you mean model\.dropout\? \[from .*mine"
+    ):
+        plan(["model=mine"], multirun=False, search=[str(tmp_path)])
+
+
+def test_the_experiments_file_is_named_for_what_it_says(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\noptimizer:\n  lr: -3\n")
+    with pytest.raises(UserError, match=r"optimizer\.lr: -3 .*\[from .*experiment/mine\.yaml\]"):
+        plan(["experiment=mine"], multirun=False, search=[str(tmp_path)])
+
+
+def test_damaged_yaml_is_refused_with_its_name(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("hidden: [4\n")
+    with pytest.raises(UserError, match=r"mine\.yaml"):
+        plan(["model=mine"], multirun=False, search=[str(tmp_path)])
+
+
+def test_a_fault_of_a_whole_sweep_is_told_once():
+    assert len(faults("train.epochs=0", "seed=1,2,3,4", multirun=True)) == 1
+
+
+def test_only_the_faulty_values_of_a_sweep_are_told():
+    found = faults("optimizer.lr=0.1,-1,-2", "seed=1,2", multirun=True)
+    assert [line.partition(" [")[0] for line in found] == [
+        "optimizer.lr: -1 should be greater than 0",
+        "optimizer.lr: -2 should be greater than 0",
+    ]
+
+
+def test_a_sweep_over_an_unknown_option_names_the_nearest():
+    (line,) = faults("model=wide,dep", multirun=True)
+    assert "'dep' is no option. Did you mean deep?" in line
+
+
+def test_a_sweep_over_an_unknown_key_names_the_nearest():
+    found = faults("optimizer.lrr=0.1,0.2", "seed=1,2", multirun=True)
+    assert found
+    assert all("Did you mean optimizer.lr?" in line for line in found)
+
+
+def test_several_values_without_multirun_say_what_to_add():
+    message = refusal("model=wide,deep")
+    assert "model=wide,deep" in message
+    assert "--multirun" in message
+
+
+# A typo is never swallowed
+
+KEYS = [key for key in keys(one("data=simulated").model_dump()) if not key.startswith(("sweep", "tracking"))]
+
+
+def typos(key: str) -> st.SearchStrategy[str]:
+    """The key with one letter of its last word lost, doubled, swapped or replaced."""
+    section, _, name = key.rpartition(".")
+    letters = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
+    at = st.integers(0, len(name) - 1)
+    spoiled = st.one_of(
+        st.builds(lambda i: name[:i] + name[i + 1 :], at),
+        st.builds(lambda i: name[: i + 1] + name[i:], at),
+        st.builds(lambda i, letter: name[:i] + letter + name[i + 1 :], at, letters),
+        st.builds(lambda i: name[:i] + name[i : i + 2][::-1] + name[i + 2 :], at),
+    )
+    return spoiled.map(lambda word: f"{section}.{word}" if section else word)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(KEYS).flatmap(lambda key: st.tuples(st.just(key), typos(key))))
+@example(("optimizer.lr", "optimizer.rl"))
+@example(("optimizer.lr", "optimizer.l"))
+@example(("train.epochs", "train.epoch"))
+@example(("seed", "sed"))
+def test_a_typo_in_a_key_is_refused_and_the_right_key_named(typo):
+    right, wrong = typo
+    assume(wrong not in KEYS and not wrong.endswith(".") and wrong)
+    (line,) = faults("data=simulated", f"{wrong}=1")
+    assert line.startswith(f"{wrong}: is no key.")
+    assert right in line
+
+
+# What is shipped is right
+
+OPTIONS = [
+    (folder.name, file.stem)
+    for folder in config_dir().iterdir()
+    if folder.is_dir()
+    for file in folder.iterdir()
+]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes(group, option):
+    given_with_it = CSV[1:] if option == "csv" else ()
+    assert plan([f"{group}={option}", *given_with_it], multirun=False).jobs
+
+
+def test_there_is_every_option_that_was_promised():
+    assert {*OPTIONS} >= {
+        ("data", "simulated"), ("data", "spotify"), ("data", "csv"),
+        ("model", "wide"), ("model", "middle"), ("model", "deep"), ("model", "linear"),
+        ("optimizer", "sgd"), ("optimizer", "momentum"), ("optimizer", "adagrad"), ("optimizer", "adam"),
+        ("experiment", "assignment"), ("experiment", "spotify_sweep"),
+    }  # fmt: skip
+
+
+def test_the_split_is_60_20_20_unless_said():
+    split = one().split
+    assert (split.train, split.val, split.test, split.stratify) == (0.6, 0.2, 0.2, True)
+
+
+def test_a_setting_is_what_was_given():
+    config = one("model=deep", "model.dropout=0.25", "optimizer=momentum", "optimizer.lr=1e-3", "seed=7")
+    assert config.model.hidden == (6, 6, 5)
+    assert config.model.dropout == 0.25
+    assert config.optimizer.model_dump() == {"name": "momentum", "lr": 1e-3, "momentum": 0.9}
+    assert config.seed == 7
+
+
+def test_the_environment_can_name_the_store_and_the_command_line_wins(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:1")
+    assert one().tracking.uri == "http://somewhere:1"
+    assert one("tracking.uri=sqlite:///x.db").tracking.uri == "sqlite:///x.db"
+
+
+@lru_cache
+def experiment(name: str) -> Plan:
+    return plan([f"experiment={name}"], multirun=False)
+
+
+def architectures(todo: Plan) -> set[tuple[int, ...]]:
+    return {job.config.model.hidden for job in todo.jobs}
+
+
+def test_the_assignments_experiment():
+    todo = experiment("assignment")
+    configs = [job.config for job in todo.jobs]
+    assert todo.multirun
+    assert todo.experiment == "assignment"
+    assert len(architectures(todo)) >= 3
+    assert {config.model.dropout for config in configs} == {0.5}
+    assert {config.train.epochs for config in configs} <= {25, 50}
+    assert not any(getattr(config.data, "group", None) for config in configs)
+    assert {config.data.name for config in configs} == {"spotify"}
+    assert {config.split.seed for config in configs} == {0}
+    assert len(configs) == len(architectures(todo)) * len({config.seed for config in configs})
+
+
+def test_the_experiment_of_make_run():
+    todo = experiment("spotify_sweep")
+    configs = [job.config for job in todo.jobs]
+    assert todo.multirun
+    assert len(architectures(todo)) >= 3
+    assert {0.0, 0.5} <= {config.model.dropout for config in configs}
+    assert len({config.seed for config in configs}) >= 2
+    assert all(getattr(config.data, "group", None) for config in configs)
+    assert {config.split.seed for config in configs} == {0}
+    combinations = {(c.model.hidden, c.model.dropout, c.seed) for c in configs}
+    assert len(combinations) == len(configs) == 18
+
+
+def test_an_experiments_sweep_gives_way_to_the_command_line():
+    todo = plan(["experiment=spotify_sweep", "seed=5"], multirun=False)
+    assert {job.config.seed for job in todo.jobs} == {5}
+
+
+@pytest.mark.parametrize("name", ["assignment", "spotify_sweep"])
+def test_architectures_have_about_200_parameters_on_spotify(name):
+    todo = experiment(name)
+    n_features = prepare(todo.jobs[0].config).network.n_features
+    for hidden in architectures(todo):
+        assert 180 <= Network(n_features, hidden).n_parameters <= 220
+
+
+def test_spotify_never_learns_from_the_popularity_that_the_target_was_made_of():
+    assert "popularity" not in open_training(one().data, one().split).train.roles.features
+    kept = one("data.drop=[album_name,key,time_signature]", "data.numeric=[popularity,tempo,energy]")
+    data = kept.data.model_copy(
+        update={"drop": tuple(c for c in SPOTIFY_COLUMNS if c not in ("popularity", "tempo", "energy"))}
+    )
+    with pytest.raises(UserError, match="popularity alone predicts"):
+        open_training(data.model_copy(update={"categorical": ()}), kept.split)
+
+
+SPOTIFY_COLUMNS = [
+    column
+    for column in Path(one().data.path).read_text().splitlines()[0].split(",")  # type: ignore[union-attr]
+    if column not in ("popular_or_not", "artists", "track_name", "track_id")
+]

@@ -1,0 +1,103 @@
+"""What the documents show is run as they show it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a shell that finds `sweepgrad` as after `source .venv/bin/activate`."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A folder with the customer's table that the README speaks of."""
+    rng = np.random.default_rng(0)
+    n = 400
+    visits, age = rng.poisson(5, n), rng.normal(45, 12, n)
+    left = visits + rng.normal(0, 2, n) < 4
+    frame = pd.DataFrame(
+        {
+            "customer_number": rng.permutation(n) + 1000,
+            "household": rng.integers(0, 250, n),
+            "visits": visits,
+            "age": np.where(rng.random(n) < 0.1, np.nan, age.round(1)),
+            "plan": rng.choice(["basic", "plus"], n),
+            "left": np.where(left, "yes_he_did", "no"),
+        }
+    )
+    frame.drop(columns="customer_number").to_csv(tmp_path / "churn.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_their_order(shop):
+    (config,) = blocks("yaml")
+    target = shop / "myconf" / "data" / "churn.yaml"
+    assert f"# {target.relative_to(shop)}" in config
+    target.parent.mkdir(parents=True)
+    # The table has no customer number where roles are guessed: an identifier would be refused, as it should.
+    target.write_text(config.replace("drop: [customer_number]", "drop: []"))
+    commands = [line for block in blocks("bash") for line in block.splitlines()]
+    assert len(commands) >= 8
+    for command in commands:
+        done = run(command, shop)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_the_mistakes_of_the_readme_are_told_as_it_shows(tmp_path):
+    shown = re.search(r"^    \$ (sweepgrad .*)\n((?:    .*\n)+)", README, flags=re.MULTILINE)
+    assert shown
+    done = run(shown[1], tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == re.sub(r"^    ", "", shown[2], flags=re.MULTILINE)
+
+
+def test_the_python_of_the_readme_runs(tmp_path):
+    (code,) = blocks("python")
+    (tmp_path / "example.py").write_text(code)
+    done = run("python -W error example.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Value(" in done.stdout
+
+
+def test_links_and_pictures_of_the_documents_exist():
+    for document in ("README.md", "CONTRIBUTING.md", "data/README.md"):
+        text = (ROOT / document).read_text()
+        for link in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+            assert (ROOT / document).parent.joinpath(link).exists(), f"{document} links to {link}"
+
+
+@pytest.mark.slow
+def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
+    """`make run` only: `make test` would run itself."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    done = subprocess.run(
+        ["make", "-C", str(clone), "run"], capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test accuracy" in done.stdout
+    assert len(list((clone / "runs" / "cards").glob("*/card.md"))) == 1

@@ -1,0 +1,115 @@
+"""Nothing but the training rows is learned from, and no job ever holds a test row: shown end to end."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support import CSV, command, people
+
+from sweepgrad import record as records
+from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.preflight import plan
+
+OVERRIDES = (*CSV, "data.group=person", "data.categorical=[town,member]", "model=middle", "train.epochs=4")
+SENTINEL = "Sentinelburgh"
+NUMBER = 31415926.5
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The rows of each part, from nothing but labels, groups and the seed."""
+    table = people()
+    (job,) = plan(OVERRIDES, multirun=False).jobs
+    found = split_rows(
+        (table["left"] == "yes").to_numpy(float), units_of(table, (("person",),)), job.config.split
+    )
+    assert not set(table["person"][found.train]) & set(table["person"][found.test])
+    return found
+
+
+def spoiled(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """The table with other features in some rows; labels and groups stay, so the split does."""
+    table = table.copy()
+    table.loc[rows, "age"] = NUMBER
+    table.loc[rows, "income"] = np.where(np.arange(len(rows)) % 2, np.nan, -NUMBER)
+    table.loc[rows, "town"] = SENTINEL
+    table.loc[rows, "member"] = True
+    return table
+
+
+def trained(name: str, table: pd.DataFrame, *more: str) -> Path:
+    """The folder of a run on the table."""
+    table.to_csv("people.csv", index=False)
+    folder = Path("runs", name)
+    result = command("train", *OVERRIDES, *more, f"hydra.run.dir={folder}")
+    assert result.code == 0, result.err
+    return folder
+
+
+def bits(folder: Path) -> list[bytes]:
+    with np.load(folder / "model" / "weights.npz") as file:
+        return [file[name].tobytes() for name in file.files]
+
+
+def test_validation_and_test_rows_have_no_say_in_the_weights(folder, parts):
+    table = people()
+    # One epoch: which epoch is kept is up to the validation rows, what each epoch leads to is not.
+    honest = trained("honest", table, "train.epochs=1")
+    others = spoiled(table, np.concatenate([parts.val, parts.test]))
+    corrupted = trained("corrupted", others, "train.epochs=1")
+    assert bits(honest) == bits(corrupted)
+    model = "model/bundle.json"
+    assert (honest / model).read_text() == (corrupted / model).read_text()
+    one_row_changed = table.copy()
+    one_row_changed.loc[parts.train[0], "age"] += 1
+    assert bits(trained("changed", one_row_changed, "train.epochs=1")) != bits(honest)
+
+
+def test_test_rows_have_no_say_in_anything_a_run_reports(folder, parts):
+    table = people()
+    honest = trained("honest", table, "train.patience=2")
+    corrupted = trained("corrupted", spoiled(table, parts.test), "train.patience=2")
+    assert bits(honest) == bits(corrupted)
+    one, other = records.read(honest), records.read(corrupted)
+    assert one.history == other.history
+    assert one.summary == other.summary
+
+
+def contents(path: Path) -> list[bytes]:
+    """The bytes of a file, and of what is packed in it."""
+    if path.suffix != ".npz":
+        return [path.read_bytes()]
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as packed:
+        return [packed.read(name) for name in packed.namelist()]
+
+
+def test_no_test_row_is_in_any_file_that_a_job_leaves(folder, parts):
+    job = trained("job", spoiled(people(), parts.test))
+    files = [path for path in Path("runs").rglob("*") if path.is_file()]
+    assert job / "record.json" in files
+    assert any("mlartifacts" in path.parts for path in files)
+    needles = [SENTINEL.encode(), str(NUMBER).encode(), str(int(NUMBER)).encode()]
+    needles += [np.float64(NUMBER).tobytes(), np.float64(-NUMBER).tobytes()]
+    for path in files:
+        for content in contents(path):
+            assert not any(needle in content for needle in needles), path
+
+
+def test_the_search_would_find_a_row_that_leaked(folder, parts):
+    job = trained("job", spoiled(people(), parts.train[:40]))
+    assert SENTINEL.encode() in (job / "model" / "bundle.json").read_bytes()
+
+
+def test_spotifys_songs_are_never_on_two_sides():
+    (job,) = plan(["data=spotify"], multirun=False).jobs
+    table = pd.read_csv(job.config.data.path)  # type: ignore[union-attr]
+    y = (table["popular_or_not"] == "popular").to_numpy(float)
+    found = split_rows(y, units_of(table, (("artists", "track_name"), ("track_id",))), job.config.split)
+    sides = np.empty(len(table), dtype=int)
+    for side, rows in enumerate((found.train, found.val, found.test)):
+        sides[rows] = side
+    assert table.assign(side=sides).groupby("track_id")["side"].nunique().max() == 1
+    assert table.assign(side=sides).groupby(["artists", "track_name"])["side"].nunique().max() == 1

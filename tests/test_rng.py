@@ -1,0 +1,140 @@
+import hashlib
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import chi2, kstest
+
+from sweepgrad.rng import bits, key, normal, permutation, uniform
+
+keys = st.integers(0, 2**64 - 1)
+
+
+def splitmix64(state):
+    """Steele, Lea & Flood (2014), figure 17, in whole numbers modulo 2^64."""
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        yield z ^ (z >> 31)
+
+
+@given(keys, st.integers(0, 20))
+def test_words_are_those_of_splitmix64(k, n):
+    words = bits(k, n)
+    assert words.dtype == np.uint64
+    assert words.tolist() == list(islice(splitmix64(k), n))
+
+
+def test_words_are_those_published_for_splitmix64():
+    # From https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64, for the seed 1234567.
+    assert bits(1234567, 5).tolist() == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+
+
+@given(keys, st.integers(0, 50), st.integers(0, 50))
+def test_an_element_does_not_depend_on_how_many_there_are(k, n, more):
+    assert_array_equal(bits(k, n + more)[:n], bits(k, n))
+    assert_array_equal(uniform(k, (n + more,))[:n], uniform(k, (n,)))
+
+
+@given(keys, st.integers(0, 6), st.integers(0, 6))
+def test_a_shape_only_folds_the_numbers(k, rows, columns):
+    for draw in (uniform, normal):
+        x = draw(k, (rows, columns))
+        assert x.shape == (rows, columns)
+        assert x.dtype == np.float64
+        assert_array_equal(x.reshape(-1), draw(k, (rows * columns,)))
+
+
+def test_a_scalar_shape_gives_a_scalar():
+    assert uniform(key(0, "one"), ()).shape == ()
+    assert uniform(key(0, "one"), ()) == uniform(key(0, "one"), (3,))[0]
+
+
+def test_uniform_numbers_are_the_top_53_bits():
+    k = key(0, "top")
+    words = bits(k, 100).tolist()
+    assert uniform(k, (100,)).tolist() == [(word >> 11) / 2**53 for word in words]
+
+
+def test_uniform_numbers_never_reach_1():
+    largest = np.uint64(2**64 - 1) >> np.uint64(11)
+    assert float(largest) * 2.0**-53 < 1
+    x = uniform(key(0, "range"), (100_000,))
+    assert x.min() >= 0
+    assert x.max() < 1
+
+
+@pytest.mark.parametrize("bins", [2, 10, 64, 1000])
+def test_uniform_numbers_fill_bins_evenly(bins):
+    """Between the quantiles of chi-square that one key in a million falls below, or rises above."""
+    n = 200_000
+    count = np.bincount((uniform(key(0, "chi-square"), (n,)) * bins).astype(int), minlength=bins)
+    statistic = float(((count - n / bins) ** 2 / (n / bins)).sum())
+    assert chi2.ppf(1e-6, bins - 1) < statistic < chi2.ppf(1 - 1e-6, bins - 1)
+
+
+def test_neighbouring_numbers_and_neighbouring_keys_are_independent():
+    """The correlation of n independent pairs has a standard error of 1 / √n; five are allowed."""
+    n = 100_000
+    x = uniform(key(0, "pairs"), (n + 1,))
+    steps = np.array([uniform(key(0, "step", t), (10,)) for t in range(2001)])
+    for a, b in ((x[:-1], x[1:]), (steps[:-1].ravel(), steps[1:].ravel())):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(a.size)
+
+
+def test_every_bit_is_set_half_the_time():
+    n = 50_000
+    words = bits(key(0, "bits"), n)
+    share = [float(np.mean((words >> np.uint64(i)) & np.uint64(1))) for i in range(64)]
+    assert_allclose(share, 0.5, atol=5 * 0.5 / np.sqrt(n))
+
+
+def test_normal_numbers_are_normal():
+    """Mean and variance within five standard errors, and the whole distribution by Kolmogorov & Smirnov."""
+    n = 100_000
+    x = normal(key(0, "normal"), (n,))
+    assert np.isfinite(x).all()
+    assert abs(x.mean()) < 5 / np.sqrt(n)
+    assert abs(x.var() - 1) < 5 * np.sqrt(2 / n)
+    assert kstest(x, "norm").pvalue > 1e-6
+
+
+@given(keys, st.integers(0, 300))
+def test_permutation_is_one(k, n):
+    order = permutation(k, n)
+    assert_array_equal(np.sort(order), np.arange(n))
+
+
+def test_permutations_are_equally_likely():
+    """All 24 orders of four rows, over keys: chi-square with 23 degrees of freedom."""
+    n = 12_000
+    orders = [tuple(permutation(key(0, "order", epoch), 4).tolist()) for epoch in range(n)]
+    counts = np.array([orders.count(order) for order in sorted(set(orders))])
+    assert len(counts) == 24
+    assert ((counts - n / 24) ** 2 / (n / 24)).sum() < chi2.ppf(1 - 1e-6, 23)
+
+
+def test_keys_differ_by_seed_purpose_and_every_counter():
+    counters: list[tuple[int, ...]] = [(), *((a,) for a in range(30)), *np.ndindex(12, 12)]
+    purposes = ("initial", "order", "dropout")
+    found = [key(seed, purpose, *c) for seed in range(-5, 30) for purpose in purposes for c in counters]
+    assert len(set(found)) == len(found) == 35 * 3 * (1 + 30 + 144)
+    assert all(0 <= k < 2**64 for k in found)
+    assert key(1, "order", 23) != key(12, "order", 3) != key(1, "order", 2, 3)
+
+
+def test_a_key_is_the_digest_of_its_use():
+    """Not Python's own hash, which differs from process to process."""
+    digest = hashlib.blake2b(b"order/3/7", digest_size=8).digest()
+    assert key(3, "order", 7) == int.from_bytes(digest, "little")

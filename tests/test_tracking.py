@@ -1,0 +1,297 @@
+"""MLflow as the record: nothing is sent twice, nothing is cut off, and the model predicts as it did in training."""
+
+import json
+import shutil
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support import CSV, command, people
+
+from sweepgrad import record as records
+from sweepgrad.bundle import Bundle
+from sweepgrad.config import FileData
+from sweepgrad.data.split import open_training
+from sweepgrad.errors import UserError
+from sweepgrad.fit import Epoch
+from sweepgrad.preflight import plan
+from sweepgrad.tracking import Store, Unreachable, absolute
+
+
+@pytest.fixture
+def store(folder) -> Store:
+    return Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+
+
+@pytest.fixture
+def kept(sweep, tmp_path) -> Path:
+    """The folder of a run that MLflow does not know yet."""
+    copy = tmp_path / "kept"
+    shutil.copytree(sweep.jobs[0], copy)
+    (copy / "mlflow.json").unlink()
+    return copy
+
+
+def client(store: Store) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(store.uri, store.uri)
+
+
+def all_runs(store: Store) -> list[mlflow.entities.Run]:
+    return list(client(store).search_runs([store.experiment_id]))
+
+
+def rewrite(folder: Path, **changes: object) -> records.Record:
+    record = replace(records.read(folder), **changes)  # type: ignore[arg-type]
+    records.write_json(folder / "record.json", record.__dict__ | {
+        "data": record.data and record.data.__dict__,
+        "history": [epoch.__dict__ for epoch in record.history],
+    })  # fmt: skip
+    return record
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+        ("https://mlflow.example.org", "https://mlflow.example.org"),
+    ],
+)
+def test_an_absolute_address_stays(uri, expected):
+    assert absolute(uri) == expected
+
+
+def test_a_relative_file_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "runs", "sqlite:///", "sqlite:", "file:///x", "mlruns/", "databricks", "ftp://x"]
+)
+def test_what_is_no_store_is_refused(uri):
+    with pytest.raises(UserError, match="sqlite:///FILE"):
+        absolute(uri)
+
+
+def test_a_server_that_is_none_is_named():
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+        Store("http://127.0.0.1:9", "sweepgrad")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 404 Not Found\r\n\r\n"])
+def test_what_answers_but_is_no_mlflow_server_is_named(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def answer_once() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_once, daemon=True)
+        thread.start()
+        with pytest.raises(Unreachable, match=str(port)):
+            Store(f"http://127.0.0.1:{port}", "sweepgrad")
+        thread.join(5)
+
+
+def test_a_damaged_store_is_named(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is no database" * 100)
+    with pytest.raises(Unreachable, match=r"mlflow\.db failed"):
+        Store(f"sqlite:///{tmp_path}/mlflow.db", "sweepgrad")
+
+
+# Sending
+
+
+def test_sending_twice_makes_one_run(store, kept):
+    run_id = store.send(kept)
+    assert store.send(kept) == run_id
+    (kept / "mlflow.json").unlink()  # as if we had died before we wrote it
+    assert store.send(kept) == run_id
+    assert len([run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "run"]) == 1
+    history = client(store).get_metric_history(run_id, "val/nll")
+    assert [point.step for point in history] == [1, 2, 3]
+
+
+def test_what_was_sent_in_part_is_completed(store, kept):
+    record = records.read(kept)
+    run_id = store._create(record)  # and then the process died
+    assert client(store).get_run(run_id).info.status == "RUNNING"
+    assert store.send(kept) == run_id
+    run = client(store).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time == record.ended
+    assert run.data.metrics["best/val/nll"] == record.summary["best/val/nll"]
+    assert {artifact.path for artifact in client(store).list_artifacts(run_id)} >= {"config.yaml"}
+
+
+def test_another_store_gets_the_sweeps_parent_too(store, kept, sweep):
+    run_id = store.send(kept)
+    parent = client(store).get_run(run_id).data.tags["mlflow.parentRunId"]
+    assert client(store).get_run(parent).info.run_name == sweep.name
+
+
+def test_more_metrics_than_fit_in_one_request(store, kept):
+    history = tuple(Epoch(1 / n, 0.5, 2 / n, 0.5) for n in range(1, 601))
+    rewrite(kept, history=history)
+    run_id = store.send(kept)
+    sent = client(store).get_metric_history(run_id, "val/nll")
+    assert [(point.step, point.value) for point in sent] == [(n, 2 / n) for n in range(1, 601)]
+
+
+def test_a_parameter_that_is_longer_than_mlflow_takes(store, kept):
+    record = records.read(kept)
+    names = [f"a column with a rather long name, number {i}" for i in range(400)]
+    rewrite(kept, config={**record.config, "data": {**record.config["data"], "drop": names}})
+    run = client(store).get_run(store.send(kept))
+    assert run.info.status == "FINISHED"
+    assert len(run.data.params["data.drop"]) == 6000
+
+
+def test_an_experiment_that_was_deleted_in_mlflow_is_no_traceback(store, kept):
+    client(store).delete_experiment(store.experiment_id)
+    with pytest.raises(UserError, match="sweepgrad|active|deleted"):
+        Store(store.uri, "sweepgrad").send(kept)
+    assert not (kept / "mlflow.json").exists()
+
+
+def test_a_run_that_failed_early_is_sent_too(store, kept):
+    rewrite(
+        kept,
+        status="FAILED",
+        error="Traceback\nValueError: why",
+        data=None,
+        history=(),
+        summary={},
+        best_epoch=0,
+    )
+    shutil.rmtree(kept / "model")
+    (kept / "learning_curve.png").unlink()
+    run_id = store.send(kept)
+    run = client(store).get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["sweepgrad.error"] == "ValueError: why"
+
+
+def test_mlflows_own_settings_are_put_back(store, kept, monkeypatch):
+    before = mlflow.get_tracking_uri()
+    store.send(kept)
+    assert mlflow.get_tracking_uri() == before
+    assert mlflow.active_run() is None
+
+
+def test_abandoned_runs_of_this_machine_alone_are_closed(store):
+    elsewhere = store.sweep_run("elsewhere")
+    client(store).set_tag(elsewhere, "sweepgrad.host", "another machine")
+    client(store).set_tag(elsewhere, "sweepgrad.process", "999999")
+    dead = store.sweep_run("dead")
+    client(store).set_tag(dead, "sweepgrad.process", "99999999")
+    assert store.close_abandoned() == ["dead"]
+    assert client(store).get_run(elsewhere).info.status == "RUNNING"
+    assert client(store).get_run(dead).info.status == "KILLED"
+
+
+def test_runs_of_other_programs_are_no_sweeps(store):
+    client(store).create_run(store.experiment_id, run_name="foreign")
+    with pytest.raises(UserError, match="train some first"):
+        store.sweep(None)
+    assert store.close_abandoned() == []
+
+
+def test_the_latest_sweep_is_the_one_that_is_meant(store):
+    for name in ("first", "second"):
+        store.end_sweep(name, "FINISHED", {})
+    assert store.sweep(None).name == "second"
+
+
+# The model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, empty_store):
+    """A run on a table with missing values, words and booleans."""
+    import contextlib
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "runs").mkdir()
+    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
+    people().to_csv(folder / "people.csv", index=False)
+    with contextlib.chdir(folder):
+        overrides = [*CSV, "data.group=person", "model=middle", "train.epochs=3"]
+        assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
+        (job,) = plan(overrides, multirun=False).jobs
+        assert isinstance(job.config.data, FileData)
+        training = open_training(job.config.data, job.config.split)
+        uri = f"sqlite:///{folder}/runs/mlflow.db"
+        run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    return folder, uri, run_id, model, training
+
+
+def test_the_logged_model_predicts_what_training_predicted_to_the_bit(trained):
+    folder, _, _, model, training = trained
+    table = pd.read_csv(folder / "people.csv")
+    rows = (
+        table.merge(training.val.frame.reset_index(), how="inner")
+        .sort_values("index")
+        .drop(columns=["index"])
+    )
+    assert len(rows) == len(training.val)
+    predicted = model.predict(rows.drop(columns=["left", "person"]))
+    bundle = Bundle.load(folder / "runs" / "mine" / "model")
+    expected = bundle.probabilities(training.val.frame)
+    assert predicted["probability"].to_numpy().tobytes() == expected.tobytes()
+    assert set(predicted["prediction"]) <= {"yes", "no"}
+    record = records.read(folder / "runs" / "mine")
+    right = (predicted["prediction"].to_numpy() == "yes") == (training.val.y == 1)
+    assert right.mean() == record.summary["best/val/accuracy"]
+    p, y = predicted["probability"].to_numpy(), training.val.y
+    nll = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    assert nll == pytest.approx(record.summary["best/val/nll"], rel=1e-12)
+
+
+def test_the_logged_model_takes_columns_as_they_come(trained):
+    *_, model, training = trained
+    frame = training.val.frame[["age", "income", "town", "member"]]
+    expected = model.predict(frame)["probability"]
+    pd.testing.assert_series_equal(
+        model.predict(frame[["town", "member", "income", "age"]])["probability"], expected
+    )
+    wider = frame.assign(left="yes", person=1, anything="else")
+    pd.testing.assert_series_equal(model.predict(wider)["probability"], expected)
+    pd.testing.assert_series_equal(model.predict(frame.iloc[[5]])["probability"], expected.iloc[[5]])
+
+
+def test_the_logged_model_takes_missing_values_and_words_it_never_saw(trained):
+    *_, model, training = trained
+    frame = training.val.frame[["age", "income", "town", "member"]].head(3).copy()
+    frame.loc[0, "town"] = "Atlantis"
+    frame.loc[1, "town"] = None
+    frame.loc[2, ["age", "income"]] = np.nan
+    assert model.predict(frame)["probability"].between(0, 1).all()
+
+
+def test_the_logged_model_names_a_column_that_is_not_there(trained):
+    *_, model, training = trained
+    with pytest.raises(mlflow.exceptions.MlflowException, match="town"):
+        model.predict(training.val.frame[["age", "income", "member"]])
+
+
+def test_no_pickle_is_anywhere(trained):
+    folder, *_ = trained
+    files = [path for path in (folder / "runs").rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".joblib")]
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+    (model,) = [path for path in files if path.name == "MLmodel"]
+    assert "pkl" not in model.read_text()
