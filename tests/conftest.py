@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import SMALL, Sweep, command, environment
+from tests.support import SMALL, Sweep, command, environment, inside
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _no_store_from_outside(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with its tables made, which takes some seconds, and nothing in it."""
     from sweepgrad.tracking import Store
 
@@ -34,7 +34,7 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, empty_store) -> Path:
+def folder(tmp_path: Path, monkeypatch, empty_store) -> Path:
     """The current folder, with an empty store at `runs/mlflow.db`."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
@@ -46,10 +46,7 @@ def folder(tmp_path, monkeypatch, empty_store) -> Path:
 def sweep(tmp_path_factory, empty_store) -> Sweep:
     """Two architectures and two seeds on simulated data."""
     folder = tmp_path_factory.mktemp("sweep")
-    (folder / "runs").mkdir()
-    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with inside(folder, empty_store):
         result = command("train", "-m", *SMALL, "model=wide,linear", "seed=1,2")
     (name,) = [path.name for path in (folder / "runs" / "sweeps").iterdir()]
     return Sweep(folder, f"sqlite:///{folder / 'runs' / 'mlflow.db'}", name, result)

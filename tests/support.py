@@ -3,12 +3,17 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 
 from sweepgrad import cli
 
@@ -34,6 +39,27 @@ def command(*arguments: str) -> Result:
         except SystemExit as leaving:  # argparse
             code = leaving.code if isinstance(leaving.code, int) else 1
     return Result(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def inside(folder: Path, store: Path) -> Iterator[None]:
+    """For fixtures that train once: with `folder` as the current one, and a copy of `store` in it."""
+    (folder / "runs").mkdir()
+    shutil.copy(store, folder / "runs" / "mlflow.db")
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(variable, raising=False)
+        yield
+
+
+def load_model(uri: str, address: str) -> Any:
+    """A model as anyone would load it, with the environment put back, where MLflow leaves the address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_REGISTRY_URI", uri)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        return mlflow.pyfunc.load_model(address)
 
 
 def environment() -> dict[str, str]:

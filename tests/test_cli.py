@@ -135,6 +135,8 @@ def test_answers_at_once_without_anything_heavy(arguments, code):
         ["data=csv"],
         ["model.hidden=[8,0]"],
         ["not an override"],
+        ["--config-name", "other"],
+        ["--config-dir", "nowhere"],
         ["tracking.uri=nonsense"],
         ["tracking.uri=sqlite://"],
         ["tracking.uri=file:///tmp/mlruns"],

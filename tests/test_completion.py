@@ -1,5 +1,6 @@
 """Tab completion in a real shell."""
 
+import re
 import shutil
 import subprocess
 
@@ -33,12 +34,15 @@ def bash(tmp_path_factory):
     shell.close()
 
 
-def typed(bash: pexpect.spawn, line: str, expected: str) -> None:
-    """TAB after `line` turns it into `expected`, or lists it among the answers."""
+def typed(bash: "pexpect.spawn[str]", line: str, expected: str) -> None:
+    """TAB after `line` makes `expected` of it, no more and no less."""
     bash.send(f"{line}{TAB}")
     bash.expect_exact(line)
-    bash.expect_exact(expected.removeprefix(line))
-    bash.send("\x15\x03")  # away with the line
+    bash.send("\x05.\x01echo MADE: \r")  # a full stop at its end, echo at its beginning
+    bash.expect(r"\nMADE: ([^\r\n]*)\.\r")
+    assert isinstance(bash.match, re.Match)
+    # Before a full stop the trailing space of a finished word is kept.
+    assert str(bash.match[1]) == expected
     bash.expect_exact("READY> ")
 
 

