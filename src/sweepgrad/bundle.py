@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sweepgrad.autograd.value import Array
+from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
+from sweepgrad.autograd.value import Array, Value
 from sweepgrad.data.preprocess import Preprocessor
 from sweepgrad.errors import UserError
 from sweepgrad.nn import Network, Weights
@@ -22,7 +23,6 @@ class Bundle:
     Attributes:
         target: the column that is predicted.
         positive, negative: its two values.
-        columns: the raw columns it takes, each a "number", a "boolean" or a "text".
     """
 
     network: Network
@@ -31,11 +31,16 @@ class Bundle:
     target: str
     positive: str | int | float | bool
     negative: str | int | float | bool
-    columns: dict[str, str]
 
     def probabilities(self, frame: pd.DataFrame) -> Array:
         """The probability of the positive value for each row of raw columns, shape (N,)."""
         return self.network.probabilities(self.weights, self.preprocessor.transform(frame))
+
+    def nll(self, frame: pd.DataFrame, y: Array) -> float:
+        """The mean negative log-likelihood of labels y (N,), exact where probabilities round to 0 or 1."""
+        X = Value(self.preprocessor.transform(frame))
+        scores = self.network.scores([Value(w) for w in self.weights], X)
+        return negative_loglikelihood_of_scores(y, scores, self.network.scale).item()
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Columns `probability` (of the positive value) and `prediction` (the likelier value), as `frame`."""
@@ -56,7 +61,7 @@ class Bundle:
             "target": self.target,
             "positive": self.positive,
             "negative": self.negative,
-            "columns": self.columns,
+            "columns": self.preprocessor.columns,
         }
         (folder / "bundle.json").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
         with (folder / "weights.npz").open("wb") as file:
@@ -73,7 +78,7 @@ class Bundle:
             description = json.loads((folder / "bundle.json").read_text())
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 weights = tuple(file[f"w{i}"] for i in range(len(file.files)))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{folder} holds no readable model: {error}") from None
         if description["format"] != FORMAT:
             raise UserError(f"{folder} has format {description['format']}, and this version reads {FORMAT}")
@@ -85,5 +90,4 @@ class Bundle:
             description["target"],
             description["positive"],
             description["negative"],
-            description["columns"],
         )

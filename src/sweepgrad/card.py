@@ -22,63 +22,65 @@ class Card:
     Attributes:
         n_candidates: runs that were compared on validation rows.
         n_configurations: how many they are when seeds are not counted.
+        n_unfinished: runs that failed or were killed, and so could not be compared.
         baselines: by name, on the test rows.
-        p_value_against_logistic: of McNemar's test on the test rows.
-        openings: when the test rows of this sweep were opened, this time last.
+        p_values: of the difference in accuracy to each baseline on the test rows.
+        calibration_error_by_chance: what true probabilities would stay below in 95 of 100 such samples.
+        earlier_openings: when these test rows were opened before, by any sweep.
     """
 
     sweep: str
     run_id: str
     n_candidates: int
     n_configurations: int
+    n_unfinished: int
     model: dict[str, Any]
     data: dict[str, Any]
     validation: Scores
     test: Scores
     baselines: dict[str, Scores]
-    p_value_against_logistic: float
+    p_values: dict[str, float]
     confusion: dict[str, int]
     calibration_error: float
-    openings: tuple[str, ...]
+    calibration_error_by_chance: float
+    earlier_openings: tuple[str, ...]
 
     @property
     def verdict(self) -> str:
         """Whether this is good enough to deploy, and for what, in plain words."""
         majority, logistic = self.baselines["majority"], self.baselines["logistic"]
-        low, high = self.test.accuracy_ci
-        one_in = 1 / max(1 - self.test.accuracy, 1 / self.test.n)
-        if low <= majority.accuracy:
+        gain = self.test.accuracy - majority.accuracy
+        if gain <= 0 or self.p_values["majority"] >= 0.05:
             return (
-                f"Not good enough to deploy. Always answering with the commoner value is right on"
-                f" {majority.accuracy:.1%} of the test rows, and the model's {self.test.accuracy:.1%}"
-                f" ({low:.1%} to {high:.1%}) is not measurably better."
+                f"Not good enough to deploy: always giving the commoner answer is right on"
+                f" {majority.accuracy:.1%} of the test rows, the model on {self.test.accuracy:.1%}, which is not"
+                f" measurably better (p = {self.p_values['majority']:.2f})."
             )
         words = [
-            f"Better than always answering with the commoner value ({majority.accuracy:.1%}), but about one"
-            f" answer in {one_in:.0f} is wrong."
-            if one_in < 20
-            else f"Far better than always answering with the commoner value ({majority.accuracy:.1%})."
+            f"Right on {self.test.accuracy:.1%} of the test rows, {100 * gain:.1f} points more than always"
+            " giving the commoner answer."
         ]
-        if self.p_value_against_logistic >= 0.05:
+        p = self.p_values["logistic"]
+        if p >= 0.05:
             words.append(
-                f"Not measurably better than logistic regression ({logistic.accuracy:.1%}, p ="
-                f" {self.p_value_against_logistic:.2f}): if that is simpler to run, run that."
+                f"Not measurably better than logistic regression ({logistic.accuracy:.1%}, p = {p:.2f}): where"
+                " that is simpler to run, run that."
             )
         elif logistic.accuracy > self.test.accuracy:
             words.append(f"Logistic regression is better ({logistic.accuracy:.1%}): deploy that instead.")
         else:
-            words.append(f"Better than logistic regression ({logistic.accuracy:.1%}) beyond chance.")
-        if self.test.accuracy < 0.8:
-            words.append(
-                "Good enough to rank many rows or to suggest where to look first; not good enough to decide"
-                " about a single one."
-            )
-        else:
-            words.append("Good enough for decisions that can bear such a share of errors.")
+            words.append(f"Better than logistic regression ({logistic.accuracy:.1%}, p = {p:.3f}).")
+        one_in = 1 / max(1 - self.test.accuracy, 1 / self.test.n)
         words.append(
-            "Its probabilities can be taken at face value."
-            if self.calibration_error < 0.05
-            else f"Its probabilities are off by {self.calibration_error:.1%} on average; their order counts."
+            f"Good enough to put rows in order, the likelier first (a positive row comes before a negative one in"
+            f" {self.test.roc_auc:.0%} of pairs); as about one answer in {one_in:.0f} is wrong, good enough to"
+            " decide about a single row only where such a mistake is cheap."
+        )
+        words.append(
+            "Its probabilities are as right as this many rows can show."
+            if self.calibration_error <= self.calibration_error_by_chance
+            else f"Its probabilities are off by {self.calibration_error:.1%} on average, more than chance explains"
+            f" ({self.calibration_error_by_chance:.1%}): go by their order."
         )
         return " ".join(words)
 
@@ -88,32 +90,12 @@ class Card:
 
 def markdown(card: Card) -> str:
     """The card as a page; `calibration.png` is expected beside it."""
-    model, data = card.model, card.data
+    model, data, c = card.model, card.data, card.confusion
     hidden = " → ".join(map(str, model["layers"]))
-    times = "once" if len(card.openings) == 1 else f"{len(card.openings)} times"
-    gap = card.validation.accuracy - card.test.accuracy
-    c = card.confusion
-    split = (
-        "Rows of the same group were kept in one part."
-        if data["grouped"]
-        else "Rows were split at random: if several describe the same thing, the figures flatter."
-    )
-    if card.n_candidates == 1:
-        chosen = "It was trained on its own: there was nothing to choose between."
-    else:
-        n, n_seeds = card.n_candidates, model["seeds"]
-        seeds = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
-        chosen = (
-            f"{n} models ({card.n_configurations} configurations) of sweep `{card.sweep}` were compared on"
-            f" {data['n_val']} validation rows. The configuration with the highest mean accuracy"
-            f" ({model['mean_validation_accuracy']:.1%}) won with {seeds}. The best of {n} looks better on"
-            f" the rows it was chosen by than it is: its test accuracy is {abs(gap) * 100:.1f} points"
-            f" {'below' if gap >= 0 else 'above'} its validation accuracy."
-        )
     rows = [
-        ("chosen model, validation", card.validation),
+        ("chosen model, validation (by which it was chosen)", card.validation),
         ("**chosen model, test**", card.test),
-        ("always the commoner value, test", card.baselines["majority"]),
+        ("always the commoner answer, test", card.baselines["majority"]),
         ("logistic regression, test", card.baselines["logistic"]),
     ]
     table = "\n".join(
@@ -144,10 +126,9 @@ def markdown(card: Card) -> str:
 
 ## How it was chosen
 
-{chosen}
+{_choice(card)}
 
-The {data["n_test"]} test rows were seen by no model before. They have been opened {times} for this sweep:
-{", ".join(card.openings)}. {split}
+{_opening(card)}
 
 ## On the test rows
 
@@ -156,11 +137,56 @@ The {data["n_test"]} test rows were seen by no model before. They have been open
 | is positive | {c["true_positive"]} | {c["false_negative"]} |
 | is negative | {c["false_positive"]} | {c["true_negative"]} |
 
-Expected calibration error {card.calibration_error:.3f}:
+Calibration error {card.calibration_error:.3f}; true probabilities would show up to
+{card.calibration_error_by_chance:.3f} on so many rows, by chance:
 
 ![predicted probability against observed share](calibration.png)
 
-Intervals are Wilson's, for rows taken as independent. Logistic regression is scikit-learn's, on the same
-inputs and training rows; the difference to it has p = {card.p_value_against_logistic:.3f} in McNemar's exact
-test.
+{_intervals(card)} Logistic regression is scikit-learn's, on the same inputs and training rows; the difference to
+it has p = {card.p_values["logistic"]:.3f} in McNemar's test, that to the commoner answer
+p = {card.p_values["majority"]:.3g}.
 """
+
+
+def _choice(card: Card) -> str:
+    if card.n_candidates == 1 and card.n_unfinished == 0:
+        return "It was trained on its own: there was nothing to choose between."
+    model, n, n_seeds = card.model, card.n_candidates, card.model["seeds"]
+    gap = 100 * (card.validation.accuracy - card.test.accuracy)
+    seeds = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
+    unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
+    return (
+        f"{n} models ({card.n_configurations} configurations) of sweep `{card.sweep}` were compared on"
+        f" {card.data['n_val']} validation rows.{unfinished} The configuration with the highest mean accuracy"
+        f" ({model['mean_validation_accuracy']:.1%}) was taken with {seeds}. The best of {n} tends to look better on"
+        f" the rows it was chosen by than it is; here its test accuracy is {abs(gap):.1f} points"
+        f" {'below' if gap >= 0 else 'above'} its validation accuracy."
+    )
+
+
+def _opening(card: Card) -> str:
+    words = [f"No candidate was trained on the {card.data['n_test']} test rows, nor chosen by them."]
+    if card.earlier_openings:
+        n = len(card.earlier_openings)
+        times = "once" if n == 1 else f"{n} times"
+        words.append(
+            f"**They had been opened {times} before** ({'; '.join(card.earlier_openings)}): if anything was changed"
+            " after seeing a test figure, this one flatters."
+        )
+    else:
+        words.append("They were opened for it for the first time.")
+    words.append(
+        "Rows of the same group were kept in one part."
+        if card.data["grouped"]
+        else "Rows were split at random: if several describe the same thing, the figures flatter."
+    )
+    return " ".join(words)
+
+
+def _intervals(card: Card) -> str:
+    if card.data["grouped"]:
+        return (
+            f"The {card.data['n_test']} test rows are of {card.data['n_test_units']} groups; intervals are"
+            " Wilson's with the effective number of rows, and differences are summed within groups."
+        )
+    return "Intervals are Wilson's, for rows taken as independent."

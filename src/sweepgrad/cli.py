@@ -5,9 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweepgrad import __version__
 from sweepgrad.errors import UserError
+
+if TYPE_CHECKING:
+    from sweepgrad.tracking import Store
 
 CARDS = Path("runs", "cards")
 _DEFAULT_URI = "sqlite:///runs/mlflow.db"
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _with_store(verbs.add_parser("leaderboard", help="rank a sweep's runs by validation"))
     verb.add_argument(
-        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: the latest)"
+        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: what was trained last)"
     )
     form = verb.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -79,9 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         verbs.add_parser("finalize", help="choose by validation, open the test rows for the chosen model")
     )
     verb.add_argument(
-        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: the latest)"
+        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: what was trained last)"
     )
     verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
+    verb.add_argument(
+        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+    )
     verb.set_defaults(run=_finalize)
 
     verb = _with_store(verbs.add_parser("ui", help="open the runs in MLflow's own pages"))
@@ -112,16 +119,31 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _store(options: argparse.Namespace) -> "Store":
+    """The store to read from, which is not made where there is none."""
+    from sweepgrad.config import store_uri
+    from sweepgrad.tracking import Store
+
+    try:
+        file = Path(store_uri(options.uri).removeprefix("sqlite:///"))
+    except ValueError as error:
+        raise UserError(f"--uri: {error}") from None
+    if options.uri.startswith("sqlite:") and not file.exists():
+        raise UserError(f"there is no MLflow store at {file}: train something here first, or give --uri")
+    return Store(options.uri, options.experiment, _say)
+
+
 def _leaderboard(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad import leaderboard
-    from sweepgrad.tracking import Store
 
-    store = Store(options.uri, options.experiment, _say)
+    store = _store(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
     entries = leaderboard.rank(runs)
+    if not leaderboard.comparable([run for entry in entries for run in entry.runs]):
+        _say("these runs were made on different tables or splits: their figures cannot be compared")
     if options.json:
         print(leaderboard.as_json(sweep, entries))
     elif options.csv:
@@ -142,11 +164,10 @@ def _finalize(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad.finalize import finalize
-    from sweepgrad.tracking import Store
 
-    card, folder = finalize(Store(options.uri, options.experiment, _say), options.sweep, CARDS)
+    card, folder = finalize(_store(options), options.sweep, CARDS, incomplete=options.incomplete)
     if options.json:
-        print(json.dumps(card.to_json(), indent=1))
+        print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
     low, high = card.test.accuracy_ci
     print(f"chosen of {card.n_candidates} by validation: layers {card.model['layers']}, run {card.run_id}")
@@ -159,10 +180,9 @@ def _finalize(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from sweepgrad.tracking import Store
     from sweepgrad.ui import links, serve
 
-    store = Store(options.uri, options.experiment, _say)
+    store = _store(options)
     if store.uri.startswith("http"):  # a server runs already
         for name, address in links(store, store.uri).items():
             print(f"{name}: {address}")

@@ -1,21 +1,21 @@
 """What a configuration may say: every key with its type, its range and what it must agree with.
 
-The YAML under `conf/` holds the values; this file holds the rules. `check` turns a composed configuration
-into a frozen `Config`, or names every fault in it at once.
+The YAML under `conf/` holds the values, this file the rules, and `sweepgrad.faults` says what breaks them.
 """
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Width = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]  # MLflow registers models under it
 
 
 class _Section(BaseModel):
@@ -30,11 +30,12 @@ class FileData(_Section):
     Every column has exactly one role: target, numeric, categorical, group or drop. `numeric: null` and
     `categorical: null` mean "the columns that nothing else names, by their type". `group` is a column, a list
     of columns that identify an individual together, or a list of such lists, any of which identifies it.
-    `keep` lists columns to train on although a check objects to them.
+    `keep` lists columns to train on although a check objects to them. A `path` that begins with "bundled:" is
+    of a table that ships with sweepgrad. `name: null` means the file's name without its ending.
     """
 
     source: Literal["file"]
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     path: str
     sha256: str | None
     target: str
@@ -45,12 +46,20 @@ class FileData(_Section):
     group: str | tuple[str, ...] | tuple[tuple[str, ...], ...] | None
     keep: tuple[str, ...]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_the_file(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("name") is None and isinstance(values.get("path"), str):
+            stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(values["path"]).stem)
+            return {**values, "name": stem}
+        return values
+
 
 class SimulatedData(_Section):
     """A table drawn from a known rule, so that the best possible accuracy (1 - noise) is known too."""
 
     source: Literal["simulated"]
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     kind: Literal["moons", "linear"]
     rows: Annotated[int, Field(ge=1)]
     features: Annotated[int, Field(ge=1)]
@@ -137,9 +146,37 @@ class Train(_Section):
     batch_size: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)] | None
 
+    @model_validator(mode="after")
+    def _patience_has_an_effect(self) -> "Train":
+        if self.patience is not None and self.patience >= self.epochs:
+            raise ValueError(
+                f"patience {self.patience} has no effect within {self.epochs} epochs; say patience: null"
+            )
+        return self
+
+
+def store_uri(uri: str) -> str:
+    """The address of an MLflow store, a relative SQLite path made absolute: no change of folder moves it.
+
+    Raises:
+        ValueError: it is no address of a store that we can use, or holds a password.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        if parts.username or parts.password:
+            raise ValueError(
+                "a name and a password go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, since"
+                " the address is logged"
+            )
+        return uri.rstrip("/")
+    file = uri.removeprefix("sqlite:///")
+    if file not in ("", uri):
+        return f"sqlite:///{Path(file).absolute()}"
+    raise ValueError(f"{uri!r} is no store: say sqlite:///FILE, or http://HOST:PORT of an mlflow server")
+
 
 class Tracking(_Section):
-    uri: Annotated[str, Field(min_length=1)]
+    uri: Annotated[str, AfterValidator(store_uri)]
     experiment: Annotated[str, Field(min_length=1)]
 
 
@@ -164,121 +201,3 @@ class Config(_Section):
     train: Train
     tracking: Tracking
     sweep: Sweep
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong: the dotted key, and what about it."""
-
-    key: str
-    problem: str
-
-
-class ConfigFaults(Exception):
-    """All faults of one configuration."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.key}: {fault.problem}" for fault in faults))
-        self.faults = tuple(faults)
-
-
-def check(values: Mapping[str, Any]) -> Config:
-    """The typed configuration, from a composed and resolved one as plain dicts and lists.
-
-    Raises:
-        ConfigFaults: naming every unknown key, wrong type, value out of range and combination without sense.
-    """
-    if missing := list(_missing(values)):
-        raise ConfigFaults([Fault(key, f"must be given: {key}=…") for key in missing])
-    try:
-        return Config.model_validate(_tuples(values))
-    except ValidationError as error:
-        raise ConfigFaults([_fault(values, details) for details in error.errors()]) from None
-
-
-def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
-    """' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
-    close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
-    return f" Did you mean {prefix}{close[0]}?" if close else ""
-
-
-def _missing(values: Any, prefix: str = "") -> Iterator[str]:
-    """The keys that the YAML leaves to the user, by the value ???."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _missing(value, f"{prefix}{key}.")
-        elif value == "???":
-            yield f"{prefix}{key}"
-
-
-def _tuples(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _tuples(value) for key, value in values.items()}
-    return tuple(map(_tuples, values)) if isinstance(values, list) else values
-
-
-def _fault(values: Mapping[str, Any], details: Any) -> Fault:
-    path = _config_path(values, details["loc"])
-    key, kind, given = ".".join(path), details["type"], details["input"]
-    if kind == "extra_forbidden":
-        return Fault(key, _unknown(values, path))
-    if kind == "missing":
-        return Fault(key, "is missing")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tag = details["ctx"]["discriminator"].strip("'")
-        return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
-    if kind == "value_error":
-        return Fault(key, details["msg"].removeprefix("Value error, "))
-    wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
-    shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
-    return Fault(key, f"{shown} {wanted}")
-
-
-def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:
-    """The keys of `location` without pydantic's names of union members."""
-    path: list[str] = []
-    at: Any = values
-    for step in location:
-        if isinstance(at, Mapping) and isinstance(step, str):
-            if step not in at and path and len(location) > 1 and step in (at.get("source"), at.get("name")):
-                continue
-            path.append(step)
-            at = at.get(step)
-        elif isinstance(at, list | tuple) and isinstance(step, int) and step < len(at):
-            path.append(str(step))
-            at = at[step]
-    return path
-
-
-def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
-    *sections, name = path
-    if not sections:
-        known = list(Config.model_fields)
-    else:
-        section = sections[0]
-        options = _OPTIONS.get(section, {})
-        chosen = _chosen(section, values[section])
-        known = list(chosen.model_fields)
-        elsewhere = next((option for option, other in options.items() if name in other.model_fields), None)
-        if elsewhere is not None:
-            return f"is no key of {section}={values[section]['name']}; it belongs to {section}={elsewhere}."
-    prefix = "".join(f"{section}." for section in sections)
-    there = ", ".join(known)
-    return f"is no key.{nearest(name, known, prefix) or f' There are: {there}.'}"
-
-
-_OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
-    "data": {"csv": FileData, "simulated": SimulatedData},
-    "optimizer": {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam},
-}
-
-
-def _chosen(section: str, values: Mapping[str, Any]) -> type[BaseModel]:
-    """The class that checks a section, given what it says of itself."""
-    if section == "data":
-        return SimulatedData if values.get("source") == "simulated" else FileData
-    if section == "optimizer":
-        return _OPTIONS["optimizer"].get(str(values.get("name")), SGD)
-    annotation = Config.model_fields[section].annotation
-    assert isinstance(annotation, type)
-    return annotation

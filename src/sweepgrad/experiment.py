@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from sweepgrad import metrics
 from sweepgrad.bundle import Bundle
@@ -47,7 +44,7 @@ class Experiment:
 
     def bundle(self, fit: Fit) -> Bundle:
         """The model of the best epoch, ready to predict from raw columns."""
-        frame, roles = self.training.train.frame, self.training.train.roles
+        roles = self.training.train.roles
         return Bundle(
             network=self.network,
             weights=fit.weights,
@@ -55,7 +52,6 @@ class Experiment:
             target=roles.target,
             positive=roles.positive,
             negative=roles.negative,
-            columns={column: _kind(frame[column].dtype) for column in roles.features},
         )
 
     def val_roc_auc(self, fit: Fit) -> float:
@@ -76,9 +72,3 @@ def prepare(config: Config) -> Experiment:
     network = Network(n_features=train.X.shape[1], **config.model.model_dump())
     optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
     return Experiment(config, training, preprocessor, train, val, network, optimizer)
-
-
-def _kind(dtype: Any) -> str:
-    if is_bool_dtype(dtype):
-        return "boolean"
-    return "number" if is_numeric_dtype(dtype) else "text"

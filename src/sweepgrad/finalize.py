@@ -1,68 +1,83 @@
 """Choosing a model by validation, and opening the test rows for it: the only place that does."""
 
-import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
-from scipy.stats import binomtest
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from sweepgrad import metrics, plots
+from sweepgrad import metrics, plots, rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
-from sweepgrad.config import Config, check
-from sweepgrad.data.split import Training, open_test, open_training
+from sweepgrad.config import Config
+from sweepgrad.data.split import Training, open_test, open_training, units_of
 from sweepgrad.errors import UserError
-from sweepgrad.leaderboard import Entry, rank
+from sweepgrad.faults import check
+from sweepgrad.leaderboard import Entry, comparable, rank
 from sweepgrad.record import write_json
-from sweepgrad.tracking import OPENINGS, Logged, Store
+from sweepgrad.tracking import DIGEST, Logged, Store
 
 
-def finalize(store: Store, which: str | None, cards: Path) -> tuple[Card, Path]:
+def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool = False) -> tuple[Card, Path]:
     """Choose the best run of a sweep on validation rows, judge it on the test rows, write and log its card.
 
-    The configuration is chosen by its mean over seeds, then the seed within it. The opening of the test rows
-    is recorded with the sweep before they are read.
+    The configuration is chosen by its mean over seeds, then the seed within it. All that can be checked is
+    checked before the test rows are opened, and the opening is recorded before they are read.
 
     Arguments:
         which: the sweep, as for `Store.sweep`.
         cards: the folder in which the card's own folder is made.
+        incomplete: choose among the runs that finished, though others did not.
 
     Returns:
         The card and its folder.
 
     Raises:
-        UserError: nothing to choose from, runs that cannot be compared, or a table that has changed.
+        UserError: nothing to choose from, a sweep that has not finished, runs that cannot be compared, or a
+            table or split that has changed since.
     """
     sweep = store.sweep(which)
     runs = store.children(sweep)
+    _refuse_unfinished(sweep, runs, incomplete)
     entries = rank(runs)
     candidates = [run for entry in entries for run in entry.runs]
-    refuse_different_splits(candidates)
+    if not comparable(candidates):
+        raise UserError(
+            "the runs of this sweep were made on different tables or splits, so their validation figures"
+            " cannot be compared: sweep with one data source and one split.seed"
+        )
     chosen = entries[0].runs[0]
-    config = _config(store, chosen)
+    with tempfile.TemporaryDirectory() as copies:
+        config = check(yaml.safe_load(store.download(chosen, "config.yaml", Path(copies)).read_text()))
+        bundle = Bundle.load(store.download_bundle(chosen, Path(copies)))
     training = open_training(config.data, config.split)
-    _refuse_changed_table(chosen, training)
-    bundle = store.bundle(chosen.run_id)
-    openings = _record_opening(store, sweep, chosen)
+    digests = asdict(training.digests)
+    _refuse_changed_rows(chosen, training.train.source, digests)
+    earlier = store.openings(digests)
+    store.record_opening(sweep, chosen, digests)
     test = open_test(config.data, config.split)
 
-    p_test = bundle.probabilities(test.frame)
+    units = {
+        part: units_of(table.frame, table.roles.group)
+        for part, table in (("val", training.val), ("test", test))
+    }
+    p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(training.val.frame)
+    p_majority = np.full(len(test), training.train.y.mean())
     p_logistic = _logistic(bundle, training, test.frame)
-    share = float(training.train.y.mean())
     calibration = metrics.calibration(test.y, p_test)
     card = Card(
         sweep=sweep.name,
         run_id=chosen.run_id,
         n_candidates=len(candidates),
         n_configurations=len(entries),
-        model=_model(entries[0], chosen, bundle, config),
+        n_unfinished=len(runs) - len(candidates),
+        model=_model(entries[0], bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
         data={
             "name": config.data.name,
             "source": training.train.source,
@@ -72,80 +87,77 @@ def finalize(store: Store, which: str | None, cards: Path) -> tuple[Card, Path]:
             "n_train": len(training.train),
             "n_val": len(training.val),
             "n_test": len(test),
+            "n_test_units": len(np.unique(units["test"])),
             "digest": training.digests.table,
         },
-        validation=scores(training.val.y, bundle.probabilities(training.val.frame)),
-        test=scores(test.y, p_test),
+        validation=scores(
+            training.val.y, p_val, units["val"], bundle.nll(training.val.frame, training.val.y)
+        ),
+        test=scores(test.y, p_test, units["test"], bundle.nll(test.frame, test.y)),
         baselines={
-            "majority": scores(test.y, np.full(len(test), share)),
-            "logistic": scores(test.y, p_logistic),
+            "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
+            "logistic": scores(test.y, p_logistic, units["test"], metrics.nll(test.y, p_logistic)),
         },
-        p_value_against_logistic=_mcnemar(test.y, p_test, p_logistic),
+        p_values={
+            "majority": metrics.p_value_of_difference(test.y, p_test, p_majority, units["test"]),
+            "logistic": metrics.p_value_of_difference(test.y, p_test, p_logistic, units["test"]),
+        },
         confusion=metrics.confusion(test.y, p_test),
         calibration_error=calibration.error,
-        openings=openings,
+        calibration_error_by_chance=metrics.calibration_error_by_chance(
+            p_test, rng.key(config.split.seed, "calibration")
+        ),
+        earlier_openings=tuple(opening.name for opening in earlier),
     )
     folder = cards / sweep.name
     folder.mkdir(parents=True, exist_ok=True)
     plots.reliability(calibration, folder / "calibration.png")
-    (folder / "card.md").write_text(markdown(card))
+    (folder / "card.md").write_text(markdown(card), encoding="utf-8")
     write_json(folder / "card.json", card.to_json())
     name = f"sweepgrad-{config.data.name}"
     version = store.register(chosen.run_id, name)
+    figures = {"accuracy": card.test.accuracy, "nll": card.test.nll, "roc_auc": card.test.roc_auc}
     store.log_result(
         sweep.run_id,
-        {f"test/{key}": value for key, value in asdict(card.test).items() if isinstance(value, float)},
+        {f"test/{key}": value for key, value in figures.items()},
         {"sweepgrad.chosen_run": chosen.run_id, "sweepgrad.registered_model": f"{name}/{version}"},
         [folder / "card.md", folder / "card.json", folder / "calibration.png"],
     )
     return card, folder
 
 
-def scores(y: Array, p: Array) -> Scores:
-    """All that is said of probabilities p (N,) for labels y (N,)."""
+def scores(y: Array, p: Array, units: NDArray[np.int64], nll: float) -> Scores:
+    """What the card says of probabilities p (N,) for labels y (N,) of rows in units (N,)."""
     return Scores(
         n=len(y),
         accuracy=metrics.accuracy(y, p),
-        accuracy_ci=metrics.accuracy_interval(y, p),
-        nll=metrics.nll(y, p),
+        accuracy_ci=metrics.accuracy_interval(y, p, units=units),
+        nll=nll,
         roc_auc=metrics.roc_auc(y, p),
     )
 
 
-def refuse_different_splits(runs: list[Logged]) -> None:
-    """Runs can be compared only on the same validation rows, and judged only on rows that none has learned.
-
-    Raises:
-        UserError: the runs differ in their table or their parts.
-    """
-    digests = [f"sweepgrad.digest.{part}" for part in ("table", "train", "val", "test")]
-    seen = {tuple(run.tags.get(digest) for digest in digests) for run in runs}
-    if len(seen) > 1:
+def _refuse_unfinished(sweep: Logged, runs: Sequence[Logged], incomplete: bool) -> None:
+    if sweep.status == "RUNNING":
+        raise UserError(f"{sweep.name} is still running: wait for it, or look with sweepgrad leaderboard")
+    if sweep.status != "FINISHED" and not incomplete:
+        finished = sum(run.status == "FINISHED" for run in runs)
+        of = sweep.tags.get("sweepgrad.jobs", str(len(runs)))
         raise UserError(
-            f"the runs of this sweep were made on {len(seen)} different tables or splits, so their validation"
-            " figures cannot be compared: sweep with one data source and one split.seed"
+            f"{sweep.name} is {sweep.status}: {finished} of {of} runs finished. Run it again, or choose among"
+            " these with --incomplete"
         )
 
 
-def _config(store: Store, run: Logged) -> Config:
-    with tempfile.TemporaryDirectory() as folder:
-        path = store.download(run, "config.yaml", Path(folder))
-        return check(yaml.safe_load(path.read_text()))
-
-
-def _refuse_changed_table(run: Logged, training: Training) -> None:
-    if run.tags.get("sweepgrad.digest.table") != training.digests.table:
+def _refuse_changed_rows(run: Logged, source: str, digests: dict[str, str]) -> None:
+    """The rows to be opened must be the rows that were held out."""
+    changed = [part for part, digest in digests.items() if run.tags.get(f"{DIGEST}{part}") != digest]
+    if changed:
+        what = "its contents have changed" if "table" in changed else "it is split differently now"
         raise UserError(
-            f"{training.train.source} is not what run {run.run_id} was trained on: its contents have changed."
-            " Put the old file back, or train anew"
+            f"{source} is not what run {run.run_id} was trained on: {what}."
+            " Put the old one back, or train anew"
         )
-
-
-def _record_opening(store: Store, sweep: Logged, chosen: Logged) -> tuple[str, ...]:
-    before = json.loads(store.tag(sweep.run_id, OPENINGS) or "[]")
-    now = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "run_id": chosen.run_id}
-    store.log_result(sweep.run_id, {}, {OPENINGS: json.dumps([*before, now])}, [])
-    return tuple(opening["time"] for opening in [*before, now])
 
 
 def _logistic(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
@@ -155,14 +167,7 @@ def _logistic(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
     return np.asarray(model.predict_proba(bundle.preprocessor.transform(frame))[:, 1])
 
 
-def _mcnemar(y: Array, p: Array, q: Array) -> float:
-    """How likely a difference in accuracy like that of p and q is by chance: McNemar's exact test (1947)."""
-    right_p, right_q = (p >= 0.5) == (y == 1), (q >= 0.5) == (y == 1)
-    only_p, only_q = int(np.sum(right_p & ~right_q)), int(np.sum(right_q & ~right_p))
-    return float(binomtest(only_p, only_p + only_q).pvalue) if only_p + only_q else 1.0
-
-
-def _model(entry: Entry, chosen: Logged, bundle: Bundle, config: Config) -> dict[str, object]:
+def _model(entry: Entry, bundle: Bundle, config: Config, best_epoch: int) -> dict[str, object]:
     return {
         "layers": list(bundle.network.widths),
         "hidden": list(config.model.hidden),
@@ -173,7 +178,7 @@ def _model(entry: Entry, chosen: Logged, bundle: Bundle, config: Config) -> dict
         "learning_rate": config.optimizer.lr,
         "batch_size": config.train.batch_size,
         "epochs": config.train.epochs,
-        "best_epoch": int(chosen.metrics["best/epoch"]),
+        "best_epoch": best_epoch,
         "seed": config.seed,
         "n_parameters": bundle.network.n_parameters,
         "seeds": len(entry.runs),

@@ -86,7 +86,8 @@ def fit(
         for start in range(0, len(order), batch_size):
             t += 1
             rows = order[start : start + batch_size]
-            keys = [rng.key(seed, "dropout", t, layer) for layer in range(len(network.hidden))]
+            dropped = network.hidden if network.dropout > 0 else ()
+            keys = [rng.key(seed, "dropout", t, layer) for layer in range(len(dropped))]
             gradients = _gradients(network, weights, train.X[rows], train.y[rows], keys, epoch)
             with np.errstate(over="ignore", invalid="ignore"):  # the next step or the epoch's end notices
                 steps = [optimizer.step(*each, t) for each in zip(weights, gradients, states, strict=True)]

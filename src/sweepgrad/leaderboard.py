@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweepgrad.errors import UserError
-from sweepgrad.tracking import Logged
+from sweepgrad.tracking import DIGEST, Logged
 
 SEED = "seed"
 _NOT_SETTINGS = (SEED, "n_parameters", "n_features")
@@ -37,12 +37,14 @@ class Entry:
 
     Attributes:
         settings: the values of the keys that differ within the sweep.
-        runs: best on validation first.
+        runs: those that finished, best on validation first.
+        unfinished: how many more there were, which failed or were killed.
         accuracy, nll, roc_auc: on validation rows, at each run's best epoch.
     """
 
     settings: dict[str, str]
     runs: tuple[Logged, ...]
+    unfinished: int
     n_parameters: int
     accuracy: Estimate
     nll: Estimate
@@ -52,7 +54,8 @@ class Entry:
 def rank(runs: Sequence[Logged]) -> list[Entry]:
     """Finished runs as entries: the highest mean validation accuracy first, on equality the lowest loss.
 
-    Runs that differ in nothing but their seed make one entry.
+    Runs that differ in nothing but their seed make one entry. A configuration that some seeds did not finish
+    stands behind those that all did: the mean of the seeds that survived flatters it.
 
     Raises:
         UserError: no run finished.
@@ -64,10 +67,18 @@ def rank(runs: Sequence[Logged]) -> list[Entry]:
     for run in finished:
         groups[tuple(sorted(_settings(run).items()))].append(run)
     shown = differing([_settings(run) for run in finished])
+    unfinished = Counter(tuple(sorted(_settings(run).items())) for run in runs if run not in finished)
     entries = [
-        _entry({key: dict(group).get(key, "") for key in shown}, members) for group, members in groups.items()
+        _entry({key: dict(group).get(key, "") for key in shown}, members, unfinished[group])
+        for group, members in groups.items()
     ]
-    return sorted(entries, key=lambda entry: (-entry.accuracy.mean, entry.nll.mean))
+    return sorted(entries, key=lambda entry: (entry.unfinished > 0, -entry.accuracy.mean, entry.nll.mean))
+
+
+def comparable(runs: Sequence[Logged]) -> bool:
+    """Whether all runs learned from the same rows and were compared on the same validation rows."""
+    parts = [f"{DIGEST}{part}" for part in ("table", "train", "val", "test")]
+    return len({tuple(run.tags.get(part) for part in parts) for run in runs}) <= 1
 
 
 def differing(settings: Sequence[dict[str, str]]) -> list[str]:
@@ -80,13 +91,14 @@ def _settings(run: Logged) -> dict[str, str]:
     return {key: value for key, value in run.params.items() if key not in _NOT_SETTINGS}
 
 
-def _entry(settings: dict[str, str], runs: list[Logged]) -> Entry:
+def _entry(settings: dict[str, str], runs: list[Logged], unfinished: int) -> Entry:
     best_first = sorted(
         runs, key=lambda run: (-run.metrics["best/val/accuracy"], run.metrics["best/val/nll"])
     )
     return Entry(
         settings,
         tuple(best_first),
+        unfinished,
         int(runs[0].params["n_parameters"]),
         *(
             _estimate([run.metrics[f"best/val/{name}"] for run in runs])
@@ -113,7 +125,7 @@ def as_table(title: str, entries: Sequence[Entry]) -> Table:
             str(place),
             *(Text(value) for value in entry.settings.values()),
             str(entry.n_parameters),
-            str(len(entry.runs)),
+            str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
             str(entry.accuracy),
             str(entry.nll),
             str(entry.roc_auc),
@@ -130,6 +142,7 @@ def as_rows(entries: Sequence[Entry]) -> list[dict[str, object]]:
             **entry.settings,
             "n_parameters": entry.n_parameters,
             "runs": len(entry.runs),
+            "unfinished": entry.unfinished,
             "val/accuracy": entry.accuracy.mean,
             "val/accuracy_se": entry.accuracy.standard_error,
             "val/nll": entry.nll.mean,
@@ -144,7 +157,15 @@ def as_rows(entries: Sequence[Entry]) -> list[dict[str, object]]:
 
 def as_json(sweep: Logged, entries: Sequence[Entry]) -> str:
     rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries)]
-    return json.dumps({"sweep": sweep.name, "sweep_id": sweep.run_id, "entries": rows}, indent=1)
+    return json.dumps(
+        {
+            "sweep": sweep.name,
+            "sweep_id": sweep.run_id,
+            "comparable": comparable([run for entry in entries for run in entry.runs]),
+            "entries": rows,
+        },
+        indent=1,
+    )
 
 
 def as_csv(entries: Sequence[Entry]) -> str:

@@ -1,12 +1,15 @@
 """How good predictions are: plain functions of labels y and probabilities p, both of shape (N,)."""
 
 from dataclasses import dataclass
+from math import erfc, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
-from scipy.stats import binomtest, rankdata
+from scipy.special import ndtri, xlogy
+from scipy.stats import rankdata
+
+from sweepgrad import rng
 
 Array = NDArray[np.floating[Any]]
 
@@ -34,11 +37,46 @@ def roc_auc(y: Array, p: Array) -> float:
     return float((rankdata(p)[y == 1].sum() - positives * (positives + 1) / 2) / pairs)
 
 
-def accuracy_interval(y: Array, p: Array, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of Wilson (1927) for the accuracy on rows like these, taken as independent."""
-    correct = int(np.sum((p >= 0.5) == (y == 1)))
-    interval = binomtest(correct, len(y)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+def accuracy_interval(
+    y: Array, p: Array, confidence: float = 0.95, *, units: NDArray[np.int64] | None = None
+) -> tuple[float, float]:
+    """An interval for the accuracy on rows like these: Wilson's (1927), with the effective number of rows.
+
+    Rows of the same unit tend to be right or wrong together, so they count for less than independent ones:
+    their number is divided by the design effect (Kish, "Survey Sampling", 1965), the variance of the accuracy
+    between units over that of independent rows, where that is above 1.
+
+    Arguments:
+        units: (N,), the unit of each row, numbered from 0; None when every row is a unit of its own.
+    """
+    right = ((p >= 0.5) == (y == 1)).astype(np.float64)
+    share, n = float(right.mean()), float(len(y))
+    if units is not None and 0 < share < 1:
+        excess = np.bincount(units, weights=right - share)
+        n_units = len(np.unique(units))
+        between = n_units / max(n_units - 1, 1) * float(np.sum(excess**2)) / n**2
+        n /= max(between / (share * (1 - share) / n), 1.0)
+    z = float(ndtri((1 + confidence) / 2))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
+def p_value_of_difference(y: Array, p: Array, q: Array, units: NDArray[np.int64] | None = None) -> float:
+    """How likely accuracies of p and q as different as these are if neither is better; two-sided.
+
+    McNemar's test (1947) without correction; with units, its form for clustered pairs, which sums the
+    differences within each unit first (after Obuchowski, Statistics in Medicine 17, 1998).
+
+    Arguments:
+        units: as for `accuracy_interval`.
+    """
+    right_p, right_q = (p >= 0.5) == (y == 1), (q >= 0.5) == (y == 1)
+    difference = right_p.astype(np.float64) - right_q
+    if units is not None:
+        difference = np.bincount(units, weights=difference)
+    spread = sqrt(float(np.sum(difference**2)))
+    return erfc(abs(float(difference.sum())) / spread / sqrt(2)) if spread > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +108,19 @@ def calibration(y: Array, p: Array, bins: int = 10) -> Calibration:
     return Calibration(
         tuple(predicted.tolist()), tuple(observed.tolist()), tuple(count[filled].tolist()), error
     )
+
+
+def calibration_error_by_chance(p: Array, key: int, draws: int = 1000) -> float:
+    """The calibration error that true probabilities p (N,) stay below in 95 of 100 samples of labels.
+
+    Bins hold finitely many rows, so the error of perfect probabilities is not 0 (Broecker & Smith, Weather
+    and Forecasting 22, 2007, resample likewise).
+
+    Arguments:
+        key: the randomness, from `sweepgrad.rng.key`.
+    """
+    labels = (rng.uniform(key, (draws, len(p))) < p).astype(np.float64)
+    return float(np.quantile([calibration(y, p).error for y in labels], 0.95))
 
 
 def confusion(y: Array, p: Array) -> dict[str, int]:

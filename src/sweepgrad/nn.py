@@ -70,8 +70,8 @@ class Network:
         Arguments:
             weights: as `initial` gives them, as `Value`s.
             X: (N, n_features).
-            dropout_keys: the randomness for each hidden layer when training; None when predicting, which
-                drops nothing.
+            dropout_keys: the randomness for each hidden layer when training with dropout; None or empty to
+                drop nothing, as when predicting.
 
         Returns:
             (N,).
@@ -85,7 +85,7 @@ class Network:
         for layer in range(len(self.hidden)):
             assert self.activation is not None
             h = ACTIVATIONS[self.activation](h @ weights[2 * layer] + weights[2 * layer + 1])
-            if dropout_keys is not None and self.dropout > 0:
+            if dropout_keys:
                 h = dropout(h, self.dropout, dropout_keys[layer])
         return (h @ weights[-2] + weights[-1]).reshape(len(X))
 

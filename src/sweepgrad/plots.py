@@ -35,15 +35,22 @@ def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> Non
     _save(figure, path)
 
 
+def has_boundary(bundle: Bundle) -> bool:
+    """Whether the model takes just two number columns, so that its decisions can be drawn in a plane."""
+    return len(bundle.preprocessor.numeric) == 2 and not bundle.preprocessor.categorical
+
+
 def decision_boundary(bundle: Bundle, table: Table, path: Path) -> None:
     """The model's probability over the plane of its two number columns, with the rows of `table` on it.
 
     Raises:
         ValueError: the model takes other than two number columns.
     """
-    if list(bundle.columns.values()) != ["number", "number"]:
-        raise ValueError(f"a boundary can be drawn for two number columns, not for {bundle.columns}")
-    x, y = bundle.columns
+    if not has_boundary(bundle):
+        raise ValueError(
+            f"a boundary can be drawn for two number columns, not for {bundle.preprocessor.columns}"
+        )
+    x, y = bundle.preprocessor.columns
     margin = 0.1 * (table.frame.max() - table.frame.min())
     low, high = table.frame.min() - margin, table.frame.max() + margin
     across, up = np.linspace(low[x], high[x], 200), np.linspace(low[y], high[y], 200)

@@ -1,7 +1,7 @@
 """Before any work starts: compose every job as Hydra will, and find everything that is wrong with them.
 
 Hydra by itself stops at the first fault, and answers an unknown key with "append with +". Here each job is
-composed with its unknown keys let through, so that the check of `sweepgrad.config` sees them all, and each
+composed with its unknown keys let through, so that `sweepgrad.faults` sees them all, and each
 fault is told with the file or override that it came from.
 """
 
@@ -22,21 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sweepgrad.config import Config, ConfigFaults, Fault, check, nearest
+from sweepgrad.config import Config
 from sweepgrad.errors import UserError
-from sweepgrad.home import config_dir, data_dir
+from sweepgrad.faults import ConfigFaults, Fault, check, nearest
+from sweepgrad.home import config_dir
 
 CONFIG_NAME = "config"
+_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _HOW_TO_OVERRIDE = "Overrides are written key=value, without spaces around the =."
 GROUPS = ("data", "model", "optimizer", "experiment")  # the folders of conf/
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to be: its overrides as given to Hydra, and the configuration they lead to."""
-
-    overrides: tuple[str, ...]
-    config: Config
 
 
 @dataclass(frozen=True)
@@ -45,20 +39,15 @@ class Plan:
 
     Attributes:
         multirun: whether it is a sweep.
-        jobs: in the order in which they will run.
+        jobs: the configuration of each run, in the order in which they will run.
         varying: the overrides' keys that have more than one value in the sweep.
         experiment: the experiment's option, if one was chosen.
     """
 
     multirun: bool
-    jobs: tuple[Job, ...]
+    jobs: tuple[Config, ...]
     varying: tuple[str, ...]
     experiment: str | None
-
-
-def register_resolvers() -> None:
-    """Make `${bundled_data:FILE}` in YAML mean the shipped file of that name."""
-    OmegaConf.register_new_resolver("bundled_data", lambda name: str(data_dir() / name), replace=True)
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()) -> Plan:
@@ -72,7 +61,6 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
     Raises:
         UserError: naming all faults of all jobs.
     """
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
         _search_also(search)
         parsed = _parse(overrides)
@@ -82,27 +70,53 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
         multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
         if multirun:
             parsed = _parse([f"{k}={v}" for k, v in (master.hydra.sweeper.params or {}).items()]) + parsed
+            parsed = [o for o in parsed if not _is_hydras_own(o)]
             _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
         elif sweeps := [str(o.input_line) for o in parsed if o.is_sweep_override()]:
             raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
-        jobs, faults = [], list[str]()
-        for combination in _combinations(parsed):
+        _refuse(list(_importables(master)))
+        combinations = _combinations(parsed)
+        jobs: dict[Config, list[str]] = {}
+        faults: list[str] = []
+        for combination in combinations:
             here = _parse(combination)
             composed = _compose(_let_through(here), RunMode.RUN) if multirun else master
             try:
-                jobs.append(Job(tuple(combination), checked(composed)))
+                config = checked(composed)
             except ConfigFaults as error:
                 faults += [_with_origin(fault, here, composed, search) for fault in error.faults]
+                continue
+            if config in jobs:
+                same = " ".join(jobs[config])
+                faults.append(f"{' '.join(combination)}: is the same run as {same}; a sweep has each once")
+            jobs.setdefault(config, combination)
         _refuse(faults)
-        varying = tuple(o.key_or_group for o in parsed if o.is_sweep_override())
+        varying = tuple(
+            o.key_or_group
+            for place, o in enumerate(_parse(combinations[0]))
+            if len({combination[place] for combination in combinations}) > 1
+        )
         return Plan(multirun, tuple(jobs), varying, master.hydra.runtime.choices.get("experiment"))
+
+
+def _importables(composed: DictConfig) -> Iterator[str]:
+    """Python that YAML would have Hydra import: no configuration of ours needs any but its own plugins."""
+    found: list[tuple[str, object]] = [("hydra", OmegaConf.to_container(composed.hydra, resolve=False))]
+    while found:
+        key, value = found.pop()
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            found += [(f"{key}.{place}", inner) for place, inner in enumerate(value)]
+        elif key.endswith("._target_") and not str(value).startswith(_PLUGINS):
+            yield f"{key}: {value} would be imported, and only Hydra's plugins may be."
 
 
 def checked(composed: DictConfig) -> Config:
     """The typed configuration of a job that Hydra composed.
 
     Raises:
-        ConfigFaults: as `sweepgrad.config.check`.
+        ConfigFaults: as `sweepgrad.faults.check`.
     """
     try:
         values = {
@@ -163,6 +177,12 @@ def _for_us_to_set(overrides: Sequence[Override]) -> Iterator[Fault]:
     for override in overrides:
         if override.key_or_group.partition(".")[0] == "sweep":
             yield Fault(override.key_or_group, "only --multirun sets it.")
+
+
+def _is_hydras_own(override: Override) -> bool:
+    """Whether it is about the launch and says nothing about a job's configuration."""
+    key = override.key_or_group
+    return key.startswith(("hydra.", "hydra/")) and key != "hydra.searchpath"
 
 
 def _options(group: str) -> list[str]:

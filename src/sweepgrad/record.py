@@ -11,25 +11,29 @@ mlflow.json            which MLflow run it became; written once it has been sent
 import json
 import os
 import platform
-import shutil
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from sweepgrad import plots
 from sweepgrad.config import Config
-from sweepgrad.experiment import Experiment
 from sweepgrad.fit import Epoch, Fit
+
+if TYPE_CHECKING:  # reading records needs no training
+    from sweepgrad.experiment import Experiment
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
 MODEL = "model"
 SENT = "mlflow.json"
+PICTURES = ("learning_curve.png", "decision_boundary.png")
+SWEEP = "sweep.json"  # in the folder of a sweep's job folders
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def of(
     started: int,
     ended: int,
     error: str | None = None,
-    experiment: Experiment | None = None,
+    experiment: "Experiment | None" = None,
     fit: Fit | None = None,
 ) -> Record:
     """The record of a run that ended, in whichever way and however far it came."""
@@ -125,19 +129,24 @@ def of(
     )
 
 
-def write(folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None) -> None:
+def write(
+    folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
+) -> None:
     """Leave a run in `folder`: its model and picture where there are any, the record last."""
+    from sweepgrad import plots  # late: reading records needs no pictures
+
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / MODEL, ignore_errors=True)  # of an earlier run that was told to write here
-    for stale in (folder / RECORD, folder / SENT, *folder.glob("*.png")):
-        stale.unlink(missing_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False))
+    if (folder / RECORD).exists():  # an earlier run was told to write here: what it left is not this one's
+        for name in (RECORD, SENT, *PICTURES, f"{MODEL}/bundle.json", f"{MODEL}/weights.npz"):
+            (folder / name).unlink(missing_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
     if experiment is not None and fit is not None:
         bundle = experiment.bundle(fit)
         bundle.save(folder / MODEL)
-        plots.learning_curve(fit.history, fit.best_epoch, folder / "learning_curve.png")
-        if list(bundle.columns.values()) == ["number", "number"]:
-            plots.decision_boundary(bundle, experiment.training.val, folder / "decision_boundary.png")
+        learning_curve, decision_boundary = (folder / name for name in PICTURES)
+        plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
+        if plots.has_boundary(bundle):
+            plots.decision_boundary(bundle, experiment.training.val, decision_boundary)
     write_json(folder / RECORD, asdict(record))
 
 
@@ -145,27 +154,71 @@ def read(folder: Path) -> Record:
     """The record in `folder`.
 
     Raises:
-        OSError, ValueError: it is not there, or is damaged.
+        OSError: it is not there.
+        ValueError: it is damaged, or of another version.
     """
-    values = json.loads((folder / RECORD).read_text())
-    data = values.pop("data")
-    if data is not None:
-        data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
-    history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
-    return Record(**values, history=history, data=data)
+    try:
+        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        data = values.pop("data")
+        if data is not None:
+            data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
+        history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
+        return Record(**values, history=history, data=data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / RECORD} is damaged, or of another version: {error!r}") from None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A sweep as a whole.
+
+    Attributes:
+        id: its name.
+        status: RUNNING until it ends.
+        jobs: how many runs it was to have.
+        varying: the keys in which they differ.
+        command: what started it.
+        process, host: what runs it.
+    """
+
+    id: str
+    status: Status | Literal["RUNNING"]
+    jobs: int
+    varying: tuple[str, ...]
+    command: str
+    process: int
+    host: str
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """The word left in a sweep's folder.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is damaged, or of another version.
+    """
+    try:
+        values = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
+        return SweepRecord(**{**values, "varying": tuple(values["varying"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {error!r}") from None
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file that is either whole or not there, even if the machine stops."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
 def environment() -> dict[str, str]:
     """The versions that a run's numbers depend on."""
-    packages = ("sweepgrad", "numpy", "scipy", "pandas", "hydra-core", "omegaconf", "mlflow")
+    packages = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
     return {
+        "code": _code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": " ".join(sys.argv),
@@ -173,7 +226,16 @@ def environment() -> dict[str, str]:
     }
 
 
-def _data(experiment: Experiment) -> Data:
+@cache
+def _code_digest() -> str:
+    """SHA-256 of our own source files, in the order of their names."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _data(experiment: "Experiment") -> Data:
     training = experiment.training
     return Data(
         source=training.train.source,

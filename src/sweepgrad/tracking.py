@@ -1,6 +1,7 @@
 """Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
 
 import fcntl
+import getpass
 import json
 import logging
 import os
@@ -10,16 +11,16 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 
 from sweepgrad import record as records
-from sweepgrad.bundle import Bundle
+from sweepgrad.config import store_uri
 from sweepgrad.errors import UserError
 from sweepgrad.record import Record
 
@@ -30,25 +31,36 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
 from sqlalchemy.exc import SQLAlchemyError
+
+from sweepgrad import entities
 
 SWEEP = "sweepgrad.sweep"
 JOB = "sweepgrad.job"
-KIND = "sweepgrad.kind"  # "sweep" for a parent run, "run" for a trained model
-OPENINGS = "sweepgrad.test_openings"
+KIND = "sweepgrad.kind"
+SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
+OPENING_KIND = "opening"  # the test rows were read
+DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 
-_MAX_PARAM = 6000  # characters, MLflow's own limit
+BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
+
 _MAX_BATCH = 1000  # metrics in a log_batch
 
 
 class Unreachable(UserError):
-    """The MLflow store does not answer."""
+    """The MLflow store does not answer: it may later."""
+
+
+class Refused(UserError):
+    """The MLflow store answers, and says no: asking again will not help."""
+
+
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED"}
+_REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTICATED"}
 
 
 @dataclass(frozen=True)
@@ -67,24 +79,6 @@ class Logged:
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
-    artifact_uri: str
-
-
-def absolute(uri: str) -> str:
-    """The URI with a relative SQLite path made absolute, so that no later change of folder moves the store.
-
-    Raises:
-        UserError: it is no URI of a store that we can use.
-    """
-    scheme = urlsplit(uri).scheme
-    if scheme in ("http", "https", "postgresql", "mysql"):
-        return uri.rstrip("/")
-    if scheme == "sqlite" and uri.startswith("sqlite:///") and len(uri) > len("sqlite:///"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    raise UserError(
-        f"tracking.uri={uri} is no store we can use: say sqlite:///FILE,"
-        " or http://HOST:PORT of an mlflow server"
-    )
 
 
 class Store:
@@ -98,10 +92,14 @@ class Store:
     Raises:
         UserError: the URI is not usable.
         Unreachable: the store does not answer.
+        Refused: the experiment cannot be used, for instance since it was deleted.
     """
 
     def __init__(self, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
-        self.uri = absolute(uri)
+        try:
+            self.uri = store_uri(uri)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         self.experiment = experiment
         with _reaching(self.uri):
             if self.uri.startswith("sqlite:"):
@@ -133,14 +131,14 @@ class Store:
         """The id of the sweep's parent run, which is made if it is not there."""
         if sweep not in self._parents:
             with _reaching(self.uri):
-                found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = 'sweep'")
+                found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
                 self._parents[sweep] = (
                     found[0].run_id
                     if found
                     else self._client.create_run(
                         self.experiment_id,
                         run_name=sweep,
-                        tags={SWEEP: sweep, KIND: "sweep", **_origin_tags()},
+                        tags={SWEEP: sweep, KIND: SWEEP_KIND, **_origin_tags()},
                     ).info.run_id
                 )
         return self._parents[sweep]
@@ -156,10 +154,19 @@ class Store:
                 self._client.set_terminated(run.run_id, "KILLED")
         return [run.name for run in dead]
 
-    def end_sweep(self, sweep: str, status: str, tags: dict[str, str]) -> None:
-        run_id = self.sweep_run(sweep)
+    def end_sweep(self, folder: Path) -> None:
+        """Close a sweep's own run as the word left in its folder says."""
+        note = records.read_sweep(folder)
+        status = note.status
+        if status == "RUNNING":
+            if note.host != socket.gethostname() or _lives(note.process):
+                return
+            status = "KILLED"
+        tags = {"sweepgrad.varying": json.dumps(note.varying), "sweepgrad.jobs": str(note.jobs)}
+        tags["sweepgrad.command"] = note.command
+        run_id = self.sweep_run(note.id)
         with _reaching(self.uri):
-            self._client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
             self._client.set_terminated(run_id, status)
 
     def send(self, folder: Path) -> str:
@@ -169,54 +176,63 @@ class Store:
 
         Raises:
             Unreachable: the store does not answer; the folder stays as it is and can be sent again.
+            Refused: the store does not take it.
+            ValueError: the record is damaged.
         """
         sent = folder / records.SENT
-        if sent.exists():
-            return str(json.loads(sent.read_text())["run_id"])
-        record = records.read(folder)
-        with _reaching(self.uri):
+        with (folder / records.RECORD).open() as lock, _reaching(self.uri):
+            fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
+            if sent.exists():
+                return str(json.loads(sent.read_text())["run_id"])
+            record = records.read(folder)
             begun = self._search(f"tags.`{JOB}` = '{record.job}'")
             run_id = begun[0].run_id if begun else self._create(record)
             self._log(run_id, record, folder)
             self._client.set_terminated(run_id, record.status, record.ended)
-        records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
+            records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
         return run_id
 
     def _create(self, record: Record) -> str:
-        tags = {JOB: record.job, KIND: "run", **_origin_tags()}
+        tags = {JOB: record.job, KIND: RUN_KIND, **_origin_tags()}
         if record.sweep is not None:
-            tags |= {SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
+            tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
         run = self._client.create_run(self.experiment_id, record.started, tags, record.name)
         return str(run.info.run_id)
 
     def _log(self, run_id: str, record: Record, folder: Path) -> None:
-        metrics = list(_metrics(record))
-        params = [Param(key, value[:_MAX_PARAM]) for key, value in _params(record).items()]
+        metrics, params = list(entities.metrics(record)), entities.params(record)
         tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:5000])] if record.error else []
         if record.data is not None:
-            tags += [RunTag(f"sweepgrad.digest.{key}", value) for key, value in record.data.digests.items()]
+            tags += [RunTag(f"{DIGEST}{part}", value) for part, value in record.data.digests.items()]
         for start in range(0, max(len(metrics), 1), _MAX_BATCH):
             self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
             params, tags = [], []
         if record.data is not None:
-            self._client.log_inputs(run_id, _datasets(record))
+            self._client.log_inputs(run_id, entities.datasets(record))
         if record.error:
             self._client.log_text(run_id, record.error, "error.txt")
         self._client.log_dict(run_id, record.environment, "environment.json")
         self._client.log_artifact(run_id, str(folder / "config.yaml"))
         for picture in sorted(folder.glob("*.png")):
             self._client.log_artifact(run_id, str(picture))
-        if (folder / records.MODEL).is_dir():
+        if (folder / records.MODEL / "bundle.json").exists() and self._model_id(run_id) is None:
             self._log_model(run_id, folder / records.MODEL)
 
+    def _model_id(self, run_id: str) -> str | None:
+        outputs = self._client.get_run(run_id).outputs
+        return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+
     def _log_model(self, run_id: str, bundle: Path) -> None:
-        packages = ("sweepgrad", "mlflow", "numpy", "pandas", "scipy", "pydantic")
+        """As a pyfunc that brings our own code along, so that it can be served where we are not installed."""
+        package = Path(__file__).parent
+        packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
         with _fluent(self.uri), _quiet("mlflow"), mlflow.start_run(run_id):
             mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"bundle": str(bundle)},
-                signature=_signature(Bundle.load(bundle)),
+                python_model=str(package / "pyfunc.py"),
+                code_paths=[str(package)],
+                artifacts={BUNDLE: str(bundle)},
+                signature=entities.signature(bundle),
                 pip_requirements=[f"{package}=={version(package)}" for package in packages],
             )
 
@@ -234,16 +250,36 @@ class Store:
             for file in files:
                 self._client.log_artifact(run_id, str(file))
 
+    def openings(self, digests: dict[str, str]) -> list[Logged]:
+        """Every time that some of these test rows were read, by whichever sweep; the first one first."""
+        with _reaching(self.uri):
+            same = (
+                f"tags.`{DIGEST}table` = '{digests['table']}' AND tags.`{DIGEST}test` = '{digests['test']}'"
+            )
+            found = self._search(f"tags.`{KIND}` = '{OPENING_KIND}' AND {same}")
+        return found[::-1]
+
+    def record_opening(self, sweep: Logged, chosen: Logged, digests: dict[str, str]) -> None:
+        """Record, as a run of its own below the sweep, that the test rows are about to be read."""
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
+        tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "sweepgrad.chosen_run": chosen.run_id}
+        tags |= {"mlflow.user": getpass.getuser(), **_origin_tags()}
+        with _reaching(self.uri):
+            run = self._client.create_run(
+                self.experiment_id, run_name=f"test rows opened at {moment}", tags=tags
+            )
+            self._client.set_terminated(run.info.run_id, "FINISHED")
+
     def register(self, run_id: str, name: str) -> str:
         """Register the model of a run under `name`, with the alias `chosen`; its version."""
         with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
+            model = self._model_id(run_id)
+            if model is None:
+                raise UserError(f"run {run_id} has no model to register")
             if not self._client.search_registered_models(f"name = '{name}'"):
                 self._client.create_registered_model(name)
             made = [v for v in self._client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
-            outputs = self._client.get_run(run_id).outputs
-            if outputs is None or not outputs.model_outputs:
-                raise UserError(f"run {run_id} has no model to register")
-            model = outputs.model_outputs[0].model_id
             version = (
                 made[0]
                 if made
@@ -259,7 +295,7 @@ class Store:
     def latest_sweep(self) -> Logged | None:
         """The parent run of the sweep that was started last."""
         with _reaching(self.uri):
-            return next(iter(self._search(f"tags.`{KIND}` = 'sweep'")), None)
+            return next(iter(self._search(f"tags.`{KIND}` = '{SWEEP_KIND}'")), None)
 
     def sweep(self, which: str | None) -> Logged:
         """A sweep's parent run, or a run that was trained on its own.
@@ -271,7 +307,8 @@ class Store:
             UserError: there is none, or more than one.
         """
         with _reaching(self.uri):
-            tops = [run for run in self._search() if KIND in run.tags and PARENT not in run.tags]
+            not_jobs = self._search(f"tags.`{KIND}` != '{JOB_KIND}'")
+        tops = [run for run in not_jobs if run.tags[KIND] != OPENING_KIND]
         if not tops:
             raise UserError(
                 f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
@@ -288,10 +325,10 @@ class Store:
 
     def children(self, sweep: Logged) -> list[Logged]:
         """The runs of a sweep in the order in which they started; of a run on its own, itself."""
-        if sweep.tags[KIND] == "run":
+        if sweep.tags[KIND] == RUN_KIND:
             return [sweep]
         with _reaching(self.uri):
-            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}'")
+            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
@@ -299,18 +336,16 @@ class Store:
         with _reaching(self.uri), _quiet("mlflow"):
             return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
 
-    def bundle(self, run_id: str) -> Bundle:
-        """The model of a run, as MLflow loads it for anyone."""
+    def download_bundle(self, run: Logged, into: Path) -> Path:
+        """A copy of the folder that `Bundle.load` reads; no code of the model's is run."""
         with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
-            loaded = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
-        return loaded.unwrap_python_model().bundle  # type: ignore[no-any-return]
+            model = self._model_id(run.run_id)
+            if model is None:
+                raise UserError(f"run {run.run_id} has no model")
+            place = f"{self._client.get_logged_model(model).artifact_location}/artifacts/{records.MODEL}"
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(into)))
 
-    def tag(self, run_id: str, key: str) -> str | None:
-        """A run's tag as it is now."""
-        with _reaching(self.uri):
-            return dict(self._client.get_run(run_id).data.tags).get(key)
-
-    def _search(self, condition: str = "") -> list[Logged]:
+    def _search(self, condition: str) -> list[Logged]:
         """The runs of the experiment of which the condition holds, the latest first."""
         found: list[Logged] = []
         token = None
@@ -329,21 +364,26 @@ def _prepare_sqlite(path: Path, uri: str, say: Callable[[str], None]) -> mlflow.
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        fresh = not path.exists() or path.stat().st_size == 0
-        if fresh:
+        if not path.exists() or path.stat().st_size == 0:
             say(f"making the MLflow store {path} (once; some seconds)")
-        with _quiet("mlflow"), _quiet("alembic"):
-            client = mlflow.MlflowClient(uri, uri)
-            client.search_experiments(max_results=1)
-        if fresh:  # readers and a writer side by side; the setting stays in the file
-            with sqlite3.connect(path) as connection:
+            partial = path.with_name(f".{path.name}.partial")  # only a whole store takes the name
+            partial.unlink(missing_ok=True)
+            _open_sqlite(f"sqlite:///{partial}")
+            with closing(sqlite3.connect(partial)) as connection:
+                # Readers and a writer side by side; the setting stays in the file.
                 connection.execute("PRAGMA journal_mode=WAL")
+            partial.replace(path)
+        return _open_sqlite(uri)
+
+
+def _open_sqlite(uri: str) -> mlflow.MlflowClient:
+    with _quiet("mlflow"), _quiet("alembic"):
+        client = mlflow.MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
     return client
 
 
 def _ask_for_health(uri: str) -> None:
-    if not uri.startswith("http"):
-        return
     try:
         with urllib.request.urlopen(f"{uri}/health", timeout=5):
             pass
@@ -362,7 +402,10 @@ def _reaching(uri: str) -> Iterator[None]:
         raise
     except URLError as error:
         raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
-    except (MlflowException, SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
+    except MlflowException as error:
+        kind = Refused if error.error_code in _REFUSALS else Unreachable
+        raise kind(f"the MLflow store at {uri} failed: {str(error).splitlines()[0][:300]}") from error
+    except (SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
 
@@ -412,7 +455,6 @@ def _logged(run: Run) -> Logged:
         dict(run.data.params),
         dict(run.data.metrics),
         dict(run.data.tags),
-        run.info.artifact_uri,
     )
 
 
@@ -433,65 +475,3 @@ def _lives(process: int) -> bool:
     except PermissionError:  # somebody else's, so it lives
         return True
     return True
-
-
-def _metrics(record: Record) -> Iterator[Metric]:
-    # The summary first: MLflow's comparison opens with the metric that was logged first.
-    for name, value in record.summary.items():
-        yield Metric(name, value, record.ended, 0)  # one number a run: MLflow draws bars
-    span = max(record.ended - record.started, 0)
-    for step, epoch in enumerate(record.history, 1):
-        moment = record.started + span * step // len(record.history)
-        yield Metric("train/nll", epoch.train_nll, moment, step)
-        yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
-        yield Metric("val/nll", epoch.val_nll, moment, step)
-        yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
-
-
-def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
-    """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
-    params: dict[str, str] = {}
-    for key, value in config.items():
-        if f"{prefix}{key}" in ("tracking", "sweep"):
-            continue
-        if isinstance(value, dict):
-            params |= flat(value, f"{prefix}{key}.")
-        else:
-            params[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return params
-
-
-def _params(record: Record) -> dict[str, str]:
-    params = flat(record.config)
-    if record.data is not None:
-        params |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
-    return params
-
-
-def _datasets(record: Record) -> list[DatasetInput]:
-    assert record.data is not None
-    data, inputs = record.data, []
-    for context, rows, digest in (
-        ("training", data.n_train, data.digests["train"]),
-        ("validation", data.n_val, data.digests["val"]),
-    ):
-        dataset = Dataset(
-            name=str(record.config["data"]["name"]),
-            digest=f"{data.digests['table'][:16]}-{digest[:8]}",
-            source_type="local",
-            source=json.dumps({"uri": data.source}),
-            profile=json.dumps({"num_rows": rows}),
-        )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-    return inputs
-
-
-def _signature(bundle: Bundle) -> ModelSignature:
-    kinds = {"number": DataType.double, "boolean": DataType.boolean, "text": DataType.string}
-    value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
-    return ModelSignature(
-        inputs=Schema([ColSpec(kinds[kind], name) for name, kind in bundle.columns.items()]),
-        outputs=Schema(
-            [ColSpec(DataType.double, "probability"), ColSpec(value[type(bundle.positive)], "prediction")]
-        ),
-    )

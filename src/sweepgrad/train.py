@@ -1,17 +1,18 @@
 """`sweepgrad train`: one run, or a sweep of them, composed and launched by Hydra."""
 
-import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -21,10 +22,11 @@ from omegaconf import DictConfig
 
 from sweepgrad.errors import UserError
 from sweepgrad.home import config_dir
-from sweepgrad.preflight import CONFIG_NAME, GROUPS, Plan, checked, plan, register_resolvers
+from sweepgrad.preflight import CONFIG_NAME, GROUPS, Plan, checked, plan
 
 if TYPE_CHECKING:  # imported late: they cost a second or two, and --help and bad overrides need neither
     from sweepgrad.progress import Progress
+    from sweepgrad.record import Status
     from sweepgrad.tracking import Store
 
 
@@ -38,7 +40,6 @@ def train(arguments: Sequence[str]) -> int:
     """
     flags = get_args_parser().parse_args(list(arguments))
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
-        register_resolvers()
         try:
             _hand_to_hydra(_no_job, arguments)
         except HydraException as error:  # --help composes too
@@ -59,7 +60,7 @@ def _run(todo: Plan, arguments: list[str]) -> int:
         if not any(argument.startswith("hydra.") for argument in arguments):
             _refuse_unwritable(Path("runs").absolute())
         store = _open_store(todo, progress)
-        runner = _Runner(todo, store, progress)
+        runner = _Runner(todo, arguments, store, progress)
         if todo.multirun:
             arguments = [*arguments, f"sweep.id={runner.sweep}"]
             varying = ", ".join(todo.varying) or "nothing"
@@ -82,7 +83,7 @@ def _check_tables(todo: Plan, progress: "Progress") -> None:
     """Read and split each table once, so that an unfit one is refused before anything trains."""
     from sweepgrad.data.split import open_training
 
-    for data, split in dict.fromkeys((job.config.data, job.config.split) for job in todo.jobs):
+    for data, split in dict.fromkeys((job.data, job.split) for job in todo.jobs):
         training = open_training(data, split)
         for notice in training.notices:
             progress.say(f"{data.name}: {notice}")
@@ -102,12 +103,11 @@ def _refuse_unwritable(folder: Path) -> None:
 
 
 def _open_store(todo: Plan, progress: "Progress") -> "Store | None":
-    from sweepgrad.tracking import Store, Unreachable, absolute
+    from sweepgrad.tracking import Store, Unreachable
 
-    tracking = todo.jobs[0].config.tracking
-    if any(job.config.tracking != tracking for job in todo.jobs):
+    tracking = todo.jobs[0].tracking
+    if any(job.tracking != tracking for job in todo.jobs):
         raise UserError("tracking.uri and tracking.experiment must be the same for all runs of a sweep")
-    absolute(tracking.uri)
     try:
         store = Store(tracking.uri, tracking.experiment, progress.say)
         for name in store.close_abandoned():
@@ -126,12 +126,15 @@ def _hand_to_hydra(run_job: Callable[[DictConfig], None], arguments: Sequence[st
 
     before = sys.argv
     sys.argv = ["sweepgrad train", *arguments]
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        on_sigterm = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=CONFIG_NAME)(job)()
     finally:
         sys.argv = before
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _no_job(cfg: DictConfig) -> None:
@@ -141,8 +144,8 @@ def _no_job(cfg: DictConfig) -> None:
 class _Runner:
     """What Hydra calls for each job, and what is known of the jobs so far."""
 
-    def __init__(self, todo: Plan, store: "Store | None", progress: "Progress") -> None:
-        self.todo, self.store, self.progress = todo, store, progress
+    def __init__(self, todo: Plan, arguments: list[str], store: "Store | None", progress: "Progress") -> None:
+        self.todo, self.arguments, self.store, self.progress = todo, arguments, store, progress
         moment = datetime.now().strftime("%Y-%m-%d-%H%M%S")
         self.sweep = f"{todo.experiment or 'sweep'}-{moment}-{uuid.uuid4().hex[:4]}"
         self.folder = Path("runs", "sweeps", self.sweep) if todo.multirun else Path("runs", "single")
@@ -157,7 +160,11 @@ class _Runner:
 
         hydra_config = HydraConfig.get()
         folder = Path(hydra_config.runtime.output_dir)
-        number = hydra_config.job.num if self.todo.multirun else 0
+        number = 0
+        if self.todo.multirun:
+            number, self.folder = hydra_config.job.num, Path(hydra_config.sweep.dir)
+            if not (self.folder / records.SWEEP).exists():
+                self._note("RUNNING")
         config = checked(cfg)
         name = _name(hydra_config.overrides.task, self.todo) if self.todo.multirun else folder.name
         job, started, clock = uuid.uuid4().hex, _now(), time.perf_counter()
@@ -195,7 +202,7 @@ class _Runner:
             self.progress.finished(number, name, fit, config.train.epochs, time.perf_counter() - clock)
 
     def _send(self, folder: Path) -> None:
-        from sweepgrad.tracking import Unreachable
+        from sweepgrad.tracking import Refused, Unreachable
 
         self.last = folder
         if self.store is None:
@@ -207,18 +214,36 @@ class _Runner:
             self.unsent.append(folder)
             self.store = None  # the rest would only wait for it, one after another
             self.progress.say(f"{error}; training goes on, and results are kept on disk")
+        except Refused as error:
+            self.unsent.append(folder)
+            self.progress.say(f"{error}; the result is kept on disk")
 
-    def end(self, status: str) -> None:
+    def _note(self, status: "Status | Literal['RUNNING']") -> None:
+        """Leave word of the sweep as a whole beside its runs."""
+        from sweepgrad import record as records
+
+        command = "sweepgrad train " + " ".join(self.arguments)
+        note = records.SweepRecord(
+            self.sweep,
+            status,
+            len(self.todo.jobs),
+            self.todo.varying,
+            command,
+            os.getpid(),
+            socket.gethostname(),
+        )
+        records.write_json(self.folder / records.SWEEP, asdict(note))
+
+    def end(self, status: "Status") -> None:
         """Close the sweep's own run."""
-        from sweepgrad.tracking import Unreachable
-
-        if self.store is None or not self.todo.multirun:
+        if not self.todo.multirun or not self.folder.is_dir():
             return
-        tags = {"sweepgrad.varying": json.dumps(self.todo.varying), "sweepgrad.command": " ".join(sys.argv)}
-        try:
-            self.store.end_sweep(self.sweep, status, tags)
-        except Unreachable as error:
-            self.progress.say(f"{error}; the sweep's own run may be left open there")
+        self._note(status)
+        if self.store is not None:
+            try:
+                self.store.end_sweep(self.folder)
+            except UserError as error:
+                self.progress.say(f"{error}; the sweep's own run may be left open there")
 
     def report(self) -> int:
         """Say what came of it; the exit code."""

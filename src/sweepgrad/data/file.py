@@ -9,10 +9,15 @@ import pandas as pd
 
 from sweepgrad.config import FileData
 from sweepgrad.errors import UserError
+from sweepgrad.home import data_dir
+
+BUNDLED = "bundled:"
 
 
 def locate(config: FileData) -> Path:
     """The absolute path of the file; a relative one starts from the current directory."""
+    if config.path.startswith(BUNDLED):
+        return data_dir() / config.path.removeprefix(BUNDLED)
     return Path(config.path).expanduser().absolute()
 
 

@@ -1,0 +1,88 @@
+"""What a run left, in MLflow's words: params, metrics, datasets and the signature of a model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+
+from sweepgrad.record import Record
+
+_MAX_PARAM = 6000  # characters, MLflow's own limit
+
+
+def metrics(record: Record) -> Iterator[Metric]:
+    """The summary, then each epoch, spread evenly over the time that the run took."""
+    # The summary first: MLflow's comparison opens with the metric that was logged first.
+    for name, value in record.summary.items():
+        yield Metric(name, value, record.ended, 0)  # one number a run: MLflow draws bars
+    span = max(record.ended - record.started, 0)
+    for step, epoch in enumerate(record.history, 1):
+        moment = record.started + span * step // len(record.history)
+        yield Metric("train/nll", epoch.train_nll, moment, step)
+        yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
+        yield Metric("val/nll", epoch.val_nll, moment, step)
+        yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
+
+
+def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
+    """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if f"{prefix}{key}" in ("tracking", "sweep"):
+            continue
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def params(record: Record) -> list[Param]:
+    """The configuration, and the sizes that follow from it."""
+    found = flat(record.config)
+    if record.data is not None:
+        found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
+    return [Param(key, value[:_MAX_PARAM]) for key, value in found.items()]
+
+
+def datasets(record: Record) -> list[DatasetInput]:
+    """The rows that the run learned from and those it was compared on, as MLflow's datasets."""
+    assert record.data is not None
+    data, inputs = record.data, []
+    for context, rows, digest in (
+        ("training", data.n_train, data.digests["train"]),
+        ("validation", data.n_val, data.digests["val"]),
+    ):
+        dataset = Dataset(
+            name=str(record.config["data"]["name"]),
+            digest=f"{data.digests['table'][:16]}-{digest[:8]}",
+            source_type="local",
+            source=json.dumps({"uri": data.source}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def signature(bundle: Path) -> ModelSignature:
+    """The columns by name only: which values fit is for the preprocessing to say, which knows them better.
+
+    A typed signature would refuse the very table that was learned from: MLflow does not take whole numbers
+    for a double.
+    """
+    description = json.loads((bundle / "bundle.json").read_text())
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
+    return ModelSignature(
+        inputs=Schema([ColSpec(anything, name) for name in description["columns"]]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.double, "probability"),
+                ColSpec(value[type(description["positive"])], "prediction"),
+            ]
+        ),
+    )

@@ -1,0 +1,129 @@
+"""Checking a composed configuration against the rules of `sweepgrad.config`, and wording what is wrong."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweepgrad.config import SGD, Adagrad, Adam, Config, FileData, Momentum, SimulatedData
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: the dotted key, and what about it."""
+
+    key: str
+    problem: str
+
+
+class ConfigFaults(Exception):
+    """All faults of one configuration."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.key}: {fault.problem}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+def check(values: Mapping[str, Any]) -> Config:
+    """The typed configuration, from a composed and resolved one as plain dicts and lists.
+
+    Raises:
+        ConfigFaults: naming every unknown key, wrong type, value out of range and combination without sense.
+    """
+    if missing := list(_missing(values)):
+        raise ConfigFaults([Fault(key, f"must be given: {key}=…") for key in missing])
+    try:
+        return Config.model_validate(_tuples(values))
+    except ValidationError as error:
+        raise ConfigFaults([_fault(values, details) for details in error.errors()]) from None
+
+
+def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
+    """' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
+    close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def _missing(values: Any, prefix: str = "") -> Iterator[str]:
+    """The keys that the YAML leaves to the user, by the value ???."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _missing(value, f"{prefix}{key}.")
+        elif value == "???":
+            yield f"{prefix}{key}"
+
+
+def _tuples(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _tuples(value) for key, value in values.items()}
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values
+
+
+def _fault(values: Mapping[str, Any], details: Any) -> Fault:
+    path = _config_path(values, details["loc"])
+    key, kind, given = ".".join(path), details["type"], details["input"]
+    if kind == "extra_forbidden":
+        return Fault(key, _unknown(values, path))
+    if kind == "missing":
+        return Fault(key, "is missing")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = details["ctx"]["discriminator"].strip("'")
+        return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
+    if kind == "value_error":
+        return Fault(key, details["msg"].removeprefix("Value error, "))
+    wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
+    shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
+    return Fault(key, f"{shown} {wanted}")
+
+
+def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:
+    """The keys of `location` without pydantic's names of union members."""
+    path: list[str] = []
+    at: Any = values
+    for step in location:
+        if isinstance(at, Mapping) and isinstance(step, str):
+            if step not in at and path and len(location) > 1 and step in (at.get("source"), at.get("name")):
+                continue
+            path.append(step)
+            at = at.get(step)
+        elif isinstance(at, list | tuple) and isinstance(step, int) and step < len(at):
+            path.append(str(step))
+            at = at[step]
+    return path
+
+
+def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
+    *sections, name = path
+    if not sections:
+        known = list(Config.model_fields)
+    else:
+        section = sections[0]
+        options = _OPTIONS.get(section, {})
+        chosen = _chosen(section, values[section])
+        known = list(chosen.model_fields)
+        elsewhere = next((option for option, other in options.items() if name in other.model_fields), None)
+        if elsewhere is not None:
+            option = values[section].get("name") or "csv"
+            return f"is no key of {section}={option}; it belongs to {section}={elsewhere}."
+    prefix = "".join(f"{section}." for section in sections)
+    there = ", ".join(known)
+    return f"is no key.{nearest(name, known, prefix) or f' There are: {there}.'}"
+
+
+_OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
+    "data": {"csv": FileData, "simulated": SimulatedData},
+    "optimizer": {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam},
+}
+
+
+def _chosen(section: str, values: Mapping[str, Any]) -> type[BaseModel]:
+    """The class that checks a section, given what it says of itself."""
+    if section == "data":
+        return SimulatedData if values.get("source") == "simulated" else FileData
+    if section == "optimizer":
+        return _OPTIONS["optimizer"].get(str(values.get("name")), SGD)
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type)
+    return annotation
