@@ -268,7 +268,7 @@ def test_a_sweep_is_found_by_name_id_and_beginning(sweep):
 def test_an_ambiguous_beginning_is_refused(folder):
     store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
     for name in ("sweep-a", "sweep-b"):
-        store.end_sweep(name, "FINISHED", {})
+        store.sweep_run(name)
     message = refused("leaderboard", "sweep")
     assert "more than one sweep" in message
     assert "sweep-a" in message

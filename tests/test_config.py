@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from tests.support import CSV
 
-from sweepgrad.config import Config, ConfigFaults
+from sweepgrad.config import Config
 from sweepgrad.data.split import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import prepare
-from sweepgrad.home import config_dir
+from sweepgrad.faults import ConfigFaults
+from sweepgrad.home import config_dir, data_dir
 from sweepgrad.nn import Network
-from sweepgrad.preflight import Plan, checked, plan, register_resolvers
+from sweepgrad.preflight import Plan, checked, plan
 
 
 def one(*overrides: str) -> Config:
     (job,) = plan(overrides, multirun=False).jobs
-    return job.config
+    return job
 
 
 def refusal(*overrides: str, multirun: bool = False) -> str:
@@ -48,7 +49,6 @@ def keys(values: object, prefix: str = "") -> list[str]:
 
 @lru_cache
 def composed() -> DictConfig:
-    register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("config")
 
@@ -92,7 +92,11 @@ def composed() -> DictConfig:
         ("train.epochs=ten", "train.epochs: 'ten' should be a valid integer"),
         ("train.batch_size=0", "train.batch_size: 0 should be greater than or equal to 1"),
         ("train.patience=0", "train.patience: 0 should be greater than or equal to 1"),
-        ("tracking.uri=''", "tracking.uri: '' should have at least 1 character"),
+        ("train.patience=30", "train: patience 30 has no effect within 30 epochs"),
+        ("data.name=a/b", "data.name: 'a/b' should match pattern"),
+        ("tracking.uri=http://me:secret@h:1", "tracking.uri: a name and a password go into"),
+        ("tracking.uri=postgresql://h/db", "tracking.uri: 'postgresql://h/db' is no store"),
+        ("tracking.uri=''", "tracking.uri: '' is no store: say sqlite:///FILE"),
         ("data.target=7", "data.target: 7 should be a valid string"),
         ("data.drop=popularity", "data.drop: 'popularity' should be a valid list"),
         ("data.path=???", "data.path: must be given: data.path=…"),
@@ -326,7 +330,8 @@ def test_a_setting_is_what_was_given():
 def test_the_environment_can_name_the_store_and_the_command_line_wins(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:1")
     assert one().tracking.uri == "http://somewhere:1"
-    assert one("tracking.uri=sqlite:///x.db").tracking.uri == "sqlite:///x.db"
+    # Absolute at once: a relative one would mean another store after a change of folder.
+    assert one("tracking.uri=sqlite:///x.db").tracking.uri == f"sqlite:///{Path.cwd() / 'x.db'}"
 
 
 @lru_cache
@@ -335,12 +340,12 @@ def experiment(name: str) -> Plan:
 
 
 def architectures(todo: Plan) -> set[tuple[int, ...]]:
-    return {job.config.model.hidden for job in todo.jobs}
+    return {job.model.hidden for job in todo.jobs}
 
 
 def test_the_assignments_experiment():
     todo = experiment("assignment")
-    configs = [job.config for job in todo.jobs]
+    configs = list(todo.jobs)
     assert todo.multirun
     assert todo.experiment == "assignment"
     assert len(architectures(todo)) >= 3
@@ -354,7 +359,7 @@ def test_the_assignments_experiment():
 
 def test_the_experiment_of_make_run():
     todo = experiment("spotify_sweep")
-    configs = [job.config for job in todo.jobs]
+    configs = list(todo.jobs)
     assert todo.multirun
     assert len(architectures(todo)) >= 3
     assert {0.0, 0.5} <= {config.model.dropout for config in configs}
@@ -367,13 +372,13 @@ def test_the_experiment_of_make_run():
 
 def test_an_experiments_sweep_gives_way_to_the_command_line():
     todo = plan(["experiment=spotify_sweep", "seed=5"], multirun=False)
-    assert {job.config.seed for job in todo.jobs} == {5}
+    assert {job.seed for job in todo.jobs} == {5}
 
 
 @pytest.mark.parametrize("name", ["assignment", "spotify_sweep"])
 def test_architectures_have_about_200_parameters_on_spotify(name):
     todo = experiment(name)
-    n_features = prepare(todo.jobs[0].config).network.n_features
+    n_features = prepare(todo.jobs[0]).network.n_features
     for hidden in architectures(todo):
         assert 180 <= Network(n_features, hidden).n_parameters <= 220
 
@@ -390,6 +395,31 @@ def test_spotify_never_learns_from_the_popularity_that_the_target_was_made_of():
 
 SPOTIFY_COLUMNS = [
     column
-    for column in Path(one().data.path).read_text().splitlines()[0].split(",")  # type: ignore[union-attr]
+    for column in (data_dir() / "spotify.csv").read_text().splitlines()[0].split(",")
     if column not in ("popular_or_not", "artists", "track_name", "track_id")
 ]
+
+
+def test_a_run_that_a_sweep_has_twice_is_refused():
+    assert "seed=1: is the same run as seed=1; a sweep has each once" in refusal("seed=1,2,1", multirun=True)
+
+
+def test_only_keys_with_several_values_vary():
+    assert plan(["experiment=spotify_sweep", "model=wide"], multirun=False).varying == (
+        "model.dropout",
+        "seed",
+    )
+
+
+def test_a_sweep_can_be_set_through_hydras_own_key():
+    todo = plan(["+hydra.sweeper.params.model='wide,deep'", "data=simulated"], multirun=True)
+    assert [job.model.hidden for job in todo.jobs] == [(9,), (6, 6, 5)]
+
+
+def test_yaml_that_would_import_python_is_refused(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "evil.yaml").write_text(
+        "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: logging.basicConfig\n"
+    )
+    with pytest.raises(UserError, match=r"logging\.basicConfig would be imported"):
+        plan(["experiment=evil"], multirun=False, search=[str(tmp_path)])

@@ -19,7 +19,7 @@ from tests.support import CSV, Result, Sweep, command, inside, load_model, peopl
 from sweepgrad import record as records
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
-from sweepgrad.finalize import refuse_different_splits
+from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
 from sweepgrad.tracking import Store
 
@@ -61,12 +61,18 @@ def rows(done) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
     table = pd.read_csv(done.folder / "people.csv")
     (job,) = plan(OVERRIDES, multirun=False).jobs
     y = (table["left"] == "yes").to_numpy().astype(float)
-    parts = split_rows(y, units_of(table, (("person",),)), job.config.split)
+    parts = split_rows(y, units_of(table, (("person",),)), job.split)
     features = table.drop(columns=["left", "person"])
     return {
         part: (features.iloc[getattr(parts, part)], y[getattr(parts, part)])
         for part in ("train", "val", "test")
     }
+
+
+def digests(store: Store) -> dict[str, str]:
+    """Of the rows that the latest sweep was made on."""
+    tags = store.children(store.sweep(None))[0].tags
+    return {part: tags[f"sweepgrad.digest.{part}"] for part in ("table", "train", "val", "test")}
 
 
 def load(done: Finalized, address: str) -> Any:
@@ -89,7 +95,7 @@ def assert_scores(said: dict[str, Any], y: np.ndarray, p: np.ndarray) -> None:
 
 
 def test_the_registered_model_has_the_figures_of_the_card(done, rows):
-    model = load(done, "models:/sweepgrad-csv@chosen")
+    model = load(done, "models:/sweepgrad-people@chosen")
     for part, name in (("val", "validation"), ("test", "test")):
         X, y = rows[part]
         assert_scores(done.card[name], y, model.predict(X)["probability"].to_numpy())
@@ -156,7 +162,7 @@ def test_the_files_of_the_card_are_kept_and_sent(done):
         assert word in page
     for word in (f"{card['test']['accuracy']:.1%}", "95 % interval", "ROC AUC", "NLL", "calibration.png"):
         assert word in page
-    for word in ("logistic regression", "commoner value", card["run_id"], card["verdict"]):
+    for word in ("logistic regression", "commoner answer", card["run_id"], card["verdict"]):
         assert word in page
     parent = Store(done.uri, "sweepgrad").sweep(None)
     sent = {artifact.path for artifact in done.client.list_artifacts(parent.run_id)}
@@ -164,16 +170,38 @@ def test_the_files_of_the_card_are_kept_and_sent(done):
 
 
 def test_every_opening_of_the_test_rows_is_counted(done):
-    assert len(done.card["openings"]) == 1
+    assert done.card["earlier_openings"] == []
     assert done.second.code == 0
     kept = json.loads((done.folder / "runs" / "cards" / done.card["sweep"] / "card.json").read_text())
-    assert len(kept["openings"]) == 2
-    assert kept["openings"][0] == done.card["openings"][0]
+    assert len(kept["earlier_openings"]) == 1
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
-    assert "opened 2 times" in page
-    parent = Store(done.uri, "sweepgrad").sweep(None)
-    logged = json.loads(parent.tags["sweepgrad.test_openings"])
-    assert [opening["run_id"] for opening in logged] == [done.card["run_id"]] * 2
+    assert "opened once before" in page
+    store = Store(done.uri, "sweepgrad")
+    found = store.openings(digests(store))
+    assert [opening.tags["sweepgrad.chosen_run"] for opening in found] == [done.card["run_id"]] * 2
+    assert kept["earlier_openings"] == [found[0].name]
+
+
+def test_an_opening_counts_for_every_sweep_on_the_same_rows(folder):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    for seeds in ("seed=1,2", "seed=3,4"):
+        assert command("train", "-m", *data, seeds).code == 0
+        result = command("finalize", "--json")
+    assert len(json.loads(result.out)["earlier_openings"]) == 1
+    assert command("train", *data, "split.seed=1").code == 0
+    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+
+
+def test_a_sweep_that_did_not_finish_is_refused_unless_asked_for(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1", "optimizer=sgd", "seed=1,2")
+    assert command("train", "-m", *given, "optimizer.lr=0.1,1e300").code == 1
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "2 of 4 runs finished" in refused.err
+    assert not Path("runs", "cards").exists()
+    result = command("finalize", "--incomplete", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["n_unfinished"] == 2
 
 
 def test_test_figures_are_on_the_parent_and_on_no_child(done):
@@ -183,13 +211,12 @@ def test_test_figures_are_on_the_parent_and_on_no_child(done):
     assert parent.metrics["test/nll"] == done.card["test"]["nll"]
     for child in store.children(parent):
         assert not [name for name in child.metrics if "test" in name]
-        assert "sweepgrad.test_openings" not in child.tags
 
 
 def test_the_model_is_registered_once(done):
-    (version,) = done.client.search_model_versions("name = 'sweepgrad-csv'")
+    (version,) = done.client.search_model_versions("name = 'sweepgrad-people'")
     assert version.run_id == done.card["run_id"]
-    chosen = done.client.get_model_version_by_alias("sweepgrad-csv", "chosen")
+    chosen = done.client.get_model_version_by_alias("sweepgrad-people", "chosen")
     assert chosen.version == version.version
 
 
@@ -217,7 +244,8 @@ def test_the_choice_is_by_validation_although_another_does_better_on_test(done, 
 def test_a_table_that_has_changed_is_refused(done):
     with contextlib.chdir(done.folder):
         before = Path("people.csv").read_text()
-        openings = Store(done.uri, "sweepgrad").sweep(None).tags["sweepgrad.test_openings"]
+        store = Store(done.uri, "sweepgrad")
+        openings = store.openings(digests(store))
         try:
             Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
             result = command("finalize")
@@ -226,7 +254,7 @@ def test_a_table_that_has_changed_is_refused(done):
         assert result.code == 2
         assert "people.csv" in result.err
         assert "changed" in result.err
-        assert Store(done.uri, "sweepgrad").sweep(None).tags["sweepgrad.test_openings"] == openings
+        assert store.openings(digests(store)) == openings
 
 
 def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
@@ -243,13 +271,13 @@ def test_runs_on_different_splits_are_refused(folder):
     assert refused.code == 2
     assert "different tables or splits" in refused.err
     assert not Path("runs", "cards").exists()
-    (parent,) = [Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad").sweep(None)]
-    assert "sweepgrad.test_openings" not in parent.tags
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    assert store.openings(digests(store)) == []
 
 
 def test_runs_on_one_split_are_not(sweep: Sweep):
     store = Store(sweep.uri, "sweepgrad")
-    refuse_different_splits(store.children(store.sweep(None)))
+    assert comparable(store.children(store.sweep(None)))
 
 
 def test_a_single_run_can_be_finalized(folder):
@@ -281,46 +309,55 @@ def card() -> Card:
         },
         data={
             "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "grouped": True,
-            "n_train": 1200, "n_val": 400, "n_test": 400, "digest": "0",
+            "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
         },
         validation=scores(0.77),
         test=scores(0.75),
         baselines={"majority": scores(0.55), "logistic": scores(0.65)},
-        p_value_against_logistic=0.001,
+        p_values={"majority": 1e-9, "logistic": 0.001},
+        n_unfinished=0,
         confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
         calibration_error=0.02,
-        openings=("2026-01-01T00:00:00+00:00",),
+        calibration_error_by_chance=0.04,
+        earlier_openings=(),
     )  # fmt: skip
 
 
 def test_no_better_than_the_majority_is_not_deployed(card):
-    verdict = replace(card, baselines={**card.baselines, "majority": scores(0.73)}).verdict
-    assert verdict.startswith("Not good enough to deploy.")
-    assert "73.0%" in verdict
+    verdict = replace(card, p_values={"majority": 0.3, "logistic": 0.5}).verdict
+    assert verdict.startswith("Not good enough to deploy")
+    assert "55.0%" in verdict
+    assert "Logistic" not in verdict
 
 
-def test_better_than_chance_is_for_ranking(card):
+def test_worse_than_the_majority_is_not_deployed_however_surely(card):
+    verdict = replace(card, baselines={**card.baselines, "majority": scores(0.9)}).verdict
+    assert verdict.startswith("Not good enough to deploy")
+
+
+def test_where_logistic_regression_wins_it_is_said_of_a_poor_model_too(card):
+    baselines = {**card.baselines, "logistic": scores(0.85)}
+    better = "Logistic regression is better (85.0%): deploy that instead."
+    assert better in replace(card, baselines=baselines).verdict
+    assert better in replace(card, baselines=baselines, p_values={"majority": 0.3, "logistic": 0.001}).verdict
+
+
+def test_what_it_is_good_for_is_said(card):
+    assert "20.0 points more than always giving the commoner answer" in card.verdict
+    assert "Better than logistic regression (65.0%, p = 0.001)." in card.verdict
     assert "one answer in 4 is wrong" in card.verdict
-    assert "beyond chance" in card.verdict
-    assert "not good enough to decide about a single one" in card.verdict
-    assert "face value" in card.verdict
+    assert "in 70% of pairs" in card.verdict
 
 
 def test_no_better_than_logistic_regression_is_said(card):
-    verdict = replace(card, p_value_against_logistic=0.4).verdict
+    verdict = replace(card, p_values={**card.p_values, "logistic": 0.4}).verdict
     assert "Not measurably better than logistic regression" in verdict
 
 
-def test_worse_than_logistic_regression_is_said(card):
-    verdict = replace(card, baselines={**card.baselines, "logistic": scores(0.85)}).verdict
-    assert "Logistic regression is better (85.0%): deploy that instead." in verdict
-
-
-def test_high_accuracy_and_bad_calibration_are_said(card):
-    verdict = replace(card, test=scores(0.97), calibration_error=0.2).verdict
-    assert "Far better" in verdict
-    assert "Good enough for decisions" in verdict
-    assert "off by 20.0%" in verdict
+def test_calibration_is_judged_against_chance(card):
+    assert "as right as this many rows can show" in card.verdict
+    verdict = replace(card, calibration_error=0.2).verdict
+    assert "off by 20.0% on average, more than chance explains (4.0%)" in verdict
 
 
 def test_the_page_warns_of_rows_split_at_random(card):
@@ -330,4 +367,4 @@ def test_the_page_warns_of_rows_split_at_random(card):
     assert "[14" not in page
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
-    assert "opened once" in page
+    assert "opened for it for the first time" in page

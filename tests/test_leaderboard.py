@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -27,7 +28,6 @@ def run(accuracy=0.7, nll=0.5, status="FINISHED", **settings) -> Logged:
         params=params | {key.replace("__", "."): str(value) for key, value in settings.items()},
         metrics={"best/val/accuracy": accuracy, "best/val/nll": nll, "best/val/roc_auc": accuracy},
         tags={},
-        artifact_uri="",
     )
 
 
@@ -105,7 +105,7 @@ def test_json_and_csv_hold_full_precision():
     assert [entry["val/accuracy_se"] for entry in listed] == [None, None]
     header, first, _ = leaderboard.as_csv(entries).splitlines()
     assert header.startswith("rank,hidden,")
-    assert first.startswith('1,"[6, 6]",37,1,0.3333333333333333,,')
+    assert first.startswith('1,"[6, 6]",37,1,0,0.3333333333333333,,')
 
 
 def test_markup_in_a_value_is_shown_as_it_is():
@@ -117,3 +117,18 @@ def test_markup_in_a_value_is_shown_as_it_is():
         console.print(leaderboard.as_table("[red]sweep", entries))
     assert "[bold]x[/bold]" in captured.get()
     assert "[red]sweep" in captured.get()
+
+
+def test_a_configuration_that_some_seeds_did_not_finish_stands_behind():
+    lucky = [run(0.9, hidden="[9]", seed=1), run(0.1, status="FAILED", hidden="[9]", seed=2)]
+    steady = [run(0.6, hidden="[6]", seed=1), run(0.7, hidden="[6]", seed=2)]
+    first, second = leaderboard.rank([*lucky, *steady])
+    assert (first.settings, first.unfinished) == ({"hidden": "[6]"}, 0)
+    assert (second.settings, second.unfinished) == ({"hidden": "[9]"}, 1)
+
+
+def test_runs_on_different_rows_are_not_comparable():
+    tags = {f"sweepgrad.digest.{part}": part for part in ("table", "train", "val", "test")}
+    a, b = replace(run(), tags=tags), replace(run(), tags={**tags, "sweepgrad.digest.val": "other"})
+    assert leaderboard.comparable([a, a])
+    assert not leaderboard.comparable([a, b])

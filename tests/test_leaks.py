@@ -11,6 +11,7 @@ from tests.support import CSV, command, people
 
 from sweepgrad import record as records
 from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.home import data_dir
 from sweepgrad.preflight import plan
 
 OVERRIDES = (*CSV, "data.group=person", "data.categorical=[town,member]", "model=middle", "train.epochs=4")
@@ -24,7 +25,7 @@ def parts():
     table = people()
     (job,) = plan(OVERRIDES, multirun=False).jobs
     found = split_rows(
-        (table["left"] == "yes").to_numpy().astype(float), units_of(table, (("person",),)), job.config.split
+        (table["left"] == "yes").to_numpy().astype(float), units_of(table, (("person",),)), job.split
     )
     assert not set(table["person"][found.train]) & set(table["person"][found.test])
     return found
@@ -105,9 +106,9 @@ def test_the_search_would_find_a_row_that_leaked(folder, parts):
 
 def test_spotifys_songs_are_never_on_two_sides():
     (job,) = plan(["data=spotify"], multirun=False).jobs
-    table = pd.read_csv(job.config.data.path)  # type: ignore[union-attr]
+    table = pd.read_csv(data_dir() / "spotify.csv")
     y = (table["popular_or_not"] == "popular").to_numpy().astype(float)
-    found = split_rows(y, units_of(table, (("artists", "track_name"), ("track_id",))), job.config.split)
+    found = split_rows(y, units_of(table, (("artists", "track_name"), ("track_id",))), job.split)
     sides = np.empty(len(table), dtype=int)
     for side, rows in enumerate((found.train, found.val, found.test)):
         sides[rows] = side

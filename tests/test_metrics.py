@@ -4,8 +4,18 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy.stats import chi2
 
-from sweepgrad.metrics import accuracy, accuracy_interval, calibration, confusion, nll, roc_auc
+from sweepgrad.metrics import (
+    accuracy,
+    accuracy_interval,
+    calibration,
+    calibration_error_by_chance,
+    confusion,
+    nll,
+    p_value_of_difference,
+    roc_auc,
+)
 
 # Both classes occur; probabilities are tenths, so that ties and the threshold itself are common.
 predictions = (
@@ -102,3 +112,37 @@ def test_calibration_of_perfect_and_of_opposite_predictions():
     assert calibration(y, y).error == 0
     assert calibration(y, 1 - y).error == 1
     assert calibration(y, y).count == (2, 1)
+
+
+def test_rows_that_go_together_widen_the_interval_as_fewer_rows_would():
+    """Each row five times over, all five in one unit, says as much as the row once."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200).astype(float)
+    p = np.where(rng.random(200) < 0.7, y, 1 - y) * 0.8 + 0.1
+    low, high = accuracy_interval(y, p)
+    repeated = accuracy_interval(np.repeat(y, 5), np.repeat(p, 5), units=np.repeat(np.arange(200), 5))
+    assert repeated == pytest.approx((low, high), rel=5e-3)
+    independent = accuracy_interval(np.repeat(y, 5), np.repeat(p, 5), units=np.arange(1000))
+    assert independent == pytest.approx(accuracy_interval(np.repeat(y, 5), np.repeat(p, 5)), rel=1e-3)
+
+
+def test_differences_are_mcnemars_and_repeated_rows_change_nothing():
+    y = np.ones(100)
+    p = np.where(np.arange(100) < 70, 0.9, 0.1)
+    q = np.where((np.arange(100) >= 12) & (np.arange(100) < 75), 0.9, 0.1)
+    b, c = 12, 5  # right by p alone, right by q alone
+    expected = chi2.sf((b - c) ** 2 / (b + c), df=1)
+    assert p_value_of_difference(y, p, q) == pytest.approx(expected, rel=1e-9)
+    y4, p4, q4 = (np.repeat(x, 4) for x in (y, p, q))
+    clustered = p_value_of_difference(y4, p4, q4, units=np.repeat(np.arange(100), 4))
+    assert clustered == pytest.approx(expected, rel=1e-9)
+    assert p_value_of_difference(y, p, p) == 1.0
+
+
+def test_true_probabilities_seldom_exceed_the_calibration_error_by_chance():
+    rng = np.random.default_rng(1)
+    p = rng.random(300)
+    limit = calibration_error_by_chance(p, key=7)
+    errors = [calibration((rng.random(300) < p).astype(float), p).error for _ in range(400)]
+    share = np.mean(np.array(errors) > limit)
+    assert 0.05 - 4 * np.sqrt(0.05 * 0.95 / 400) < share < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400) + 0.01

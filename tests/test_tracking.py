@@ -15,12 +15,12 @@ from tests.support import CSV, command, inside, load_model, people
 
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
-from sweepgrad.config import FileData
+from sweepgrad.config import FileData, store_uri
 from sweepgrad.data.split import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.fit import Epoch
 from sweepgrad.preflight import plan
-from sweepgrad.tracking import Store, Unreachable, absolute
+from sweepgrad.tracking import Store, Unreachable
 
 
 @pytest.fixture
@@ -66,20 +66,20 @@ def rewrite(folder: Path, **changes: object) -> records.Record:
     ],
 )
 def test_an_absolute_address_stays(uri, expected):
-    assert absolute(uri) == expected
+    assert store_uri(uri) == expected
 
 
 def test_a_relative_file_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert absolute("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert store_uri("sqlite:///runs/mlflow.db") == f"sqlite:///{tmp_path}/runs/mlflow.db"
 
 
 @pytest.mark.parametrize(
     "uri", ["", "runs", "sqlite:///", "sqlite:", "file:///x", "mlruns/", "databricks", "ftp://x"]
 )
 def test_what_is_no_store_is_refused(uri):
-    with pytest.raises(UserError, match="sqlite:///FILE"):
-        absolute(uri)
+    with pytest.raises(ValueError, match="sqlite:///FILE"):
+        store_uri(uri)
 
 
 def test_a_server_that_is_none_is_named():
@@ -118,7 +118,7 @@ def test_sending_twice_makes_one_run(store, kept):
     assert store.send(kept) == run_id
     (kept / "mlflow.json").unlink()  # as if we had died before we wrote it
     assert store.send(kept) == run_id
-    assert len([run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "run"]) == 1
+    assert len([run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "job"]) == 1
     history = client(store).get_metric_history(run_id, "val/nll")
     assert [point.step for point in history] == [1, 2, 3]
 
@@ -210,7 +210,7 @@ def test_runs_of_other_programs_are_no_sweeps(store):
 
 def test_the_latest_sweep_is_the_one_that_is_meant(store):
     for name in ("first", "second"):
-        store.end_sweep(name, "FINISHED", {})
+        store.sweep_run(name)
     assert store.sweep(None).name == "second"
 
 
@@ -226,8 +226,8 @@ def trained(tmp_path_factory, empty_store):
         overrides = [*CSV, "data.group=person", "model=middle", "train.epochs=3"]
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
         (job,) = plan(overrides, multirun=False).jobs
-        assert isinstance(job.config.data, FileData)
-        training = open_training(job.config.data, job.config.split)
+        assert isinstance(job.data, FileData)
+        training = open_training(job.data, job.split)
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
     model = load_model(uri, f"runs:/{run_id}/model")

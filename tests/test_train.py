@@ -97,7 +97,8 @@ def test_every_jobs_configuration_is_the_one_that_was_asked_for(sweep):
         ((), 1),
         ((), 2),
     ]
-    assert {config["tracking"]["uri"] for config in configs} == {"sqlite:///runs/mlflow.db"}
+    # Absolute, so that `sweepgrad sync` finds the store from any folder.
+    assert {config["tracking"]["uri"] for config in configs} == {sweep.uri}
 
 
 def test_a_sweep_is_one_parent_with_a_child_for_each_job(sweep):

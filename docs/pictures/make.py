@@ -1,9 +1,9 @@
 """Draw the README's pictures from the latest sweep in runs/, with Debian's Chromium: `make pictures`."""
 
+import io
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ def leaderboard(page: Page) -> None:
     sweep = store.latest_sweep()
     assert sweep is not None, "there is no sweep: make run first"
     runs = store.children(sweep)
-    console = Console(record=True, width=112, file=tempfile.TemporaryFile("w"))
+    console = Console(record=True, width=112, file=io.StringIO())
     console.print(as_table(f"{sweep.name}: {len(runs)} runs", rank(runs)))
     page.set_viewport_size({"width": 960, "height": 300})
     page.set_content(console.export_html(inline_styles=True))

@@ -50,12 +50,15 @@ class Card:
         """Whether this is good enough to deploy, and for what, in plain words."""
         majority, logistic = self.baselines["majority"], self.baselines["logistic"]
         gain = self.test.accuracy - majority.accuracy
+        better = f"Logistic regression is better ({logistic.accuracy:.1%}): deploy that instead."
+        logistic_wins = self.p_values["logistic"] < 0.05 and logistic.accuracy > self.test.accuracy
         if gain <= 0 or self.p_values["majority"] >= 0.05:
-            return (
+            poor = (
                 f"Not good enough to deploy: always giving the commoner answer is right on"
                 f" {majority.accuracy:.1%} of the test rows, the model on {self.test.accuracy:.1%}, which is not"
                 f" measurably better (p = {self.p_values['majority']:.2f})."
             )
+            return f"{poor} {better}" if logistic_wins else poor
         words = [
             f"Right on {self.test.accuracy:.1%} of the test rows, {100 * gain:.1f} points more than always"
             " giving the commoner answer."
@@ -66,8 +69,8 @@ class Card:
                 f"Not measurably better than logistic regression ({logistic.accuracy:.1%}, p = {p:.2f}): where"
                 " that is simpler to run, run that."
             )
-        elif logistic.accuracy > self.test.accuracy:
-            words.append(f"Logistic regression is better ({logistic.accuracy:.1%}): deploy that instead.")
+        elif logistic_wins:
+            words.append(better)
         else:
             words.append(f"Better than logistic regression ({logistic.accuracy:.1%}, p = {p:.3f}).")
         one_in = 1 / max(1 - self.test.accuracy, 1 / self.test.n)

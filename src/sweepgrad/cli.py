@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["complete"]:  # called by the completion script
             from sweepgrad.completion import complete
 
-            print("\n".join(complete(os.environ.get("COMP_LINE", ""))))
+            for answer in complete(os.environ.get("COMP_LINE", "")):
+                print(answer)
             return 0
         options = _parser().parse_args(given)
         if options.verb is None:
@@ -150,7 +151,10 @@ def _leaderboard(options: argparse.Namespace) -> int:
         print(leaderboard.as_csv(entries), end="")
     else:
         unfinished = len(runs) - sum(len(entry.runs) for entry in entries)
-        title = f"{sweep.name}: {len(runs)} runs" + (f", {unfinished} not finished" if unfinished else "")
+        of = int(sweep.tags.get("sweepgrad.jobs", len(runs)))
+        title = f"{sweep.name}: {of} run{'s' if of > 1 else ''}"
+        if missing := of - len(runs) + unfinished:
+            title += f", {missing} not finished"
         console = Console()
         if not console.is_terminal:
             console = Console(width=200)

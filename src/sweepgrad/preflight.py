@@ -29,7 +29,10 @@ from sweepgrad.home import config_dir
 
 CONFIG_NAME = "config"
 _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
-_HOW_TO_OVERRIDE = "Overrides are written key=value, without spaces around the =."
+_HOW_TO_OVERRIDE = (
+    "Overrides are written key=value, without spaces around the =. A value with blanks, commas or letters"
+    " beyond ASCII goes into double quotes, and the whole into single ones for the shell: 'key=\"größe\"'."
+)
 GROUPS = ("data", "model", "optimizer", "experiment")  # the folders of conf/
 
 
@@ -141,7 +144,7 @@ def _compose(overrides: Sequence[str], mode: RunMode) -> DictConfig:
             with_log_configuration=False,
             validate_sweep_overrides=False,
         )
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
         cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         raise UserError(f"{error}{cause}") from None
 

@@ -168,6 +168,11 @@ def read(folder: Path) -> Record:
         raise ValueError(f"{folder / RECORD} is damaged, or of another version: {error!r}") from None
 
 
+def sent_as(folder: Path) -> str:
+    """The id of the MLflow run that the run in `folder` became."""
+    return str(json.loads((folder / SENT).read_text(encoding="utf-8"))["run_id"])
+
+
 @dataclass(frozen=True)
 class SweepRecord:
     """A sweep as a whole.

@@ -9,7 +9,9 @@ from sweepgrad.tracking import Refused, Store
 
 
 def sync(runs: Path, say: Callable[[str], None]) -> int:
-    """Send every run below `runs` that MLflow does not have yet, each to the store it was meant for.
+    """Send every run below `runs` that MLflow does not have, each to the store it was meant for.
+
+    That a run was sent once is not taken for granted: its store may have been lost since.
 
     Returns:
         How many were sent.
@@ -22,17 +24,19 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
     sweeps: dict[Path, Store] = {}
     sent, faults = 0, list[str]()
     for folder in sorted(path.parent for path in runs.rglob(records.RECORD)):
-        if (folder / records.SENT).exists():
-            continue
         try:
             record = records.read(folder)
             tracking = record.config["tracking"]
             where = tracking["uri"], tracking["experiment"]
             if where not in stores:
                 stores[where] = Store(*where, say)
-            stores[where].send(folder)
+            sent_before = (folder / records.SENT).exists() and stores[where].has(records.sent_as(folder))
+            if not sent_before:
+                stores[where].send(folder)
         except (Refused, ValueError, OSError) as error:
             faults.append(str(error))
+            continue
+        if sent_before:
             continue
         sent += 1
         say(f"sent {folder}")

@@ -29,6 +29,7 @@ from sweepgrad.record import Record
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for our results
 
 import mlflow
 from mlflow.entities import Metric, Run, RunTag
@@ -169,6 +170,15 @@ class Store:
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
             self._client.set_terminated(run_id, status)
 
+    def has(self, run_id: str) -> bool:
+        """Whether the store holds a run of that id."""
+        try:
+            with _reaching(self.uri):
+                self._client.get_run(run_id)
+        except Refused:
+            return False
+        return True
+
     def send(self, folder: Path) -> str:
         """Make the run in `folder` an MLflow run, unless it is one already; its id.
 
@@ -182,8 +192,8 @@ class Store:
         sent = folder / records.SENT
         with (folder / records.RECORD).open() as lock, _reaching(self.uri):
             fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
-            if sent.exists():
-                return str(json.loads(sent.read_text())["run_id"])
+            if sent.exists() and self.has(run_id := records.sent_as(folder)):
+                return run_id
             record = records.read(folder)
             begun = self._search(f"tags.`{JOB}` = '{record.job}'")
             run_id = begun[0].run_id if begun else self._create(record)
@@ -437,7 +447,7 @@ def _quiet(name: str) -> Iterator[None]:
     """What a library says to developers is not said to our users; its errors are raised all the same."""
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -64,7 +64,7 @@ def _run(todo: Plan, arguments: list[str]) -> int:
         if todo.multirun:
             arguments = [*arguments, f"sweep.id={runner.sweep}"]
             varying = ", ".join(todo.varying) or "nothing"
-            progress.say(f"sweep {runner.sweep}: {len(todo.jobs)} runs, varying {varying}")
+            progress.say(f"sweep {runner.sweep}: {_runs(len(todo.jobs))}, varying {varying}")
         try:
             _hand_to_hydra(runner, arguments)
         except KeyboardInterrupt:
@@ -195,7 +195,11 @@ class _Runner:
                 experiment=experiment,
                 fit=fit,
             )
-            records.write(folder, record, experiment, fit)
+            try:
+                records.write(folder, record, experiment, fit)
+            except OSError as problem:  # no room, or no right: the next run would fare no better
+                self.progress.say(f"{folder} cannot be written: {problem.strerror}; nothing more is run")
+                raise SystemExit(2) from None
             self._send(folder)
         if status == "FINISHED" and fit is not None:
             self.finished += 1
@@ -249,13 +253,12 @@ class _Runner:
         """Say what came of it; the exit code."""
         where = _readable(self.folder if self.todo.multirun else self.last)
         if self.failed:
-            print(f"{len(self.failed)} of {len(self.todo.jobs)} runs failed:", file=sys.stderr)
+            print(f"{len(self.failed)} of {_runs(len(self.todo.jobs))} failed:", file=sys.stderr)
             for name in self.failed:
                 print(f"  {name}", file=sys.stderr)
         if self.unsent:
-            count = "1 run" if len(self.unsent) == 1 else f"{len(self.unsent)} runs"
             raise UserError(
-                f"{count} could not be sent to MLflow; the results are kept in {where}."
+                f"{_runs(len(self.unsent))} could not be sent to MLflow; the results are kept in {where}."
                 " When the store answers again: sweepgrad sync"
             )
         if not self.failed:
@@ -273,6 +276,10 @@ def _name(overrides: Sequence[str], todo: Plan) -> str:
         if key in said
     ]
     return " ".join(words) or "run"
+
+
+def _runs(n: int) -> str:
+    return "1 run" if n == 1 else f"{n} runs"
 
 
 def _readable(folder: Path) -> str:
