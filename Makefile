@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui test test-slow pictures lint format types lock hooks clean distclean
+.PHONY: help run ui bench test test-slow pictures lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ lock: $(VENV)/.made ## Write the locks anew from pyproject.toml (UPGRADE=1 takes
 	@$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 	@$(COMPILE) --group uv --output-file requirements-uv.lock
 	@! grep -nE '://|^-|^/| @ ' requirements*.lock || { echo "a lock names a place, not only versions and hashes"; exit 1; }
+
+bench: $(RUNTIME) $(PROJECT) ## Time a training step beside scikit-learn's (a minute or two)
+	@$(BIN)/python benchmarks/step.py
 
 pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest sweep (needs chromium)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/make.py

@@ -19,7 +19,7 @@ LAYERS = (
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots", "sweepgrad.progress"),
     ("sweepgrad.experiment",),
     ("sweepgrad.record",),
-    ("sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
+    ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.leaderboard", "sweepgrad.sync", "sweepgrad.card", "sweepgrad.train"),
     ("sweepgrad.finalize", "sweepgrad.ui", "sweepgrad.completion"),
     ("sweepgrad.cli",),
@@ -111,7 +111,12 @@ def test_what_opens_all_parts_stays_within_the_split():
 
 
 def test_only_what_speaks_mlflows_words_imports_it():
-    assert files_that_import("mlflow") == {"sweepgrad.tracking", "sweepgrad.entities", "sweepgrad.pyfunc"}
+    assert files_that_import("mlflow") == {
+        "sweepgrad.tracking",
+        "sweepgrad.reach",
+        "sweepgrad.entities",
+        "sweepgrad.pyfunc",
+    }
 
 
 def test_one_module_holds_hydra_main():
@@ -148,7 +153,7 @@ def test_nothing_is_drawn_from_a_global_generator(module):
 def test_no_module_is_too_long_to_read(file):
     # Two are longer for a reason: all that is said to MLflow is in one place, and so are all operations, each
     # with its local gradients.
-    limit = {"tracking.py": 480, "value.py": 440}.get(file.name, 300)
+    limit = {"tracking.py": 400, "value.py": 440}.get(file.name, 300)
     assert len(file.read_text().splitlines()) <= limit
 
 

@@ -3,10 +3,14 @@
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pexpect
 import pytest
 from tests.support import command, console_script, environment
+
+from sweepgrad import completion
 
 TAB = "\t"
 
@@ -92,3 +96,22 @@ def test_the_script_is_one_the_shell_can_read(shell):
 
 def test_an_unknown_shell_is_refused():
     assert command("completion", "fish").code == 2
+
+
+def test_a_file_name_is_completed_and_never_run(tmp_path, monkeypatch):
+    """`compgen -W` would run the command that this name holds."""
+    (tmp_path / "$(touch OWNED).csv").touch()
+    (tmp_path / "fine.csv").touch()
+    script = (
+        completion.script("bash")
+        + """
+COMP_WORDBREAKS=$' =' COMP_LINE='sweepgrad train data.path=./' COMP_POINT=28 _sweepgrad
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    )
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert "./fine.csv" in done.stdout
+    assert not (tmp_path / "OWNED").exists()

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import threading
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from sweepgrad.config import FileData, store_uri
 from sweepgrad.data.split import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.fit import Epoch
+from sweepgrad.home import data_dir
 from sweepgrad.preflight import plan
-from sweepgrad.tracking import Store, Unreachable
+from sweepgrad.reach import Unreachable
+from sweepgrad.tracking import Store
 
 
 @pytest.fixture
@@ -289,3 +292,36 @@ def test_no_pickle_is_anywhere(trained):
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
     (model,) = [path for path in files if path.name == "MLmodel"]
     assert "pkl" not in model.read_text()
+
+
+def test_the_model_of_the_songs_takes_the_table_as_it_is_read(folder):
+    """Whole numbers and all: the very frame that pandas makes of the file."""
+    assert command("train", "train.epochs=1").code == 0
+    uri = f"sqlite:///{folder}/runs/mlflow.db"
+    store = Store(uri, "sweepgrad")
+    run = store.sweep(None)
+    songs = pd.read_csv(data_dir() / "spotify.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow says that it leaves other columns out
+        predicted = load_model(uri, f"runs:/{run.run_id}/model").predict(songs)
+    (kept,) = Path("runs", "single").iterdir()
+    expected = Bundle.load(kept / "model").probabilities(songs)
+    assert np.array_equal(predicted["probability"].to_numpy(), expected)
+
+
+def test_completing_a_run_does_not_double_its_model(store, kept):
+    run_id = store.send(kept)
+    (kept / "mlflow.json").unlink()
+    store.send(kept)
+    outputs = client(store).get_run(run_id).outputs
+    assert outputs is not None
+    assert len(outputs.model_outputs) == 1
+
+
+def test_a_run_whose_store_was_lost_is_sent_again(store, kept, tmp_path, empty_store):
+    store.send(kept)
+    shutil.copy(empty_store, tmp_path / "new.db")
+    new = Store(f"sqlite:///{tmp_path}/new.db", "sweepgrad")
+    assert not new.has(records.sent_as(kept))
+    new.send(kept)
+    assert new.has(records.sent_as(kept))

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -363,3 +364,40 @@ def test_a_server_gets_the_same_as_a_file_would(server, sweep, tmp_path, monkeyp
         assert one.data.metrics == other.data.metrics
         assert one.info.status == other.info.status
     assert not os.path.exists("runs/mlflow.db")
+
+
+def test_a_folder_that_is_somebodys_keeps_what_is_in_it(folder):
+    Path("model").mkdir()
+    Path("model/mine.txt").write_text("mine")
+    Path("figure.png").write_text("mine")
+    for _ in range(2):
+        assert train(*SMALL, "hydra.run.dir=.").code == 0
+    assert Path("model/mine.txt").read_text() == Path("figure.png").read_text() == "mine"
+
+
+def test_a_damaged_record_does_not_keep_the_others_from_being_sent(folder, empty_store):
+    assert train("-m", *SMALL, "seed=1,2,3").code == 0
+    jobs = sorted(Path("runs", "sweeps").glob("*/[0-9]"))
+    (jobs[1] / "record.json").write_text("{")
+    for database in Path("runs").glob("mlflow.db*"):
+        database.unlink()
+    shutil.copy(empty_store, "runs/mlflow.db")
+    # A process of its own, since ours still has the lost store open.
+    sync = [console_script(), "sync"]
+    result = subprocess.run(sync, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "2 runs sent, 1 not" in result.stderr
+    assert str(jobs[1] / "record.json") in result.stderr
+    show = "from sweepgrad.tracking import Store; s = Store('sqlite:///runs/mlflow.db', 'sweepgrad');"
+    show += "p = s.sweep(None); print(p.status, len(s.children(p)))"
+    python = [sys.executable, "-c", show]
+    seen = subprocess.run(python, env=environment(), capture_output=True, text=True, check=True)
+    assert seen.stdout.split() == ["FINISHED", "2"]
+
+
+def test_word_of_the_sweep_is_left_where_its_runs_are(folder):
+    result = train("-m", *SMALL, "seed=1,2", "hydra.sweep.dir=my/out")
+    assert result.code == 0
+    assert "kept in my/out" in result.out
+    assert records.read_sweep(Path("my/out")).jobs == 2
+    assert records.read_sweep(Path("my/out")).status == "FINISHED"

@@ -3,10 +3,18 @@
 Names are imported when they are first asked for, so that the command line answers at once.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# For MLflow, which reads these when it is imported: it reports usage to its makers unless told not to, and it
+# waits many minutes for a server that is gone, where what a run produced is already safe on disk.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for our results
 
 if TYPE_CHECKING:
     from sweepgrad.autograd.functional import dropout, negative_loglikelihood, sigmoid

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sweepgrad import record as records
 from sweepgrad.errors import UserError
-from sweepgrad.tracking import Refused, Store
+from sweepgrad.reach import Refused
+from sweepgrad.tracking import Store
 
 
 def sync(runs: Path, say: Callable[[str], None]) -> int:

@@ -3,40 +3,25 @@
 import fcntl
 import getpass
 import json
-import logging
 import os
 import socket
-import sqlite3
 import time
-import urllib.request
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-
-from sweepgrad import record as records
-from sweepgrad.config import store_uri
-from sweepgrad.errors import UserError
-from sweepgrad.record import Record
-
-# Before mlflow is imported: it reports usage to its makers unless told not to, and it waits many minutes for
-# a server that is gone, where what a run produced is already safe on disk.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for our results
 
 import mlflow
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from sweepgrad import entities
+from sweepgrad import record as records
+from sweepgrad.config import store_uri
+from sweepgrad.errors import UserError
+from sweepgrad.reach import Refused, ask_for_health, fluent, prepare_sqlite, quiet, reaching
+from sweepgrad.record import Record
 
 SWEEP = "sweepgrad.sweep"
 JOB = "sweepgrad.job"
@@ -50,18 +35,6 @@ HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
 
 _MAX_BATCH = 1000  # metrics in a log_batch
-
-
-class Unreachable(UserError):
-    """The MLflow store does not answer: it may later."""
-
-
-class Refused(UserError):
-    """The MLflow store answers, and says no: asking again will not help."""
-
-
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED"}
-_REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTICATED"}
 
 
 @dataclass(frozen=True)
@@ -102,11 +75,11 @@ class Store:
         except ValueError as error:
             raise UserError(str(error)) from None
         self.experiment = experiment
-        with _reaching(self.uri):
+        with reaching(self.uri):
             if self.uri.startswith("sqlite:"):
-                self._client = _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri, say)
+                self._client = prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri, say)
             else:
-                _ask_for_health(self.uri)
+                ask_for_health(self.uri)
                 self._client = mlflow.MlflowClient(self.uri, self.uri)
             self.experiment_id = self._experiment_id()
         self._parents: dict[str, str] = {}
@@ -131,7 +104,7 @@ class Store:
     def sweep_run(self, sweep: str) -> str:
         """The id of the sweep's parent run, which is made if it is not there."""
         if sweep not in self._parents:
-            with _reaching(self.uri):
+            with reaching(self.uri):
                 found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
                 self._parents[sweep] = (
                     found[0].run_id
@@ -146,7 +119,7 @@ class Store:
 
     def close_abandoned(self) -> list[str]:
         """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
-        with _reaching(self.uri):
+        with reaching(self.uri):
             running = self._search(
                 f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
             )
@@ -166,14 +139,14 @@ class Store:
         tags = {"sweepgrad.varying": json.dumps(note.varying), "sweepgrad.jobs": str(note.jobs)}
         tags["sweepgrad.command"] = note.command
         run_id = self.sweep_run(note.id)
-        with _reaching(self.uri):
+        with reaching(self.uri):
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
             self._client.set_terminated(run_id, status)
 
     def has(self, run_id: str) -> bool:
         """Whether the store holds a run of that id."""
         try:
-            with _reaching(self.uri):
+            with reaching(self.uri):
                 self._client.get_run(run_id)
         except Refused:
             return False
@@ -190,7 +163,7 @@ class Store:
             ValueError: the record is damaged.
         """
         sent = folder / records.SENT
-        with (folder / records.RECORD).open() as lock, _reaching(self.uri):
+        with (folder / records.RECORD).open() as lock, reaching(self.uri):
             fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
             if sent.exists() and self.has(run_id := records.sent_as(folder)):
                 return run_id
@@ -236,7 +209,7 @@ class Store:
         """As a pyfunc that brings our own code along, so that it can be served where we are not installed."""
         package = Path(__file__).parent
         packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
-        with _fluent(self.uri), _quiet("mlflow"), mlflow.start_run(run_id):
+        with fluent(self.uri), quiet("mlflow"), mlflow.start_run(run_id):
             mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "pyfunc.py"),
@@ -251,7 +224,7 @@ class Store:
     ) -> None:
         """Add metrics, tags and files to a run."""
         now = int(time.time() * 1000)
-        with _reaching(self.uri):
+        with reaching(self.uri):
             self._client.log_batch(
                 run_id,
                 [Metric(key, value, now, 0) for key, value in metrics.items()],
@@ -262,7 +235,7 @@ class Store:
 
     def openings(self, digests: dict[str, str]) -> list[Logged]:
         """Every time that some of these test rows were read, by whichever sweep; the first one first."""
-        with _reaching(self.uri):
+        with reaching(self.uri):
             same = (
                 f"tags.`{DIGEST}table` = '{digests['table']}' AND tags.`{DIGEST}test` = '{digests['test']}'"
             )
@@ -275,7 +248,7 @@ class Store:
         tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
         tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "sweepgrad.chosen_run": chosen.run_id}
         tags |= {"mlflow.user": getpass.getuser(), **_origin_tags()}
-        with _reaching(self.uri):
+        with reaching(self.uri):
             run = self._client.create_run(
                 self.experiment_id, run_name=f"test rows opened at {moment}", tags=tags
             )
@@ -283,7 +256,7 @@ class Store:
 
     def register(self, run_id: str, name: str) -> str:
         """Register the model of a run under `name`, with the alias `chosen`; its version."""
-        with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
+        with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
             model = self._model_id(run_id)
             if model is None:
                 raise UserError(f"run {run_id} has no model to register")
@@ -304,7 +277,7 @@ class Store:
 
     def latest_sweep(self) -> Logged | None:
         """The parent run of the sweep that was started last."""
-        with _reaching(self.uri):
+        with reaching(self.uri):
             return next(iter(self._search(f"tags.`{KIND}` = '{SWEEP_KIND}'")), None)
 
     def sweep(self, which: str | None) -> Logged:
@@ -316,7 +289,7 @@ class Store:
         Raises:
             UserError: there is none, or more than one.
         """
-        with _reaching(self.uri):
+        with reaching(self.uri):
             not_jobs = self._search(f"tags.`{KIND}` != '{JOB_KIND}'")
         tops = [run for run in not_jobs if run.tags[KIND] != OPENING_KIND]
         if not tops:
@@ -337,18 +310,18 @@ class Store:
         """The runs of a sweep in the order in which they started; of a run on its own, itself."""
         if sweep.tags[KIND] == RUN_KIND:
             return [sweep]
-        with _reaching(self.uri):
+        with reaching(self.uri):
             found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
         """A copy of a run's artifact, a file or a folder."""
-        with _reaching(self.uri), _quiet("mlflow"):
+        with reaching(self.uri), quiet("mlflow"):
             return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
 
     def download_bundle(self, run: Logged, into: Path) -> Path:
         """A copy of the folder that `Bundle.load` reads; no code of the model's is run."""
-        with _reaching(self.uri), _fluent(self.uri), _quiet("mlflow"):
+        with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
             model = self._model_id(run.run_id)
             if model is None:
                 raise UserError(f"run {run.run_id} has no model")
@@ -367,93 +340,6 @@ class Store:
             token = page.token
             if not token:
                 return found
-
-
-def _prepare_sqlite(path: Path, uri: str, say: Callable[[str], None]) -> mlflow.MlflowClient:
-    """Open a SQLite store, making it if need be, by one process at a time: two at once would ruin it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists() or path.stat().st_size == 0:
-            say(f"making the MLflow store {path} (once; some seconds)")
-            partial = path.with_name(f".{path.name}.partial")  # only a whole store takes the name
-            partial.unlink(missing_ok=True)
-            _open_sqlite(f"sqlite:///{partial}")
-            with closing(sqlite3.connect(partial)) as connection:
-                # Readers and a writer side by side; the setting stays in the file.
-                connection.execute("PRAGMA journal_mode=WAL")
-            partial.replace(path)
-        return _open_sqlite(uri)
-
-
-def _open_sqlite(uri: str) -> mlflow.MlflowClient:
-    with _quiet("mlflow"), _quiet("alembic"):
-        client = mlflow.MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-def _ask_for_health(uri: str) -> None:
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=5):
-            pass
-    except HTTPError as error:
-        raise Unreachable(
-            f"tracking.uri={uri} answers {error.code} {error.reason}: is it an mlflow server?"
-        ) from None
-
-
-@contextmanager
-def _reaching(uri: str) -> Iterator[None]:
-    """Whatever MLflow raises when a store fails, said as what it is."""
-    try:
-        yield
-    except UserError:
-        raise
-    except URLError as error:
-        raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
-    except MlflowException as error:
-        kind = Refused if error.error_code in _REFUSALS else Unreachable
-        raise kind(f"the MLflow store at {uri} failed: {str(error).splitlines()[0][:300]}") from error
-    except (SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
-
-
-@contextmanager
-def _fluent(uri: str) -> Iterator[None]:
-    """Some of MLflow's functions know only a global store; it is put back as it was.
-
-    So is the environment, where MLflow writes it too: the next job's `tracking.uri` is read from there.
-    """
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
-        for name, value in variables.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """What a library says to developers is not said to our users; its errors are raised all the same."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _logged(run: Run) -> Logged:

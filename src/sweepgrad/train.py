@@ -103,7 +103,8 @@ def _refuse_unwritable(folder: Path) -> None:
 
 
 def _open_store(todo: Plan, progress: "Progress") -> "Store | None":
-    from sweepgrad.tracking import Store, Unreachable
+    from sweepgrad.reach import Unreachable
+    from sweepgrad.tracking import Store
 
     tracking = todo.jobs[0].tracking
     if any(job.tracking != tracking for job in todo.jobs):
@@ -206,7 +207,7 @@ class _Runner:
             self.progress.finished(number, name, fit, config.train.epochs, time.perf_counter() - clock)
 
     def _send(self, folder: Path) -> None:
-        from sweepgrad.tracking import Refused, Unreachable
+        from sweepgrad.reach import Refused, Unreachable
 
         self.last = folder
         if self.store is None:

@@ -349,3 +349,11 @@ def test_level_order():
     ordered = ["-1.5", "9", "10", "a", "inf", "nan", "z"]
     for start in range(len(ordered)):
         assert sorted(ordered[start:] + ordered[:start], key=level_order) == ordered
+
+
+def test_words_that_are_read_as_missing_are_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("country,x,y\nNA,1,0\nDE,,1\nnull,3,0\n,4,1\n")
+    table = read(file_data(path, target="y"))
+    assert "country: 2 cells that say 'NA', 'null' are read as missing" in table.notices
+    assert not [notice for notice in table.notices if notice.startswith("x:")]

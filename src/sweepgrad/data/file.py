@@ -51,6 +51,21 @@ def content_of(path: Path, sha256: str | None) -> bytes:
     return content
 
 
+def words_read_as_missing(content: bytes, path: Path, frame: pd.DataFrame) -> list[str]:
+    """A notice for each column of `frame` in which words such as NA, not just empty cells, are missing."""
+    if path.suffix.lower() != ".csv" or not frame.isna().any(axis=None):
+        return []
+    holed = frame.columns[frame.isna().any()].tolist()
+    words = pd.read_csv(BytesIO(content), usecols=holed, dtype=str, keep_default_na=False)
+    notices = []
+    for name in holed:
+        cells = words.loc[frame[name].isna(), name]
+        if (said := cells[cells != ""]).size:
+            words_said = ", ".join(map(repr, sorted(said.unique())))
+            notices.append(f"{name}: {said.size} cells that say {words_said} are read as missing")
+    return notices
+
+
 def parse(content: bytes, path: Path) -> pd.DataFrame:
     """The table in the bytes of the file at `path`, at least one row, no two columns of one name."""
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sweepgrad.config import FileData, SimulatedData
 from sweepgrad.data.columns import as_level, as_numbers, kind_of, level_order
-from sweepgrad.data.file import complaint, content_of, locate, parse
+from sweepgrad.data.file import complaint, content_of, locate, parse, words_read_as_missing
 from sweepgrad.data.simulate import simulate
 from sweepgrad.errors import UserError
 
@@ -110,15 +110,16 @@ def read(config: FileData | SimulatedData) -> Table:
     y, positive, negative, chosen = _labels(frame[config.target], config.positive, path)
     roles, guessed = _assign_roles(frame, config, positive, negative, path)
     _check_values(frame, roles, path)
-    used = {*roles.features, *(name for key in roles.group for name in key)}
+    learned = {*roles.features, *(name for key in roles.group for name in key)}
+    used = [name for name in frame.columns if name in learned]
     return Table(
         name=config.name,
-        frame=frame[[name for name in frame.columns if name in used]],
+        frame=frame[used],
         y=y,
         roles=roles,
         digest=hashlib.sha256(content).hexdigest(),
         source=str(path),
-        notices=(*chosen, *guessed),
+        notices=(*chosen, *guessed, *words_read_as_missing(content, path, frame[used])),
     )
 
 
