@@ -94,6 +94,26 @@ def test_the_script_is_one_the_shell_can_read(shell):
     subprocess.run([shell, "-n"], input=script.out, text=True, check=True)
 
 
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_completes_verbs_and_options():
+    shell = pexpect.spawn(
+        "zsh", ["-f", "-i"], env=environment() | {"TERM": "dumb"}, encoding="utf8", timeout=30
+    )
+    path = str(Path(sys.executable).parent)
+    shell.sendline(f"PATH={path}:$PATH; PS1='$ '; autoload -Uz compinit && compinit -u -D; echo RE'ADY'")
+    shell.expect_exact("READY")
+    shell.sendline("eval \"$(sweepgrad completion zsh)\"; echo LOA'DED'")
+    shell.expect_exact("LOADED")
+    shell.send("sweepgrad tra\t")
+    shell.expect_exact("train ")
+    shell.send("model=wi\t")
+    shell.expect_exact("wide")
+    shell.sendcontrol("u")
+    shell.sendline("exit")
+    shell.expect(pexpect.EOF)
+    shell.close()
+
+
 def test_an_unknown_shell_is_refused():
     assert command("completion", "fish").code == 2
 

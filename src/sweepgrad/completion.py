@@ -30,7 +30,7 @@ _ZSH = """\
 _sweepgrad() {
     local -a answers
     answers=("${(@f)$(COMP_LINE=$LBUFFER sweepgrad complete 2>/dev/null)}")
-    compadd -U -S '' -- $answers
+    compadd -Q -U -S '' -- $answers
 }
 compdef _sweepgrad sweepgrad"""
 

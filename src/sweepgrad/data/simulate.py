@@ -72,5 +72,4 @@ def _distance(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _standard_normal(key: int, rows: int, columns: int) -> NDArray[np.float64]:
     # By the inverse distribution function: one word a number, so a row does not depend on how many there are.
     u = np.maximum(uniform(key, (rows, columns)), 2.0**-53)
-    x: NDArray[np.float64] = ndtri(u)
-    return x
+    return np.asarray(ndtri(u), dtype=np.float64)
