@@ -357,3 +357,8 @@ def test_commands_leave_the_environment_as_it_was(folder):
     command("train", *SMALL)
     changed = {key for key in before.keys() ^ os.environ.keys() if key.startswith("MLFLOW")}
     assert not changed & {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"}
+
+
+def test_flags_may_stand_between_overrides(folder):
+    assert command("train", "data=simulated", "-m", "data.rows=100", "train.epochs=1", "seed=1,2").code == 0
+    assert len(list(Path("runs", "sweeps").glob("*/[01]/record.json"))) == 2

@@ -316,6 +316,7 @@ def card() -> Card:
         baselines={"majority": scores(0.55), "logistic": scores(0.65)},
         p_values={"majority": 1e-9, "logistic": 0.001},
         n_unfinished=0,
+        registered="sweepgrad-people/1",
         confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
         calibration_error=0.02,
         calibration_error_by_chance=0.04,

@@ -23,6 +23,7 @@ class Card:
         n_candidates: runs that were compared on validation rows.
         n_configurations: how many they are when seeds are not counted.
         n_unfinished: runs that failed or were killed, and so could not be compared.
+        registered: the name and version under which MLflow has the model.
         baselines: by name, on the test rows.
         p_values: of the difference in accuracy to each baseline on the test rows.
         calibration_error_by_chance: what true probabilities would stay below in 95 of 100 such samples.
@@ -34,6 +35,7 @@ class Card:
     n_candidates: int
     n_configurations: int
     n_unfinished: int
+    registered: str
     model: dict[str, Any]
     data: dict[str, Any]
     validation: Scores
@@ -126,6 +128,7 @@ def markdown(card: Card) -> str:
 | batch size, epochs, best epoch | {model["batch_size"]}, {model["epochs"]}, {model["best_epoch"]} |
 | seed | {model["seed"]} |
 | MLflow run | `{card.run_id}` |
+| registered model | `{card.registered}`, alias `chosen` |
 
 ## How it was chosen
 

@@ -179,7 +179,7 @@ def _finalize(options: argparse.Namespace) -> int:
     for name, scores in card.baselines.items():
         print(f"  {name}: {scores.accuracy:.1%}")
     Console(width=100).print(card.verdict)
-    print(f"card: {folder / 'card.md'}")
+    print(f"card: {folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
     return 0
 
 

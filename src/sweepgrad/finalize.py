@@ -71,12 +71,14 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     p_majority = np.full(len(test), training.train.y.mean())
     p_logistic = _logistic(bundle, training, test.frame)
     calibration = metrics.calibration(test.y, p_test)
+    name = f"sweepgrad-{config.data.name}"
     card = Card(
         sweep=sweep.name,
         run_id=chosen.run_id,
         n_candidates=len(candidates),
         n_configurations=len(entries),
         n_unfinished=len(runs) - len(candidates),
+        registered=f"{name}/{store.register(chosen.run_id, name)}",
         model=_model(entries[0], bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
         data={
             "name": config.data.name,
@@ -114,13 +116,11 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     plots.reliability(calibration, folder / "calibration.png")
     (folder / "card.md").write_text(markdown(card), encoding="utf-8")
     write_json(folder / "card.json", card.to_json())
-    name = f"sweepgrad-{config.data.name}"
-    version = store.register(chosen.run_id, name)
     figures = {"accuracy": card.test.accuracy, "nll": card.test.nll, "roc_auc": card.test.roc_auc}
     store.log_result(
         sweep.run_id,
         {f"test/{key}": value for key, value in figures.items()},
-        {"sweepgrad.chosen_run": chosen.run_id, "sweepgrad.registered_model": f"{name}/{version}"},
+        {"sweepgrad.chosen_run": chosen.run_id, "sweepgrad.registered_model": card.registered},
         [folder / "card.md", folder / "card.json", folder / "calibration.png"],
     )
     return card, folder

@@ -38,10 +38,12 @@ def train(arguments: Sequence[str]) -> int:
     Raises:
         UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
     """
-    flags = get_args_parser().parse_args(list(arguments))
+    flags = get_args_parser().parse_intermixed_args(list(arguments))
+    # Hydra wants its flags before or after all overrides; people also put them between.
+    ordered = [*(word for word in arguments if word not in flags.overrides), *flags.overrides]
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         try:
-            _hand_to_hydra(_no_job, arguments)
+            _hand_to_hydra(_no_job, ordered)
         except HydraException as error:  # --help composes too
             raise UserError(str(error)) from None
         return 0
@@ -49,7 +51,7 @@ def train(arguments: Sequence[str]) -> int:
         raise UserError("--config-name and --config-path do not work here: --config-dir adds YAML")
     search = [flags.config_dir] if flags.config_dir else []
     todo = plan(flags.overrides, multirun=flags.multirun, search=search)
-    return _run(todo, list(arguments))
+    return _run(todo, ordered)
 
 
 def _run(todo: Plan, arguments: list[str]) -> int:

@@ -376,3 +376,19 @@ def test_a_simulated_table_may_be_predictable():
     data = SimulatedData(source="simulated", name="s", kind="linear", rows=500, features=1, noise=0.0, seed=0)
     opened = open_training(data, shares())
     assert (len(opened.train), len(opened.val), opened.n_test) == (300, 100, 100)
+
+
+def test_a_part_that_missed_its_share_is_told(tmp_path):
+    few = table().assign(song=np.minimum(np.arange(N), N // 2))  # half of the rows are one song
+    path = written(few, tmp_path / "few.csv")
+    for seed in range(4):
+        opened = open_training(file_data(path), shares(seed=seed))
+        shares_found = [n / N for n in (len(opened.train), len(opened.val), opened.n_test)]
+        missed = any(
+            abs(found - asked) > asked / 4 for found, asked in zip(shares_found, (0.6, 0.2, 0.2), strict=True)
+        )
+        told = [notice for notice in opened.notices if "the groups are few and large" in notice]
+        assert bool(told) == missed
+    assert missed, "the example shows nothing: take another seed last"
+    many = open_training(file_data(written(table(), tmp_path / "many.csv")), shares()).notices
+    assert not [notice for notice in many if "the groups are few and large" in notice]

@@ -164,7 +164,7 @@ def _open(data: FileData | SimulatedData, split: Split) -> _Opened:
         f"{objection.reason}, so it is dropped; list it under data.drop to silence this"
         for objection in constant
     )
-    table = replace(table, notices=table.notices + dropped)
+    table = replace(table, notices=table.notices + dropped + _lopsided(parts, split))
     digests = Digests(table.digest, *(_digest(rows) for rows in (parts.train, parts.val, parts.test)))
     return _Opened(table.rows(parts.train), table.rows(parts.val), table.rows(parts.test), digests)
 
@@ -205,6 +205,19 @@ def _check_parts(table: Table, parts: Parts) -> None:
             f"{table.source}: {'; '.join(faults)} ({len(table)} rows were split into {sizes}); it takes more "
             f"rows, other shares (split.train, split.val, split.test){groups} or another split.seed"
         )
+
+
+def _lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
+    """A notice for each part that missed its share by more than a quarter: its groups are few and large."""
+    n = parts.train.size + parts.val.size + parts.test.size
+    asked = {"training": (parts.train, split.train), "validation": (parts.val, split.val)}
+    asked["test"] = (parts.test, split.test)
+    return tuple(
+        f"the {name} part has {rows.size} of {n} rows, {rows.size / n:.1%} and not {share:.0%}: the groups"
+        " are few and large; smaller ones (data.group) or another split.seed may part them better"
+        for name, (rows, share) in asked.items()
+        if abs(rows.size / n - share) > share / 4
+    )
 
 
 def _digest(rows: NDArray[np.int64]) -> str:
