@@ -253,6 +253,8 @@ def started(*overrides: str) -> "subprocess.Popen[str]":
         text=True,
         env=environment(),
         start_new_session=True,
+        # What runs in the background of a script inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(Path("runs").glob("sweeps/*/0/mlflow.json")):
