@@ -94,7 +94,7 @@ def test_the_script_is_one_the_shell_can_read(shell):
     subprocess.run([shell, "-n"], input=script.out, text=True, check=True)
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh, which .ci/run installs")
 def test_zsh_completes_verbs_and_options():
     shell = pexpect.spawn(
         "zsh", ["-f", "-i"], env=environment() | {"TERM": "dumb"}, encoding="utf8", timeout=30

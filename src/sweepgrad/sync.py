@@ -44,7 +44,13 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
         if record.sweep is not None and (folder.parent / records.SWEEP).exists():
             sweeps[folder.parent] = stores[where]
     for folder, store in sweeps.items():
-        store.end_sweep(folder)
+        try:
+            store.end_sweep(folder)
+        except (Refused, ValueError, OSError) as error:
+            faults.append(str(error))
     if faults:
-        raise UserError(f"{sent} runs sent, {len(faults)} not:" + "".join(f"\n  {fault}" for fault in faults))
+        raise UserError(
+            f"{sent} runs sent, {len(faults)} not sent or closed:"
+            + "".join(f"\n  {fault}" for fault in faults)
+        )
     return sent

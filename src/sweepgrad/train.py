@@ -166,7 +166,7 @@ class _Runner:
         number = 0
         if self.todo.multirun:
             number, self.folder = hydra_config.job.num, Path(hydra_config.sweep.dir)
-            if not (self.folder / records.SWEEP).exists():
+            if number == 0:
                 self._note("RUNNING")
         config = checked(cfg)
         name = _name(hydra_config.overrides.task, self.todo) if self.todo.multirun else folder.name
@@ -239,7 +239,10 @@ class _Runner:
             os.getpid(),
             socket.gethostname(),
         )
-        records.write_json(self.folder / records.SWEEP, asdict(note))
+        try:
+            records.write_json(self.folder / records.SWEEP, asdict(note))
+        except OSError as error:  # the runs beside it matter more, and will say so if they fail too
+            self.progress.say(f"{self.folder / records.SWEEP} cannot be written: {error.strerror}")
 
     def end(self, status: "Status") -> None:
         """Close the sweep's own run."""
@@ -249,8 +252,8 @@ class _Runner:
         if self.store is not None:
             try:
                 self.store.end_sweep(self.folder)
-            except UserError as error:
-                self.progress.say(f"{error}; the sweep's own run may be left open there")
+            except (UserError, ValueError, OSError) as error:
+                self.progress.say(f"{error}; the sweep's own run may be left open in MLflow")
 
     def report(self) -> int:
         """Say what came of it; the exit code."""
