@@ -14,13 +14,14 @@ TREES = {file: ast.parse(file.read_text()) for file in FILES}
 LAYERS = (
     ("sweepgrad", "sweepgrad.errors", "sweepgrad.home", "sweepgrad.rng", "sweepgrad.metrics"),
     ("sweepgrad.autograd", "sweepgrad.config", "sweepgrad.faults"),
+    ("sweepgrad.engine",),
     ("sweepgrad.nn", "sweepgrad.optim", "sweepgrad.data", "sweepgrad.preflight"),
-    ("sweepgrad.fit",),
+    ("sweepgrad.steps", "sweepgrad.fit"),
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots", "sweepgrad.progress"),
     ("sweepgrad.experiment",),
     ("sweepgrad.record",),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
-    ("sweepgrad.leaderboard", "sweepgrad.sync", "sweepgrad.card", "sweepgrad.train"),
+    ("sweepgrad.leaderboard", "sweepgrad.sync", "sweepgrad.card", "sweepgrad.train", "sweepgrad.listing"),
     ("sweepgrad.finalize", "sweepgrad.ui", "sweepgrad.completion"),
     ("sweepgrad.cli",),
 )

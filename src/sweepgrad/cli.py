@@ -24,6 +24,7 @@ examples:
   sweepgrad leaderboard                                       rank the latest sweep by validation
   sweepgrad finalize                                          choose, open the test rows once, write the card
   sweepgrad ui                                                look at the runs in MLflow
+  sweepgrad tape model=wide                                   see what a training step is made of
 
 Everything after `sweepgrad train` is plain Hydra: `sweepgrad train --help` lists the keys and their values.
 Tab completion: eval "$(sweepgrad completion bash)"
@@ -96,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     verb.add_argument("--port", type=int, help="port to listen on (default: the first free from 5000)")
     verb.set_defaults(run=_ui)
+
+    verb = verbs.add_parser("tape", help="show the instructions that a run replays at every step")
+    verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train, such as model=wide")
+    verb.add_argument("--evaluation", action="store_true", help="what is replayed after each epoch instead")
+    verb.set_defaults(run=_tape)
 
     verb = verbs.add_parser("sync", help="send runs to MLflow that could not be sent when they were made")
     verb.add_argument(
@@ -192,6 +198,13 @@ def _ui(options: argparse.Namespace) -> int:
             print(f"{name}: {address}")
         return 0
     return serve(store, options.host, options.port, lambda text: print(text, flush=True))
+
+
+def _tape(options: argparse.Namespace) -> int:
+    from sweepgrad.listing import listing
+
+    print(listing(options.overrides, evaluation=options.evaluation))
+    return 0
 
 
 def _sync(options: argparse.Namespace) -> int:

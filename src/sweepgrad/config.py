@@ -139,12 +139,39 @@ class Adam(_Section):
     epsilon: Annotated[float, Field(gt=0)]
 
 
+class ConstantSchedule(_Section):
+    name: Literal["constant"]
+
+
+class InverseRootSchedule(_Section):
+    name: Literal["inverse_root"]
+    delay: Annotated[int, Field(ge=1)]
+
+
+class StaircaseSchedule(_Section):
+    name: Literal["staircase"]
+    every: Annotated[int, Field(ge=1)]
+    factor: Fraction
+
+
+class CosineSchedule(_Section):
+    name: Literal["cosine"]
+    final: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Train(_Section):
-    """`patience`: stop after that many epochs without a better validation loss; null trains them all."""
+    """How long, in what batches, and what is done to gradients and weights besides the optimizer's step.
+
+    `patience`: stop after that many epochs without a better validation loss; null trains them all.
+    `clip`: shorten the gradient of a batch to this length; null leaves it.
+    `weight_decay`: times the learning rate, the share that every step takes off the weights, biases apart.
+    """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)] | None
+    clip: Annotated[float, Field(gt=0)] | None
+    weight_decay: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")
     def _patience_has_an_effect(self) -> "Train":
@@ -175,6 +202,13 @@ def store_uri(uri: str) -> str:
     raise ValueError(f"{uri!r} is no store: say sqlite:///FILE, or http://HOST:PORT of an mlflow server")
 
 
+class Engine(_Section):
+    """What replays the recorded step: compiled code, or NumPy; and the numbers it computes with."""
+
+    name: Literal["native", "numpy"]
+    dtype: Literal["float64", "float32"]
+
+
 class Tracking(_Section):
     uri: Annotated[str, AfterValidator(store_uri)]
     experiment: Annotated[str, Field(min_length=1)]
@@ -186,6 +220,9 @@ class Sweep(_Section):
     id: str | None
 
 
+ScheduleConfig = Annotated[
+    ConstantSchedule | InverseRootSchedule | StaircaseSchedule | CosineSchedule, Field(discriminator="name")
+]
 DataConfig = Annotated[FileData | SimulatedData, Field(discriminator="source")]
 OptimizerConfig = Annotated[SGD | Momentum | Adagrad | Adam, Field(discriminator="name")]
 
@@ -198,6 +235,8 @@ class Config(_Section):
     split: Split
     model: Model
     optimizer: OptimizerConfig
+    schedule: ScheduleConfig
     train: Train
+    engine: Engine
     tracking: Tracking
     sweep: Sweep

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sweepgrad import metrics
+import numpy as np
+
+from sweepgrad import engine, metrics
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import Config
 from sweepgrad.data.preprocess import Preprocessor
 from sweepgrad.data.split import Training, open_training
-from sweepgrad.fit import Examples, Fit, fit
+from sweepgrad.engine.tape import DType, Tape
+from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, fit
 from sweepgrad.nn import Network
-from sweepgrad.optim import OPTIMIZERS, Optimizer
+from sweepgrad.optim import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from sweepgrad.steps import Update, evaluation, training
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Experiment:
     val: Examples
     network: Network
     optimizer: Optimizer
+    schedule: Schedule
 
     def fits(self) -> Iterator[Fit]:
         """Train as configured, and give the state of things after each epoch.
@@ -40,7 +45,25 @@ class Experiment:
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
             patience=self.config.train.patience,
+            schedule=self.schedule,
+            weight_decay=self.config.train.weight_decay,
+            clip=self.config.train.clip,
+            engine=engine.load(self.config.engine.name, self.dtype),
         )
+
+    @property
+    def dtype(self) -> DType:
+        return dtype_of(self.config)
+
+    def training_tape(self) -> Tape:
+        """What is replayed at each step."""
+        update = Update(self.optimizer, self.config.train.weight_decay, self.config.train.clip)
+        rows = min(self.config.train.batch_size, len(self.train.y))
+        return training(self.network, update, rows, self.dtype)
+
+    def evaluation_tape(self) -> Tape:
+        """What is replayed after each epoch."""
+        return evaluation(self.network, EVALUATED_AT_ONCE, self.dtype)
 
     def bundle(self, fit: Fit) -> Bundle:
         """The model of the best epoch, ready to predict from raw columns."""
@@ -67,8 +90,17 @@ def prepare(config: Config) -> Experiment:
     """
     training = open_training(config.data, config.split)
     preprocessor = Preprocessor.fit(training.train)
-    train = Examples(preprocessor.transform(training.train.frame), training.train.y)
-    val = Examples(preprocessor.transform(training.val.frame), training.val.y)
+    dtype = dtype_of(config)
+    train, val = (
+        Examples(preprocessor.transform(part.frame).astype(dtype), part.y.astype(dtype))
+        for part in (training.train, training.val)
+    )
     network = Network(n_features=train.X.shape[1], **config.model.model_dump())
     optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
-    return Experiment(config, training, preprocessor, train, val, network, optimizer)
+    schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
+    return Experiment(config, training, preprocessor, train, val, network, optimizer, schedule)
+
+
+def dtype_of(config: Config) -> DType:
+    """What a run computes with."""
+    return np.float32 if config.engine.dtype == "float32" else np.float64

@@ -7,7 +7,19 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweepgrad.config import SGD, Adagrad, Adam, Config, FileData, Momentum, SimulatedData
+from sweepgrad.config import (
+    SGD,
+    Adagrad,
+    Adam,
+    Config,
+    ConstantSchedule,
+    CosineSchedule,
+    FileData,
+    InverseRootSchedule,
+    Momentum,
+    SimulatedData,
+    StaircaseSchedule,
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,12 @@ def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
 _OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
     "data": {"csv": FileData, "simulated": SimulatedData},
     "optimizer": {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam},
+    "schedule": {
+        "constant": ConstantSchedule,
+        "inverse_root": InverseRootSchedule,
+        "staircase": StaircaseSchedule,
+        "cosine": CosineSchedule,
+    },
 }
 
 
@@ -122,8 +140,9 @@ def _chosen(section: str, values: Mapping[str, Any]) -> type[BaseModel]:
     """The class that checks a section, given what it says of itself."""
     if section == "data":
         return SimulatedData if values.get("source") == "simulated" else FileData
-    if section == "optimizer":
-        return _OPTIONS["optimizer"].get(str(values.get("name")), SGD)
+    if section in ("optimizer", "schedule"):
+        options = _OPTIONS[section]
+        return options.get(str(values.get("name")), next(iter(options.values())))
     annotation = Config.model_fields[section].annotation
     assert isinstance(annotation, type)
     return annotation

@@ -1,24 +1,32 @@
-"""The one training loop."""
+"""The one training loop: recorded once, replayed for every step of every epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sweepgrad import metrics, rng
-from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
-from sweepgrad.autograd.value import Array, DomainError, Value, gradient
+from sweepgrad import engine as engines
+from sweepgrad import rng
+from sweepgrad.autograd.value import Array, ShapeError, Value, shapes_only
+from sweepgrad.engine import Replay
+from sweepgrad.engine.tape import Tape
 from sweepgrad.nn import Network, Weights
-from sweepgrad.optim import Optimizer
+from sweepgrad.optim import CONSTANT, Optimizer, Schedule
+from sweepgrad.steps import Update, evaluation, training
+
+# Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
+EVALUATED_AT_ONCE = 256
 
 
 class Diverged(ArithmeticError):
-    """Training left the finite numbers; the message says when and what the likely cause is."""
+    """Training left the finite numbers; the message says when, in which layer, and the likely cause."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features X (N, D) and labels y (N,), zeros and ones, float64."""
+    """Features X (N, D) in C order and labels y (N,), zeros and ones; both float64, or both float32."""
 
     X: Array
     y: Array
@@ -63,72 +71,150 @@ def fit(
     batch_size: int,
     seed: int,
     patience: int | None = None,
+    schedule: Schedule = CONSTANT,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+    engine: Replay | None = None,
 ) -> Iterator[Fit]:
     """Train by minibatches, and give the state of things after each epoch; the last one is the result.
 
     Every epoch uses every row once, in an order of its own; the last batch may be smaller. The same
-    arguments give the same bits.
+    arguments give the same bits. Weights are of the dtype of the training features.
 
     Arguments:
         batch_size: rows a step; more than there are means all of them.
         seed: for the initial weights, the order of rows and dropout.
         patience: stop after that many epochs without a lower validation loss; None never stops early.
+        schedule: what share of the optimizer's learning rate each step takes.
+        weight_decay: of the matrices, beside the optimizer's step; see `steps.Update`.
+        clip: the length to which the gradient of a batch is shortened; None leaves it.
+        engine: from `engine.load`; None is the native one.
 
     Raises:
         Diverged: a loss or weight is no longer a finite number.
+        ShapeError: the examples do not fit the network.
+        ValueError: a label is neither 0 nor 1.
     """
-    weights = network.initial(seed)
-    states = tuple(optimizer.start(w) for w in weights)
+    for examples in (train, val):
+        _check(examples, network)
+    dtype = train.X.dtype.type
+    replay = engine or engines.load("native", dtype)
+    update = Update(optimizer, weight_decay, clip)
+    batch_size = min(batch_size, len(train.y))
+    inputs = {"scale": network.scale, "dropout": network.dropout, **update.inputs}
+    steps = _Passes(lambda rows: training(network, update, rows, dtype), batch_size, inputs, replay)
+    steps.weights[:] = np.concatenate([w.reshape(-1) for w in network.initial(seed)])
+    evaluate = _Passes(lambda rows: evaluation(network, rows, dtype), EVALUATED_AT_ONCE, inputs, replay)
+    key = rng.key(seed, "dropout")
+    steps_an_epoch = -(-len(train.y) // batch_size)
     history: tuple[Epoch, ...] = ()
-    best_weights, best_epoch, t = weights, 0, 0
+    best_weights, best_epoch = steps.weights.copy(), 0
     for epoch in range(1, epochs + 1):
         order = rng.permutation(rng.key(seed, "order", epoch), len(train.y))
-        for start in range(0, len(order), batch_size):
-            t += 1
-            rows = order[start : start + batch_size]
-            dropped = network.hidden if network.dropout > 0 else ()
-            keys = [rng.key(seed, "dropout", t, layer) for layer in range(len(dropped))]
-            gradients = _gradients(network, weights, train.X[rows], train.y[rows], keys, epoch)
-            with np.errstate(over="ignore", invalid="ignore"):  # the next step or the epoch's end notices
-                steps = [optimizer.step(*each, t) for each in zip(weights, gradients, states, strict=True)]
-            weights, states = tuple(w for w, _ in steps), tuple(s for _, s in steps)
-        history = (*history, _evaluate(network, weights, train, val, epoch))
+        done = np.arange((epoch - 1) * steps_an_epoch, epoch * steps_an_epoch)
+        rates = float(optimizer.lr) * schedule.shares(done, epochs * steps_an_epoch, steps_an_epoch)
+        scalars = np.stack([rates, done + 1], axis=1).astype(dtype)
+        n_done, _ = steps.run(train, order, scalars, key, first=int(done[0]) + 1)
+        if n_done < steps_an_epoch:
+            rows = order[n_done * batch_size : (n_done + 1) * batch_size]
+            when = f"in epoch {epoch}, at step {n_done + 1} of {steps_an_epoch}"
+            raise _diverged(when, network, optimizer, steps.weights, train.X[rows])
+        evaluate.weights[:] = steps.weights
+        numbers = [*_loss_and_accuracy(evaluate, train), *_loss_and_accuracy(evaluate, val)]
+        if not (np.isfinite(numbers).all() and np.isfinite(steps.weights).all()):
+            raise _diverged(f"at the end of epoch {epoch}", network, optimizer, steps.weights, train.X)
+        history = (*history, Epoch(*numbers))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
-            best_weights, best_epoch = weights, epoch
-        yield Fit(history, best_weights, best_epoch)
+            best_weights, best_epoch = steps.weights.copy(), epoch
+        yield Fit(history, network.divided(best_weights), best_epoch)
         if patience is not None and epoch - best_epoch >= patience:
             return
 
 
-def _gradients(
-    network: Network, weights: Weights, X: Array, y: Array, dropout_keys: list[int], epoch: int
-) -> list[Array]:
-    try:
-        leaves = [Value(w) for w in weights]
-        loss = negative_loglikelihood_of_scores(
-            y, network.scores(leaves, Value(X), dropout_keys), network.scale
+def _check(examples: Examples, network: Network) -> None:
+    X, y = examples.X, examples.y
+    if X.ndim != 2 or X.shape[1] != network.n_features:
+        raise ShapeError(f"the network takes (N, {network.n_features}) features, not {X.shape}")
+    if y.shape != (len(X),) or y.dtype != X.dtype:
+        raise ShapeError(
+            f"features are {X.dtype} {X.shape}, so labels are ({len(X)},), not {y.dtype} {y.shape}"
         )
-        return [g.data for g in gradient(loss, leaves)]
-    except DomainError as error:
-        raise _diverged(epoch, network, str(error)) from None
+    if not ((y == 0) | (y == 1)).all():
+        raise ValueError("labels must be 0 or 1")
 
 
-def _evaluate(network: Network, weights: Weights, train: Examples, val: Examples, epoch: int) -> Epoch:
-    try:
-        numbers = [*_loss_and_accuracy(network, weights, train), *_loss_and_accuracy(network, weights, val)]
-    except DomainError as error:
-        raise _diverged(epoch, network, str(error)) from None
-    if not all(np.isfinite(array).all() for array in (np.array(numbers), *weights)):
-        raise _diverged(epoch, network, "a loss or weight is infinite")
-    return Epoch(*numbers)
+class _Passes:
+    """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both."""
+
+    def __init__(
+        self, record: Callable[[int], Tape], batch_size: int, inputs: dict[str, float], replay: Replay
+    ) -> None:
+        self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
+        whole = record(batch_size)
+        self.buffer = np.zeros(whole.length, whole.dtype)
+
+    @property
+    def weights(self) -> Array:
+        """(n_parameters,), a view of the buffer."""
+        return self.record(self.batch_size).inputs["weights"].of(self.buffer)
+
+    def run(
+        self, examples: Examples, order: NDArray[np.int64], scalars: Array, key: int, first: int
+    ) -> tuple[int, Array]:
+        """The number of steps done, and what they collected."""
+        n_whole = len(order) // self.batch_size
+        end = n_whole * self.batch_size
+        targets = examples.y.reshape(-1, 1)
+        done, collected = self._replay(
+            self.batch_size, examples.X, targets, order[:end], scalars[:n_whole], key, first
+        )
+        if done < n_whole or end == len(order):
+            return done, collected
+        rest, more = self._replay(
+            len(order) - end, examples.X, targets, order[end:], scalars[n_whole:], key, first + n_whole
+        )
+        return done + rest, np.concatenate([collected, more])
+
+    def _replay(self, rows: int, *arguments: Any) -> tuple[int, Array]:
+        tape = self.record(rows)
+        if tape.length > len(self.buffer):
+            self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
+        for slot, constant in tape.constants:
+            slot.of(self.buffer)[...] = constant
+        for label, number in self.inputs.items():
+            if label in tape.inputs:
+                tape.inputs[label].of(self.buffer)[...] = number
+        return self.replay(tape, self.buffer, *arguments)
 
 
-def _loss_and_accuracy(network: Network, weights: Weights, examples: Examples) -> tuple[float, float]:
-    scores = network.scores([Value(w) for w in weights], Value(examples.X))
-    loss = negative_loglikelihood_of_scores(examples.y, scores, network.scale).item()
-    return loss, metrics.accuracy(examples.y, (scores.data >= 0).astype(np.float64))
+def _loss_and_accuracy(evaluate: _Passes, examples: Examples) -> tuple[float, float]:
+    n = len(examples.y)
+    no_scalars = np.zeros((-(-n // EVALUATED_AT_ONCE), 0), examples.X.dtype)
+    _, sums = evaluate.run(examples, np.arange(n), no_scalars, key=0, first=1)
+    loss, wrong = sums.sum(axis=0)
+    return float(loss) / n, 1 - float(wrong) / n
 
 
-def _diverged(epoch: int, network: Network, what: str) -> Diverged:
-    scale = f" or model.scale ({network.scale:g})" if network.scale > 1 else ""
-    return Diverged(f"training diverged in epoch {epoch}: {what}. Lower optimizer.lr{scale}.")
+def _diverged(when: str, network: Network, optimizer: Optimizer, flat: Array, X: Array) -> Diverged:
+    """Say in which layer and why, by computing these rows layer by layer once more."""
+    remedy = f"lower optimizer.lr ({optimizer.lr:g})"
+    if network.scale > 1:
+        remedy += f" or model.scale ({network.scale:g})"
+    return Diverged(f"training diverged {when}: {_culprit(network, flat, X)}; {remedy}, or set train.clip")
+
+
+def _culprit(network: Network, flat: Array, X: Array) -> str:
+    weights, layers = network.divided(flat), len(network.widths) - 1
+    for number in range(1, layers + 1):
+        if not all(np.isfinite(w).all() for w in weights[2 * number - 2 : 2 * number]):
+            return f"weights of layer {number} of {layers} are infinite or no number"
+    for start in range(0, len(X), EVALUATED_AT_ONCE):
+        rows = Value(X[start : start + EVALUATED_AT_ONCE].T)
+        with shapes_only():
+            for number, h in enumerate(network.layers([Value(w) for w in weights], rows), start=1):
+                if not np.isfinite(h.data).all():
+                    largest = max(float(np.abs(w).max()) for w in weights[2 * number - 2 : 2 * number])
+                    return (
+                        f"layer {number} of {layers} gives infinite numbers, its weights reach {largest:.3g}"
+                    )
+    return f"the loss is infinite, weights of the last layer reach {np.abs(weights[-2]).max():.3g}"

@@ -1,6 +1,6 @@
 """Networks: layers of weights, and the scores they give."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
 class Network:
     """The architecture of a multilayer perceptron with one output; it holds no weights.
 
-    Weights are a flat tuple, for each layer a matrix (inputs, outputs) and a bias (outputs,), float64.
+    Weights are a tuple, for each layer a matrix (inputs, outputs) and a bias (outputs,).
 
     Arguments:
         n_features: how many inputs.
@@ -64,7 +64,29 @@ class Network:
             weights += [matrix, np.zeros(outputs)]
         return tuple(weights)
 
-    def scores(self, weights: Sequence[Value], X: Value, dropout_keys: Sequence[int] | None = None) -> Value:
+    def divide(self, flat: Value) -> tuple[Value, ...]:
+        """The weights of each layer, as views of all of them in one vector (n_parameters,)."""
+        weights: list[Value] = []
+        start = 0
+        for layer, (inputs, outputs) in enumerate(pairwise(self.widths), start=1):
+            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
+            matrix, bias = flat[start:middle].reshape(inputs, outputs), flat[middle:end]
+            matrix.label, bias.label = f"W{layer}", f"b{layer}"
+            weights += [matrix, bias]
+            start = end
+        return tuple(weights)
+
+    def divided(self, flat: Array) -> Weights:
+        """As `divide`, of an array, which is copied."""
+        return tuple(w.data.copy() for w in self.divide(Value(flat)))
+
+    def scores(
+        self,
+        weights: Sequence[Value],
+        X: Value,
+        dropout_keys: Sequence[int] | None = None,
+        dropout_probability: Value | None = None,
+    ) -> Value:
         """What the last layer gives, before the sigmoid.
 
         Arguments:
@@ -72,23 +94,52 @@ class Network:
             X: (N, n_features).
             dropout_keys: the randomness for each hidden layer when training with dropout; None or empty to
                 drop nothing, as when predicting.
+            dropout_probability: to be used instead of the network's own, where it is an input of a tape.
 
         Returns:
             (N,).
 
         Raises:
-            ShapeError: X has another number of features.
+            ShapeError: X has another number of features, or weights do not fit the layers.
         """
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ShapeError(f"the network takes (N, {self.n_features}) features, not {X.shape}")
-        h = X
+        self._check(weights)
+        *_, last = self.layers(weights, X.T, dropout_keys, dropout_probability)
+        return last.reshape(len(X))
+
+    def layers(
+        self,
+        weights: Sequence[Value],
+        h: Value,
+        dropout_keys: Sequence[int] | None = None,
+        dropout_probability: Value | None = None,
+    ) -> Iterator[Value]:
+        """What each layer gives, (width, N), of features h (n_features, N).
+
+        A column is an example, so that loops over a batch run through adjacent numbers.
+        """
+        probability = self.dropout if dropout_probability is None else dropout_probability
         for layer in range(len(self.hidden)):
             assert self.activation is not None
-            h = ACTIVATIONS[self.activation](h @ weights[2 * layer] + weights[2 * layer + 1])
+            h = ACTIVATIONS[self.activation](weights[2 * layer].T @ h + weights[2 * layer + 1].reshape(-1, 1))
             if dropout_keys:
-                h = dropout(h, self.dropout, dropout_keys[layer])
-        return (h @ weights[-2] + weights[-1]).reshape(len(X))
+                h = dropout(h, probability, dropout_keys[layer])
+            yield h
+        yield weights[-2].T @ h + weights[-1].reshape(-1, 1)
 
     def probabilities(self, weights: Weights, X: Array) -> Array:
         """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
         return sigmoid(self.scores([Value(w) for w in weights], Value(X)), self.scale).data
+
+    def _check(self, weights: Sequence[Value]) -> None:
+        layers = list(pairwise(self.widths))
+        if len(weights) != 2 * len(layers):
+            raise ShapeError(f"{len(layers)} layers have {2 * len(layers)} weights, not {len(weights)}")
+        for number, (inputs, outputs) in enumerate(layers, start=1):
+            matrix, bias = weights[2 * number - 2].shape, weights[2 * number - 1].shape
+            if matrix != (inputs, outputs) or bias != (outputs,):
+                raise ShapeError(
+                    f"layer {number} of {len(layers)} makes {outputs} numbers of {inputs}: its weights are"
+                    f" {(inputs, outputs)} and {(outputs,)}, not {matrix} and {bias}"
+                )

@@ -1,37 +1,42 @@
 """Optimizers: how a step follows from a gradient.
 
-Each is a frozen record of its hyperparameters with two functions. `start(w)` gives the state kept for one
-weight array: a tuple of arrays of its shape. `step(w, g, state, t)` takes the weight, its gradient, its
-state and the number of the step (from 1), and returns the new weight and the new state. They use
-arithmetic only, so the same lines work on arrays and on `Value`s.
+Each is a frozen record of its hyperparameters with two functions. `start(w)` gives the state kept for a
+weight array: a tuple of arrays of its shape. `step(w, g, state, t)` takes the weight, its gradient, its state
+and the number of the step (from 1), and returns the new weight and the new state. They use arithmetic only,
+so the same lines work on arrays and on `Value`s, hyperparameters among them: what trains is a tape of them.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sweepgrad.autograd.value import Array
+from sweepgrad.autograd.value import Array, Value
 
-State = tuple[Array, ...]
+Number = float | Value
+State = tuple[Any, ...]  # arrays, or `Value`s when the weight is one
 
 
 class Optimizer(Protocol):
-    def start(self, w: Array) -> State: ...
+    @property
+    def lr(self) -> Number: ...
 
-    def step(self, w: Array, g: Array, state: State, t: int) -> tuple[Array, State]: ...
+    def start(self, w: Array) -> tuple[Array, ...]: ...
+
+    def step(self, w: Any, g: Any, state: State, t: Any) -> tuple[Any, State]: ...
 
 
 @dataclass(frozen=True)
 class SGD:
     """w ← w - lr g (Robbins & Monro, "A stochastic approximation method", 1951)."""
 
-    lr: float
+    lr: Number
 
-    def start(self, w: Array) -> State:
+    def start(self, w: Array) -> tuple[Array, ...]:
         return ()
 
-    def step(self, w: Array, g: Array, state: State, t: int) -> tuple[Array, State]:
+    def step(self, w: Any, g: Any, state: State, t: Any) -> tuple[Any, State]:
         return w - self.lr * g, ()
 
 
@@ -39,13 +44,13 @@ class SGD:
 class Momentum:
     """v ← momentum v + g; w ← w - lr v (Polyak, 1964; in this form Sutskever et al., ICML 2013)."""
 
-    lr: float
-    momentum: float
+    lr: Number
+    momentum: Number
 
-    def start(self, w: Array) -> State:
+    def start(self, w: Array) -> tuple[Array, ...]:
         return (np.zeros_like(w),)
 
-    def step(self, w: Array, g: Array, state: State, t: int) -> tuple[Array, State]:
+    def step(self, w: Any, g: Any, state: State, t: Any) -> tuple[Any, State]:
         (v,) = state
         v = self.momentum * v + g
         return w - self.lr * v, (v,)
@@ -55,36 +60,41 @@ class Momentum:
 class Adagrad:
     """s ← s + g²; w ← w - lr g / (√s + epsilon) (Duchi, Hazan & Singer, JMLR 12, 2011)."""
 
-    lr: float
-    epsilon: float
+    lr: Number
+    epsilon: Number
 
-    def start(self, w: Array) -> State:
+    def start(self, w: Array) -> tuple[Array, ...]:
         return (np.zeros_like(w),)
 
-    def step(self, w: Array, g: Array, state: State, t: int) -> tuple[Array, State]:
+    def step(self, w: Any, g: Any, state: State, t: Any) -> tuple[Any, State]:
         (s,) = state
         s = s + g * g
-        return w - self.lr * g / (s**0.5 + self.epsilon), (s,)
+        return w - self.lr * (g / (s**0.5 + self.epsilon)), (s,)
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Running means of g and g², corrected for their start at zero (Kingma & Ba, ICLR 2015, algorithm 1)."""
+    """Running means of g and g², corrected for their start at zero (Kingma & Ba, ICLR 2015).
 
-    lr: float
-    beta1: float
-    beta2: float
-    epsilon: float
+    The corrections are put into the rate and epsilon, as at the end of the paper's section 2: that saves two
+    passes over the weights and changes nothing but rounding.
+    """
 
-    def start(self, w: Array) -> State:
+    lr: Number
+    beta1: Number
+    beta2: Number
+    epsilon: Number
+
+    def start(self, w: Array) -> tuple[Array, ...]:
         return np.zeros_like(w), np.zeros_like(w)
 
-    def step(self, w: Array, g: Array, state: State, t: int) -> tuple[Array, State]:
+    def step(self, w: Any, g: Any, state: State, t: Any) -> tuple[Any, State]:
         m, v = state
         m = self.beta1 * m + (1 - self.beta1) * g
         v = self.beta2 * v + (1 - self.beta2) * (g * g)
-        m_hat, v_hat = m / (1 - self.beta1**t), v / (1 - self.beta2**t)
-        return w - self.lr * m_hat / (v_hat**0.5 + self.epsilon), (m, v)
+        root = (1 - self.beta2**t) ** 0.5
+        rate = self.lr * (root / (1 - self.beta1**t))
+        return w - rate * (m / (v**0.5 + self.epsilon * root)), (m, v)
 
 
 OPTIMIZERS: dict[str, type[SGD | Momentum | Adagrad | Adam]] = {
@@ -92,4 +102,66 @@ OPTIMIZERS: dict[str, type[SGD | Momentum | Adagrad | Adam]] = {
     "momentum": Momentum,
     "adagrad": Adagrad,
     "adam": Adam,
+}
+
+
+def clipped(g: Any, largest: Any) -> Any:
+    """The gradient, shortened to the length `largest` if it is longer (Pascanu et al., ICML 2013)."""
+    norm = (g * g).sum() ** 0.5
+    return g * (largest / (largest + (norm - largest).relu()))
+
+
+# Schedules: what share of the learning rate each step takes
+
+
+class Schedule(Protocol):
+    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
+        """The share for each of these steps, counted from 0, of a run of `n_steps`."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The whole rate, always."""
+
+    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
+        return np.ones(len(steps))
+
+
+@dataclass(frozen=True)
+class InverseRoot:
+    """√(delay / (delay + steps taken)): with delay 1, lr / √t, as in Robbins & Monro's conditions' limit."""
+
+    delay: int
+
+    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
+        return np.sqrt(self.delay / (self.delay + steps))
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """`factor` times less after every `every` epochs."""
+
+    every: int
+    factor: float
+
+    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
+        return self.factor ** (steps // (self.every * steps_an_epoch)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a wave of the cosine from 1 to `final` over the run (Loshchilov & Hutter, ICLR 2017)."""
+
+    final: float
+
+    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
+        return self.final + (1 - self.final) * (1 + np.cos(np.pi * steps / n_steps)) / 2
+
+
+CONSTANT = Constant()
+SCHEDULES: dict[str, type[Constant | InverseRoot | Staircase | Cosine]] = {
+    "constant": Constant,
+    "inverse_root": InverseRoot,
+    "staircase": Staircase,
+    "cosine": Cosine,
 }

@@ -33,7 +33,7 @@ _HOW_TO_OVERRIDE = (
     "Overrides are written key=value, without spaces around the =. A value with blanks, commas or letters"
     " beyond ASCII goes into double quotes, and the whole into single ones for the shell: 'key=\"größe\"'."
 )
-GROUPS = ("data", "model", "optimizer", "experiment")  # the folders of conf/
+GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders of conf/
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def _run(todo: Plan, arguments: list[str]) -> int:
         _check_tables(todo, progress)
         if not any(argument.startswith("hydra.") for argument in arguments):
             _refuse_unwritable(Path("runs").absolute())
+        _load_engines(todo, progress)
         store = _open_store(todo, progress)
         runner = _Runner(todo, arguments, store, progress)
         if todo.multirun:
@@ -93,6 +94,15 @@ def _check_tables(todo: Plan, progress: "Progress") -> None:
             f"{data.name}: {len(training.train)} training and {len(training.val)} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
+
+
+def _load_engines(todo: Plan, progress: "Progress") -> None:
+    """Compile what is not compiled yet before the first run, which would else seem to hang."""
+    from sweepgrad import engine
+    from sweepgrad.experiment import dtype_of
+
+    for name, dtype in dict.fromkeys((job.engine.name, dtype_of(job)) for job in todo.jobs):
+        engine.load(name, dtype, progress.say)
 
 
 def _refuse_unwritable(folder: Path) -> None:

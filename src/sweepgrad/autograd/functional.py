@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sweepgrad import rng
-from sweepgrad.autograd.value import ShapeError, Value, as_value
+from sweepgrad.autograd.value import ShapeError, Value, as_value, mask
 
 
-def sigmoid(x: Value | ArrayLike, scale: float = 1.0) -> Value:
+def sigmoid(x: Value | ArrayLike, scale: Value | float = 1.0) -> Value:
     """1 / (1 + exp(-scale * x)), element by element, without overflow.
 
     A larger `scale` makes the curve steeper: its slope at 0 is scale / 4.
@@ -15,7 +14,7 @@ def sigmoid(x: Value | ArrayLike, scale: float = 1.0) -> Value:
     return (as_value(x) * scale).sigmoid()
 
 
-def negative_loglikelihood(y: ArrayLike, p: Value | ArrayLike) -> Value:
+def negative_loglikelihood(y: Value | ArrayLike, p: Value | ArrayLike) -> Value:
     """The mean of -log P(y | p) over examples, where p is the probability that y is 1; a scalar.
 
     For y in {0, 1} this is -mean(y log p + (1 - y) log(1 - p)). Written with the probability of what did
@@ -38,7 +37,9 @@ def negative_loglikelihood(y: ArrayLike, p: Value | ArrayLike) -> Value:
     return -happened.log().mean()
 
 
-def negative_loglikelihood_of_scores(y: ArrayLike, scores: Value, scale: float = 1.0) -> Value:
+def negative_loglikelihood_of_scores(
+    y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0
+) -> Value:
     """`negative_loglikelihood(y, sigmoid(scores, scale))`, exact for scores of any size; a scalar.
 
     -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z), so the loss of an example is
@@ -51,11 +52,18 @@ def negative_loglikelihood_of_scores(y: ArrayLike, scores: Value, scale: float =
     Raises:
         ShapeError, ValueError: as for `negative_loglikelihood`.
     """
-    labels = _labels(y, scores)
-    return (scores * (scale * (1 - 2 * labels))).softplus().mean()
+    return margins(y, scores, scale).softplus().mean()
 
 
-def dropout(x: Value, probability: float, key: int) -> Value:
+def margins(y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0) -> Value:
+    """scale * scores, with the sign turned for positive rows: how far each row is on the wrong side; (N,).
+
+    The loss of a row is the softplus of its margin, and a row is taken for the wrong class if it is above 0.
+    """
+    return scores * ((1 - 2 * _labels(y, scores)) * scale)
+
+
+def dropout(x: Value, probability: Value | float, key: int) -> Value:
     """Zero each element with `probability` and scale the rest by 1 / (1 - probability).
 
     The expectation stays x, so that nothing changes at prediction, where dropout is not applied: inverted
@@ -67,16 +75,15 @@ def dropout(x: Value, probability: float, key: int) -> Value:
     Raises:
         ValueError: `probability` lies outside [0, 1).
     """
-    if not 0 <= probability < 1:
-        raise ValueError(f"a dropout probability lies in [0, 1), not {probability}")
-    kept = rng.uniform(key, x.shape) >= probability
-    return x * (kept / (1 - probability)).astype(x.data.dtype)
+    if not 0 <= float(probability) < 1:
+        raise ValueError(f"a dropout probability lies in [0, 1), not {float(probability)}")
+    return x * mask(x.operand(probability), key, x.shape)
 
 
-def _labels(y: ArrayLike, predictions: Value) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
-    labels = np.asarray(y, dtype=predictions.data.dtype)
-    if labels.shape != predictions.shape:
-        raise ShapeError(f"labels have shape {labels.shape}, predictions {predictions.shape}")
-    if not ((labels == 0) | (labels == 1)).all():
+def _labels(y: Value | ArrayLike, predictions: Value) -> Value:
+    given = y.data if isinstance(y, Value) else np.asarray(y, dtype=predictions.data.dtype)
+    if given.shape != predictions.shape:
+        raise ShapeError(f"labels have shape {given.shape}, predictions {predictions.shape}")
+    if not ((given == 0) | (given == 1)).all():
         raise ValueError("labels must be 0 or 1")
-    return labels
+    return as_value(y if isinstance(y, Value) else given)

@@ -10,12 +10,18 @@ The method is reverse accumulation: Griewank & Walther, "Evaluating Derivatives"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
+
+from sweepgrad import rng
 
 Array = NDArray[np.floating[Any]]
 
@@ -129,28 +135,28 @@ class Value:
     # Arithmetic
 
     def __add__(self, other: Value | ArrayLike) -> Value:
-        return _apply(ADD, self, self._operand(other))
+        return _apply(ADD, self, self.operand(other))
 
     def __radd__(self, other: ArrayLike) -> Value:
-        return self._operand(other) + self
+        return self.operand(other) + self
 
     def __sub__(self, other: Value | ArrayLike) -> Value:
-        return _apply(SUBTRACT, self, self._operand(other))
+        return _apply(SUBTRACT, self, self.operand(other))
 
     def __rsub__(self, other: ArrayLike) -> Value:
-        return self._operand(other) - self
+        return self.operand(other) - self
 
     def __mul__(self, other: Value | ArrayLike) -> Value:
-        return _apply(MULTIPLY, self, self._operand(other))
+        return _apply(MULTIPLY, self, self.operand(other))
 
     def __rmul__(self, other: ArrayLike) -> Value:
-        return self._operand(other) * self
+        return self.operand(other) * self
 
     def __truediv__(self, other: Value | ArrayLike) -> Value:
-        return _apply(DIVIDE, self, self._operand(other))
+        return _apply(DIVIDE, self, self.operand(other))
 
     def __rtruediv__(self, other: ArrayLike) -> Value:
-        return self._operand(other) / self
+        return self.operand(other) / self
 
     def __neg__(self) -> Value:
         return _apply(NEGATE, self)
@@ -179,8 +185,8 @@ class Value:
     def __rmatmul__(self, other: ArrayLike) -> Value:
         return as_value(other) @ self
 
-    def _operand(self, other: Value | ArrayLike) -> Value:
-        """The other side of an operator; a plain number takes this side's dtype, as in NumPy."""
+    def operand(self, other: Value | ArrayLike) -> Value:
+        """The other side of an operator with this; a plain number takes this side's dtype, as in NumPy."""
         plain = isinstance(other, (int, float))
         return Value(np.asarray(other, dtype=self.data.dtype)) if plain else as_value(other)
 
@@ -253,19 +259,32 @@ class Value:
             node._grad = gradient.data.copy() if node._grad is None else node._grad + gradient.data
 
 
+_ON_NO_NUMBER: ContextVar[Literal["raise", "ignore"]] = ContextVar("on_no_number", default="raise")
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within it, operations on numbers that do not exist pass: what is recorded is how, not on what."""
+    token = _ON_NO_NUMBER.set("ignore")
+    try:
+        yield
+    finally:
+        _ON_NO_NUMBER.reset(token)
+
+
 def as_value(x: Value | ArrayLike) -> Value:
     """`x` itself if it is a `Value`, else a leaf holding it."""
     return x if isinstance(x, Value) else Value(x)
 
 
-def graph(output: Value) -> list[Value]:
-    """Everything `output` was computed from, and itself: parents before children, each once.
+def graph(*outputs: Value) -> list[Value]:
+    """Everything the outputs were computed from, and themselves: parents before children, each once.
 
     It walks with a stack of its own, since the graphs of long computations are deeper than Python recurses.
     """
     order: list[Value] = []
     seen: set[Value] = set()
-    stack: list[tuple[Value, bool]] = [(output, False)]
+    stack: list[tuple[Value, bool]] = [(output, False) for output in reversed(outputs)]
     while stack:
         node, parents_done = stack.pop()
         if parents_done:
@@ -273,7 +292,7 @@ def graph(output: Value) -> list[Value]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((parent, False) for parent in node.parents)
+            stack.extend((parent, False) for parent in reversed(node.parents))
     return order
 
 
@@ -296,6 +315,19 @@ def gradient(output: Value, inputs: Sequence[Value]) -> list[Value]:
             needed.add(node)
     gradients = _accumulate(output, order, needed)
     return [gradients[x] if x in gradients else Value(np.zeros_like(x.data)) for x in inputs]
+
+
+def concatenate(values: Sequence[Value]) -> Value:
+    """Vectors one after another, as one vector."""
+    return reduce(lambda a, b: _apply(CONCATENATE, a, b), values)
+
+
+def mask(probability: Value | float, key: int, shape: tuple[int, ...]) -> Value:
+    """Zeros with `probability`, drawn with `key` (see `rng.key`), and 1 / (1 - probability) elsewhere.
+
+    Its gradient with respect to the probability is taken as 0.
+    """
+    return _apply(MASK, as_value(probability), key=key, shape=shape)
 
 
 def _accumulate(
@@ -337,7 +369,9 @@ def _apply(operation: Operation, *parents: Value, **settings: Any) -> Value:
     arises and not three layers later. Overflow to infinity passes: 1 / (1 + exp(800)) is rightly 0.
     """
     try:
-        with np.errstate(divide="raise", invalid="raise", over="ignore", under="ignore"):
+        with np.errstate(
+            divide=_ON_NO_NUMBER.get(), invalid=_ON_NO_NUMBER.get(), over="ignore", under="ignore"
+        ):
             data = operation.forward(*[parent.data for parent in parents], **settings)
     except FloatingPointError as error:
         raise DomainError(f"{operation.name}: {error}{_labels(*parents)}{_extremes(*parents)}") from None
@@ -377,6 +411,17 @@ def _scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     result = np.zeros(shape, dtype=g.dtype)
     np.add.at(result, index, g)
     return result
+
+
+def _concatenate(a: Array, b: Array) -> Array:
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError("only vectors are concatenated")
+    return np.concatenate([a, b])
+
+
+def _mask(probability: Array, key: int, shape: tuple[int, ...]) -> Array:
+    dropped = rng.words(key, prod(shape)).reshape(shape) < rng.threshold(float(probability))
+    return np.where(dropped, 0, 1 / (1 - probability)).astype(probability.dtype)
 
 
 def _spread(g: Value, a: Value, axis: int | tuple[int, ...] | None, keepdims: bool) -> Value:
@@ -424,3 +469,9 @@ INDEX = Operation(
     (lambda g, y, a, index: g.scatter(index, a.shape),),
 )
 SCATTER = Operation("scatter", _scatter, (lambda g, y, a, index, shape: g[index],))
+CONCATENATE = Operation(
+    "concatenate",
+    _concatenate,
+    (lambda g, y, a, b: g[: a.size], lambda g, y, a, b: g[a.size :]),
+)
+MASK = Operation("mask", _mask, (None,))

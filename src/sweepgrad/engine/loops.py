@@ -1,0 +1,248 @@
+"""Loops over numbers in the buffer: what most of the machine's instructions are; compiled by Numba.
+
+Every loop takes the buffer and where its operands begin in it. It runs over views that start at zero: the
+compiler vectorises that, and not signed offsets into one buffer.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sweepgrad.engine.functions import exact, relu, sigmoid, tanh
+from sweepgrad.engine.vector import view
+
+# Here sums are reordered, to be done in vectors; the order depends on their length alone.
+summing = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+
+
+@exact
+def unary(function: Any, buffer: Any, o: int, a: int, n: int) -> None:
+    result, x = view(buffer, o, n), view(buffer, a, n)
+    for i in range(n):
+        result[i] = function(x[i])
+
+
+@exact
+def pairs(function: Any, buffer: Any, o: int, a: int, b: int, n: int) -> None:
+    result, x, y = view(buffer, o, n), view(buffer, a, n), view(buffer, b, n)
+    for i in range(n):
+        result[i] = function(x[i], y[i])
+
+
+@exact
+def pairs_in_place(function: Any, buffer: Any, o: int, b: int, n: int) -> None:
+    result, y = view(buffer, o, n), view(buffer, b, n)
+    for i in range(n):
+        result[i] = function(result[i], y[i])
+
+
+@exact
+def binary(function: Any, buffer: Any, o: int, a: int, b: int, rows: int, columns: int, spread: int) -> None:
+    """o (rows, columns) = function(a, b).
+
+    Bits 0 and 1 of `spread` say whether a has columns and rows of its own, 2 and 3 the same of b.
+    """
+    a_row, b_row = (columns if spread & 1 else 1), (columns if spread & 4 else 1)
+    for i in range(rows):
+        result = view(buffer, o + i * columns, columns)
+        x = view(buffer, a + (i * a_row if spread & 2 else 0), columns)
+        y = view(buffer, b + (i * b_row if spread & 8 else 0), columns)
+        if spread & 5 == 5:
+            for j in range(columns):
+                result[j] = function(x[j], y[j])
+        elif spread & 1:
+            one = y[0]
+            for j in range(columns):
+                result[j] = function(x[j], one)
+        elif spread & 4:
+            one = x[0]
+            for j in range(columns):
+                result[j] = function(one, y[j])
+        else:
+            both = function(x[0], y[0])
+            for j in range(columns):
+                result[j] = both
+
+
+@exact
+def multiply_add(buffer: Any, sign: Any, o: int, a: int, b: int, c: int, n: int, spread: int) -> None:
+    """o = c + sign a b; bits 0 and 1 of `spread` say whether a and c are n numbers, not one."""
+    result, x, y, z = view(buffer, o, n), view(buffer, a, n), view(buffer, b, n), view(buffer, c, n)
+    one, constant = sign * x[0], z[0]
+    # What is done in place is said with one view: then the compiler sees that it may vectorise.
+    if o == c and spread == 3:
+        for i in range(n):
+            result[i] += sign * x[i] * y[i]
+    elif o == c and spread == 2:
+        for i in range(n):
+            result[i] += one * y[i]
+    elif o == b and spread == 2:
+        for i in range(n):
+            result[i] = z[i] + one * result[i]
+    elif spread == 3:
+        for i in range(n):
+            result[i] = z[i] + sign * x[i] * y[i]
+    elif spread == 2:
+        for i in range(n):
+            result[i] = z[i] + one * y[i]
+    elif spread == 1:
+        for i in range(n):
+            result[i] = constant + sign * x[i] * y[i]
+    else:
+        for i in range(n):
+            result[i] = constant + one * y[i]
+
+
+@exact
+def dropped_relu_gradient(buffer: Any, o: int, g: int, y: int, probability: Any, n: int) -> None:
+    """g / (1 - probability) where y is above zero: what was dropped is zero, like what relu cut off."""
+    result, above, values = view(buffer, o, n), view(buffer, g, n), view(buffer, y, n)
+    one = type(probability)(1)
+    kept, zero = one / (one - probability), type(probability)(0)
+    if o == g:
+        for i in range(n):
+            result[i] = result[i] * kept if values[i] > zero else zero
+    else:
+        for i in range(n):
+            result[i] = above[i] * kept if values[i] > zero else zero
+
+
+@summing
+def sum_middle(buffer: Any, o: int, a: int, outer: int, middle: int, inner: int) -> None:
+    for i in range(outer):
+        if inner == 1:
+            x = view(buffer, a + i * middle, middle)
+            total = buffer.dtype.type(0)
+            for j in range(middle):
+                total += x[j]
+            buffer[o + i] = total
+        else:
+            result = view(buffer, o + i * inner, inner)
+            for j in range(inner):
+                result[j] = 0
+            for p in range(middle):
+                x = view(buffer, a + (i * middle + p) * inner, inner)
+                for j in range(inner):
+                    result[j] += x[j]
+
+
+@exact
+def take(buffer: Any, table: Any, o: int, a: int, n: int) -> None:
+    for i in range(n):
+        buffer[o + i] = buffer[a + table[i]]
+
+
+@exact
+def scatter(buffer: Any, table: Any, o: int, a: int, n: int, size: int) -> None:
+    result = view(buffer, o, size)
+    for i in range(size):
+        result[i] = 0
+    for i in range(n):
+        result[table[i]] += buffer[a + i]
+
+
+@summing
+def all_finite(buffer: Any, a: int, n: int) -> bool:
+    x = view(buffer, a, n)
+    total = buffer.dtype.type(0)
+    for i in range(n):
+        total += x[i] * buffer.dtype.type(0)  # NaN for infinity too
+    return bool(total == 0)
+
+
+@exact
+def activate(buffer: Any, o: int, bias: int, n: int, m: int, activation: int) -> None:
+    """Add to each of n rows its bias, and apply the activation, numbered as in `tape.ACTIVATIONS`."""
+    if m == 1:
+        _activate(buffer, o, bias, n, 1, activation)
+    else:
+        for i in range(n):
+            _activate(buffer, o + i * m, bias + i, m, 0, activation)
+
+
+@exact
+def _activate(buffer: Any, o: int, bias: int, n: int, each: int, activation: int) -> None:
+    """n numbers with one bias, or each with its own."""
+    result, b = view(buffer, o, n), view(buffer, bias, n)
+    one = b[0]
+    if each and activation == 1:
+        for j in range(n):
+            result[j] = relu(result[j] + b[j])
+    elif activation == 1:
+        for j in range(n):
+            result[j] = relu(result[j] + one)
+    else:
+        for j in range(n):
+            result[j] += b[j] if each else one
+        if activation == 2:
+            for j in range(n):
+                result[j] = tanh(result[j])
+        elif activation == 3:
+            for j in range(n):
+                result[j] = sigmoid(result[j])
+
+
+@exact
+def gather(buffer: Any, o: int, table: Any, order: Any, start: int, columns: int, rows: int) -> None:
+    """o (columns, rows): the rows of the table that stand in `order` from `start` on."""
+    if rows == 1:
+        row, result = order[start], view(buffer, o, columns)
+        for i in range(columns):
+            result[i] = table[row, i]
+    else:
+        for j in range(rows):
+            row, result = order[start + j], view(buffer, o + j, rows * columns)
+            for i in range(columns):
+                result[i * rows] = table[row, i]
+
+
+# Dropout: see `sweepgrad.rng`, whose numbers these are
+
+
+@exact
+def mix(word: Any) -> Any:
+    """The hash of SplitMix64, as in `sweepgrad.rng`."""
+    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@exact
+def threshold_of(probability: Any) -> Any:
+    """Of 32 random bits, read as a number, those below this are dropped."""
+    return np.uint32(min(np.float64(probability) * 4294967296.0, 4294967295.0))
+
+
+@exact
+def random32(i: Any, low: Any, high: Any) -> Any:
+    """The i-th of a key's 32-bit words, as `rng.words` gives them; halves of the key in `low` and `high`."""
+    x = np.uint32(np.uint32(i) + low)
+    x = np.uint32(np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)) ^ high)
+    x = np.uint32((x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B))
+    return np.uint32(x ^ (x >> np.uint32(16)))
+
+
+@exact
+def mask(buffer: Any, o: int, n: int, probability: Any, key: Any) -> None:
+    """Zeros with `probability`, else 1 / (1 - probability)."""
+    result = view(buffer, o, n)
+    low, high, threshold = np.uint32(key), np.uint32(key >> np.uint64(32)), threshold_of(probability)
+    one, zero = type(probability)(1), type(probability)(0)
+    kept = one / (one - probability)
+    for i in range(n):
+        result[i] = kept if random32(i, low, high) >= threshold else zero
+
+
+@exact
+def drop(buffer: Any, o: int, n: int, probability: Any, key: Any) -> None:
+    """Multiply n numbers by a mask, without storing it."""
+    result = view(buffer, o, n)
+    low, high, threshold = np.uint32(key), np.uint32(key >> np.uint64(32)), threshold_of(probability)
+    one, zero = type(probability)(1), type(probability)(0)
+    kept = one / (one - probability)
+    for i in range(n):
+        result[i] *= kept if random32(i, low, high) >= threshold else zero

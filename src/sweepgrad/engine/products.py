@@ -1,0 +1,116 @@
+"""Products of matrices in the buffer: by tiles in registers, or by BLAS if they are large."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sweepgrad.engine.vector import inner_tile, product_tile, view
+
+# Multiply-adds above which BLAS, which packs its operands, beats our tiles: see `make bench`.
+BLAS_ABOVE = 3_000_000
+
+
+def _panel(lanes: int) -> Any:
+    @njit(nogil=True)
+    def panel(
+        buffer: Any, o: int, o_row: int, a: int, a_row: int, a_inner: int, b: int, b_row: int, n: int, k: int
+    ) -> None:
+        """`lanes` columns of a product."""
+        i = 0
+        while n - i >= 4:
+            product_tile(4, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b, b_row, k)
+            i += 4
+        while i < n:
+            product_tile(1, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b, b_row, k)
+            i += 1
+
+    return panel
+
+
+_panel1, _panel2, _panel4, _panel8, _panel16 = (_panel(lanes) for lanes in (1, 2, 4, 8, 16))
+
+
+@njit(nogil=True)
+def product(buffer: Any, o: int, a: int, a_row: int, a_inner: int, b: int, n: int, m: int, k: int) -> None:
+    """o (n, m) = a (n, k), of any strides, @ b (k, m)."""
+    j = 0
+    if buffer.itemsize == 4:
+        while m - j >= 16:
+            _panel16(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+            j += 16
+    while m - j >= 8:
+        _panel8(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        j += 8
+    if m - j >= 4:
+        _panel4(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        j += 4
+    if m - j >= 2:
+        _panel2(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        j += 2
+    if j < m:
+        _panel1(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+
+
+def _rows_by_rows(lanes: int) -> Any:
+    @njit(nogil=True)
+    def rows_by_rows(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
+        i = 0
+        while n - i >= 4:
+            j = 0
+            while m - j >= 2:
+                inner_tile(4, 2, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+                j += 2
+            if j < m:
+                inner_tile(4, 1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+            i += 4
+        while i < n:
+            j = 0
+            while m - j >= 2:
+                inner_tile(1, 2, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+                j += 2
+            if j < m:
+                inner_tile(1, 1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+            i += 1
+
+    return rows_by_rows
+
+
+_rows_by_rows4, _rows_by_rows8 = _rows_by_rows(4), _rows_by_rows(8)
+
+
+@njit(nogil=True)
+def inner_products(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
+    """o (n, m) = a (n, k) @ b (m, k) transposed."""
+    if buffer.itemsize == 4:
+        _rows_by_rows8(buffer, o, a, b, n, m, k)
+    else:
+        _rows_by_rows4(buffer, o, a, b, n, m, k)
+
+
+@njit(nogil=True)
+def blas(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, tb: int) -> None:
+    result = view(buffer, o, n * m).reshape(n, m)
+    if ta:
+        np.dot(view(buffer, a, n * k).reshape(k, n).T, view(buffer, b, k * m).reshape(k, m), result)
+    elif tb:
+        np.dot(view(buffer, a, n * k).reshape(n, k), view(buffer, b, k * m).reshape(m, k).T, result)
+    else:
+        np.dot(view(buffer, a, n * k).reshape(n, k), view(buffer, b, k * m).reshape(k, m), result)
+
+
+@njit(nogil=True)
+def matmul(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, tb: int) -> None:
+    """o (n, m) = a (n, k) @ b (k, m); with ta, a lies transposed, with tb, b does, never both."""
+    if n * m * k > BLAS_ABOVE:
+        blas(buffer, o, a, b, n, m, k, ta, tb)
+    elif m == 1 and ta:  # a column of results is a row of the transposed product
+        product(buffer, o, b, 0, 1, a, 1, n, k)
+    elif k == 1:  # an outer product: either operand is a vector, transposed or not
+        product(buffer, o, a, 1, 0, b, n, m, 1)
+    elif tb or m == 1:
+        inner_products(buffer, o, a, b, n, m, k)
+    elif ta:
+        product(buffer, o, a, 1, n, b, n, m, k)
+    else:
+        product(buffer, o, a, k, 1, b, n, m, k)
