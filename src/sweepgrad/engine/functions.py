@@ -182,7 +182,7 @@ def power(x: Any, y: Any) -> Any:
 
 @exact
 def relu_gradient(g: Any, y: Any) -> Any:
-    return g if y > 0 else type(g)(0)
+    return g * (type(g)(1) if y > 0 else type(g)(0))  # as a choice between g and 0 it would not vectorise
 
 
 @exact

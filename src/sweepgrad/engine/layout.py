@@ -13,7 +13,7 @@ from sweepgrad.engine.nodes import BINARY, UNARY, Node, spread
 from sweepgrad.engine.rewrite import Graph
 from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Code, DType, Instruction, Slot, Tape
 
-ALIGN = 8  # numbers: a vector that lies across two lines of cache costs two loads
+ALIGN = 16  # numbers: a vector that lies across two lines of cache costs two loads
 NO_WORK = ("input", "constant", "view", "concatenate")
 # These may write over their operand b or c, which they read at the same position just before.
 IN_PLACE = ("multiply_add", "multiply_subtract")
@@ -151,7 +151,7 @@ class Layout:
         end = 0
         for node in (*self.inputs, *self.constants):
             self.starts[node] = end
-            end += node.size if node in self.step.scalars else _aligned(node.size)
+            end += node.size if node in self.step.scalars[:-1] else _aligned(node.size)
         last: dict[Node, int] = {}
         for number, line in enumerate(self.lines):
             for node in (line, *line.operands):

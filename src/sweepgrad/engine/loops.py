@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from sweepgrad.engine.functions import exact, relu, sigmoid, tanh
-from sweepgrad.engine.vector import view
+from sweepgrad.engine.vector import multiply32, transpose_tile, view
 
 # Here sums are reordered, to be done in vectors; the order depends on their length alone.
 summing = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -102,10 +102,10 @@ def dropped_relu_gradient(buffer: Any, o: int, g: int, y: int, probability: Any,
     kept, zero = one / (one - probability), type(probability)(0)
     if o == g:
         for i in range(n):
-            result[i] = result[i] * kept if values[i] > zero else zero
+            result[i] *= kept if values[i] > zero else zero
     else:
         for i in range(n):
-            result[i] = above[i] * kept if values[i] > zero else zero
+            result[i] = above[i] * (kept if values[i] > zero else zero)
 
 
 @summing
@@ -186,15 +186,26 @@ def _activate(buffer: Any, o: int, bias: int, n: int, each: int, activation: int
 @exact
 def gather(buffer: Any, o: int, table: Any, order: Any, start: int, columns: int, rows: int) -> None:
     """o (columns, rows): the rows of the table that stand in `order` from `start` on."""
-    if rows == 1:
-        row, result = order[start], view(buffer, o, columns)
+    j = 0
+    while rows - j >= 4:
+        w, x = order[start + j] * columns, order[start + j + 1] * columns
+        y, z = order[start + j + 2] * columns, order[start + j + 3] * columns
+        i = 0
+        while columns - i >= 4:
+            transpose_tile(buffer, o + i * rows + j, rows, table, w + i, x + i, y + i, z + i)
+            i += 4
+        a, b = view(table, w, columns), view(table, x, columns)
+        c, d = view(table, y, columns), view(table, z, columns)
+        while i < columns:
+            result = view(buffer, o + i * rows + j, 4)
+            result[0], result[1], result[2], result[3] = a[i], b[i], c[i], d[i]
+            i += 1
+        j += 4
+    while j < rows:
+        a, result = view(table, order[start + j] * columns, columns), view(buffer, o + j, columns * rows)
         for i in range(columns):
-            result[i] = table[row, i]
-    else:
-        for j in range(rows):
-            row, result = order[start + j], view(buffer, o + j, rows * columns)
-            for i in range(columns):
-                result[i * rows] = table[row, i]
+            result[i * rows] = a[i]
+        j += 1
 
 
 # Dropout: see `sweepgrad.rng`, whose numbers these are
@@ -221,8 +232,8 @@ def threshold_of(probability: Any) -> Any:
 def random32(i: Any, low: Any, high: Any) -> Any:
     """The i-th of a key's 32-bit words, as `rng.words` gives them; halves of the key in `low` and `high`."""
     x = np.uint32(np.uint32(i) + low)
-    x = np.uint32(np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)) ^ high)
-    x = np.uint32((x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B))
+    x = np.uint32(multiply32(np.uint32(x ^ (x >> np.uint32(16))), np.uint32(0x7FEB352D)) ^ high)
+    x = multiply32(np.uint32(x ^ (x >> np.uint32(15))), np.uint32(0x846CA68B))
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 

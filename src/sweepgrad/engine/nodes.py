@@ -86,13 +86,16 @@ class Nodes:
         shape = a.shape[::-1]
         if a.operation == "transpose":
             return a.operands[0]
-        if sum(n > 1 for n in shape) <= 1:
+        if _is_vector(a):
             return self.view(a, 0, shape)
         if a.operation == "broadcast" and a.operands[0].size == 1:
             return self.broadcast(a.operands[0], shape)
-        if a.operation == "matmul" and any(a.settings):  # (a @ bᵀ)ᵀ = b @ aᵀ
+        if a.operation == "matmul":  # (a @ b)ᵀ = bᵀ @ aᵀ, if either lies transposed or that costs nothing
             (left, right), (ta, tb) = a.operands, a.settings
-            return self.matmul(right, left, not tb, not ta)
+            if ta or tb:
+                return self.matmul(right, left, not tb, not ta)
+            if _is_vector(left) and _is_vector(right):
+                return self.matmul(self.transpose(right), self.transpose(left), False, False)
         return self.node("transpose", (a,), shape)
 
     def take(self, a: Node, table: Any) -> Node:
@@ -144,6 +147,11 @@ class Nodes:
         positions = np.arange(source.size).reshape(source.shape)
         moved = positions.T if a.operation == "transpose" else np.broadcast_to(positions, a.shape)
         return self.node("take", (self.stored(source),), a.shape, tuple(moved.reshape(-1).tolist()))
+
+
+def _is_vector(a: Node) -> bool:
+    """Whether no more than one axis is longer than 1, so that a transpose moves nothing."""
+    return sum(n > 1 for n in a.shape) <= 1
 
 
 def spread(shape: Shape, operands: tuple[Node, ...]) -> tuple[int, int, int] | None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sweepgrad.engine.vector import inner_tile, product_tile, view
+from sweepgrad.engine.vector import inner_row_tile, inner_tile, product_tile, view
 
 # Multiply-adds above which BLAS, which packs its operands, beats our tiles: see `make bench`.
 BLAS_ABOVE = 3_000_000
@@ -52,37 +52,49 @@ def product(buffer: Any, o: int, a: int, a_row: int, a_inner: int, b: int, n: in
         _panel1(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
 
 
-def _rows_by_rows(lanes: int) -> Any:
+def _rows_by_rows(lanes: int, rows: int) -> Any:
     @njit(nogil=True)
     def rows_by_rows(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
-        i = 0
-        while n - i >= 4:
-            j = 0
-            while m - j >= 2:
+        """By tiles of `rows` × `lanes` where the inner dimension fills its vectors, else of 4 × 2."""
+        j = 0
+        if k % lanes == 0:
+            while m - j >= lanes:
+                i = 0
+                while n - i >= rows:
+                    inner_row_tile(rows, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+                    i += rows
+                while i < n:
+                    inner_row_tile(1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+                    i += 1
+                j += lanes
+        while m - j >= 2:
+            i = 0
+            while n - i >= 4:
                 inner_tile(4, 2, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
-                j += 2
-            if j < m:
-                inner_tile(4, 1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
-            i += 4
-        while i < n:
-            j = 0
-            while m - j >= 2:
+                i += 4
+            while i < n:
                 inner_tile(1, 2, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
-                j += 2
-            if j < m:
+                i += 1
+            j += 2
+        if j < m:
+            i = 0
+            while n - i >= 4:
+                inner_tile(4, 1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
+                i += 4
+            while i < n:
                 inner_tile(1, 1, lanes, buffer, o + i * m + j, m, a + i * k, k, b + j * k, k, k)
-            i += 1
+                i += 1
 
     return rows_by_rows
 
 
-_rows_by_rows4, _rows_by_rows8 = _rows_by_rows(4), _rows_by_rows(8)
+_rows_by_rows4, _rows_by_rows8 = _rows_by_rows(4, 2), _rows_by_rows(8, 1)
 
 
 @njit(nogil=True)
 def inner_products(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
     """o (n, m) = a (n, k) @ b (m, k) transposed."""
-    if buffer.itemsize == 4:
+    if buffer.itemsize == 4 and k >= 8:
         _rows_by_rows8(buffer, o, a, b, n, m, k)
     else:
         _rows_by_rows4(buffer, o, a, b, n, m, k)

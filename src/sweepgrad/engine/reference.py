@@ -33,7 +33,7 @@ _GRADIENTS: dict[str, Callable[[Array, Array, Array], Array]] = {
     "relu": lambda g, y, p: g * (y > 0),
     "tanh": lambda g, y, p: g * (1 - y * y),
     "sigmoid": lambda g, y, p: g * (y * (1 - y)),
-    "dropped_relu": lambda g, y, p: np.where(y > 0, g * (1 / (1 - p)), 0),
+    "dropped_relu": lambda g, y, p: g * np.where(y > 0, 1 / (1 - p), 0).astype(g.dtype),
 }
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,

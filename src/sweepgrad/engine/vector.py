@@ -61,6 +61,16 @@ def prefetch(typing_context: Any, matrix: Any, row: Any) -> Any:
 
 
 @intrinsic
+def multiply32(typing_context: Any, a: Any, b: Any) -> Any:
+    """The product of two words of 32 bits, modulo 2³². (Numba's own is of 64 bits, half as many at a time.)"""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.mul(*arguments)
+
+    return types.uint32(types.uint32, types.uint32), codegen
+
+
+@intrinsic
 def bits_of(typing_context: Any, number: Any) -> Any:
     """The bits of a float as an integer of the same width."""
     return _bitcast(number, {types.float32: types.int32, types.float64: types.int64})
@@ -173,6 +183,113 @@ def inner_tile(
         return context.get_dummy_value()
 
     return types.void(rows, columns, lanes, buffer, *[types.intp] * 7), codegen
+
+
+@intrinsic(prefer_literal=True)
+def inner_row_tile(
+    typing_context: Any,
+    rows: Any,
+    lanes: Any,
+    buffer: Any,
+    o: Any,
+    o_row: Any,
+    a: Any,
+    a_row: Any,
+    b: Any,
+    b_row: Any,
+    inner: Any,
+) -> Any:
+    """As `inner_tile`, with as many columns as lanes: the sums of all of them are taken together.
+
+    `inner` is a multiple of the lanes.
+    """
+    if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
+        return None
+    n_rows, n_lanes = rows.literal_value, lanes.literal_value
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, _, array, o, o_row, a, a_row, b, b_row, inner = arguments
+        base = make_array(signature.args[2])(context, builder, array).data
+        vector = ir.VectorType(base.type.pointee, n_lanes)
+        a_starts = [builder.add(a, builder.mul(a_row, ir.Constant(a.type, r))) for r in range(n_rows)]
+        b_starts = [builder.add(b, builder.mul(b_row, ir.Constant(b.type, c))) for c in range(n_lanes)]
+        sums = _zeros(builder, vector, n_rows * n_lanes)
+        lanes_at_a_time = ir.Constant(inner.type, n_lanes)
+        with cgutils.for_range(builder, builder.sdiv(inner, lanes_at_a_time)) as loop:
+            p = builder.mul(loop.index, lanes_at_a_time)
+            xs = [_load(builder, vector, base, builder.add(start, p)) for start in a_starts]
+            for c, start in enumerate(b_starts):
+                y = _load(builder, vector, base, builder.add(start, p))
+                for r, x in enumerate(xs):
+                    _add_product(builder, sums[r * n_lanes + c], x, y)
+        for r in range(n_rows):
+            row = [builder.load(total) for total in sums[r * n_lanes : (r + 1) * n_lanes]]
+            position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, r)))
+            pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
+            builder.store(_sums(builder, row, 16 // _itemsize(base)), pointer, align=_itemsize(base))
+        return context.get_dummy_value()
+
+    return types.void(rows, lanes, buffer, *[types.intp] * 7), codegen
+
+
+def _sums(builder: Any, vectors: list[Any], half: int) -> Any:
+    """The sum of each of as many vectors as one has elements, as a vector.
+
+    Neighbours are added within each part of `half` elements, which processors do in one instruction, until
+    every part holds sums over itself; then the parts are added.
+    """
+    lanes = len(vectors)
+    while len(vectors) > lanes // half:
+        even = [
+            i
+            for part in range(0, lanes, half)
+            for x in (0, lanes)
+            for i in range(part + x, part + x + half, 2)
+        ]
+        odd = [i + 1 for i in even]
+        vectors = [_added(builder, x, y, even, odd) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    while len(vectors) > 1:
+        starts = range(0, 2 * lanes, 2 * half)
+        low = [i for start in starts for i in range(start, start + half)]
+        high = [i + half for i in low]
+        vectors = [_added(builder, x, y, low, high) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    return vectors[0]
+
+
+def _added(builder: Any, x: Any, y: Any, left: list[int], right: list[int]) -> Any:
+    """Elements of x and y, numbered through, by one list plus those by the other."""
+    which = ir.VectorType(_I32, len(left))
+    return builder.fadd(
+        *(builder.shuffle_vector(x, y, ir.Constant(which, chosen)) for chosen in (left, right)), flags=_FLAGS
+    )
+
+
+@intrinsic
+def transpose_tile(
+    typing_context: Any, buffer: Any, o: Any, o_row: Any, table: Any, a: Any, b: Any, c: Any, d: Any
+) -> Any:
+    """o[i, 0…3] = table[a + i], …, table[d + i] for i = 0…3, positions counted through all of the table."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, o, o_row, source, *starts = arguments
+        base = make_array(signature.args[0])(context, builder, array).data
+        rows = make_array(signature.args[3])(context, builder, source).data
+        vector = ir.VectorType(base.type.pointee, 4)
+        tile = [_load(builder, vector, rows, start) for start in starts]
+        which = ir.VectorType(_I32, 4)
+        for _ in range(2):  # each time, row r is woven into row r + 2
+            tile = [
+                builder.shuffle_vector(x, y, ir.Constant(which, woven))
+                for x, y in zip(tile[:2], tile[2:], strict=True)
+                for woven in ([0, 4, 1, 5], [2, 6, 3, 7])
+            ]
+        for i, row in enumerate(tile):
+            position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, i)))
+            pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
+            builder.store(row, pointer, align=_itemsize(base))
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.intp, types.intp, table, *[types.intp] * 4), codegen
 
 
 def _zeros(builder: Any, vector: Any, n: int) -> list[Any]:
