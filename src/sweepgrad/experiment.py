@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from sweepgrad import metrics
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import Config
-from sweepgrad.data.preprocess import Preprocessor
-from sweepgrad.data.split import Training, open_training
+from sweepgrad.data.arrays import DType
+from sweepgrad.data.doors import Training, open_training
 from sweepgrad.fit import Examples, Fit, fit
 from sweepgrad.nn import Network
 from sweepgrad.optim import OPTIMIZERS, Optimizer
@@ -19,7 +21,6 @@ class Experiment:
 
     config: Config
     training: Training
-    preprocessor: Preprocessor
     train: Examples
     val: Examples
     network: Network
@@ -44,11 +45,11 @@ class Experiment:
 
     def bundle(self, fit: Fit) -> Bundle:
         """The model of the best epoch, ready to predict from raw columns."""
-        roles = self.training.train.roles
+        roles = self.training.roles
         return Bundle(
             network=self.network,
             weights=fit.weights,
-            preprocessor=self.preprocessor,
+            preprocessor=self.training.preprocessor,
             target=roles.target,
             positive=roles.positive,
             negative=roles.negative,
@@ -59,16 +60,18 @@ class Experiment:
         return metrics.roc_auc(self.val.y, self.network.probabilities(fit.weights, self.val.X))
 
 
-def prepare(config: Config) -> Experiment:
+def prepare(config: Config, dtype: DType = np.float64) -> Experiment:
     """Read and split the table, fit the preprocessing to the training rows, and build the network.
+
+    Arguments:
+        dtype: of the features and labels.
 
     Raises:
         UserError: the table does not fit the configuration.
     """
-    training = open_training(config.data, config.split)
-    preprocessor = Preprocessor.fit(training.train)
-    train = Examples(preprocessor.transform(training.train.frame), training.train.y)
-    val = Examples(preprocessor.transform(training.val.frame), training.val.y)
+    training = open_training(config.data, config.split, dtype)
+    train = Examples(training.X_train, training.y_train)
+    val = Examples(training.X_val, training.y_val)
     network = Network(n_features=train.X.shape[1], **config.model.model_dump())
     optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
-    return Experiment(config, training, preprocessor, train, val, network, optimizer)
+    return Experiment(config, training, train, val, network, optimizer)

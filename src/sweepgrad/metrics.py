@@ -26,7 +26,7 @@ def nll(y: Array, p: Array) -> float:
         return float(-np.mean(xlogy(y, p) + xlogy(1 - y, 1 - p)))
 
 
-def roc_auc(y: Array, p: Array) -> float:
+def roc_auc(y: NDArray[Any], p: Array) -> float:
     """The probability that a positive row is scored above a negative one, ties counting half.
 
     The statistic of Mann & Whitney (1947), counted in whole numbers. NaN when a class is absent.

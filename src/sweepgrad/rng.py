@@ -62,7 +62,7 @@ def normal(key: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def permutation(key: int, n: int) -> NDArray[np.int64]:
-    """The numbers 0 to n-1 in random order, shape (n,): sorted by their words, equal words by number.
+    """The numbers 0 to n-1 in random order, shape (n,): sorted by their words.
 
     Each word gives its lowest bits up to its number, so that a single array of n is sorted, and in place.
     Where the bits that are left agree (among 10 million about 50 pairs do), the whole words decide.
@@ -90,8 +90,9 @@ def _settle_ties(key: int, words: NDArray[np.uint64], lowest: np.uint64) -> None
         tied += [pairs, pairs + 1]
     places = np.unique(np.concatenate(tied))
     numbers = words[places] & lowest
-    # All at once: the runs stand in the order of their upper bits already, and each keeps its places.
-    words[places] = words[places][np.lexsort((numbers, _words(key, numbers)))]
+    # All at once: the runs stand in the order of their upper bits already, and each keeps its places. No two
+    # words of a key are equal: each step of the hash can be undone.
+    words[places] = words[places][np.argsort(_words(key, numbers))]
 
 
 def _words(key: int, x: NDArray[np.uint64]) -> NDArray[np.uint64]:

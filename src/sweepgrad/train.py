@@ -83,14 +83,14 @@ def _run(todo: Plan, arguments: list[str]) -> int:
 
 def _check_tables(todo: Plan, progress: "Progress") -> None:
     """Read and split each table once, so that an unfit one is refused before anything trains."""
-    from sweepgrad.data.split import open_training
+    from sweepgrad.data.doors import open_training
 
     for data, split in dict.fromkeys((job.data, job.split) for job in todo.jobs):
-        training = open_training(data, split)
+        training = open_training(data, split, say=progress.say)
         for notice in training.notices:
             progress.say(f"{data.name}: {notice}")
         progress.say(
-            f"{data.name}: {len(training.train)} training and {len(training.val)} validation rows;"
+            f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
 
