@@ -33,9 +33,10 @@ def kind_of(blocks: Iterable["pd.Series[Any]"]) -> Kind | None:
             case "empty":
                 continue
             case "string":
-                text = block.dropna().astype(object)
-                texts += text.size
-                readable += int(pd.to_numeric(text, errors="coerce").notna().sum())
+                counts = block.value_counts()  # of missing ones, none; each text is looked at once
+                digits = pd.to_numeric(counts.index.to_series().astype(object), errors="coerce")
+                texts += int(counts.sum())
+                readable += int(counts[digits.notna().to_numpy()].sum())
                 kind: Kind = "categorical"
             case "boolean":
                 kind = "categorical"
