@@ -106,9 +106,24 @@ def test_only_finalize_opens_the_test_rows():
     assert users == {"sweepgrad.finalize"}
 
 
-def test_what_opens_all_parts_stays_within_the_split():
-    inside = {module for module, tree in MODULES.items() if "sweepgrad.data.split._open" in imports(tree)}
+def test_what_opens_all_parts_stays_behind_the_doors():
+    inside = {module for module, tree in MODULES.items() if "sweepgrad.data.doors._open" in imports(tree)}
     assert not inside
+
+
+def test_only_the_doors_read_tables():
+    """All else in `data` is handed what it works on, and nothing outside knows where columns come from."""
+    readers = {"read", "open_columns", "SimulatedColumns", "ParquetColumns", "CsvColumns"}
+    names = {
+        (module, *name.rpartition(".")[::2])
+        for module, tree in MODULES.items()
+        for name in imports(tree)
+        if name.startswith("sweepgrad.data.")
+    }
+    allowed = {"sweepgrad.data.doors", "sweepgrad.data.table", "sweepgrad.data.file"}
+    assert {module for module, _, what in names if what in readers} == allowed
+    sources = {"sweepgrad.data.table", "sweepgrad.data.columnar"}
+    assert not [name for name in names if name[1] in sources and not name[0].startswith("sweepgrad.data")]
 
 
 def test_only_what_speaks_mlflows_words_imports_it():

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from tests.support import CSV
 
 from sweepgrad.config import Config
-from sweepgrad.data.split import open_training
+from sweepgrad.data.doors import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import prepare
 from sweepgrad.faults import ConfigFaults
@@ -384,7 +384,7 @@ def test_architectures_have_about_200_parameters_on_spotify(name):
 
 
 def test_spotify_never_learns_from_the_popularity_that_the_target_was_made_of():
-    assert "popularity" not in open_training(one().data, one().split).train.roles.features
+    assert "popularity" not in open_training(one().data, one().split).roles.features
     kept = one("data.drop=[album_name,key,time_signature]", "data.numeric=[popularity,tempo,energy]")
     data = kept.data.model_copy(
         update={"drop": tuple(c for c in SPOTIFY_COLUMNS if c not in ("popularity", "tempo", "energy"))}

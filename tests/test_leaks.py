@@ -10,6 +10,7 @@ import pytest
 from tests.support import CSV, command, people
 
 from sweepgrad import record as records
+from sweepgrad.data.doors import open_training
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.home import data_dir
 from sweepgrad.preflight import plan
@@ -102,6 +103,28 @@ def test_no_test_row_is_in_any_file_that_a_job_leaves(folder, parts):
 def test_the_search_would_find_a_row_that_leaked(folder, parts):
     job = trained("job", spoiled(people(), parts.train[:40]))
     assert SENTINEL.encode() in (job / "model" / "bundle.json").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("large", [0, 2**60])
+def test_the_array_that_jobs_share_is_the_same_whatever_the_test_rows_are(
+    tmp_path, monkeypatch, parts, suffix, large
+):
+    """In memory and in a file: no byte of it, or of what made it, is of a test row."""
+    monkeypatch.setattr("sweepgrad.data.arrays.LARGE", large)
+    opened = []
+    for name, table in (("honest", people()), ("other", spoiled(people(), parts.test))):
+        path = tmp_path / f"{name}.{suffix}"
+        table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+        (job,) = plan([*OVERRIDES, f"data.path={path}"], multirun=False).jobs
+        opened.append(open_training(job.data, job.split))
+    honest, other = opened
+    assert honest.digests.table != other.digests.table
+    assert honest.preprocessor == other.preprocessor
+    assert honest.X.tobytes() == other.X.tobytes()
+    assert honest.y.tobytes() == other.y.tobytes()
+    assert SENTINEL not in " ".join(honest.preprocessor.names)
+    assert (honest.n_train, honest.n_val) == (len(parts.train), len(parts.val))
 
 
 def test_spotifys_songs_are_never_on_two_sides():

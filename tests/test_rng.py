@@ -47,6 +47,19 @@ def test_an_element_does_not_depend_on_how_many_there_are(k, n, more):
     assert_array_equal(uniform(k, (n + more,))[:n], uniform(k, (n,)))
 
 
+@given(keys, st.integers(0, 60), st.integers(0, 60), st.integers(1, 9))
+def test_words_may_be_drawn_from_anywhere(k, n, first, step):
+    assert_array_equal(bits(k, n, first, step), bits(k, first + n * step)[first::step][:n])
+    assert_array_equal(uniform(k, (n,), first, step), uniform(k, (first + n * step,))[first::step][:n])
+
+
+def test_many_words_are_drawn_as_few_are():
+    words = bits(7, 100_000)  # more than a chunk
+    assert [words[i] for i in (0, 32_767, 32_768, 99_999)] == [
+        bits(7, 1, first=i)[0] for i in (0, 32_767, 32_768, 99_999)
+    ]
+
+
 @given(keys, st.integers(0, 6), st.integers(0, 6))
 def test_a_shape_only_folds_the_numbers(k, rows, columns):
     for draw in (uniform, normal):
@@ -114,6 +127,22 @@ def test_normal_numbers_are_normal():
 def test_permutation_is_one(k, n):
     order = permutation(k, n)
     assert_array_equal(np.sort(order), np.arange(n))
+
+
+@given(keys, st.integers(0, 300))
+def test_a_permutation_is_the_order_of_the_words(k, n):
+    assert_array_equal(permutation(k, n), np.argsort(bits(k, n), kind="stable"))
+
+
+def test_a_permutation_of_many_is_the_order_of_the_words_too():
+    """So many that in some 16 pairs the upper bits agree, and only the whole words tell them apart."""
+    n = 1 << 23
+    words, lowest = bits(1, n), np.uint64(n - 1)
+    order = permutation(1, n)
+    assert order.dtype == np.int64
+    lined_up = words[order]
+    assert np.all(lined_up[1:] > lined_up[:-1])  # no two words are equal, so there is one such order
+    assert np.sum((lined_up[1:] ^ lined_up[:-1]) <= lowest) > 5
 
 
 def test_permutations_are_equally_likely():

@@ -17,7 +17,7 @@ from tests.support import CSV, command, inside, load_model, people
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import FileData, store_uri
-from sweepgrad.data.split import open_training
+from sweepgrad.data.doors import open_validation
 from sweepgrad.errors import UserError
 from sweepgrad.fit import Epoch
 from sweepgrad.home import data_dir
@@ -230,38 +230,34 @@ def trained(tmp_path_factory, empty_store):
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
         (job,) = plan(overrides, multirun=False).jobs
         assert isinstance(job.data, FileData)
-        training = open_training(job.data, job.split)
+        val = open_validation(job.data, job.split)
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
     model = load_model(uri, f"runs:/{run_id}/model")
-    return folder, uri, run_id, model, training
+    return folder, uri, run_id, model, val
 
 
 def test_the_logged_model_predicts_what_training_predicted_to_the_bit(trained):
-    folder, _, _, model, training = trained
+    folder, _, _, model, val = trained
     table = pd.read_csv(folder / "people.csv")
-    rows = (
-        table.merge(training.val.frame.reset_index(), how="inner")
-        .sort_values("index")
-        .drop(columns=["index"])
-    )
-    assert len(rows) == len(training.val)
+    rows = table.merge(val.frame.reset_index(), how="inner").sort_values("index").drop(columns=["index"])
+    assert len(rows) == len(val)
     predicted = model.predict(rows.drop(columns=["left", "person"]))
     bundle = Bundle.load(folder / "runs" / "mine" / "model")
-    expected = bundle.probabilities(training.val.frame)
+    expected = bundle.probabilities(val.frame)
     assert predicted["probability"].to_numpy().tobytes() == expected.tobytes()
     assert set(predicted["prediction"]) <= {"yes", "no"}
     record = records.read(folder / "runs" / "mine")
-    right = (predicted["prediction"].to_numpy() == "yes") == (training.val.y == 1)
+    right = (predicted["prediction"].to_numpy() == "yes") == (val.y == 1)
     assert right.mean() == record.summary["best/val/accuracy"]
-    p, y = predicted["probability"].to_numpy(), training.val.y
+    p, y = predicted["probability"].to_numpy(), val.y
     nll = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
     assert nll == pytest.approx(record.summary["best/val/nll"], rel=1e-12)
 
 
 def test_the_logged_model_takes_columns_as_they_come(trained):
-    *_, model, training = trained
-    frame = training.val.frame[["age", "income", "town", "member"]]
+    *_, model, val = trained
+    frame = val.frame[["age", "income", "town", "member"]]
     expected = model.predict(frame)["probability"]
     reordered = frame[["town", "member", "income", "age"]]
     pd.testing.assert_series_equal(model.predict(reordered)["probability"], expected)
@@ -271,8 +267,8 @@ def test_the_logged_model_takes_columns_as_they_come(trained):
 
 
 def test_the_logged_model_takes_missing_values_and_words_it_never_saw(trained):
-    *_, model, training = trained
-    frame = training.val.frame[["age", "income", "town", "member"]].head(3).copy()
+    *_, model, val = trained
+    frame = val.frame[["age", "income", "town", "member"]].head(3).copy()
     frame.loc[0, "town"] = "Atlantis"
     frame.loc[1, "town"] = None
     frame.loc[2, ["age", "income"]] = np.nan
@@ -280,9 +276,9 @@ def test_the_logged_model_takes_missing_values_and_words_it_never_saw(trained):
 
 
 def test_the_logged_model_names_a_column_that_is_not_there(trained):
-    *_, model, training = trained
+    *_, model, val = trained
     with pytest.raises(mlflow.exceptions.MlflowException, match="town"):
-        model.predict(training.val.frame[["age", "income", "member"]])
+        model.predict(val.frame[["age", "income", "member"]])
 
 
 def test_no_pickle_is_anywhere(trained):

@@ -8,8 +8,7 @@ import numpy as np
 from sweepgrad import engine, metrics
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import Config
-from sweepgrad.data.preprocess import Preprocessor
-from sweepgrad.data.split import Training, open_training
+from sweepgrad.data.doors import Training, open_training
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, fit
 from sweepgrad.nn import Network
@@ -23,7 +22,6 @@ class Experiment:
 
     config: Config
     training: Training
-    preprocessor: Preprocessor
     train: Examples
     val: Examples
     network: Network
@@ -67,11 +65,11 @@ class Experiment:
 
     def bundle(self, fit: Fit) -> Bundle:
         """The model of the best epoch, ready to predict from raw columns."""
-        roles = self.training.train.roles
+        roles = self.training.roles
         return Bundle(
             network=self.network,
             weights=fit.weights,
-            preprocessor=self.preprocessor,
+            preprocessor=self.training.preprocessor,
             target=roles.target,
             positive=roles.positive,
             negative=roles.negative,
@@ -88,17 +86,13 @@ def prepare(config: Config) -> Experiment:
     Raises:
         UserError: the table does not fit the configuration.
     """
-    training = open_training(config.data, config.split)
-    preprocessor = Preprocessor.fit(training.train)
-    dtype = dtype_of(config)
-    train, val = (
-        Examples(preprocessor.transform(part.frame).astype(dtype), part.y.astype(dtype))
-        for part in (training.train, training.val)
-    )
+    training = open_training(config.data, config.split, dtype_of(config))
+    train = Examples(training.X_train, training.y_train)
+    val = Examples(training.X_val, training.y_val)
     network = Network(n_features=train.X.shape[1], **config.model.model_dump())
     optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
     schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
-    return Experiment(config, training, preprocessor, train, val, network, optimizer, schedule)
+    return Experiment(config, training, train, val, network, optimizer, schedule)
 
 
 def dtype_of(config: Config) -> DType:

@@ -16,7 +16,8 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.config import Config
-from sweepgrad.data.split import Training, open_test, open_training, units_of
+from sweepgrad.data.doors import Training, open_test, open_training, open_validation
+from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.faults import check
 from sweepgrad.leaderboard import Entry, comparable, rank
@@ -58,17 +59,14 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
         bundle = Bundle.load(store.download_bundle(chosen, Path(copies)))
     training = open_training(config.data, config.split)
     digests = asdict(training.digests)
-    _refuse_changed_rows(chosen, training.train.source, digests)
+    _refuse_changed_rows(chosen, training.source, digests)
     earlier = store.openings(digests)
     store.record_opening(sweep, chosen, digests)
-    test = open_test(config.data, config.split)
+    val, test = open_validation(config.data, config.split), open_test(config.data, config.split)
 
-    units = {
-        part: units_of(table.frame, table.roles.group)
-        for part, table in (("val", training.val), ("test", test))
-    }
-    p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(training.val.frame)
-    p_majority = np.full(len(test), training.train.y.mean())
+    units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
+    p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(val.frame)
+    p_majority = np.full(len(test), training.y_train.mean())
     p_logistic = _logistic(bundle, training, test.frame)
     calibration = metrics.calibration(test.y, p_test)
     name = f"sweepgrad-{config.data.name}"
@@ -82,19 +80,17 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
         model=_model(entries[0], bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
         data={
             "name": config.data.name,
-            "source": training.train.source,
+            "source": training.source,
             "target": bundle.target,
             "positive": bundle.positive,
-            "grouped": bool(training.train.roles.group),
-            "n_train": len(training.train),
-            "n_val": len(training.val),
+            "grouped": bool(training.roles.group),
+            "n_train": training.n_train,
+            "n_val": training.n_val,
             "n_test": len(test),
             "n_test_units": len(np.unique(units["test"])),
             "digest": training.digests.table,
         },
-        validation=scores(
-            training.val.y, p_val, units["val"], bundle.nll(training.val.frame, training.val.y)
-        ),
+        validation=scores(val.y, p_val, units["val"], bundle.nll(val.frame, val.y)),
         test=scores(test.y, p_test, units["test"], bundle.nll(test.frame, test.y)),
         baselines={
             "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
@@ -163,7 +159,7 @@ def _refuse_changed_rows(run: Logged, source: str, digests: dict[str, str]) -> N
 def _logistic(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
     """Logistic regression by scikit-learn on the same inputs and training rows; probabilities (N,)."""
     model = LogisticRegression(max_iter=1000)
-    model.fit(bundle.preprocessor.transform(training.train.frame), training.train.y)
+    model.fit(training.X_train, training.y_train)
     return np.asarray(model.predict_proba(bundle.preprocessor.transform(frame))[:, 1])
 
 

@@ -9,11 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sweepgrad.bundle import Bundle
-from sweepgrad.data.table import Table
-from sweepgrad.fit import Epoch
+from sweepgrad.fit import Epoch, Examples
 from sweepgrad.metrics import Calibration
 
 TRAIN, VAL, TEST, GREY = "#4c72b0", "#dd8452", "#55a868", "#999999"
+
+_POINTS = 10_000  # more make a picture heavy, not clearer
 
 
 def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> None:
@@ -40,8 +41,8 @@ def has_boundary(bundle: Bundle) -> bool:
     return len(bundle.preprocessor.numeric) == 2 and not bundle.preprocessor.categorical
 
 
-def decision_boundary(bundle: Bundle, table: Table, path: Path) -> None:
-    """The model's probability over the plane of its two number columns, with the rows of `table` on it.
+def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
+    """The model's probability over the plane of its two number columns, with some of the examples on it.
 
     Raises:
         ValueError: the model takes other than two number columns.
@@ -51,8 +52,10 @@ def decision_boundary(bundle: Bundle, table: Table, path: Path) -> None:
             f"a boundary can be drawn for two number columns, not for {bundle.preprocessor.columns}"
         )
     x, y = bundle.preprocessor.columns
-    margin = 0.1 * (table.frame.max() - table.frame.min())
-    low, high = table.frame.min() - margin, table.frame.max() + margin
+    some = slice(None, None, -(-len(examples.y) // _POINTS))
+    points, labels = bundle.preprocessor.numbers(examples.X[some]), examples.y[some]
+    margin = 0.1 * (points.max() - points.min())
+    low, high = points.min() - margin, points.max() + margin
     across, up = np.linspace(low[x], high[x], 200), np.linspace(low[y], high[y], 200)
     grid = pd.DataFrame({x: np.tile(across, len(up)), y: np.repeat(up, len(across))})
     p = bundle.probabilities(grid).reshape(len(up), len(across))
@@ -61,7 +64,7 @@ def decision_boundary(bundle: Bundle, table: Table, path: Path) -> None:
     shades = axes.contourf(across, up, p, levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
     axes.contour(across, up, p, levels=[0.5], colors="black", linewidths=1)
     for label, color in ((0, "#2166ac"), (1, "#b2182b")):
-        rows = table.frame[table.y == label]
+        rows = points[labels == label]
         axes.scatter(rows[x], rows[y], s=9, color=color, edgecolor="white", linewidth=0.3)
     figure.colorbar(shades, label=f"probability of {bundle.target} = {bundle.positive}")
     axes.set(xlabel=x, ylabel=y, title="decision boundary, validation rows")

@@ -146,7 +146,7 @@ def write(
         learning_curve, decision_boundary = (folder / name for name in PICTURES)
         plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
         if plots.has_boundary(bundle):
-            plots.decision_boundary(bundle, experiment.training.val, decision_boundary)
+            plots.decision_boundary(bundle, experiment.val, decision_boundary)
     write_json(folder / RECORD, asdict(record))
 
 
@@ -243,11 +243,11 @@ def _code_digest() -> str:
 def _data(experiment: "Experiment") -> Data:
     training = experiment.training
     return Data(
-        source=training.train.source,
-        n_train=len(training.train.y),
-        n_val=len(training.val.y),
+        source=training.source,
+        n_train=training.n_train,
+        n_val=training.n_val,
         n_test=training.n_test,
-        features=experiment.preprocessor.names,
+        features=training.preprocessor.names,
         digests=asdict(training.digests),
         notices=training.notices,
     )

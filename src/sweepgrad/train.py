@@ -56,13 +56,14 @@ def train(arguments: Sequence[str]) -> int:
 
 def _run(todo: Plan, arguments: list[str]) -> int:
     from sweepgrad.progress import Progress
+    from sweepgrad.ready import check_tables, load_engines, open_store, refuse_unwritable
 
     with Progress(len(todo.jobs)) as progress:
-        _check_tables(todo, progress)
+        check_tables(todo, progress)
         if not any(argument.startswith("hydra.") for argument in arguments):
-            _refuse_unwritable(Path("runs").absolute())
-        _load_engines(todo, progress)
-        store = _open_store(todo, progress)
+            refuse_unwritable(Path("runs").absolute())
+        load_engines(todo, progress)
+        store = open_store(todo, progress)
         runner = _Runner(todo, arguments, store, progress)
         if todo.multirun:
             arguments = [*arguments, f"sweep.id={runner.sweep}"]
@@ -80,55 +81,6 @@ def _run(todo: Plan, arguments: list[str]) -> int:
             raise
         runner.end("FAILED" if runner.failed else "FINISHED")
     return runner.report()
-
-
-def _check_tables(todo: Plan, progress: "Progress") -> None:
-    """Read and split each table once, so that an unfit one is refused before anything trains."""
-    from sweepgrad.data.split import open_training
-
-    for data, split in dict.fromkeys((job.data, job.split) for job in todo.jobs):
-        training = open_training(data, split)
-        for notice in training.notices:
-            progress.say(f"{data.name}: {notice}")
-        progress.say(
-            f"{data.name}: {len(training.train)} training and {len(training.val)} validation rows;"
-            f" {training.n_test} test rows stay sealed"
-        )
-
-
-def _load_engines(todo: Plan, progress: "Progress") -> None:
-    """Compile what is not compiled yet before the first run, which would else seem to hang."""
-    from sweepgrad import engine
-    from sweepgrad.experiment import dtype_of
-
-    for name, dtype in dict.fromkeys((job.engine.name, dtype_of(job)) for job in todo.jobs):
-        engine.load(name, dtype, progress.say)
-
-
-def _refuse_unwritable(folder: Path) -> None:
-    """Where results will be kept, or the nearest folder above it that is there already."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"results are kept in {folder}, but {there} is a file: move it, or work elsewhere")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"results are kept in {folder}, but {there} is not yours to write to: work elsewhere")
-
-
-def _open_store(todo: Plan, progress: "Progress") -> "Store | None":
-    from sweepgrad.reach import Unreachable
-    from sweepgrad.tracking import Store
-
-    tracking = todo.jobs[0].tracking
-    if any(job.tracking != tracking for job in todo.jobs):
-        raise UserError("tracking.uri and tracking.experiment must be the same for all runs of a sweep")
-    try:
-        store = Store(tracking.uri, tracking.experiment, progress.say)
-        for name in store.close_abandoned():
-            progress.say(f"run {name} was left running by a process that died: it is now marked KILLED")
-        return store
-    except Unreachable as error:
-        progress.say(f"{error}; training goes on, and results are kept on disk")
-        return None
 
 
 def _hand_to_hydra(run_job: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sweepgrad.data.preprocess import Preprocessor
-from sweepgrad.data.table import Roles, Table
+from sweepgrad.data.preprocess import Categorical, Numeric, Preprocessor
 from sweepgrad.errors import UserError
 
 
@@ -17,8 +16,10 @@ def fit(numeric=None, categorical=None):
     """A preprocessor fitted on columns given as name -> values."""
     numeric, categorical = numeric or {}, categorical or {}
     frame = pd.DataFrame({**numeric, **categorical})
-    roles = Roles("y", 1, 0, tuple(numeric), tuple(categorical), group=(), dropped=())
-    return Preprocessor.fit(Table("test", frame, np.zeros(len(frame)), roles, "digest", "source"))
+    return Preprocessor(
+        tuple(Numeric.fit(frame[name]) for name in numeric),
+        tuple(Categorical.fit(frame[name]) for name in categorical),
+    )
 
 
 def test_numeric_by_hand():

@@ -1,6 +1,5 @@
 """Columns that a model should not learn from, found on the training rows alone."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,13 +9,16 @@ from numpy.typing import NDArray
 from scipy.special import comb
 
 from sweepgrad.data.columns import as_numbers
-from sweepgrad.data.table import Table
 from sweepgrad.metrics import roc_auc
 
 # A column that says the target on this share of the rows hardly measured it, it was made from it.
 REVEALING = 0.995
 # How often chance alone may make a column look like that, before we speak of it.
 CHANCE = 1e-4
+
+Numbers = NDArray[np.float64]
+
+_CHUNK = 1 << 16  # rows
 
 
 @dataclass(frozen=True)
@@ -28,43 +30,41 @@ class Objection:
     reason: str
 
 
-def examine(train: Table, keep: Collection[str] = ()) -> tuple[Objection, ...]:
-    """Object to feature columns of the training rows, at most once to each, never to those in `keep`."""
-    found = []
-    for name in train.roles.features:
-        if name not in keep:
-            column = train.frame[name]
-            numeric = name in train.roles.numeric
-            objection = (
-                _constant(column) or _revealing(column, train, numeric) or _identifying(column, numeric)
-            )
-            if objection:
-                found.append(objection)
-    return tuple(found)
+def examine(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool, target: str) -> Objection | None:
+    """Object to a feature column (N,) of the training rows with labels y (N,), or do not.
+
+    Arguments:
+        numeric: its role, else it is categorical.
+        target: the name of what the labels are of.
+    """
+    name = str(column.name)
+    values = as_numbers(column) if numeric else None
+    if _is_constant(column, values):
+        value = column.iloc[0]
+        what = "is missing" if pd.isna(value) else f"is {value}"
+        return Objection(name, "constant", f"{name} {what} in every training row")
+    how = _separates_by_level(column, y) if values is None else _separates_by_value(values, y)
+    if how is not None:
+        return Objection(name, "revealing", f"{name} alone predicts {target} ({how})")
+    how = _names_the_rows(column) if values is None else _numbers_the_rows(values)
+    if how is not None:
+        return Objection(name, "identifying", f"{name} identifies rows ({how})")
+    return None
 
 
-def _constant(column: "pd.Series[Any]") -> Objection | None:
-    if column.nunique(dropna=False) > 1:
-        return None
-    value = column.iloc[0]
-    what = "is missing" if pd.isna(value) else f"is {value}"
-    return Objection(str(column.name), "constant", f"{column.name} {what} in every training row")
+def _is_constant(column: "pd.Series[Any]", values: Numbers | None) -> bool:
+    if values is None:
+        return column.nunique(dropna=False) == 1
+    # Where a value is missing, the least one is NaN, and no number equals that.
+    return bool(values.min() == values.max() or np.isnan(values).all())
 
 
-def _revealing(column: "pd.Series[Any]", train: Table, numeric: bool) -> Objection | None:
-    how = _separates_by_value(column, train.y) if numeric else _separates_by_level(column, train.y)
-    if how is None:
-        return None
-    return Objection(
-        str(column.name), "revealing", f"{column.name} alone predicts {train.roles.target} ({how})"
-    )
-
-
-def _separates_by_value(column: "pd.Series[Any]", y: NDArray[np.float64]) -> str | None:
-    values = as_numbers(column)
-    present = ~np.isnan(values)
+def _separates_by_value(values: Numbers, y: NDArray[np.int8]) -> str | None:
+    absent = np.isnan(values)
+    some = bool(absent.any())
     # That a value is missing may itself be the sign, so the second time missing counts as below all others.
-    for score, label in ((values[present], y[present]), (np.where(present, values, -np.inf), y)):
+    tries = [(values[~absent], y[~absent]), (np.where(absent, -np.inf, values), y)] if some else [(values, y)]
+    for score, label in tries:
         if _by_chance(label) < CHANCE:
             auc = roc_auc(label, score)
             if max(auc, 1 - auc) >= REVEALING:
@@ -72,7 +72,7 @@ def _separates_by_value(column: "pd.Series[Any]", y: NDArray[np.float64]) -> str
     return None
 
 
-def _separates_by_level(column: "pd.Series[Any]", y: NDArray[np.float64]) -> str | None:
+def _separates_by_level(column: "pd.Series[Any]", y: NDArray[np.int8]) -> str | None:
     codes, levels = pd.factorize(column, use_na_sentinel=False)
     # In hindsight a level with a row or two is always right; a third as many levels as rows leaves enough.
     if _by_chance(y) >= CHANCE or len(levels) > y.size / 3:
@@ -89,36 +89,40 @@ def _separates_by_level(column: "pd.Series[Any]", y: NDArray[np.float64]) -> str
     )
 
 
-def _by_chance(y: NDArray[np.float64]) -> float:
+def _by_chance(y: NDArray[np.int8]) -> float:
     """The probability that a column which has nothing to do with the labels y (N,) sorts them perfectly."""
     return float(2 / comb(y.size, int(y.sum())))
 
 
-def _identifying(column: "pd.Series[Any]", numeric: bool) -> Objection | None:
+def _names_the_rows(column: "pd.Series[Any]") -> str | None:
+    """Whether categorical values (N,) look like names: too many levels for them to recur in new rows."""
     present = column.dropna()
     n, levels = len(present), present.nunique()
-    if numeric:
-        how = _numbers_the_rows(as_numbers(present))
-    elif levels > max(n / 3, 50) or levels == n >= 20:
-        how = f"{levels} levels in {n} training rows"
-    else:
-        how = None
-    if how is None:
-        return None
-    return Objection(str(column.name), "identifying", f"{column.name} identifies rows ({how})")
+    if levels > max(n / 3, 50) or levels == n >= 20:
+        return f"{levels} levels in {n} training rows"
+    return None
 
 
-def _numbers_the_rows(values: NDArray[np.float64]) -> str | None:
+def _numbers_the_rows(values: Numbers) -> str | None:
     """Whether (N,) values look like an identifier: whole numbers, no two alike, and dense or in order.
 
     Of n numbers measured at random within a span of 3 n about n / 6 pairs are alike, so none at all is
     telling from some 30 rows on. Fractions are never identifiers.
     """
-    n = values.size
-    if n < 30 or np.any(values != np.floor(values)) or np.unique(values).size < n:
+    absent = np.isnan(values)
+    n = values.size - int(np.count_nonzero(absent))
+    if n < 30 or _has_fractions(values):
         return None
-    if np.all(np.diff(values) > 0) or np.all(np.diff(values) < 0):
+    present = values if n == values.size else values[~absent]
+    if np.all(present[1:] > present[:-1]) or np.all(present[1:] < present[:-1]):
         return "whole numbers in the order of the rows"
-    if values.max() - values.min() + 1 <= 3 * n:
+    lined_up = np.sort(present)
+    if np.all(lined_up[1:] > lined_up[:-1]) and lined_up[-1] - lined_up[0] + 1 <= 3 * n:
         return "whole numbers without gaps to speak of, no two alike"
     return None
+
+
+def _has_fractions(values: Numbers) -> bool:
+    """Most columns that have any have one early, so the rest is not looked at."""
+    chunks = (values[start : start + _CHUNK] for start in range(0, values.size, _CHUNK))
+    return any(bool(np.any(chunk != np.floor(chunk), where=~np.isnan(chunk))) for chunk in chunks)

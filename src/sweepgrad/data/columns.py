@@ -1,6 +1,7 @@
 """What the values of one column mean: a number, or a level of a category."""
 
 import math
+from collections.abc import Iterable
 from numbers import Number
 from typing import Any, Literal
 
@@ -11,51 +12,95 @@ from pandas.api import types
 
 from sweepgrad.errors import UserError
 
+Kind = Literal["numeric", "categorical"]
 
-def kind_of(column: "pd.Series[Any]") -> Literal["numeric", "categorical"] | None:
-    """Which role a column's type speaks for; None for types that cannot be learned from."""
-    dtype = column.dtype
-    if types.is_bool_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype):
-        return "categorical"
-    if types.is_numeric_dtype(dtype):
-        return None if types.is_complex_dtype(dtype) else "numeric"
-    match types.infer_dtype(column, skipna=True):
-        case "string":
-            # Mostly numbers, but not all: a number column with a slip in it, most likely. `as_numbers` will
-            # name its row. All numbers, but stored as text: codes, or a CSV would have read as numbers.
-            readable = pd.to_numeric(column.dropna().astype(object), errors="coerce").notna()
-            return "numeric" if 0.5 < readable.mean() < 1 else "categorical"
-        case "boolean" | "empty":
+
+def kind_of(blocks: Iterable["pd.Series[Any]"]) -> Kind | None:
+    """Which role the type of a column speaks for; None for types that cannot be learned from.
+
+    Arguments:
+        blocks: the column, from its first row to its last; no more of it is read than it takes.
+    """
+    found: Kind | None = None
+    texts = readable = 0
+    for block in blocks:
+        dtype = block.dtype
+        if types.is_bool_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype):
             return "categorical"
-        case "integer" | "floating" | "decimal" | "mixed-integer-float":
-            return "numeric"
-    return None
+        if types.is_numeric_dtype(dtype):
+            return None if types.is_complex_dtype(dtype) else "numeric"
+        match types.infer_dtype(block, skipna=True):
+            case "empty":
+                continue
+            case "string":
+                counts = block.value_counts()  # of missing ones, none; each text is looked at once
+                digits = pd.to_numeric(counts.index.to_series().astype(object), errors="coerce")
+                texts += int(counts.sum())
+                readable += int(counts[digits.notna().to_numpy()].sum())
+                kind: Kind = "categorical"
+            case "boolean":
+                kind = "categorical"
+            case "integer" | "floating" | "decimal" | "mixed-integer-float":
+                kind = "numeric"
+            case _:
+                return None
+        if found not in (None, kind):
+            return None
+        found = kind
+    # Mostly numbers, but not all: a number column with a slip in it, most likely. `check_numbers` will name
+    # its row. All numbers, but stored as text: codes, or a CSV would have read as numbers.
+    if texts / 2 < readable < texts:
+        return "numeric"
+    return found or "categorical"
 
 
 def as_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
     """The values as float64, shape (N,); missing ones are NaN, booleans 0 and 1.
 
     Raises:
+        UserError: as `check_numbers` does.
+    """
+    check_numbers([column])
+    plain = column if _is_numbers(column) else column.astype(object).where(column.notna(), np.nan)
+    return plain.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def check_numbers(blocks: Iterable["pd.Series[Any]"]) -> None:
+    """See whether a column holds numbers.
+
+    Raises:
         UserError: naming column, row (from 1) and value, for text or an infinite number. Digits stored as
             text are text too: whether they mean a number is for the user to say.
     """
-    if types.is_bool_dtype(column.dtype) or (
-        types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype)
-    ):
-        plain = column
-    else:
-        plain = column.astype(object)
-        strange = plain.notna() & ~plain.map(lambda value: isinstance(value, Number | np.bool_))
-        if strange.any():
-            position = _first_that_is_no_number(plain, strange)
-            value = plain.iloc[position]
-            raise UserError(f"column {str(column.name)!r}: row {position + 1} holds {value!r}, not a number")
-        plain = plain.where(plain.notna(), np.nan)
-    values = plain.to_numpy(dtype=np.float64, na_value=np.nan)
-    infinite = np.flatnonzero(np.isinf(values))
-    if infinite.size:
-        raise UserError(f"column {str(column.name)!r}: row {infinite[0] + 1} holds an infinite value")
-    return values
+    rows, digits = 0, None
+    for block in blocks:
+        if _is_numbers(block):
+            plain = block
+        else:
+            plain = block.astype(object)
+            strange = plain.notna() & ~plain.map(lambda value: isinstance(value, Number | np.bool_))
+            if strange.any():
+                position, is_digits = _first_that_is_no_number(plain, strange)
+                what = f"row {rows + position + 1} holds {plain.iloc[position]!r}, not a number"
+                error = UserError(f"column {str(block.name)!r}: {what}")
+                if not is_digits:
+                    raise error
+                # A word is the likelier slip, so it is named first, wherever it is.
+                digits = digits or error
+            plain = plain.where(plain.notna() & ~strange, np.nan)
+        values = plain.to_numpy(dtype=np.float64, na_value=np.nan)
+        infinite = np.flatnonzero(np.isinf(values))
+        if infinite.size and digits is None:
+            what = f"row {rows + infinite[0] + 1} holds an infinite value"
+            raise UserError(f"column {str(block.name)!r}: {what}")
+        rows += len(block)
+    if digits is not None:
+        raise digits
+
+
+def _is_numbers(column: "pd.Series[Any]") -> bool:
+    dtype = column.dtype
+    return types.is_bool_dtype(dtype) or (types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype))
 
 
 def as_level(value: object) -> str:
@@ -80,8 +125,9 @@ def level_order(level: str) -> tuple[bool, float, str]:
     return (False, number, level) if math.isfinite(number) else (True, 0.0, level)
 
 
-def _first_that_is_no_number(column: "pd.Series[Any]", strange: "pd.Series[bool]") -> int:
-    """The position of the first strange value, one that cannot be read as a number if there is one."""
+def _first_that_is_no_number(column: "pd.Series[Any]", strange: "pd.Series[bool]") -> tuple[int, bool]:
+    """The position of the first strange value, and whether it can be read as a number, as then all can."""
     positions = np.flatnonzero(strange)
     readable = pd.to_numeric(column.iloc[positions].astype(str), errors="coerce").notna().to_numpy()
-    return int(positions[np.argmin(readable)])
+    first = int(np.argmin(readable))
+    return int(positions[first]), bool(readable[first])

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweepgrad.data.columns import as_level, as_numbers, level_order
-from sweepgrad.data.table import Table
 from sweepgrad.errors import UserError
+
+Features = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,31 @@ class Numeric:
     @staticmethod
     def fit(column: "pd.Series[Any]") -> "Numeric":
         values = as_numbers(column)
-        present = values[~np.isnan(values)]
-        mean, sd = _mean_and_sd(present)
-        return Numeric(str(column.name), mean, sd, missing=present.size < values.size)
+        absent = np.isnan(values)
+        missing = bool(absent.any())
+        mean, sd = _mean_and_sd(values[~absent] if missing else values)
+        return Numeric(str(column.name), mean, sd, missing)
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.column, f"{self.column} missing") if self.missing else (self.column,)
 
-    def transform(self, column: "pd.Series[Any]") -> NDArray[np.float64]:
+    def transform(self, column: "pd.Series[Any]", out: Features) -> None:
         """(N,) raw values -> (N, len(names))."""
         values = as_numbers(column)
         absent = np.isnan(values)
-        standardized = np.where(absent, 0.0, (values - self.mean) / self.sd)
-        return np.column_stack([standardized, absent] if self.missing else [standardized])
+        values = (values - self.mean) / self.sd
+        values[absent] = 0.0
+        # A value that training rows are far from may be finite as float64 alone.
+        largest = np.finfo(out.dtype).max
+        out[:, 0] = np.clip(values, -largest, largest, out=values)
+        if self.missing:
+            out[:, 1] = absent
+
+    def inverse(self, features: Features) -> NDArray[np.float64]:
+        """(N, len(names)) -> (N,) raw values, NaN where they were missing."""
+        values = features[:, 0].astype(np.float64) * self.sd + self.mean
+        return np.where(features[:, 1] == 1, np.nan, values) if self.missing else values
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class Categorical:
         names = tuple(f"{self.column}={level}" for level in self.levels)
         return (*names, f"{self.column} missing") if self.missing else names
 
-    def transform(self, column: "pd.Series[Any]") -> NDArray[np.float64]:
+    def transform(self, column: "pd.Series[Any]", out: Features) -> None:
         """(N,) raw values -> (N, len(names))."""
         position = {level: i for i, level in enumerate(self.levels)}
         codes, uniques = pd.factorize(column)  # -1 stands for missing
@@ -78,10 +90,9 @@ class Categorical:
                 len(self.levels) if self.missing else -1,
             ]
         )[codes]
-        one_hot = np.zeros((len(column), len(self.names)))
+        out[:] = 0.0
         known = np.flatnonzero(feature >= 0)
-        one_hot[known, feature[known]] = 1.0
-        return one_hot
+        out[known, feature[known]] = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,18 +101,6 @@ class Preprocessor:
 
     numeric: tuple[Numeric, ...]
     categorical: tuple[Categorical, ...]
-
-    @staticmethod
-    def fit(train: Table) -> "Preprocessor":
-        """Means, standard deviations and levels of these rows; hand in training rows, never others.
-
-        Raises:
-            UserError: if a numeric column holds text or an infinite value.
-        """
-        return Preprocessor(
-            numeric=tuple(Numeric.fit(train.frame[name]) for name in train.roles.numeric),
-            categorical=tuple(Categorical.fit(train.frame[name]) for name in train.roles.categorical),
-        )
 
     @property
     def parts(self) -> tuple[Numeric | Categorical, ...]:
@@ -117,11 +116,14 @@ class Preprocessor:
         """The D features by name, such as "tempo", "track_genre=pop" and "age missing"."""
         return tuple(name for part in self.parts for name in part.names)
 
-    def transform(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Raw columns, in any order and among others, to features (N, D), float64.
+    def transform(self, frame: pd.DataFrame, out: Features | None = None) -> Features:
+        """Raw columns, in any order and among others, to features (N, D), float64 or as `out` has them.
 
         A missing number becomes the training mean, whether or not training rows had missing ones; a level
         that they did not have becomes zeros.
+
+        Arguments:
+            out: (N, D), where to put them; None makes a new array.
 
         Raises:
             UserError: if a column is not there or is there twice, or a numeric one holds text or an infinite
@@ -133,8 +135,23 @@ class Preprocessor:
         repeated = [name for name in self.columns if isinstance(frame[name], pd.DataFrame)]
         if repeated:
             raise UserError(f"the rows have more than one column called {', '.join(map(repr, repeated))}")
-        blocks = [part.transform(frame[part.column]) for part in self.parts]
-        return np.concatenate([np.empty((len(frame), 0)), *blocks], axis=1)
+        if out is None:
+            out = np.empty((len(frame), len(self.names)))
+        start = 0
+        for part in self.parts:
+            stop = start + len(part.names)
+            part.transform(frame[part.column], out[:, start:stop])
+            start = stop
+        return out
+
+    def numbers(self, X: Features) -> pd.DataFrame:
+        """The number columns that features (N, D) were made of, to rounding."""
+        found, start = {}, 0
+        for part in self.numeric:  # they come first
+            stop = start + len(part.names)
+            found[part.column] = part.inverse(X[:, start:stop])
+            start = stop
+        return pd.DataFrame(found)
 
     def to_json(self) -> dict[str, Any]:
         """Numbers, text, lists and dicts only; through JSON and back, `from_json` gives an equal value."""
@@ -164,8 +181,9 @@ def _mean_and_sd(values: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 1.0
     if values.min() == values.max():
         return float(values[0]), 1.0
-    exponent = np.frexp(np.abs(values).max())[1]
+    exponent = np.frexp(max(abs(values.min()), abs(values.max())))[1]
     scaled = np.ldexp(values, -exponent)
     mean = scaled.mean()
-    sd = np.sqrt(np.mean((scaled - mean) ** 2))
+    scaled -= mean
+    sd = np.sqrt(np.mean(np.square(scaled, out=scaled)))
     return float(np.ldexp(mean, exponent)), float(np.ldexp(sd, exponent))

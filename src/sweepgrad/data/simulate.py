@@ -4,37 +4,77 @@ Each kind has a rule without error, and `noise` is the share of labels that are 
 know which, so 1 - noise is the accuracy of the best one.
 """
 
+import hashlib
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sweepgrad.config import SimulatedData
+from sweepgrad.data.columnar import Columns, spans
 from sweepgrad.rng import key, normal, uniform
 
 # The two half circles come no nearer to each other than 0.5, so the bands around them stay apart.
 _HALF_WIDTH = 0.2
 
 
-def simulate(config: SimulatedData) -> pd.DataFrame:
-    """Draw a table with columns x1 to xD (float64) and label (0 or 1).
+class SimulatedColumns(Columns):
+    """Columns x1 to xD (float64), drawn when they are asked for, each on its own, and the labels.
 
     `moons`: two interleaving half circles in x1 and x2, the other features have nothing to do with the label.
     `linear`: standard normal features, and the label says on which side of a plane through 0 they lie.
     Row i is the same however many rows are drawn.
     """
-    x = _standard_normal(key(config.seed, "simulated features"), config.rows, config.features)
-    if config.kind == "moons":
-        u = uniform(key(config.seed, "simulated moons"), (config.rows, 3))
-        lower = u[:, 0] < 0.5
-        angle = np.pi * u[:, 1]
-        radius = 1 + _HALF_WIDTH * (2 * u[:, 2] - 1)
-        x[:, 0] = np.where(lower, 1 - radius * np.cos(angle), radius * np.cos(angle))
-        x[:, 1] = np.where(lower, 0.5 - radius * np.sin(angle), radius * np.sin(angle))
-    flipped = uniform(key(config.seed, "simulated noise"), (config.rows,)) < config.noise
-    frame = pd.DataFrame(x, columns=[f"x{i + 1}" for i in range(config.features)])
-    frame["label"] = (_rule(config, x) ^ flipped).astype(np.int64)
-    return frame
+
+    def __init__(self, config: SimulatedData) -> None:
+        self._config = config
+        self.names = [f"x{i + 1}" for i in range(config.features)]
+        self.n_rows = config.rows
+        self.digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+
+    def blocks(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
+        columns = [self.names.index(name) for name in names]
+        for start, stop in spans(self.n_rows, len(names)):
+            yield pd.DataFrame(_features(self._config, columns, start, stop), columns=list(names))
+
+    def labels(self) -> NDArray[np.int8]:
+        """The label of each row, 0 or 1, shape (N,)."""
+        config, y = self._config, np.empty(self.n_rows, dtype=np.int8)
+        needed = range(2) if config.kind == "moons" else range(config.features)
+        for start, stop in spans(self.n_rows, len(needed)):
+            rule = _rule(config, _features(config, needed, start, stop))
+            u = uniform(key(config.seed, "simulated noise"), (stop - start,), first=start)
+            y[start:stop] = rule ^ (u < config.noise)
+        return y
+
+
+def _features(config: SimulatedData, columns: Sequence[int], start: int, stop: int) -> NDArray[np.float64]:
+    """Some columns of the rows from `start` to `stop`, shape (rows, columns)."""
+    X = np.empty((stop - start, len(columns)))
+    moons = _moons(config, start, stop) if config.kind == "moons" and min(columns) < 2 else ()
+    normal_key = key(config.seed, "simulated features")
+    for j, column in enumerate(columns):
+        if column < len(moons):
+            X[:, j] = moons[column]
+        else:
+            # By the inverse distribution function: one word a number, so a row does not depend on how many
+            # there are.
+            first = start * config.features + column
+            u = uniform(normal_key, (stop - start,), first=first, step=config.features)
+            ndtri(np.maximum(u, 2.0**-53, out=u), out=X[:, j])
+    return X
+
+
+def _moons(config: SimulatedData, start: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x1 and x2 of the rows from `start` to `stop`."""
+    u = uniform(key(config.seed, "simulated moons"), (stop - start, 3), first=3 * start)
+    lower = u[:, 0] < 0.5
+    angle = np.pi * u[:, 1]
+    radius = 1 + _HALF_WIDTH * (2 * u[:, 2] - 1)
+    across, up = radius * np.cos(angle), radius * np.sin(angle)
+    return np.where(lower, 1 - across, across), np.where(lower, 0.5 - up, up)
 
 
 def best_accuracy(config: SimulatedData) -> float:
@@ -67,9 +107,3 @@ def _distance(points: NDArray[np.float64]) -> NDArray[np.float64]:
     to_nearer_end = np.hypot(np.abs(points[:, 0]) - 1, points[:, 1])
     distance: NDArray[np.float64] = np.where(points[:, 1] >= 0, to_circle, to_nearer_end)
     return distance
-
-
-def _standard_normal(key: int, rows: int, columns: int) -> NDArray[np.float64]:
-    # By the inverse distribution function: one word a number, so a row does not depend on how many there are.
-    u = np.maximum(uniform(key, (rows, columns)), 2.0**-53)
-    return np.asarray(ndtri(u), dtype=np.float64)

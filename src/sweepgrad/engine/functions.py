@@ -9,8 +9,8 @@ from numba.extending import overload
 
 from sweepgrad.engine.vector import bits_of, float_of
 
-# A multiply may be fused with an add. Nothing else is let go: what a function may do, the compiler lets what is
-# inlined into it do too, and `exp` depends on its order of operations.
+# A multiply may be fused with an add. Nothing else is let go: what a function may do, the compiler lets what
+# is inlined into it do too, and `exp` depends on its order of operations.
 exact = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
 

@@ -62,7 +62,7 @@ def prefetch(typing_context: Any, matrix: Any, row: Any) -> Any:
 
 @intrinsic
 def multiply32(typing_context: Any, a: Any, b: Any) -> Any:
-    """The product of two words of 32 bits, modulo 2³². (Numba's own is of 64 bits, half as many at a time.)"""
+    """The product of two words of 32 bits modulo 2³²; Numba's own has 64 bits, half as many at a time."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.mul(*arguments)

@@ -1,0 +1,264 @@
+"""The doors to a table's rows, and the seal on the test rows.
+
+`open_training` gives training and validation rows as features, and it is all that a job ever calls.
+`open_validation` gives the validation rows as the table has them. `open_test` gives the test rows, and
+`sweepgrad finalize` alone calls it, once a model is chosen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepgrad.config import FileData, SimulatedData, Split
+from sweepgrad.data.arrays import DType, place
+from sweepgrad.data.checks import examine
+from sweepgrad.data.file import locate
+from sweepgrad.data.pace import Pace, silent
+from sweepgrad.data.preprocess import Categorical, Features, Numeric, Preprocessor
+from sweepgrad.data.roles import Roles
+from sweepgrad.data.split import PARTS, Part, Parts, split_rows, units_of
+from sweepgrad.data.table import Rows, Table, read
+from sweepgrad.errors import UserError
+
+Data = FileData | SimulatedData
+
+_MOST = 4  # tables that are kept open
+_LARGE = 100_000_000  # bytes: to read as many takes about a second
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of the table (see `Columns.digest`) and of the row indices of each part."""
+
+    table: str
+    train: str
+    val: str
+    test: str
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """All that a job may see: no test row is in it, no index of one, and nothing that could read one.
+
+    `n_test` is how many there are, and `digests.test` lets the one who opens them prove which they were.
+
+    Attributes:
+        X: features (n_train + n_val, D) of the training rows and, after them, of the validation rows: one
+            C-contiguous array, read-only, in the type that was asked for.
+        y: their labels, 0 and 1, shape (n_train + n_val,), in the same type, read-only.
+        preprocessor: fitted to the training rows, and what made X.
+        roles: what each column of the table is for.
+        source: the file's absolute path, or "simulated".
+        notices: what the user should be told, such as roles that were guessed.
+    """
+
+    X: Features
+    y: Features
+    n_train: int
+    n_val: int
+    n_test: int
+    preprocessor: Preprocessor
+    roles: Roles
+    source: str
+    digests: Digests
+    notices: tuple[str, ...]
+
+    @property
+    def X_train(self) -> Features:
+        return self.X[: self.n_train]
+
+    @property
+    def y_train(self) -> Features:
+        return self.y[: self.n_train]
+
+    @property
+    def X_val(self) -> Features:
+        return self.X[self.n_train :]
+
+    @property
+    def y_val(self) -> Features:
+        return self.y[self.n_train :]
+
+
+_opened: dict[tuple[Any, ...], Training] = {}
+_opening = Lock()
+
+
+def open_training(
+    data: Data, split: Split, dtype: DType = np.float64, say: Callable[[str], None] = silent
+) -> Training:
+    """Training and validation rows. Calls with equal arguments share one copy while the file stays the same.
+
+    Constant columns are dropped, with a notice.
+
+    Arguments:
+        dtype: of the features and labels, float64 or float32.
+        say: told how far things are, where they take long.
+
+    Raises:
+        UserError: if the table is unfit (see `table.read`), a part would be empty or lack a class, or a
+            column identifies rows or gives the target away.
+    """
+    wanted = (data, split, np.dtype(dtype))
+    with _opening:  # jobs in other threads wait for the one copy, rather than make their own
+        now = (*wanted, _version(data))
+        if now not in _opened:
+            for known in list(_opened):
+                if known[:3] == wanted or len(_opened) >= _MOST:  # an older version, or the oldest
+                    del _opened[known]
+            _opened[now] = _training(data, split, dtype, Pace(say, data.name))
+        else:
+            _opened[now] = _opened.pop(now)
+        return _opened[now]
+
+
+def open_validation(data: Data, split: Split) -> Rows:
+    """The validation rows as the table has them, with the columns that `open_training` learns from.
+
+    Raises:
+        UserError: as `open_training` does.
+    """
+    opened = _open(data, split, Pace(silent, data.name))
+    return opened.table.rows(opened.parts.mask("val"))
+
+
+def open_test(data: Data, split: Split) -> Rows:
+    """The test rows, with the columns that `open_training` gives. For `sweepgrad finalize` and nothing else.
+
+    Raises:
+        UserError: as `open_training` does.
+    """
+    opened = _open(data, split, Pace(silent, data.name))
+    return opened.table.rows(opened.parts.mask("test"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    table: Table
+    parts: Parts
+    preprocessor: Preprocessor
+
+
+def _open(data: Data, split: Split, pace: Pace) -> _Opened:
+    """Read, split, learn from the training rows, and drop or refuse columns by what these say of them."""
+    if (size := _size(data)) > _LARGE:
+        pace.say(f"reading {size / 1e6:.0f} MB …")
+    table = read(data)
+    pace.tell("splitting the rows")
+    parts = split_rows(table.y, _units(table), split)
+    _check_parts(table, parts)
+    numeric: dict[str, Numeric] = {}
+    categorical: dict[str, Categorical] = {}
+    objections = []
+    train = parts.mask("train")
+    for number, name in enumerate(table.roles.features, 1):
+        column = table.columns.select([name], train)[name]
+        # A simulated table is meant to be predictable, and none of its columns is an identifier.
+        if isinstance(data, FileData) and name not in data.keep:
+            is_numeric = name in table.roles.numeric
+            objection = examine(column, table.y[train], numeric=is_numeric, target=table.roles.target)
+            if objection is not None:
+                objections.append(objection)
+                continue
+        if name in table.roles.numeric:
+            numeric[name] = Numeric.fit(column)
+        else:
+            categorical[name] = Categorical.fit(column)
+        pace.tell(f"{number} of {len(table.roles.features)} columns looked at")
+    refused = [objection for objection in objections if objection.kind != "constant"]
+    if refused:
+        raise UserError(
+            f"{table.source}: {'; '.join(objection.reason for objection in refused)}. List under data.drop: "
+            f"{', '.join(objection.column for objection in refused)}. What is honestly known when predicting "
+            "goes under data.keep instead"
+        )
+    table = table.without([objection.column for objection in objections])
+    if not table.roles.features:
+        raise UserError(f"{table.source}: every feature column is constant on the training rows")
+    dropped = tuple(
+        f"{objection.reason}, so it is dropped; list it under data.drop to silence this"
+        for objection in objections
+    )
+    table = replace(table, notices=table.notices + dropped + _lopsided(parts, split))
+    return _Opened(table, parts, Preprocessor(tuple(numeric.values()), tuple(categorical.values())))
+
+
+def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
+    opened = _open(data, split, pace)
+    table, parts, preprocessor = opened.table, opened.parts, opened.preprocessor
+    X, y, kept = place(table, parts, preprocessor, dtype, pace)
+    return Training(
+        X,
+        y,
+        n_train=parts.size("train"),
+        n_val=parts.size("val"),
+        n_test=parts.size("test"),
+        preprocessor=preprocessor,
+        roles=table.roles,
+        source=table.source,
+        digests=Digests(table.columns.digest, *(parts.digest(part) for part in PARTS)),
+        notices=(*table.notices, *kept),
+    )
+
+
+def _units(table: Table) -> NDArray[np.integer[Any]]:
+    if not table.roles.group:
+        return np.arange(len(table), dtype=np.int32)
+    everything = np.ones(len(table), dtype=np.bool_)
+    return units_of(table.columns.select(table.roles.grouping, everything), table.roles.group)
+
+
+def _size(data: Data) -> int:
+    """Bytes to be read or drawn."""
+    if isinstance(data, SimulatedData):
+        return 8 * data.rows * data.features
+    version = _version(data)
+    return version[2] if version else 0
+
+
+def _version(data: FileData | SimulatedData) -> tuple[str, int, int] | None:
+    """What changes when the file does."""
+    if isinstance(data, SimulatedData):
+        return None
+    path = locate(data)
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # `read` says what is wrong with the file
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _check_parts(table: Table, parts: Parts) -> None:
+    names: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
+    sizes = {name: parts.size(part) for name, part in names.items()}
+    faults = []
+    for name, part in names.items():
+        positives = int(np.count_nonzero(table.y[parts.mask(part)]))
+        if sizes[name] == 0:
+            faults.append(f"the {name} part has no rows")
+        elif positives in (0, sizes[name]):
+            faults.append(f"the {name} part has {'only' if positives else 'no'} positive rows")
+    if faults:
+        said = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        groups = ", groups that are smaller (data.group)" if table.roles.group else ""
+        raise UserError(
+            f"{table.source}: {'; '.join(faults)} ({len(table)} rows were split into {said}); it takes more "
+            f"rows, other shares (split.train, split.val, split.test){groups} or another split.seed"
+        )
+
+
+def _lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
+    """A notice for each part that missed its share by more than a quarter: its groups are few and large."""
+    n = parts.of.size
+    asked = {"training": (parts.size("train"), split.train), "validation": (parts.size("val"), split.val)}
+    asked["test"] = (parts.size("test"), split.test)
+    return tuple(
+        f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
+        " are few and large; smaller ones (data.group) or another split.seed may part them better"
+        for name, (size, share) in asked.items()
+        if abs(size / n - share) > share / 4
+    )
