@@ -1,8 +1,8 @@
 """Our own `Value`s, evaluated one operation at a time: what a tape is recorded from."""
 
 import numpy as np
-
 from benchmarks.peers import task
+
 from sweepgrad.autograd.functional import dropout, negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import Value, gradient
 

@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from benchmarks.peers import task
 from benchmarks.peers.jax_scan import Weights, key_of, matmul, on_device, train
 

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from benchmarks.peers import task
 
 Weights = list[tuple[jax.Array, jax.Array]]

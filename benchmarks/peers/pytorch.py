@@ -14,7 +14,6 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-
 from benchmarks.peers import task
 
 STEPS_A_CALL, SMALL = 8, 20_000  # several steps a call where batch × parameters stays below SMALL

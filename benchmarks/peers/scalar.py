@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-
 from benchmarks.peers import task
 
 

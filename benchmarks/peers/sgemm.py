@@ -1,7 +1,6 @@
 """How fast this machine multiplies float32 matrices on one core: the most any step can hope for."""
 
 import numpy as np
-
 from benchmarks.peers import task
 
 SIZES = (192, 256, 384, 512, 768, 1024, 1536, 2048)

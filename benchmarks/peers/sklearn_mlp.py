@@ -2,10 +2,9 @@
 
 import warnings
 
+from benchmarks.peers import task
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-
-from benchmarks.peers import task
 
 
 def step_seconds(hidden: tuple[int, ...], batch: int, dtype: str) -> float:

@@ -65,7 +65,7 @@ def fastest(run: Callable[[], object]) -> float:
 def fastest_step(step: Callable[[int], object], batch: int) -> float:
     """Seconds per step of a peer that is called once for each step, with the number of the step in its epoch.
 
-    As many steps are timed at once as make up EPOCH_SECONDS: whole epochs of the slow ones would take minutes.
+    As many steps are timed at once as make up EPOCH_SECONDS: whole epochs of the slow ones take minutes.
     """
     step(0)
     step(0)
