@@ -33,19 +33,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--only", metavar="REGEX", help="measure only what this is found in")
     parser.add_argument("--quick", action="store_true", help="a smoke run: little, short and once")
+    parser.add_argument("--seconds", type=float, help="how long to time each, 1 (0.1 if quick) unless given")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often to go through all")
     parser.add_argument("--list", action="store_true", help="say what would be measured")
     parser.add_argument("--redraw", action="store_true", help="write tables and charts anew, measure nothing")
     parser.add_argument("--output", type=Path, help="docs, or for a part of it build/bench, unless given")
     return parser.parse_args(arguments)
 
 
-def chosen(quick: bool, only: str | None) -> list[Measurement]:
+def chosen(quick: bool, only: str | None, repeats: int) -> list[Measurement]:
     """The measurements in the order they are made, those of later rounds too."""
     if quick:
         rounds = [workloads.quick()]
     else:
         first = [*workloads.of_many(), *workloads.in_table(), *workloads.in_charts()]
-        rounds = [first, *[[m for m in first if not m.once]] * (ROUNDS - 1)]
+        rounds = [first, *[[m for m in first if not m.once]] * (repeats - 1)]
     return [m for measurements in rounds for m in measurements if re.search(only or "", m.name)]
 
 
@@ -146,10 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.redraw:
         results = json.loads((output / "benchmarks.json").read_text())
     else:
-        measurements = chosen(options.quick, options.only)
+        measurements = chosen(options.quick, options.only, options.rounds)
         if options.list or not measurements:
             print("\n".join(dict.fromkeys(m.name for m in measurements)) or "nothing is called that")
             return 0 if measurements else 2
+        seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
         load = os.getloadavg()[0]
         if load > 0.3:
             print(f"the machine is busy already (load {load:.1f}): times will come out too long", flush=True)
@@ -161,8 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "python": platform.python_version(),
             "versions": versions(),
             "load_before": round(load, 2),
-            "seconds_a_measurement": QUICK_SECONDS if options.quick else SECONDS,
-            "measurements": run(measurements, QUICK_SECONDS if options.quick else SECONDS),
+            "seconds_a_measurement": seconds,
+            "measurements": run(measurements, seconds),
         }
         results["aims"] = report.aims(results["measurements"])
     pictures = charts.draw(results, output / "pictures")

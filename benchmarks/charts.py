@@ -1,6 +1,5 @@
 """The charts of a benchmark run: time per step against parameters and against batch size."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +34,26 @@ def points(records: list[dict[str, Any]], peer: str, dtype: str) -> list[dict[st
 
 
 def spread(wanted: list[float]) -> list[float]:
-    """Heights near the wanted ones, in the same order from below, at least GAP apart."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    heights = list(wanted)
-    for below, above in pairwise(order):
-        heights[above] = max(heights[above], heights[below] + GAP)
-    # What pushing up has moved too far is taken back by half, as a block.
-    excess = sum(heights[i] - wanted[i] for i in order) / max(len(order), 1)
-    return [height - excess for height in heights]
+    """Heights near the wanted ones, in the same order, at least GAP apart.
+
+    Those too close to each other become a block around their mean, and so do blocks.
+    """
+    blocks: list[list[int]] = []
+
+    def lowest(block: list[int]) -> float:
+        return sum(wanted[i] for i in block) / len(block) - GAP * (len(block) - 1) / 2
+
+    for i in sorted(range(len(wanted)), key=lambda i: wanted[i]):
+        blocks.append([i])
+        while len(blocks) > 1 and lowest(blocks[-1]) < lowest(blocks[-2]) + GAP * len(blocks[-2]):
+            above = blocks.pop()
+            blocks[-1] += above
+    places = {i: lowest(block) + GAP * rank for block in blocks for rank, i in enumerate(block)}
+    return [places[i] for i in range(len(wanted))]
 
 
-def draw_lines(axes: Axes, curves: list[Curve]) -> None:
-    """Curves with their names at their right ends."""
-    for name, color, style, width, xs, ys in curves:
+def draw_lines(axes: Axes, lines: list[Curve]) -> None:
+    for name, color, style, width, xs, ys in lines:
         front = 3 if name.startswith("sweepgrad") else 2
         axes.plot(
             xs, ys, color=color, linestyle=style, linewidth=width, zorder=front, marker="o", markersize=3.2
@@ -57,14 +63,17 @@ def draw_lines(axes: Axes, curves: list[Curve]) -> None:
     axes.tick_params(which="both", length=0, colors=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:g}" if y < 1000 else f"{y:,.0f}")
-    axes.figure.draw_without_rendering()  # limits are final only now
+
+
+def name_lines(axes: Axes, lines: list[Curve]) -> None:
+    """Write the names of curves beside their right ends; the axes' limits must be final."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    ends = [to_axes.transform((xs[-1], ys[-1])) for *_, xs, ys in curves]
-    for (name, color, *_), (x, y), height in zip(curves, ends, spread([y for _, y in ends]), strict=True):
+    ends = [to_axes.transform((xs[-1], ys[-1])) for *_, xs, ys in lines]
+    for (name, color, *_), (x, y), height in zip(lines, ends, spread([y for _, y in ends]), strict=True):
         axes.annotate(
             name,
             xy=(x, y),
-            xytext=(x + 0.035, height),
+            xytext=(1.03, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
             color=color,
@@ -72,12 +81,19 @@ def draw_lines(axes: Axes, curves: list[Curve]) -> None:
             fontweight="bold" if name.startswith("sweepgrad") else "normal",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 3,
+            },
         )
 
 
 def curves(records: list[dict[str, Any]], against: str) -> list[Curve]:
-    """For each peer measured at two points at least: name, colour, style, width, xs, microseconds."""
+    """For each peer with two points at least: name, colour, style, width, xs, microseconds."""
     found = []
     for peer, dtype, name, color, style, width in LINES:
         line = sorted((r[against], r["value"] * 1e6) for r in points(records, peer, dtype))
@@ -86,9 +102,15 @@ def curves(records: list[dict[str, Any]], against: str) -> list[Curve]:
     return found
 
 
-def titled(figure: Figure, title: str, subtitle: str) -> None:
+def finish(figure: Figure, panels: list[tuple[Axes, list[Curve]]], title: str, subtitle: str) -> None:
     figure.text(0.012, 0.985, title, fontsize=13, fontweight="bold", color=INK, va="top")
     figure.text(0.012, 0.925, subtitle, fontsize=9.5, color="#666666", va="top")
+    panels[0][0].set_ylabel("µs per training step", color=INK)
+    for axes, lines in panels:
+        draw_lines(axes, lines)
+    figure.draw_without_rendering()  # settles the limits
+    for axes, lines in panels:
+        name_lines(axes, lines)
 
 
 def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
@@ -97,37 +119,32 @@ def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
     some = [r for r in records if r["batch"] == w.CHART_BATCH and tuple(r["hidden"]) in sizes]
     figure = Figure(figsize=(9, 5.6))
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.08, right=0.77, top=0.84, bottom=0.11)
-    draw_lines(axes, curves(some, "parameters"))
+    figure.subplots_adjust(left=0.1, right=0.77, top=0.84, bottom=0.11)
     axes.set_xlabel("parameters of the network", color=INK)
-    axes.set_ylabel("µs per training step", color=INK)
-    titled(
+    finish(
         figure,
+        [(axes, curves(some, "parameters"))],
         "Time per training step by size of the network",
-        f"MLP with two equal hidden layers, batch {w.CHART_BATCH}, dropout, SGD; one core; both axes logarithmic",
+        f"two equal hidden layers, batch {w.CHART_BATCH}, dropout, SGD; one core; logarithmic axes",
     )
     save(figure, path)
 
 
 def against_batch(records: list[dict[str, Any]], path: Path) -> None:
     """A small and a middling network, batches from one row to 1,024."""
-    figure = Figure(figsize=(11.5, 5.2))
-    panels = figure.subplots(1, len(w.CHART_HIDDEN), sharey=True)
-    figure.subplots_adjust(left=0.06, right=0.82, top=0.79, bottom=0.12, wspace=0.42)
-    for axes, hidden in zip(panels, w.CHART_HIDDEN, strict=True):
-        title = f"{w.network(hidden)}, {task.parameters(hidden):,} parameters"
-        some = [r for r in records if tuple(r["hidden"]) == hidden]
-        draw_lines(axes, curves(some, "batch"))
-        axes.set_title(
-            f"{w.network(hidden)}, {task.parameters(hidden):,} parameters",
-            fontsize=10.5,
-            color=INK,
-            loc="left",
-        )
+    figure = Figure(figsize=(12, 5.2))
+    both = figure.subplots(1, len(w.CHART_HIDDEN), sharey=True)
+    figure.subplots_adjust(left=0.08, right=0.84, top=0.79, bottom=0.12, wspace=0.56)
+    panels = []
+    for axes, hidden in zip(both, w.CHART_HIDDEN, strict=True):
+        name = f"{w.network(hidden)}, {task.parameters(hidden):,} parameters"
+        axes.set_title(name, fontsize=10.5, color=INK, loc="left")
         axes.set_xlabel("rows in a batch", color=INK)
+        panels.append((axes, curves([r for r in records if tuple(r["hidden"]) == hidden], "batch")))
+    finish(figure, panels, "Time per training step by batch size", "dropout, SGD; one core; logarithmic axes")
+    for axes in both:
         axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
-    panels[0].set_ylabel("µs per training step", color=INK)
-    titled(figure, "Time per training step by batch size", "dropout, SGD; one core; both axes logarithmic")
+        axes.tick_params(labelleft=True)
     save(figure, path)
 
 

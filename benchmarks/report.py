@@ -115,8 +115,7 @@ def aims(records: Records) -> list[dict[str, Any]]:
         work = f"{w.network(hidden)}, batch {batch}" + (", float32" if dtypes == ("float32",) else "")
         ours = best(records, [w.OURS_NATIVE], w.STEP, hidden, batch, dtypes)
         for peer, name, target in targets:
-            peers_dtypes = BOTH if len(dtypes) == 2 else dtypes
-            faster(work, name, target, ours, best(records, [peer], w.STEP, hidden, batch, peers_dtypes))
+            faster(work, name, target, ours, best(records, [peer], w.STEP, hidden, batch, dtypes))
 
     def jax(target: float) -> list[tuple[str, str, float]]:
         return [(w.JAX_TUNED, "JAX scan, tuned", target), (w.JAX, "JAX scan, as documented", target)]
@@ -227,9 +226,9 @@ def page(results: dict[str, Any], pictures: list[Path]) -> str:
         HOW + "\n" + steps_table(records),
         "## Aims",
         "A ratio is their time over ours, of the faster precision each where none is named.\n"
-        f"The {flops / 1e6:.0f} million useful operations of the largest step are those of its matrix products:\n"
-        "forward, gradients of the weights, and gradients of the inputs of all layers but the first.\n\n"
-        + aims_table(results["aims"]),
+        f"The {flops / 1e6:.0f} million useful operations of the largest step are those of its matrix\n"
+        "products: forward, for the gradients of the weights, and for those of the inputs of all layers but\n"
+        "the first.\n\n" + aims_table(results["aims"]),
         "## The peers",
         PEERS + (f"\nNot measured:\n\n{not_measured}\n" if not_measured else ""),
         "## Again",
