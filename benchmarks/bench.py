@@ -61,6 +61,7 @@ def measure(measurement: Measurement, cores: list[int], seconds: float) -> dict[
         **{f"{name}_NUM_THREADS": "1" for name in ONE_THREAD},
         "XLA_FLAGS": f"{threads} {measurement.flags}".strip(),
         "SWEEPGRAD_BENCH_SECONDS": str(seconds),
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # compiling counts where everything does
     }
     request = {
         "function": measurement.function,
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seconds_a_measurement": seconds,
             "measurements": run(measurements, seconds),
         }
-        results["aims"] = report.aims(results["measurements"])
+    results["aims"] = report.aims(results["measurements"])
     pictures = charts.draw(results, output / "pictures")
     (output / "benchmarks.json").write_text(json.dumps(results, indent=1) + "\n")
     (output / "benchmarks.md").write_text(report.page(results, [p.relative_to(output) for p in pictures]))
