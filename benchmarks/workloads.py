@@ -97,8 +97,8 @@ def step(peer: str, hidden: tuple[int, ...], batch: int, dtype: str, once: bool 
         SCALAR: ("peers.scalar:step_seconds", {}),
         PYTORCH: ("peers.pytorch:eager_step_seconds", {}),
         COMPILED: ("peers.pytorch:compiled_step_seconds", {}),
-        JAX: ("peers.jax_scan:step_seconds", {"masks": "bernoulli"}),
-        JAX_TUNED: ("peers.jax_scan:step_seconds", {"masks": "hash"}),
+        JAX: ("peers.jax_scan:step_seconds", {"tuned": False}),
+        JAX_TUNED: ("peers.jax_scan:step_seconds", {"tuned": True}),
         SKLEARN: ("peers.sklearn_mlp:step_seconds", {}),
     }[peer]
     arguments = {"hidden": hidden, "batch": batch, "dtype": dtype, **extra}
