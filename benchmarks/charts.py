@@ -14,7 +14,7 @@ Curve = tuple[str, str, str, float, list[float], list[float]]  # as `curves` des
 INK, GRID = "#333333", "#e6e6e6"
 # Ours in one strong colour, each other library in a quieter one of its own; a dash for its second way.
 LINES = (
-    (w.SKLEARN, "float64", "scikit-learn (no dropout)", "#8c8c8c", "-", 1.5),
+    (w.SKLEARN, "float64", "scikit-learn", "#8c8c8c", "-", 1.5),
     (w.PYTORCH, "float32", "PyTorch eager", "#c8553d", "-", 1.5),
     (w.COMPILED, "float32", "PyTorch compiled", "#c8553d", "--", 1.5),
     (w.JAX, "float32", "JAX scan", "#2a7f9e", "-", 1.5),
@@ -125,7 +125,7 @@ def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
         figure,
         [(axes, curves(some, "parameters"))],
         "Time per training step by size of the network",
-        f"two equal hidden layers, batch {w.CHART_BATCH}, dropout, SGD; one core; logarithmic axes",
+        f"two equal hidden layers, batch {w.CHART_BATCH}, dropout (scikit-learn: none), SGD; one core; logarithmic axes",
     )
     save(figure, path)
 
@@ -141,7 +141,12 @@ def against_batch(records: list[dict[str, Any]], path: Path) -> None:
         axes.set_title(name, fontsize=10.5, color=INK, loc="left")
         axes.set_xlabel("rows in a batch", color=INK)
         panels.append((axes, curves([r for r in records if tuple(r["hidden"]) == hidden], "batch")))
-    finish(figure, panels, "Time per training step by batch size", "dropout, SGD; one core; logarithmic axes")
+    finish(
+        figure,
+        panels,
+        "Time per training step by batch size",
+        "dropout (scikit-learn: none), SGD; one core; logarithmic axes",
+    )
     for axes in both:
         axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
         axes.tick_params(labelleft=True)
