@@ -125,7 +125,7 @@ def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
         figure,
         [(axes, curves(some, "parameters"))],
         "Time per training step by size of the network",
-        f"two equal hidden layers, batch {w.CHART_BATCH}, dropout (scikit-learn: none), SGD; one core; logarithmic axes",
+        f"two equal hidden layers, batch {w.CHART_BATCH}, dropout (scikit-learn: none), SGD; one core",
     )
     save(figure, path)
 
@@ -145,7 +145,7 @@ def against_batch(records: list[dict[str, Any]], path: Path) -> None:
         figure,
         panels,
         "Time per training step by batch size",
-        "dropout (scikit-learn: none), SGD; one core; logarithmic axes",
+        "dropout (scikit-learn: none), SGD; one core",
     )
     for axes in both:
         axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])

@@ -90,7 +90,7 @@ def network(hidden: tuple[int, ...]) -> str:
 
 
 def step(peer: str, hidden: tuple[int, ...], batch: int, dtype: str, once: bool = False) -> Measurement:
-    function, extra = {
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
         OURS_NATIVE: ("ours:step_seconds", {"engine": "native"}),
         OURS_NUMPY: ("ours:step_seconds", {"engine": "numpy"}),
         EAGER: ("peers.eager:step_seconds", {}),
@@ -100,7 +100,8 @@ def step(peer: str, hidden: tuple[int, ...], batch: int, dtype: str, once: bool 
         JAX: ("peers.jax_scan:step_seconds", {"tuned": False}),
         JAX_TUNED: ("peers.jax_scan:step_seconds", {"tuned": True}),
         SKLEARN: ("peers.sklearn_mlp:step_seconds", {}),
-    }[peer]
+    }
+    function, extra = ways[peer]
     arguments = {"hidden": hidden, "batch": batch, "dtype": dtype, **extra}
     return Measurement(peer, STEP, function, arguments, hidden, batch, dtype, once=once)
 
