@@ -93,18 +93,22 @@ def compiled_step_seconds(hidden: tuple[int, ...], batch: int, dtype: str) -> fl
             h = F.relu(F.linear(h, weights[2 * layer], weights[2 * layer + 1])) * mask
         return F.binary_cross_entropy_with_logits(F.linear(h, *weights[-2:]).squeeze(1), y)
 
-    @torch.compile(fullgraph=True)
-    def step(weights: tuple, X: torch.Tensor, y: torch.Tensor, counter: torch.Tensor) -> None:
+    def step(weights: tuple, X: torch.Tensor, y: torch.Tensor, counter: torch.Tensor) -> tuple:
+        # New weights, since compiled `w.add_(g, alpha=...)` came out wrong with torch 2.13; compared below.
         for i in range(at_once):
             rows = slice(i * batch, (i + 1) * batch)
             gradients = torch.func.grad(loss)(weights, X[rows], y[rows], counter + i)
-            for w, g in zip(weights, gradients, strict=True):
-                w.add_(g, alpha=-task.LEARNING_RATE)
+            weights = tuple(w - task.LEARNING_RATE * g for w, g in zip(weights, gradients, strict=True))
+        return weights
 
+    compiled = torch.compile(step, fullgraph=True)
     counters = [torch.tensor(i * at_once, dtype=torch.int32) for i in range(len(calls))]
 
     def call(t: int) -> None:
-        step(weights, *calls[t], counters[t])
+        nonlocal weights
+        weights = compiled(weights, *calls[t], counters[t])
 
     with torch.no_grad():
+        arguments = (weights, *calls[0], counters[0])
+        torch.testing.assert_close(compiled(*arguments), step(*arguments), rtol=1e-4, atol=1e-5)
         return task.fastest_step(call, batch * at_once) / at_once
