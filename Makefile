@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench test test-slow pictures lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow pictures lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -61,8 +61,16 @@ lock: $(VENV)/.made ## Write the locks anew from pyproject.toml (UPGRADE=1 takes
 	@$(COMPILE) --group uv --output-file requirements-uv.lock
 	@! grep -nE '://|^-|^/| @ ' requirements*.lock || { echo "a lock names a place, not only versions and hashes"; exit 1; }
 
-bench: $(RUNTIME) $(PROJECT) ## Time a training step beside scikit-learn's (a minute or two)
-	@$(BIN)/python benchmarks/step.py
+bench: $(RUNTIME) $(PROJECT) ## Time a training step beside other libraries' (half an hour; make peers adds PyTorch and JAX)
+	@$(BIN)/python -m benchmarks.bench
+
+# By pip and not from a lock: they are large, differ from machine to machine, and nothing but a comparison needs
+# them. What the lock pins stays as it is; without its hashes, which pip would ask of the peers too.
+peers: $(RUNTIME) $(PROJECT) ## Install PyTorch and JAX, for make bench to compare with
+	@echo "installing the peers; PyTorch's build with CUDA is 5 GB, one without it already in $(VENV) is kept …"
+	@constraints=$$(mktemp) && trap 'rm -f "$$constraints"' EXIT && \
+	sed -e '/--hash=/d' -e 's/ *\\$$//' requirements.lock > "$$constraints" && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint "$$constraints" 'sweepgrad[peers]'
 
 pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest sweep (needs chromium)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/make.py
