@@ -126,7 +126,7 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
         ("experiment=asignment", "experiment: 'asignment' is no option. Did you mean assignment?"),
         ("model=null", "model: 'null' is no option."),
         ("modle=wide", "modle: is no key. Did you mean model?"),
-        ("zzz=1", "zzz: is no key. There are: seed, data, split, model, optimizer, train"),
+        ("zzz=1", "zzz: is no key. There are: seed, data, split, model, optimizer, schedule, train"),
         ("+optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
         ("++optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
         ("~optimizer.lr", "optimizer.lr: is missing"),

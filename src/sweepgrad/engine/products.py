@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sweepgrad.engine.vector import inner_row_tile, inner_tile, product_tile, view
+from sweepgrad.engine.tiles import inner_row_tile, inner_tile, product_tile
+from sweepgrad.engine.vector import view
 
 # Multiply-adds above which BLAS, which packs its operands, beats our tiles: see `make bench`.
 BLAS_ABOVE = 3_000_000

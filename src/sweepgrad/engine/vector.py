@@ -1,11 +1,4 @@
-"""Products of small matrices in vector registers, written for the machine as LLVM instructions.
-
-Left to itself the compiler keeps the accumulators of a product in memory. Here a tile of the result stays in
-registers while the inner dimension runs by: of 4 rows by one or two registers of columns where the columns
-lie side by side, of 4 × 2 inner products where the inner dimension does (after Goto & van de Geijn, "Anatomy
-of high-performance matrix multiplication", ACM TOMS 34, 2008, without the packing that only large matrices
-repay). The order of summation depends on the sizes alone, so results are the same bits every time.
-"""
+"""What Numba has no words for: LLVM instructions that the machine's loops are built with."""
 
 from typing import Any
 
@@ -14,9 +7,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-# The compiler may reorder sums and fuse multiply with add, as it does everywhere in the machine.
-_FLAGS = ("reassoc", "nsz", "contract")
-_I32 = ir.IntType(32)
+I32 = ir.IntType(32)
 
 
 @intrinsic
@@ -51,9 +42,9 @@ def prefetch(typing_context: Any, matrix: Any, row: Any) -> Any:
         stride = builder.extract_value(array.strides, 0)
         i8p = ir.IntType(8).as_pointer()
         start = builder.gep(builder.bitcast(array.data, i8p), [builder.mul(arguments[1], stride)])
-        signature = ir.FunctionType(ir.VoidType(), [i8p, _I32, _I32, _I32])
+        signature = ir.FunctionType(ir.VoidType(), [i8p, I32, I32, I32])
         function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        for_reading, keep, data = (ir.Constant(_I32, n) for n in (0, 3, 1))
+        for_reading, keep, data = (ir.Constant(I32, n) for n in (0, 3, 1))
         builder.call(function, [start, for_reading, keep, data])
         return context.get_dummy_value()
 
@@ -91,179 +82,6 @@ def _bitcast(source: Any, targets: dict[Any, Any]) -> Any:
     return target(source), codegen
 
 
-@intrinsic(prefer_literal=True)
-def product_tile(
-    typing_context: Any,
-    rows: Any,
-    lanes: Any,
-    buffer: Any,
-    o: Any,
-    o_row: Any,
-    a: Any,
-    a_row: Any,
-    a_inner: Any,
-    b: Any,
-    b_inner: Any,
-    inner: Any,
-) -> Any:
-    """o[r, l] = Σ_p a[r, p] b[p, l] for a fixed number of rows and lanes; l runs through adjacent numbers."""
-    if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
-        return None
-    n_rows, n_lanes = rows.literal_value, lanes.literal_value
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, array, o, o_row, a, a_row, a_inner, b, b_inner, inner = arguments
-        base = make_array(signature.args[2])(context, builder, array).data
-        vector = ir.VectorType(base.type.pointee, n_lanes)
-        sums = _zeros(builder, vector, n_rows)
-        starts = [builder.add(a, builder.mul(a_row, ir.Constant(a.type, r))) for r in range(n_rows)]
-        with cgutils.for_range(builder, inner) as loop:
-            y = _load(builder, vector, base, builder.add(b, builder.mul(loop.index, b_inner)))
-            step = builder.mul(loop.index, a_inner)
-            for start, total in zip(starts, sums, strict=True):
-                x = builder.load(builder.gep(base, [builder.add(start, step)]))
-                _add_product(builder, total, _repeat(builder, vector, x), y)
-        for r, total in enumerate(sums):
-            position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, r)))
-            pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
-            builder.store(builder.load(total), pointer, align=_itemsize(base))
-        return context.get_dummy_value()
-
-    return types.void(rows, lanes, buffer, *[types.intp] * 8), codegen
-
-
-@intrinsic(prefer_literal=True)
-def inner_tile(
-    typing_context: Any,
-    rows: Any,
-    columns: Any,
-    lanes: Any,
-    buffer: Any,
-    o: Any,
-    o_row: Any,
-    a: Any,
-    a_row: Any,
-    b: Any,
-    b_row: Any,
-    inner: Any,
-) -> Any:
-    """o[r, c] = Σ_p a[r, p] b[c, p] for fixed numbers of rows and columns; p runs over adjacent numbers."""
-    if not all(isinstance(n, types.IntegerLiteral) for n in (rows, columns, lanes)):
-        return None
-    n_rows, n_columns, n_lanes = rows.literal_value, columns.literal_value, lanes.literal_value
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, _, array, o, o_row, a, a_row, b, b_row, inner = arguments
-        base = make_array(signature.args[3])(context, builder, array).data
-        number = base.type.pointee
-        vector = ir.VectorType(number, n_lanes)
-        a_starts = [builder.add(a, builder.mul(a_row, ir.Constant(a.type, r))) for r in range(n_rows)]
-        b_starts = [builder.add(b, builder.mul(b_row, ir.Constant(b.type, c))) for c in range(n_columns)]
-        sums = _zeros(builder, vector, n_rows * n_columns)
-        lanes_at_a_time = ir.Constant(inner.type, n_lanes)
-        whole = builder.sdiv(inner, lanes_at_a_time)
-        with cgutils.for_range(builder, whole) as loop:
-            p = builder.mul(loop.index, lanes_at_a_time)
-            xs = [_load(builder, vector, base, builder.add(start, p)) for start in a_starts]
-            ys = [_load(builder, vector, base, builder.add(start, p)) for start in b_starts]
-            for i, total in enumerate(sums):
-                _add_product(builder, total, xs[i // n_columns], ys[i % n_columns])
-        totals = [cgutils.alloca_once_value(builder, _sum(builder, builder.load(total))) for total in sums]
-        with cgutils.for_range_slice(
-            builder, builder.mul(whole, lanes_at_a_time), inner, ir.Constant(inner.type, 1)
-        ) as (p, _):
-            x1 = [builder.load(builder.gep(base, [builder.add(start, p)])) for start in a_starts]
-            y1 = [builder.load(builder.gep(base, [builder.add(start, p)])) for start in b_starts]
-            for i, one in enumerate(totals):
-                _add_product(builder, one, x1[i // n_columns], y1[i % n_columns])
-        for i, one in enumerate(totals):
-            position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, i // n_columns)))
-            position = builder.add(position, ir.Constant(o.type, i % n_columns))
-            builder.store(builder.load(one), builder.gep(base, [position]))
-        return context.get_dummy_value()
-
-    return types.void(rows, columns, lanes, buffer, *[types.intp] * 7), codegen
-
-
-@intrinsic(prefer_literal=True)
-def inner_row_tile(
-    typing_context: Any,
-    rows: Any,
-    lanes: Any,
-    buffer: Any,
-    o: Any,
-    o_row: Any,
-    a: Any,
-    a_row: Any,
-    b: Any,
-    b_row: Any,
-    inner: Any,
-) -> Any:
-    """As `inner_tile`, with as many columns as lanes: the sums of all of them are taken together.
-
-    `inner` is a multiple of the lanes.
-    """
-    if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
-        return None
-    n_rows, n_lanes = rows.literal_value, lanes.literal_value
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, array, o, o_row, a, a_row, b, b_row, inner = arguments
-        base = make_array(signature.args[2])(context, builder, array).data
-        vector = ir.VectorType(base.type.pointee, n_lanes)
-        a_starts = [builder.add(a, builder.mul(a_row, ir.Constant(a.type, r))) for r in range(n_rows)]
-        b_starts = [builder.add(b, builder.mul(b_row, ir.Constant(b.type, c))) for c in range(n_lanes)]
-        sums = _zeros(builder, vector, n_rows * n_lanes)
-        lanes_at_a_time = ir.Constant(inner.type, n_lanes)
-        with cgutils.for_range(builder, builder.sdiv(inner, lanes_at_a_time)) as loop:
-            p = builder.mul(loop.index, lanes_at_a_time)
-            xs = [_load(builder, vector, base, builder.add(start, p)) for start in a_starts]
-            for c, start in enumerate(b_starts):
-                y = _load(builder, vector, base, builder.add(start, p))
-                for r, x in enumerate(xs):
-                    _add_product(builder, sums[r * n_lanes + c], x, y)
-        for r in range(n_rows):
-            row = [builder.load(total) for total in sums[r * n_lanes : (r + 1) * n_lanes]]
-            position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, r)))
-            pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
-            builder.store(_sums(builder, row, 16 // _itemsize(base)), pointer, align=_itemsize(base))
-        return context.get_dummy_value()
-
-    return types.void(rows, lanes, buffer, *[types.intp] * 7), codegen
-
-
-def _sums(builder: Any, vectors: list[Any], half: int) -> Any:
-    """The sum of each of as many vectors as one has elements, as a vector.
-
-    Neighbours are added within each part of `half` elements, which processors do in one instruction, until
-    every part holds sums over itself; then the parts are added.
-    """
-    lanes = len(vectors)
-    while len(vectors) > lanes // half:
-        even = [
-            i
-            for part in range(0, lanes, half)
-            for x in (0, lanes)
-            for i in range(part + x, part + x + half, 2)
-        ]
-        odd = [i + 1 for i in even]
-        vectors = [_added(builder, x, y, even, odd) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
-    while len(vectors) > 1:
-        starts = range(0, 2 * lanes, 2 * half)
-        low = [i for start in starts for i in range(start, start + half)]
-        high = [i + half for i in low]
-        vectors = [_added(builder, x, y, low, high) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
-    return vectors[0]
-
-
-def _added(builder: Any, x: Any, y: Any, left: list[int], right: list[int]) -> Any:
-    """Elements of x and y, numbered through, by one list plus those by the other."""
-    which = ir.VectorType(_I32, len(left))
-    return builder.fadd(
-        *(builder.shuffle_vector(x, y, ir.Constant(which, chosen)) for chosen in (left, right)), flags=_FLAGS
-    )
-
-
 @intrinsic
 def transpose_tile(
     typing_context: Any, buffer: Any, o: Any, o_row: Any, table: Any, a: Any, b: Any, c: Any, d: Any
@@ -275,8 +93,8 @@ def transpose_tile(
         base = make_array(signature.args[0])(context, builder, array).data
         rows = make_array(signature.args[3])(context, builder, source).data
         vector = ir.VectorType(base.type.pointee, 4)
-        tile = [_load(builder, vector, rows, start) for start in starts]
-        which = ir.VectorType(_I32, 4)
+        tile = [load(builder, vector, rows, start) for start in starts]
+        which = ir.VectorType(I32, 4)
         for _ in range(2):  # each time, row r is woven into row r + 2
             tile = [
                 builder.shuffle_vector(x, y, ir.Constant(which, woven))
@@ -286,51 +104,16 @@ def transpose_tile(
         for i, row in enumerate(tile):
             position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, i)))
             pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
-            builder.store(row, pointer, align=_itemsize(base))
+            builder.store(row, pointer, align=itemsize(base))
         return context.get_dummy_value()
 
     return types.void(buffer, types.intp, types.intp, table, *[types.intp] * 4), codegen
 
 
-def _zeros(builder: Any, vector: Any, n: int) -> list[Any]:
-    zero = ir.Constant(vector, None)
-    variables = [cgutils.alloca_once_value(builder, zero) for _ in range(n)]
-    for variable in variables:  # the allocation is hoisted out of loops, the setting must not be
-        builder.store(zero, variable)
-    return variables
-
-
-def _load(builder: Any, vector: Any, base: Any, position: Any) -> Any:
+def load(builder: Any, vector: Any, base: Any, position: Any) -> Any:
     pointer = builder.bitcast(builder.gep(base, [position]), vector.as_pointer())
-    return builder.load(pointer, align=_itemsize(base))
+    return builder.load(pointer, align=itemsize(base))
 
 
-def _itemsize(base: Any) -> int:
+def itemsize(base: Any) -> int:
     return 4 if isinstance(base.type.pointee, ir.FloatType) else 8
-
-
-def _repeat(builder: Any, vector: Any, x: Any) -> Any:
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, x, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, vector.count), None))
-
-
-def _add_product(builder: Any, total: Any, x: Any, y: Any) -> None:
-    product = builder.fmul(x, y, flags=_FLAGS)
-    builder.store(builder.fadd(builder.load(total), product, flags=_FLAGS), total)
-
-
-def _sum(builder: Any, vector: Any) -> Any:
-    """The sum of a vector's elements, by halves."""
-    while (count := vector.type.count) > 1:
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        halves = [
-            builder.shuffle_vector(
-                vector,
-                undefined,
-                ir.Constant(ir.VectorType(_I32, count // 2), list(range(first, first + count // 2))),
-            )
-            for first in (0, count // 2)
-        ]
-        vector = builder.fadd(*halves, flags=_FLAGS)
-    return builder.extract_element(vector, ir.Constant(_I32, 0))
