@@ -14,6 +14,7 @@ from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import Tape
 from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import CONSTANT, Optimizer, Schedule
+from sweepgrad.order import shuffled
 from sweepgrad.steps import Update, evaluation, training
 
 # Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
@@ -110,7 +111,7 @@ def fit(
     history: tuple[Epoch, ...] = ()
     best_weights, best_epoch = steps.weights.copy(), 0
     for epoch in range(1, epochs + 1):
-        order = rng.permutation(rng.key(seed, "order", epoch), len(train.y))
+        order = shuffled(rng.key(seed, "order", epoch), len(train.y))
         done = np.arange((epoch - 1) * steps_an_epoch, epoch * steps_an_epoch)
         rates = float(optimizer.lr) * schedule.shares(done, epochs * steps_an_epoch, steps_an_epoch)
         scalars = np.stack([rates, done + 1], axis=1).astype(dtype)

@@ -106,11 +106,10 @@ def permutation(key: int, n: int) -> NDArray[np.int64]:
     if n < 2:
         return np.arange(n, dtype=np.int64)
     lowest = np.uint64((1 << (n - 1).bit_length()) - 1)
-    words = bits(key, n)
-    words &= ~lowest
+    words = np.arange(n, dtype=np.uint64)
     for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
-        words[start:stop] |= np.arange(start, stop, dtype=np.uint64)
+        some = words[start : start + _CHUNK]
+        some |= _words(key, some.copy()) & ~lowest
     words.sort()
     _settle_ties(key, words, lowest)
     words &= lowest

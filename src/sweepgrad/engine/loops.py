@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from sweepgrad.engine.functions import exact, relu, sigmoid, tanh
-from sweepgrad.engine.vector import multiply32, transpose_tile, view
+from sweepgrad.engine.vector import multiply32, prefetch, transpose_tile, view
 
 # Here sums are reordered, to be done in vectors; the order depends on their length alone.
 summing = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -206,6 +206,14 @@ def gather(buffer: Any, o: int, table: Any, order: Any, start: int, columns: int
         for i in range(columns):
             result[i * rows] = a[i]
         j += 1
+
+
+@exact
+def fetch_ahead(table: Any, order: Any, start: int, columns: int, rows: int) -> None:
+    """Have the rows that the next step gathers brought into the cache while this one computes."""
+    for j in range(start, min(start + rows, len(order))):
+        prefetch(table, order[j] * columns)
+        prefetch(table, order[j] * columns + columns - 1)
 
 
 # Dropout: see `sweepgrad.rng`, whose numbers these are

@@ -32,6 +32,9 @@ from sweepgrad.home import cache_dir
  TANH_GRADIENT, SIGMOID_GRADIENT, TAKE, SCATTER, SUM, MASK, MATMUL, LAYER, FINITE) = map(int, Code)
 # fmt: on
 
+# Features, in numbers, that a processor's second cache is taken to hold: fewer need no fetching ahead.
+IN_CACHE = 1 << 17
+
 
 def _interpret(
     program: Any,
@@ -76,8 +79,12 @@ def _interpret(
                 elif z == 4:
                     loops.dropped_relu_gradient(buffer, o, o, c, buffer[d], n * m)
             elif code == FEATURES:
+                if features.size > IN_CACHE:
+                    loops.fetch_ahead(features, order, (step + 1) * rows, n, m)
                 loops.gather(buffer, o, features, order, step * rows, n, m)
             elif code == TARGETS:
+                if targets.size > IN_CACHE:
+                    loops.fetch_ahead(targets, order, (step + 1) * rows, n, m)
                 loops.gather(buffer, o, targets, order, step * rows, n, m)
             elif code == FINITE:
                 if not loops.all_finite(buffer, a, n):

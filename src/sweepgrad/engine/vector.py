@@ -34,21 +34,19 @@ def view(typing_context: Any, buffer: Any, start: Any, length: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, matrix: Any, row: Any) -> Any:
-    """Have the processor fetch the beginning of a row of a C-ordered matrix, while it does other things."""
+def prefetch(typing_context: Any, array: Any, position: Any) -> Any:
+    """Have the processor fetch what lies at a position, counted through all of the array, without waiting."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = make_array(signature.args[0])(context, builder, arguments[0])
-        stride = builder.extract_value(array.strides, 0)
-        i8p = ir.IntType(8).as_pointer()
-        start = builder.gep(builder.bitcast(array.data, i8p), [builder.mul(arguments[1], stride)])
-        signature = ir.FunctionType(ir.VoidType(), [i8p, I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-        for_reading, keep, data = (ir.Constant(I32, n) for n in (0, 3, 1))
-        builder.call(function, [start, for_reading, keep, data])
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for_reading, keep, numbers = (ir.Constant(I32, n) for n in (0, 3, 1))
+        builder.call(function, [pointer, for_reading, keep, numbers])
         return context.get_dummy_value()
 
-    return types.void(matrix, types.intp), codegen
+    return types.void(array, types.intp), codegen
 
 
 @intrinsic
