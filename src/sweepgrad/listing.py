@@ -18,7 +18,7 @@ def listing(overrides: Sequence[str], *, evaluation: bool) -> str:
         UserError: the configuration or the table is at fault.
     """
     tapes: dict[str, None] = {}
-    for config in plan(overrides, multirun=False).jobs:
+    for config in plan(overrides, multirun=True).jobs:
         experiment = prepare(config)
         tape = experiment.evaluation_tape() if evaluation else experiment.training_tape()
         tapes[f"{_heading(experiment, tape)}\n\n{tape}"] = None
