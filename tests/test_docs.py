@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweepgrad.home import cache_dir
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -23,7 +25,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env={"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8"},
+        env={"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", "XDG_CACHE_HOME": str(cache_dir().parent)},
         capture_output=True,
         text=True,
         check=False,
@@ -84,7 +86,7 @@ def test_the_python_of_the_readme_runs(tmp_path):
 
 
 def test_links_and_pictures_of_the_documents_exist():
-    for document in ("README.md", "CONTRIBUTING.md", "data/README.md"):
+    for document in ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/engine.md", "docs/benchmarks.md"):
         text = (ROOT / document).read_text()
         for link in re.findall(r"\]\((?!https?://)([^)#]+)", text):
             assert (ROOT / document).parent.joinpath(link).exists(), f"{document} links to {link}"

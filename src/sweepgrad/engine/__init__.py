@@ -1,5 +1,6 @@
 """The tape engine: steps of `Value`s recorded once, replayed natively."""
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Literal, Protocol
@@ -28,16 +29,25 @@ class Replay(Protocol):
     ) -> tuple[int, Array]: ...
 
 
-def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = lambda text: None) -> Replay:
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+_told: set[str] = set()
+
+
+def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to_stderr) -> Replay:
     """The engine of this name, ready to replay tapes of this dtype.
 
     Without Numba, "native" gives what "numpy" does.
 
     Arguments:
-        say: is told what takes long, and what is not as asked for.
+        say: is told what takes long, and once what is not as asked for.
     """
     if name == "native" and find_spec("numba") is None:
-        say("Numba is not installed, so training runs on NumPy, some fifty times slower: pip install numba")
+        if not _told:
+            say("Numba is not installed, so training runs on NumPy, many times slower: pip install numba")
+            _told.add("numba")
         name = "numpy"
     if name == "native":
         from sweepgrad.engine import machine
