@@ -86,7 +86,13 @@ def test_the_python_of_the_readme_runs(tmp_path):
 
 
 def test_links_and_pictures_of_the_documents_exist():
-    for document in ("README.md", "CONTRIBUTING.md", "data/README.md", "docs/engine.md", "docs/benchmarks.md"):
+    for document in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+        "docs/engine.md",
+        "docs/benchmarks.md",
+    ):
         text = (ROOT / document).read_text()
         for link in re.findall(r"\]\((?!https?://)([^)#]+)", text):
             assert (ROOT / document).parent.joinpath(link).exists(), f"{document} links to {link}"

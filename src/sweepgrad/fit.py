@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,8 @@ from sweepgrad.steps import Update, evaluation, training
 
 # Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
 EVALUATED_AT_ONCE = 256
+# Parameters times rows that are replayed in one go, a few tenths of a second: Ctrl-C waits for the end of it.
+WORK_AT_ONCE = 300_000_000
 
 
 class Diverged(ArithmeticError):
@@ -108,17 +109,20 @@ def fit(
     evaluate = _Passes(lambda rows: evaluation(network, rows, dtype), EVALUATED_AT_ONCE, inputs, replay)
     key = rng.key(seed, "dropout")
     steps_an_epoch = -(-len(train.y) // batch_size)
+
+    def scalars(numbers: NDArray[np.int64]) -> Array:
+        """The learning rate of each of these steps, and its number."""
+        shares = schedule.shares(numbers - 1, epochs * steps_an_epoch, steps_an_epoch)
+        return np.stack([float(optimizer.lr) * shares, numbers], axis=1).astype(dtype)
+
     history: tuple[Epoch, ...] = ()
     best_weights, best_epoch = steps.weights.copy(), 0
     for epoch in range(1, epochs + 1):
         order = shuffled(rng.key(seed, "order", epoch), len(train.y))
-        done = np.arange((epoch - 1) * steps_an_epoch, epoch * steps_an_epoch)
-        rates = float(optimizer.lr) * schedule.shares(done, epochs * steps_an_epoch, steps_an_epoch)
-        scalars = np.stack([rates, done + 1], axis=1).astype(dtype)
-        n_done, _ = steps.run(train, order, scalars, key, first=int(done[0]) + 1)
-        if n_done < steps_an_epoch:
-            rows = order[n_done * batch_size : (n_done + 1) * batch_size]
-            when = f"in epoch {epoch}, at step {n_done + 1} of {steps_an_epoch}"
+        done, _ = steps.run(train, order, scalars, key, first=(epoch - 1) * steps_an_epoch + 1)
+        if done < steps_an_epoch:
+            rows = order[done * batch_size : (done + 1) * batch_size]
+            when = f"in epoch {epoch}, at step {done + 1} of {steps_an_epoch}"
             raise _diverged(when, network, optimizer, steps.weights, train.X[rows])
         evaluate.weights[:] = steps.weights
         numbers = [*_loss_and_accuracy(evaluate, train), *_loss_and_accuracy(evaluate, val)]
@@ -153,6 +157,7 @@ class _Passes:
         self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
         whole = record(batch_size)
         self.buffer = np.zeros(whole.length, whole.dtype)
+        self.steps_at_once = max(1, WORK_AT_ONCE // (self.weights.size * batch_size))
 
     @property
     def weights(self) -> Array:
@@ -160,23 +165,46 @@ class _Passes:
         return self.record(self.batch_size).inputs["weights"].of(self.buffer)
 
     def run(
-        self, examples: Examples, order: NDArray[np.int64], scalars: Array, key: int, first: int
+        self,
+        examples: Examples,
+        order: NDArray[np.int64] | None,
+        scalars: Callable[[NDArray[np.int64]], Array],
+        key: int = 0,
+        first: int = 1,
     ) -> tuple[int, Array]:
-        """The number of steps done, and what they collected."""
-        n_whole = len(order) // self.batch_size
-        end = n_whole * self.batch_size
-        targets = examples.y.reshape(-1, 1)
-        done, collected = self._replay(
-            self.batch_size, examples.X, targets, order[:end], scalars[:n_whole], key, first
-        )
-        if done < n_whole or end == len(order):
-            return done, collected
-        rest, more = self._replay(
-            len(order) - end, examples.X, targets, order[end:], scalars[n_whole:], key, first + n_whole
-        )
-        return done + rest, np.concatenate([collected, more])
+        """Go through the rows once, until a number is not finite.
 
-    def _replay(self, rows: int, *arguments: Any) -> tuple[int, Array]:
+        Arguments:
+            order: of the rows; None takes them as they stand.
+            scalars: takes numbers of steps (S,), gives what is told to each of them, (S, C).
+            key: of the masks.
+            first: the number of the first step.
+
+        Returns:
+            The number of steps done, and what each collected.
+        """
+        n, step, collected = len(examples.y), 0, []
+        targets = examples.y.reshape(-1, 1)
+        while step * self.batch_size < n:
+            whole_left = n // self.batch_size - step
+            rows = self.batch_size if whole_left else n % self.batch_size
+            steps = min(whole_left or 1, self.steps_at_once)
+            start = step * self.batch_size
+            end = start + steps * rows
+            chosen = np.arange(start, end) if order is None else order[start:end]
+            told = scalars(np.arange(first + step, first + step + steps))
+            tape = self._ready(rows)
+            done, numbers = self.replay(
+                tape, self.buffer, examples.X, targets, chosen, told, key, first + step
+            )
+            collected.append(numbers)
+            step += done
+            if done < steps:
+                break
+        return step, np.concatenate(collected)
+
+    def _ready(self, rows: int) -> Tape:
+        """The tape for batches of so many rows, its constants and inputs in the buffer."""
         tape = self.record(rows)
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
@@ -185,15 +213,13 @@ class _Passes:
         for label, number in self.inputs.items():
             if label in tape.inputs:
                 tape.inputs[label].of(self.buffer)[...] = number
-        return self.replay(tape, self.buffer, *arguments)
+        return tape
 
 
 def _loss_and_accuracy(evaluate: _Passes, examples: Examples) -> tuple[float, float]:
-    n = len(examples.y)
-    no_scalars = np.zeros((-(-n // EVALUATED_AT_ONCE), 0), examples.X.dtype)
-    _, sums = evaluate.run(examples, np.arange(n), no_scalars, key=0, first=1)
-    loss, wrong = sums.sum(axis=0)
-    return float(loss) / n, 1 - float(wrong) / n
+    _, sums = evaluate.run(examples, None, lambda steps: np.zeros((len(steps), 0), examples.X.dtype))
+    loss, wrong = sums.sum(axis=0) / len(examples.y)
+    return float(loss), 1 - float(wrong)
 
 
 def _diverged(when: str, network: Network, optimizer: Optimizer, flat: Array, X: Array) -> Diverged:
