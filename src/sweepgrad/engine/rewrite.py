@@ -5,8 +5,9 @@ buys is measured in docs/engine.md.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from sweepgrad.engine.nodes import Node, Nodes
 
@@ -34,6 +35,10 @@ class Graph:
         uses = Counter(operand for node in order for operand in node.operands)
         uses.update(outputs)
         return Graph(tuple(order), uses)
+
+    def before(self, node: Node) -> Iterator[Node]:
+        """What is computed earlier, and so may stand among the node's operands."""
+        return takewhile(lambda other: other is not node, self.order)
 
     def only(self, node: Node, operation: str) -> bool:
         """Whether the node is of this operation and nothing else needs it, so it may vanish into its user."""
@@ -64,7 +69,7 @@ def step_of_result(node: Node, graph: Graph) -> Node | None:
     """step(x) = step(relu(x)) where relu(x) is there anyway: then x need not be kept."""
     if node.operation != "step":
         return None
-    for other in graph.order:
+    for other in graph.before(node):
         if other.operation == "relu" and other.operands == node.operands:
             return Node("step", (other,), node.shape)
     return None
@@ -99,7 +104,7 @@ def gradient_through_dropout(node: Node, graph: Graph) -> Node | None:
         return None
     for g, mask in (product.operands, product.operands[::-1]):
         if mask.operation == "mask" and mask.shape == y.shape == g.shape:
-            for other in graph.order:
+            for other in graph.before(node):
                 if other.operation == "multiply" and set(other.operands) == {y, mask}:
                     return Node("dropped_relu_gradient", (g, other, mask.operands[0]), node.shape)
     return None
