@@ -598,7 +598,7 @@ CARRYING: dict[str, Problem] = {
         b=real(2, 3),
     ),
     "a part of the old one": carrying(lambda i, keys: Ends({"a": i["a"] * 2, "b": i["a"][1:3]}), b=real(2)),
-    "two from one": carrying(lambda i, keys: Ends({label: i["a"] - i["lr"] * i["b"] for label in "ab"})),
+    "two from one": carrying(lambda i, keys: Ends(dict.fromkeys("ab", i["a"] - i["lr"] * i["b"]))),
     "what is fixed": carrying(lambda i, keys: Ends({"a": i["fixed"], "b": i["fixed"] + i["a"]})),
     "a constant": carrying(lambda i, keys: Ends({"a": Value(B), "b": Value(np.ones(6))})),
     "itself backwards": carrying(lambda i, keys: Ends({"a": i["a"][::-1]})),

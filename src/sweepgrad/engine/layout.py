@@ -93,7 +93,7 @@ class Layout:
     # Places
 
     def _lines(self, graph: Graph) -> list[Node]:
-        """The nodes that are work, in order. What is concatenated is computed in its place or copied there."""
+        """The nodes that are work, in order. What is concatenated is computed there, or copied."""
         for node in graph.order:
             if node.operation == "concatenate":
                 start = 0

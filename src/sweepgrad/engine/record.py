@@ -55,7 +55,7 @@ def record(
     lowered = _lower(ends, inputs, nodes, keys)
     names = {lowered[value]: value.label for value in lowered if value.label}
     ends_as_nodes = [nodes.stored(lowered[value]) for value in ends]
-    rewritten = rewrite(ends_as_nodes, RULES, nodes)
+    rewritten = rewrite(ends_as_nodes, RULES, nodes, names)
     watched, news = rewritten[: len(finite)], rewritten[len(finite) : len(finite) + len(carried)]
     step = Step(
         scalars=[inputs[value] for value in scalars],

@@ -48,8 +48,10 @@ class Graph:
 Rule = Callable[[Node, Graph], Node | None]
 
 
-def rewrite(outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes) -> list[Node]:
-    """Apply the rules one after another, each to every node."""
+def rewrite(
+    outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes, names: dict[Node, str]
+) -> list[Node]:
+    """Apply the rules one after another, each to every node; what comes in a node's place takes its name."""
     outputs = list(outputs)
     for rule in rules:
         graph = Graph.of(outputs)
@@ -61,6 +63,8 @@ def rewrite(outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes) -> lis
                 new[node] = node
             else:
                 new[node] = nodes.node(found.operation, operands, found.shape, *found.settings)
+            if node in names:
+                names.setdefault(new[node], names[node])
         outputs = [new[node] for node in outputs]
     return outputs
 
