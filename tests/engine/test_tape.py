@@ -63,7 +63,7 @@ def parts(tape: Tape) -> tuple[list[dict[str, int]], set[int]]:
 
 
 def touched(f: dict[str, int], tables: Any) -> tuple[set[int], set[int]]:
-    """The places that an instruction reads, and those that it writes, from the description of `Code` alone."""
+    """The places that an instruction reads, and those that it writes, from what `Code` says alone."""
     code, n, m, k = Code(f["code"]), f["n"], f["m"], f["k"]
 
     def span(name: str, size: int) -> set[int]:
