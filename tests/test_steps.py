@@ -58,7 +58,7 @@ def backpropagate(flat, network, x, y, masks):
         if number < len(layers) - 1:
             h = function(sums[-1]) * masks[number]
     delta = network.scale * (sigmoid(network.scale * sums[-1][:, 0]) - y)[:, None] / len(x)
-    found = []
+    found: list[Any] = []
     for number in reversed(range(len(layers))):
         found = [inputs[number].T @ delta, delta.sum(axis=0), *found]
         if number:

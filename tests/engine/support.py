@@ -98,6 +98,11 @@ class Outcome:
     carried: Mapping[str, Array]
 
 
+def cast(array: Any, dtype: DType) -> Array:
+    converted: Array = np.ascontiguousarray(array, dtype)
+    return converted
+
+
 def rounded(array: Array, dtype: DType) -> Array:
     """To what `dtype` can hold, as float64."""
     return np.asarray(array).astype(dtype).astype(np.float64)

@@ -11,6 +11,7 @@ from tests.engine.support import DTYPES, ENGINES, SIZES, Ends, Problem, assert_a
 
 from sweepgrad.autograd.value import Value, concatenate, gradient, mask
 from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Code
+from sweepgrad.nn import ACTIVATIONS as NETWORK_ACTIVATIONS
 from sweepgrad.rng import key, permutation
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -329,7 +330,7 @@ def dropped_relu_gradient(i: Any, keys: Any, g: Any) -> Value:
     return concatenate([(h * kept).reshape(-1), ((g * kept) * h.step()).reshape(-1)])
 
 
-def with_gradient(i: Any, keys: Any, g: Value, name: str) -> Value:
+def with_gradient(i: dict[str, Value], keys: Any, g: Value, name: str) -> Value:
     """g times the local gradient of an activation."""
     x = i["x"]
     match name:
@@ -361,9 +362,9 @@ def product_of(i: Any, ta: bool, tb: bool) -> Value:
     return product
 
 
-def layer_of(i: Any, keys: Any, ta: bool, activation: str, dropped: bool) -> Value:
+def layer_of(i: dict[str, Value], keys: Any, ta: bool, activation: str, dropped: bool) -> Value:
     h = product_of(i, ta, False) + i["bias"].reshape(-1, 1)
-    h = getattr(h, activation)() if activation else h
+    h = NETWORK_ACTIVATIONS[activation](h) if activation else h
     return h * mask(i["p"], keys[0], h.shape) if dropped else h
 
 
@@ -542,7 +543,7 @@ TRICKY: dict[str, tuple[dict[str, Any], Any]] = {
 
 @each_dtype
 def test_a_gradient_through_dropout_agrees_where_it_comes_first(dtype):
-    def backwards(i: Any, keys: Any) -> Value:
+    def backwards(i: dict[str, Value], keys: Any) -> Value:
         h = i["x"].relu()
         kept = mask(i["p"], keys[0], h.shape)
         return (i["g"] * kept) * h.step() + (h * kept).exp()

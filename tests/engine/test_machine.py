@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.engine.support import (
     assert_agree,
     assert_close,
     assert_same_bits,
+    cast,
     eager,
     filled,
     real,
@@ -34,7 +36,8 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, mask
 from sweepgrad.engine import machine, reference
 from sweepgrad.engine.products import BLAS_ABOVE
-from sweepgrad.engine.tape import DType
+from sweepgrad.engine.tape import FIELDS, Code, DType
+from sweepgrad.fit import Examples, fit
 from sweepgrad.nn import Network
 from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
 from sweepgrad.rng import key, normal, permutation, uniform
@@ -56,9 +59,9 @@ def job(network: Network, update: Update, rows: int, dtype: DType, steps: int) -
     w = np.concatenate([part.reshape(-1) for part in network.initial(1)])
     state = {f"state{i}": s for i, s in enumerate(update.optimizer.start(w), start=1)}
     fixed = {"scale": 1.0, **({"dropout": network.dropout} if network.dropout else {}), **update.inputs}
-    features, targets = X[:, : network.n_features].astype(dtype), LABELS.astype(dtype)
+    features, targets = cast(X[:, : network.n_features], dtype), cast(LABELS, dtype)
     order = permutation(key(rows, "order"), rows * steps) % N
-    scalars = np.stack([np.full(steps, 0.01), np.arange(1, steps + 1)], axis=1).astype(dtype)
+    scalars = cast(np.stack([np.full(steps, 0.01), np.arange(1, steps + 1)], axis=1), dtype)
 
     def train() -> Array:
         buffer = filled(tape, {"weights": w, **state, **fixed})
@@ -190,7 +193,7 @@ def applied(function: Any, x: Array, dtype: DType) -> Array:
     )
     tape = problem.tape(dtype)
     buffer = filled(tape, {"x": x, "y": 0})
-    features, targets = problem.features.astype(dtype), problem.targets.astype(dtype)
+    features, targets = cast(problem.features, dtype), cast(problem.targets, dtype)
     machine.replay(tape, buffer, features, targets, problem.order, np.zeros((1, 0), dtype), 0, 1)
     return tape.inputs["y"].of(buffer).copy()
 
@@ -313,7 +316,7 @@ def test_products_of_all_small_sizes_are_exact(ta, tb, dtype):
         buffer[: n * k] = (a.T if ta else a).reshape(-1)
         buffer[n * k : n * k + k * m] = (b.T if tb else b).reshape(-1)
         line = {
-            "code": 27,
+            "code": Code.MATMUL,
             "o": n * k + k * m,
             "b": n * k,
             "n": n,
@@ -329,10 +332,6 @@ def test_products_of_all_small_sizes_are_exact(ta, tb, dtype):
 
 def run(fields: dict[str, int], buffer: Array) -> None:
     """One instruction, on a buffer as it is."""
-    from dataclasses import replace
-
-    from sweepgrad.engine.tape import FIELDS
-
     tape = Problem(lambda i, keys: Ends()).tape(buffer.dtype.type)
     program = np.array([[fields.get(name, 0) for name in FIELDS]])
     table = np.zeros((1, 1), buffer.dtype)
@@ -414,7 +413,7 @@ def test_every_number_is_watched(n, dtype):
             )
             tape = problem.tape(dtype)
             buffer = filled(tape, {"x": x, "t": 0})
-            features, targets = problem.features.astype(dtype), problem.targets.astype(dtype)
+            features, targets = cast(problem.features, dtype), cast(problem.targets, dtype)
             none = np.zeros((3, 0), dtype)
             assert machine.replay(tape, buffer, features, targets, problem.order, none, 0, 1)[0] == 0
             tape.inputs["x"].of(buffer)[place] = np.finfo(dtype).max
@@ -452,7 +451,8 @@ def test_a_last_short_batch_goes_on_where_the_whole_ones_ended():
             for slot, constant in tape.constants:
                 slot.of(buffer)[...] = constant
             if first == 1:
-                for label, x in {"weights": w, "state1": 0, "scale": 1.0, "momentum": 0.9}.items():
+                inputs: dict[str, Any] = {"weights": w, "state1": 0, "scale": 1.0, "momentum": 0.9}
+                for label, x in inputs.items():
                     tape.inputs[label].of(buffer)[...] = x
             assert replay(tape, buffer, features, LABELS, rows, np.array([[0.2, first]]), 0, first)[0] == 1
         outcomes.append(whole.inputs["weights"].of(buffer).copy())
@@ -546,8 +546,6 @@ print(len(said), said[0], repr(result.best.val_nll), sep="|")
 
 @pytest.mark.parametrize("how", ["absent", "none"])
 def test_without_numba_numpy_trains_alike_and_one_line_says_so(how):
-    from sweepgrad.fit import Examples, fit
-
     number, notice, loss = said_by(python(f"HOW = {how!r}\n{WITHOUT_NUMBA}")).split("|")
     assert number == "1"
     assert "\n" not in notice
