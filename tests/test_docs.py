@@ -93,9 +93,8 @@ def test_links_and_pictures_of_the_documents_exist():
         "docs/engine.md",
         "docs/benchmarks.md",
     ):
-        text = (ROOT / document).read_text()
-        for link in re.findall(r"\]\((?!https?://)([^)#]+)", text):
-            assert (ROOT / document).parent.joinpath(link).exists(), f"{document} links to {link}"
+        for link in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
+            assert document.parent.joinpath(link).exists(), f"{document} links to {link}"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2, kstest
 
-from sweepgrad.rng import bits, key, normal, permutation, uniform
+from sweepgrad.rng import bits, fold, key, normal, permutation, threshold, uniform, words
 
 keys = st.integers(0, 2**64 - 1)
 
@@ -167,3 +167,115 @@ def test_a_key_is_the_digest_of_its_use():
     """Not Python's own hash, which differs from process to process."""
     digest = hashlib.blake2b(b"order/3/7", digest_size=8).digest()
     assert key(3, "order", 7) == int.from_bytes(digest, "little")
+
+
+# Keys and words for native code
+
+
+@given(keys, st.lists(st.integers(0, 2**40), max_size=4))
+def test_fold_takes_one_word_after_another(k, counters):
+    expected = k
+    for counter in counters:
+        state = (expected + counter * 0x9E3779B97F4A7C15) % 2**64
+        expected = next(splitmix64(state))
+    assert fold(k, *counters) == expected
+
+
+@given(keys, st.integers(0, 30), st.integers(0, 30))
+def test_fold_gives_the_words_of_bits(k, i, j):
+    assert fold(k, i) == bits(k, i + 1)[i]
+    assert fold(k, i, j) == fold(fold(k, i), j)
+
+
+def test_folded_keys_differ():
+    found = {fold(key(seed, "masks"), t, i) for seed in range(4) for t in range(300) for i in range(8)}
+    assert len(found) == 4 * 300 * 8
+
+
+def plain_words(k, n):
+    """The same hash in whole numbers modulo 2^32."""
+    found = []
+    for i in range(n):
+        x = (i + k) % 2**32
+        x ^= x >> 16
+        x = x * 0x7FEB352D % 2**32
+        x ^= k >> 32
+        x ^= x >> 15
+        x = x * 0x846CA68B % 2**32
+        found.append(x ^ (x >> 16))
+    return found
+
+
+@given(keys, st.integers(0, 40), st.integers(0, 40))
+def test_short_words_are_their_hash_however_many_there_are(k, n, more):
+    found = words(k, n)
+    assert found.dtype == np.uint32
+    assert found.tolist() == plain_words(k, n)
+    assert_array_equal(words(k, n + more)[:n], found)
+
+
+def test_short_words_of_the_largest_key_wrap_around():
+    assert words(2**64 - 1, 3).tolist() == plain_words(2**64 - 1, 3)
+
+
+@pytest.mark.parametrize("shift", [0, 8, 16, 24])
+@pytest.mark.parametrize("of", ["one key", "neighbouring steps", "neighbouring keys"])
+def test_bytes_of_short_words_are_even(of, shift):
+    """Within a key, and at one place over keys, as dropout uses them; chi-square with 255 degrees."""
+    n = 100_000
+    match of:
+        case "one key":
+            drawn = words(key(0, "even"), n)
+        case "neighbouring steps":
+            drawn = np.concatenate([words(fold(key(0, "even"), t, 0), 10) for t in range(n // 10)])
+        case _:
+            drawn = np.concatenate([words(key(0, "even", t), 10) for t in range(n // 10)])
+    count = np.bincount((drawn >> np.uint32(shift)) & np.uint32(255), minlength=256)
+    statistic = float(((count - n / 256) ** 2 / (n / 256)).sum())
+    assert chi2.ppf(1e-6, 255) < statistic < chi2.ppf(1 - 1e-6, 255)
+
+
+def correlation(a, b):
+    """In standard errors."""
+    return abs(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]) * np.sqrt(np.size(a))
+
+
+def test_short_words_beside_each_other_and_of_neighbouring_keys_are_independent():
+    """As numbers and as what a dropout of one half makes of them, at distances of 1, 2, 8 and a layer."""
+    n = 100_000
+    x = words(key(0, "pairs"), n + 64).astype(np.float64)
+    steps = np.array([words(fold(key(0, "masks"), t, 0), 50) for t in range(2001)]).astype(np.float64)
+    layers = np.array([words(fold(key(0, "masks"), t, 1), 50) for t in range(2001)]).astype(np.float64)
+    pairs = [(x[:n], x[d : n + d]) for d in (1, 2, 8, 64)]
+    pairs += [
+        (steps[:-1], steps[1:]),
+        (steps, layers),
+        (steps[:-1], layers[1:]),
+        (steps[:-1, 1:], steps[1:, :-1]),
+    ]
+    half = 2.0**31
+    for a, b in pairs:
+        assert correlation(a, b) < 5
+        assert correlation(a < half, b < half) < 5
+
+
+def test_both_halves_of_a_key_decide_its_words():
+    """Keys are mixed words themselves, as `key` and `fold` give them: only then are theirs independent."""
+    base = words(key(0, "halves"), 5000)
+    for bit in range(64):
+        assert np.mean(base == words(key(0, "halves") ^ (1 << bit), 5000)) < 0.01, bit
+
+
+@given(st.floats(0, 1))
+def test_threshold_is_the_share_of_words_below_it(p):
+    found = threshold(p)
+    assert found.dtype == np.uint32
+    assert abs(int(found) / 2**32 - p) <= 2.0**-32
+    assert threshold(0.0) == 0
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_words_are_below_their_threshold_with_its_probability(p):
+    n = 100_000
+    share = float(np.mean(words(key(0, "share"), n) < threshold(p)))
+    assert abs(share - p) <= 5 * np.sqrt(p * (1 - p) / n) + 2.0**-32

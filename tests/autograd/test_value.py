@@ -1,4 +1,5 @@
 import operator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,16 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sweepgrad.autograd import value
-from sweepgrad.autograd.value import DomainError, Operation, ShapeError, Value, graph
+from sweepgrad.autograd.value import (
+    DomainError,
+    Operation,
+    ShapeError,
+    Value,
+    concatenate,
+    graph,
+    mask,
+    shapes_only,
+)
 from sweepgrad.rng import key, uniform
 
 REPEATED = np.array([2, 0, 0, 2, 2])
@@ -83,6 +93,10 @@ CASES: list[Any] = [
     pytest.param(lambda x: (x * x)[np.array([True, False, True])], [real(3, 2)], id="index mask"),
     pytest.param(lambda x: gradient_of_sum_of_cubes(x, REPEATED), [real(3, 2)], id="scatter"),
     pytest.param(lambda x: gradient_of_sum_of_cubes(x, (0, slice(1, 3))), [real(2, 4)], id="scatter slice"),
+    pytest.param(lambda *xs: concatenate([x * x for x in xs]), [real(3), real(1), real(4)], id="concatenate"),
+    pytest.param(lambda x: concatenate([x * x, x, x[:0]]), [real(3)], id="concatenate with itself"),
+    pytest.param(lambda x: concatenate([x * x]), [real(3)], id="concatenate one"),
+    pytest.param(lambda x: x * x * mask(0.4, key(0, "mask"), x.shape), [real(4, 3)], id="mask"),
 ]
 
 
@@ -95,7 +109,7 @@ PLAIN: dict[Any, Any] = {
     Value.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
     Value.softplus: lambda x: np.log(1 + np.exp(x)),
 }
-ALIKE = [case for case in CASES if not case.id.startswith(("broadcast_to", "scatter"))]
+ALIKE = [case for case in CASES if not case.id.startswith(("broadcast_to", "scatter", "concatenate", "mask"))]
 
 
 @pytest.mark.parametrize(("f", "arrays"), ALIKE)
@@ -112,6 +126,46 @@ def test_broadcast_and_scatter_are_their_loops():
     for row in REPEATED:
         expected[row] += 3 * x[row] ** 2
     assert_allclose(gradient_of_sum_of_cubes(Value(x), REPEATED).data, expected, rtol=1e-14)
+
+
+def test_concatenated_vectors_stand_one_after_another():
+    x, y = real(3), real(2)
+    z = concatenate([Value(x), Value(y), Value(x)])
+    assert_array_equal(z.data, [*x, *y, *x])
+    one = Value(x)
+    assert concatenate([one]) is one
+    single = concatenate([Value(np.ones(2, np.float32)), Value(np.zeros(1, np.float32))])
+    assert single.data.dtype == np.float32
+
+
+@pytest.mark.parametrize("shapes", [[(2, 2), (2,)], [(2,), ()], [(1, 3), (1, 3)]], ids=str)
+def test_only_vectors_are_concatenated(shapes):
+    with pytest.raises(ShapeError, match="only vectors are concatenated"):
+        concatenate([Value(real(*shape)) for shape in shapes])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("probability", [0.0, 0.25, 0.9])
+def test_masks_drop_with_their_probability_and_scale_up_the_rest(probability, dtype):
+    n = 20_000
+    p = Value(np.asarray(probability, dtype))
+    found = mask(p, key(0, "mask"), (n // 10, 10))
+    assert found.shape == (n // 10, 10)
+    assert found.data.dtype == dtype
+    kept = dtype(1) / (1 - dtype(probability))
+    assert set(np.unique(found.data)) <= {dtype(0), kept}
+    share = float((found.data == 0).mean())
+    assert abs(share - probability) <= 5 * np.sqrt(probability * (1 - probability) / n)
+    assert_array_equal(mask(p, key(0, "mask"), (n,)).data, found.data.reshape(-1))
+    assert (mask(p, key(1, "mask"), (n,)).data == found.data.reshape(-1)).all() == (probability == 0)
+    slope = value.gradient(found.sum(), [p])[0]
+    assert (slope.item(), slope.shape) == (0, ())
+
+
+def test_what_a_larger_probability_keeps_a_smaller_one_keeps_too():
+    few, many = (mask(p, key(0, "mask"), (5000,)).data > 0 for p in (0.7, 0.3))
+    assert (few <= many).all()
+    assert few.sum() < many.sum()
 
 
 @pytest.mark.parametrize(("f", "arrays"), CASES)
@@ -586,3 +640,52 @@ def test_iterating_goes_along_the_first_axis_and_a_scalar_has_none():
     assert [row.shape for row in Value(np.ones((3, 2)))] == [(2,)] * 3
     with pytest.raises(TypeError):
         list(Value(3.0))
+
+
+# Recording
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        (lambda: Value([0.0, -1.0]).log(), [-np.inf, np.nan]),
+        (lambda: Value([1.0, 0.0]) / 0, [np.inf, np.nan]),
+        (lambda: Value([-1.0, 4.0]) ** 0.5, [np.nan, 2.0]),
+    ],
+    ids=["log", "divide", "root"],
+)
+def test_shapes_only_lets_numbers_pass_that_do_not_exist(f, expected):
+    with shapes_only():
+        assert_array_equal(f().data, expected)
+        with shapes_only():
+            f()
+        f()
+    with pytest.raises(DomainError):
+        f()
+
+
+def test_shapes_only_ends_with_an_error_and_still_minds_shapes():
+    with pytest.raises(ShapeError), shapes_only():
+        Value([1.0, 2.0]) + Value([1.0, 2.0, 3.0])
+    with pytest.raises(DomainError):
+        Value(0.0).log()
+
+
+def test_shapes_only_holds_for_one_thread():
+    with shapes_only(), ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(lambda: Value(0.0).log()).exception(), DomainError)
+        assert Value(0.0).log().item() == -np.inf
+
+
+def test_graph_of_several_outputs_has_each_node_once_and_parents_first():
+    x, y = Value(2.0), Value(3.0)
+    shared = x * y
+    outputs = [shared.exp(), shared + x, shared, x, shared.exp()]
+    order = graph(*outputs)
+    assert len(order) == len(set(order)) == 6  # exp twice: made twice, they are two
+    assert set(outputs) <= set(order)
+    place = {node: i for i, node in enumerate(order)}
+    assert all(place[parent] < place[node] for node in order for parent in node.parents)
+    assert order[:4] == [*graph(outputs[0])]
+    assert graph() == []
+    assert graph(x, x) == [x]

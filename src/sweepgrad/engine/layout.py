@@ -50,13 +50,13 @@ class Layout:
     def __init__(self, step: Step, dtype: DType) -> None:
         self.step, self.dtype = step, dtype
         self.inputs = [*step.scalars, *(old for old, _ in step.carried), *step.fixed]
-        # An input that is to take another's place is copied before that is overwritten.
-        news = [
-            Node("copy", (n,), n.shape) if n.operation == "input" and n is not o else n
-            for o, n in step.carried
-        ]
+        # What is carried is copied before it is overwritten, if the old is to be kept in another's place.
+        overwritten = {old for old, new in step.carried if new is not old}
+        news = [n if n is o else _kept(n, overwritten) for o, n in step.carried]
+        self.collected = [_kept(node, overwritten) for node in step.collected]
+        copies = [node for node in (*news, *self.collected) if node.operation == "copy"]
         self.within: dict[Node, tuple[Node, int]] = {}
-        graph = Graph.of([*step.finite, *news, *step.collected])
+        graph = Graph.of([*step.finite, *copies, *news, *self.collected])
         self.constants = [node for node in graph.order if node.operation == "constant"]
         self.lines = self._lines(graph)
         for old, new in zip((old for old, _ in step.carried), news, strict=True):
@@ -85,7 +85,7 @@ class Layout:
                 for node in self.constants
                 if node.value is not None
             ),
-            collected=np.array([self._start(node) for node in self.step.collected], dtype=np.int64),
+            collected=np.array([self._start(node) for node in self.collected], dtype=np.int64),
             rows=self.step.rows,
             dtype=self.dtype,
         )
@@ -93,7 +93,7 @@ class Layout:
     # Places
 
     def _lines(self, graph: Graph) -> list[Node]:
-        """The nodes that are work, in order; what is concatenated is computed in place or copied there."""
+        """The nodes that are work, in order. What is concatenated is computed there, or copied."""
         for node in graph.order:
             if node.operation == "concatenate":
                 start = 0
@@ -139,6 +139,8 @@ class Layout:
             return False
         here = self.lines.index(root)
         for number, line in enumerate(self.lines):
+            if number > here and line.operation == "finite":  # a stopped step leaves all as it was
+                return False
             reads = [operand for operand in line.operands if self._root(operand)[0] is old]
             same = line is root and all(x.size == root.size and x is not root.operands[0] for x in reads)
             if reads and number >= here and not same:
@@ -156,7 +158,7 @@ class Layout:
         for number, line in enumerate(self.lines):
             for node in (line, *line.operands):
                 last[self._root(node)[0]] = number
-        for node in self.step.collected:
+        for node in self.collected:
             last[self._root(node)[0]] = len(self.lines)
         free: list[tuple[int, int]] = []  # (start, size), in order
         for number, line in enumerate(self.lines):
@@ -267,6 +269,12 @@ class Layout:
 
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
+
+
+def _kept(node: Node, overwritten: set[Node]) -> Node:
+    """The node, or a copy of it if it lies in a place that the step overwrites."""
+    source = node.operands[0] if node.operation == "view" else node
+    return Node("copy", (node,), node.shape) if source in overwritten else node
 
 
 def _aligned(size: int) -> int:

@@ -78,6 +78,9 @@ class Nodes:
     def broadcast(self, a: Node, shape: Shape) -> Node:
         if a.operation == "broadcast":
             return self.broadcast(a.operands[0], shape)
+        if a.shape == shape:
+            return a
+        a = self.plain(a)
         if a.size == int(np.prod(shape, dtype=np.int64)):
             return self.view(a, 0, shape)
         return self.node("broadcast", (a,), shape)
@@ -132,8 +135,10 @@ class Nodes:
                     return self.broadcast(other, shape)
         if operation == "divide" and sources[1].value is not None and sources[1].size == 1:
             operation, sources = "multiply", (sources[0], self.constant(1 / sources[1].value))
-        if len(sources) == 2 and spread(small, sources) is None:  # say, a row and a column at once
-            sources = (sources[0], self.stored(self.broadcast(sources[1], small)))
+        for i in reversed(range(len(sources))):
+            if spread(small, sources) is None:  # say, repeated along a middle axis
+                stored = self.stored(self.broadcast(sources[i], small))
+                sources = (*sources[:i], stored, *sources[i + 1 :])
         return self.broadcast(self.node(operation, sources, small), shape)
 
     def plain(self, a: Node) -> Node:

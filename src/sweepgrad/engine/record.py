@@ -52,10 +52,10 @@ def record(
     inputs[features] = nodes.node("features", (), features.shape)
     inputs[targets] = nodes.node("targets", (), targets.shape)
     ends = [*finite, *(new for _, new in carried), *collected]
-    lowered = _lower(ends, inputs, nodes)
+    lowered = _lower(ends, inputs, nodes, keys)
     names = {lowered[value]: value.label for value in lowered if value.label}
     ends_as_nodes = [nodes.stored(lowered[value]) for value in ends]
-    rewritten = rewrite(ends_as_nodes, RULES, nodes)
+    rewritten = rewrite(ends_as_nodes, RULES, nodes, names)
     watched, news = rewritten[: len(finite)], rewritten[len(finite) : len(finite) + len(carried)]
     step = Step(
         scalars=[inputs[value] for value in scalars],
@@ -92,14 +92,21 @@ def _check(
             raise ShapeError(f"a number of each step has shape (), not {value.shape} as {value.label!r}")
 
 
-def _lower(ends: Sequence[Value], inputs: dict[Value, Node], nodes: Nodes) -> dict[Value, Node]:
-    """Each `Value` as a node; what depends on no input is a constant."""
+def _lower(
+    ends: Sequence[Value], inputs: dict[Value, Node], nodes: Nodes, keys: Sequence[int]
+) -> dict[Value, Node]:
+    """Each `Value` as a node; what depends on no input and no key is a constant."""
     lowered = dict(inputs)
     for value in graph(*ends):
         if value in lowered:
             continue
         parents = [lowered[parent] for parent in value.parents]
-        if all(_is_constant(parent) for parent in parents):
+        drawn = value.operation is not None and value.operation.name == "mask"
+        if drawn and value.settings["key"] not in keys:
+            raise ValueError(
+                f"a mask of shape {value.shape} was drawn with a key that is not among the tape's"
+            )
+        if not drawn and all(_is_constant(parent) for parent in parents):
             lowered[value] = nodes.constant(value.data)
             continue
         assert value.operation is not None
@@ -116,8 +123,9 @@ def _is_constant(node: Node) -> bool:
 
 def _power(nodes: Nodes, value: Value, a: Node) -> Node:
     exponent = np.asarray(value.settings["exponent"])
+    a = nodes.broadcast(a, value.shape)
     if exponent.size == 1:
-        match float(exponent):
+        match exponent.item():
             case 0.5:
                 return nodes.elementwise("sqrt", a)
             case 1.0:

@@ -5,8 +5,9 @@ buys is measured in docs/engine.md.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from sweepgrad.engine.nodes import Node, Nodes
 
@@ -35,6 +36,10 @@ class Graph:
         uses.update(outputs)
         return Graph(tuple(order), uses)
 
+    def before(self, node: Node) -> Iterator[Node]:
+        """What is computed earlier, and so may stand among the node's operands."""
+        return takewhile(lambda other: other is not node, self.order)
+
     def only(self, node: Node, operation: str) -> bool:
         """Whether the node is of this operation and nothing else needs it, so it may vanish into its user."""
         return node.operation == operation and self.uses[node] == 1
@@ -43,8 +48,10 @@ class Graph:
 Rule = Callable[[Node, Graph], Node | None]
 
 
-def rewrite(outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes) -> list[Node]:
-    """Apply the rules one after another, each to every node."""
+def rewrite(
+    outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes, names: dict[Node, str]
+) -> list[Node]:
+    """Apply the rules one after another, each to every node; what comes in a node's place takes its name."""
     outputs = list(outputs)
     for rule in rules:
         graph = Graph.of(outputs)
@@ -56,6 +63,8 @@ def rewrite(outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes) -> lis
                 new[node] = node
             else:
                 new[node] = nodes.node(found.operation, operands, found.shape, *found.settings)
+            if node in names:
+                names.setdefault(new[node], names[node])
         outputs = [new[node] for node in outputs]
     return outputs
 
@@ -64,7 +73,7 @@ def step_of_result(node: Node, graph: Graph) -> Node | None:
     """step(x) = step(relu(x)) where relu(x) is there anyway: then x need not be kept."""
     if node.operation != "step":
         return None
-    for other in graph.order:
+    for other in graph.before(node):
         if other.operation == "relu" and other.operands == node.operands:
             return Node("step", (other,), node.shape)
     return None
@@ -99,7 +108,7 @@ def gradient_through_dropout(node: Node, graph: Graph) -> Node | None:
         return None
     for g, mask in (product.operands, product.operands[::-1]):
         if mask.operation == "mask" and mask.shape == y.shape == g.shape:
-            for other in graph.order:
+            for other in graph.before(node):
                 if other.operation == "multiply" and set(other.operands) == {y, mask}:
                     return Node("dropped_relu_gradient", (g, other, mask.operands[0]), node.shape)
     return None
