@@ -16,7 +16,7 @@ LAYERS = (
     ("sweepgrad.autograd", "sweepgrad.config", "sweepgrad.faults"),
     ("sweepgrad.engine",),
     ("sweepgrad.nn", "sweepgrad.optim", "sweepgrad.data", "sweepgrad.preflight"),
-    ("sweepgrad.steps", "sweepgrad.fit"),
+    ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots", "sweepgrad.progress"),
     ("sweepgrad.experiment",),
     ("sweepgrad.record",),

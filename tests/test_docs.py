@@ -86,13 +86,7 @@ def test_the_python_of_the_readme_runs(tmp_path):
 
 
 def test_links_and_pictures_of_the_documents_exist():
-    for document in (
-        "README.md",
-        "CONTRIBUTING.md",
-        "data/README.md",
-        "docs/engine.md",
-        "docs/benchmarks.md",
-    ):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md"):
         for link in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
             assert document.parent.joinpath(link).exists(), f"{document} links to {link}"
 
