@@ -215,6 +215,14 @@ def test_a_failure_does_not_inherit_the_model_of_an_earlier_run(folder):
 # Failing
 
 
+def test_a_run_that_learned_nothing_is_told_though_it_ended_well(folder):
+    result = train("-m", *SMALL, "optimizer=sgd", "optimizer.lr=0.1,100000")
+    assert result.code == 0
+    assert [line for line in result.err.splitlines() if "worse than a coin" in line] == [
+        "lr=100000: worse than a coin, whose nll is 0.693; a lower optimizer.lr may help"
+    ]
+
+
 def test_a_job_that_diverges_does_not_stop_the_others(folder):
     result = train("-m", *SMALL, "optimizer=sgd", "optimizer.lr=0.1,1e300,0.05")
     assert result.code == 1

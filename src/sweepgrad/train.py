@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -169,6 +170,10 @@ class _Runner:
         if status == "FINISHED" and fit is not None:
             self.finished += 1
             self.progress.finished(number, name, fit, config.train.epochs, time.perf_counter() - clock)
+            if fit.best.val_nll > log(2):
+                self.progress.say(
+                    f"{name}: worse than a coin, whose nll is {log(2):.3f}; a lower optimizer.lr may help"
+                )
 
     def _send(self, folder: Path) -> None:
         from sweepgrad.reach import Refused, Unreachable

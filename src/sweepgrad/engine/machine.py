@@ -5,8 +5,10 @@ that decides what is compiled. No architecture is compiled.
 """
 
 import hashlib
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -228,13 +230,14 @@ def _compile(dtype: np.dtype[Any], say: Callable[[str], None]) -> Callable[..., 
     folder = cache_dir() / f"engine-{_version()}"
     done = folder / f"{dtype.name}.compiled"
     if not done.exists():
-        say(f"compiling the engine for {dtype.name}, once on this machine: half a minute or less …")
+        say(f"compiling the engine for {dtype.name}, once on this machine: about half a minute …")
     before = numba.config.CACHE_DIR
     try:
         _try_to_write(folder)
         numba.config.CACHE_DIR = str(folder)
         compiled: Callable[..., int] = njit(numba.int64(*arguments), cache=True, **options)(_interpret)
         done.touch()
+        _forget_the_unused(folder)
     except OSError as error:
         say(f"the engine cannot be kept in {folder} ({error.strerror or error}), so it is compiled each time")
         compiled = njit(numba.int64(*arguments), **options)(_interpret)
@@ -251,6 +254,14 @@ def _version() -> str:
     words += [str(here), str(here.stat().st_mtime_ns)]
     words += [file.read_text() for file in sorted(here.parent.glob("*.py"))]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+
+
+def _forget_the_unused(folder: Path) -> None:
+    """Remove what was compiled for other versions, and not loaded for three months."""
+    for other in folder.parent.glob("engine-*"):
+        loaded = [mark.stat().st_mtime for mark in other.glob("*.compiled")]
+        if other != folder and loaded and max(loaded) < time.time() - 90 * 24 * 3600:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _try_to_write(folder: Path) -> None:
