@@ -57,8 +57,9 @@ def fold(key: int, *counters: int) -> int:
 def words(key: int, n: int) -> NDArray[np.uint32]:
     """`n` random words of 32 bits, shape (n,): cheaper ones than `bits`, for dropout.
 
-    The i-th is a hash of i and the key: two rounds of xorshift and multiply, with the constants that Wellons,
-    "Prospecting for hash functions" (2018), found to mix best, and half of the key put in before each.
+    The i-th is a hash of i and the key, which must be mixed well itself, as by `key` and `fold`: two rounds
+    of xorshift and multiply, with the constants that Wellons, "Prospecting for hash functions" (2018), found
+    to mix best, and half of the key put in before each.
     """
     x = np.arange(n, dtype=np.uint32)
     x += np.uint32(key & _ALL_32)

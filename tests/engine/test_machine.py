@@ -35,7 +35,7 @@ import sweepgrad
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, mask
 from sweepgrad.engine import machine, reference
-from sweepgrad.engine.products import BLAS_ABOVE
+from sweepgrad.engine.products import BLAS_ABOVE_INNER, BLAS_ABOVE_OTHER
 from sweepgrad.engine.tape import FIELDS, Code, DType
 from sweepgrad.fit import Examples, fit
 from sweepgrad.nn import Network
@@ -92,7 +92,7 @@ def jobs() -> list[Any]:
 
 def test_one_thread_many_threads_and_any_order_give_the_same_bits():
     largest = (256 * 256 * 128, 200 * 180 * 150)  # multiply-adds in a product of the last two jobs
-    assert min(largest) > BLAS_ABOVE
+    assert min(largest) > BLAS_ABOVE_INNER
     every = jobs()
     alone = [train() for train in every]
     assert all(np.isfinite(w).all() for w in alone)
@@ -350,9 +350,12 @@ def run(fields: dict[str, int], buffer: Array) -> None:
 @each_dtype
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
-def test_large_products_agree_with_numpy(ta, tb, dtype):
-    n, m, k = 130, 190, 160
-    assert n * m * k > BLAS_ABOVE
+@pytest.mark.parametrize("size", [(16, 64, 16), (33, 71, 19), (130, 190, 160), (261, 301, 280)], ids=str)
+def test_large_products_agree_with_numpy(ta, tb, dtype, size):
+    """By packed panels and, the last ones, by BLAS."""
+    n, m, k = size
+    assert (n * m * k > BLAS_ABOVE_OTHER / np.dtype(dtype).itemsize) == (n > 200)
+    assert (n * m * k > BLAS_ABOVE_INNER) == (n > 100)
     arrays = {"a": real(*((k, n) if ta else (n, k))), "b": real(*((m, k) if tb else (k, m)))}
     problem = Problem(
         lambda i, keys: Ends({"o": (i["a"].T if ta else i["a"]) @ (i["b"].T if tb else i["b"])}),

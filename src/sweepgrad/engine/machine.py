@@ -185,8 +185,16 @@ def replay(
     Returns:
         The number of steps done, less than asked for if a number was not finite, and what was collected at
         each, (steps, C).
+
+    Raises:
+        ValueError: the order is too short, or the scalars are not the tape's.
     """
     load(tape.dtype, lambda text: None)
+    if len(order) < len(scalars) * tape.rows or scalars.shape[1] != tape.n_scalars:
+        raise ValueError(
+            f"{len(scalars)} steps of {tape.rows} rows and {tape.n_scalars} numbers each need more than"
+            f" {len(order)} rows in order and scalars of shape {scalars.shape}"
+        )
     collected = np.zeros((len(scalars), len(tape.collected)))
     done = _compiled[np.dtype(tape.dtype)](
         tape.program,
@@ -252,7 +260,8 @@ def _version() -> str:
     words = [sys.version, numba.__version__, llvmlite.__version__, np.__version__]
     here = Path(__file__)
     words += [str(here), str(here.stat().st_mtime_ns)]
-    words += [file.read_text() for file in sorted(here.parent.glob("*.py"))]
+    compiled = ("machine", "functions", "loops", "products", "tiles", "vector")
+    words += [here.with_stem(name).read_text() for name in compiled]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 

@@ -8,22 +8,38 @@ from numba import njit
 from sweepgrad.engine.tiles import inner_row_tile, inner_tile, product_tile
 from sweepgrad.engine.vector import view
 
-# Multiply-adds above which BLAS, which packs its operands, beats our tiles: see `make bench`.
-BLAS_ABOVE = 3_000_000
+# Multiply-adds above which BLAS, which packs both operands, beats our tiles: of inner products, and of others
+# for numbers of a byte.
+BLAS_ABOVE_INNER = 1_500_000
+BLAS_ABOVE_OTHER = 80_000_000
 
 
 def _panel(lanes: int) -> Any:
     @njit(nogil=True)
     def panel(
-        buffer: Any, o: int, o_row: int, a: int, a_row: int, a_inner: int, b: int, b_row: int, n: int, k: int
+        buffer: Any,
+        o: int,
+        o_row: int,
+        a: int,
+        a_row: int,
+        a_inner: int,
+        b_buffer: Any,
+        b: int,
+        b_row: int,
+        n: int,
+        k: int,
     ) -> None:
         """`lanes` columns of a product."""
         i = 0
         while n - i >= 4:
-            product_tile(4, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b, b_row, k)
+            product_tile(
+                4, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b_buffer, b, b_row, k
+            )
             i += 4
         while i < n:
-            product_tile(1, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b, b_row, k)
+            product_tile(
+                1, lanes, buffer, o + i * o_row, o_row, a + i * a_row, a_row, a_inner, b_buffer, b, b_row, k
+            )
             i += 1
 
     return panel
@@ -36,21 +52,35 @@ _panel1, _panel2, _panel4, _panel8, _panel16 = (_panel(lanes) for lanes in (1, 2
 def product(buffer: Any, o: int, a: int, a_row: int, a_inner: int, b: int, n: int, m: int, k: int) -> None:
     """o (n, m) = a (n, k), of any strides, @ b (k, m)."""
     j = 0
+    if n >= 16 and k >= 16 and m >= 64:
+        # Lines of cache that lie a power of two apart push one another out: a panel is copied together first.
+        lanes = 64 // buffer.itemsize
+        packed = np.empty(k * lanes, buffer.dtype)
+        while m - j >= lanes:
+            for p in range(k):
+                row, copy = view(buffer, b + p * m + j, lanes), view(packed, p * lanes, lanes)
+                for lane in range(lanes):
+                    copy[lane] = row[lane]
+            if buffer.itemsize == 4:
+                _panel16(buffer, o + j, m, a, a_row, a_inner, packed, 0, 16, n, k)
+            else:
+                _panel8(buffer, o + j, m, a, a_row, a_inner, packed, 0, 8, n, k)
+            j += lanes
     if buffer.itemsize == 4:
         while m - j >= 16:
-            _panel16(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+            _panel16(buffer, o + j, m, a, a_row, a_inner, buffer, b + j, m, n, k)
             j += 16
     while m - j >= 8:
-        _panel8(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        _panel8(buffer, o + j, m, a, a_row, a_inner, buffer, b + j, m, n, k)
         j += 8
     if m - j >= 4:
-        _panel4(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        _panel4(buffer, o + j, m, a, a_row, a_inner, buffer, b + j, m, n, k)
         j += 4
     if m - j >= 2:
-        _panel2(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        _panel2(buffer, o + j, m, a, a_row, a_inner, buffer, b + j, m, n, k)
         j += 2
     if j < m:
-        _panel1(buffer, o + j, m, a, a_row, a_inner, b + j, m, n, k)
+        _panel1(buffer, o + j, m, a, a_row, a_inner, buffer, b + j, m, n, k)
 
 
 def _rows_by_rows(lanes: int, rows: int) -> Any:
@@ -115,7 +145,7 @@ def blas(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, t
 @njit(nogil=True)
 def matmul(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, tb: int) -> None:
     """o (n, m) = a (n, k) @ b (k, m); with ta, a lies transposed, with tb, b does, never both."""
-    if n * m * k > BLAS_ABOVE:
+    if n * m * k > (BLAS_ABOVE_INNER if tb else BLAS_ABOVE_OTHER // buffer.itemsize):
         blas(buffer, o, a, b, n, m, k, ta, tb)
     elif m == 1 and ta:  # a column of results is a row of the transposed product
         product(buffer, o, b, 0, 1, a, 1, n, k)

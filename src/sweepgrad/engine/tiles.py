@@ -31,23 +31,28 @@ def product_tile(
     a: Any,
     a_row: Any,
     a_inner: Any,
+    b_buffer: Any,
     b: Any,
     b_inner: Any,
     inner: Any,
 ) -> Any:
-    """o[r, l] = Σ_p a[r, p] b[p, l] for a fixed number of rows and lanes; l runs through adjacent numbers."""
+    """o[r, l] = Σ_p a[r, p] b[p, l] for a fixed number of rows and lanes; l runs through adjacent numbers.
+
+    b may lie in another array than o and a do.
+    """
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
         return None
     n_rows, n_lanes = rows.literal_value, lanes.literal_value
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, array, o, o_row, a, a_row, a_inner, b, b_inner, inner = arguments
+        _, _, array, o, o_row, a, a_row, a_inner, other, b, b_inner, inner = arguments
         base = make_array(signature.args[2])(context, builder, array).data
+        b_base = make_array(signature.args[8])(context, builder, other).data
         vector = ir.VectorType(base.type.pointee, n_lanes)
         sums = _zeros(builder, vector, n_rows)
         starts = [builder.add(a, builder.mul(a_row, ir.Constant(a.type, r))) for r in range(n_rows)]
         with cgutils.for_range(builder, inner) as loop:
-            y = load(builder, vector, base, builder.add(b, builder.mul(loop.index, b_inner)))
+            y = load(builder, vector, b_base, builder.add(b, builder.mul(loop.index, b_inner)))
             step = builder.mul(loop.index, a_inner)
             for start, total in zip(starts, sums, strict=True):
                 x = builder.load(builder.gep(base, [builder.add(start, step)]))
@@ -58,7 +63,7 @@ def product_tile(
             builder.store(builder.load(total), pointer, align=itemsize(base))
         return context.get_dummy_value()
 
-    return types.void(rows, lanes, buffer, *[types.intp] * 8), codegen
+    return types.void(rows, lanes, buffer, *[types.intp] * 5, b_buffer, *[types.intp] * 3), codegen
 
 
 @intrinsic(prefer_literal=True)
