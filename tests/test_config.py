@@ -54,6 +54,21 @@ def composed() -> DictConfig:
 
 
 @pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["schedule=staircase", "schedule.every=30"], "schedule.every: 30 has no effect within 30 epochs"),
+        (["optimizer.beta2=0.99999999"], "optimizer.beta2: 0.99999999 is 1 in float32"),
+        (["optimizer.lr=1e-60"], "optimizer.lr: 1e-60 is 0 in float32"),
+        (["model.scale=1e39"], "model.scale: 1e+39 is inf in float32"),
+        (["train.clip=1e-50"], "train.clip: 1e-50 is 0 in float32"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(overrides, said):
+    (line,) = faults(*overrides, "engine.dtype=float32")
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize(
     ("override", "said"),
     [
         ("optimizer.lr=-1", "optimizer.lr: -1 should be greater than 0"),

@@ -271,6 +271,31 @@ def test_a_huge_learning_rate_is_named(optimizer):
         run(Network(D, (8, 4), "relu"), optimizer, batch_size=1)
 
 
+@pytest.mark.parametrize("lr", [1e30, 1e38, 3e38])
+def test_a_divergence_in_float32_is_one_too(lr):
+    """Weights may be NaN when it is found."""
+    X, y = TRAIN.X.astype(np.float32), TRAIN.y.astype(np.float32)
+    examples = Examples(X, y)
+    for seed in range(4):
+        with pytest.raises(Diverged, match=r"in epoch 1.*lower optimizer\.lr"):
+            run(Network(D, (4, 4), "relu", 0.5), SGD(lr), examples, examples, 9, batch_size=16, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda e: Examples(e.X[:0], e.y[:0]), "there must be rows"),
+        (lambda e: Examples(np.asfortranarray(e.X), e.y), "in C order"),
+        (lambda e: Examples(e.X.astype(np.float16), e.y.astype(np.float16)), "float64 or float32"),
+        (lambda e: Examples(e.X.astype(np.float32), e.y.astype(np.float32)), "of one type"),
+        (lambda e: Examples(np.where(e.X[0, 0] == e.X, np.inf, e.X), e.y), "infinite or no number"),
+    ],
+)
+def test_unfit_examples_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        run(train=change(TRAIN))
+
+
 def test_a_large_scale_is_named_too():
     with pytest.raises(Diverged, match=r"lower optimizer\.lr \(1e\+100\) or model\.scale \(50\)"):
         run(Network(D, (8, 4), "relu", scale=50.0), SGD(1e100), batch_size=1)

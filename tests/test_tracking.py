@@ -17,7 +17,7 @@ from tests.support import CSV, command, inside, load_model, people
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import FileData, store_uri
-from sweepgrad.data.doors import open_validation
+from sweepgrad.data.doors import open_training, open_validation
 from sweepgrad.errors import UserError
 from sweepgrad.fit import Epoch
 from sweepgrad.home import data_dir
@@ -230,7 +230,7 @@ def trained(tmp_path_factory, empty_store):
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
         (job,) = plan(overrides, multirun=False).jobs
         assert isinstance(job.data, FileData)
-        val = open_validation(job.data, job.split)
+        val = open_validation(job.data, job.split, open_training(job.data, job.split).digests)
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
     model = load_model(uri, f"runs:/{run_id}/model")

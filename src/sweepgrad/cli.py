@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("tape", help="show the instructions that a run replays at every step")
     verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train, such as model=wide")
     verb.add_argument("--evaluation", action="store_true", help="what is replayed after each epoch instead")
+    verb.add_argument("--config-dir", metavar="FOLDER", help="more YAML, as for train")
     verb.set_defaults(run=_tape)
 
     verb = verbs.add_parser("sync", help="send runs to MLflow that could not be sent when they were made")
@@ -203,7 +204,8 @@ def _ui(options: argparse.Namespace) -> int:
 def _tape(options: argparse.Namespace) -> int:
     from sweepgrad.listing import listing
 
-    print(listing(options.overrides, evaluation=options.evaluation))
+    search = [options.config_dir] if options.config_dir else []
+    print(listing(options.overrides, evaluation=options.evaluation, search=search))
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
@@ -240,3 +241,29 @@ class Config(_Section):
     engine: Engine
     tracking: Tracking
     sweep: Sweep
+
+    @model_validator(mode="after")
+    def _numbers_fit_their_type(self) -> "Config":
+        """float32 takes what is tiny for 0, what is huge for infinity, and 0.99999999 for 1."""
+        if self.engine.dtype == "float32":
+            said = {f"optimizer.{k}": v for k, v in self.optimizer.model_dump().items()}
+            said |= {"model.scale": self.model.scale, "model.dropout": self.model.dropout}
+            said |= {"train.clip": self.train.clip, "train.weight_decay": self.train.weight_decay}
+            for key, value in said.items():
+                if isinstance(value, float):
+                    with np.errstate(over="ignore", under="ignore"):
+                        taken = float(np.float32(value))
+                    if not np.isfinite(taken) or (taken in (0.0, 1.0) and value != taken):
+                        raise ValueError(
+                            f"{key}: {value!r} is {taken:g} in float32; say engine.dtype: float64"
+                        )
+        return self
+
+    @model_validator(mode="after")
+    def _the_schedule_has_an_effect(self) -> "Config":
+        if isinstance(self.schedule, StaircaseSchedule) and self.schedule.every >= self.train.epochs:
+            raise ValueError(
+                f"schedule.every: {self.schedule.every} has no effect within {self.train.epochs} epochs;"
+                " say schedule: constant"
+            )
+        return self

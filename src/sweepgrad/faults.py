@@ -84,7 +84,10 @@ def _fault(values: Mapping[str, Any], details: Any) -> Fault:
         tag = details["ctx"]["discriminator"].strip("'")
         return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
     if kind == "value_error":
-        return Fault(key, details["msg"].removeprefix("Value error, "))
+        message = details["msg"].removeprefix("Value error, ")
+        if not key:  # about keys of several sections: the message begins with the one to change
+            key, _, message = message.partition(": ")
+        return Fault(key, message)
     wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
     return Fault(key, f"{shown} {wanted}")

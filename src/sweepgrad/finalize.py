@@ -19,6 +19,7 @@ from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_test, open_training, open_validation
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
+from sweepgrad.experiment import dtype_of
 from sweepgrad.faults import check
 from sweepgrad.leaderboard import Entry, comparable, rank
 from sweepgrad.record import write_json
@@ -57,12 +58,13 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     with tempfile.TemporaryDirectory() as copies:
         config = check(yaml.safe_load(store.download(chosen, "config.yaml", Path(copies)).read_text()))
         bundle = Bundle.load(store.download_bundle(chosen, Path(copies)))
-    training = open_training(config.data, config.split)
+    training = open_training(config.data, config.split, dtype_of(config))
     digests = asdict(training.digests)
     _refuse_changed_rows(chosen, training.source, digests)
     earlier = store.openings(digests)
     store.record_opening(sweep, chosen, digests)
-    val, test = open_validation(config.data, config.split), open_test(config.data, config.split)
+    val = open_validation(config.data, config.split, training.digests)
+    test = open_test(config.data, config.split, training.digests)
 
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(val.frame)

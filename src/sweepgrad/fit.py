@@ -20,6 +20,8 @@ from sweepgrad.steps import Update, evaluation, training
 EVALUATED_AT_ONCE = 256
 # Parameters times rows that are replayed in one go, a few tenths of a second: Ctrl-C waits for the end of it.
 WORK_AT_ONCE = 300_000_000
+SMALLEST_WORK = 1_500  # what a step costs at least, in these units
+CHECKED_AT_ONCE = 1 << 16
 
 
 class Diverged(ArithmeticError):
@@ -95,10 +97,13 @@ def fit(
     Raises:
         Diverged: a loss or weight is no longer a finite number.
         ShapeError: the examples do not fit the network.
-        ValueError: a label is neither 0 nor 1.
+        ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
     """
     for examples in (train, val):
         _check(examples, network)
+    if val.X.dtype != train.X.dtype or batch_size < 1:
+        types = f"{train.X.dtype} and {val.X.dtype}"
+        raise ValueError(f"features are of one type, not {types}, and batches of 1 row or more")
     dtype = train.X.dtype.type
     replay = engine or engines.load("native", dtype)
     update = Update(optimizer, weight_decay, clip)
@@ -144,8 +149,15 @@ def _check(examples: Examples, network: Network) -> None:
         raise ShapeError(
             f"features are {X.dtype} {X.shape}, so labels are ({len(X)},), not {y.dtype} {y.shape}"
         )
+    if X.dtype not in (np.float64, np.float32) or not X.flags.c_contiguous:
+        raise ValueError(f"features are float64 or float32 and in C order, not {X.dtype} {X.strides}")
+    if not len(X):
+        raise ValueError("there must be rows to train on, and to validate on")
     if not ((y == 0) | (y == 1)).all():
         raise ValueError("labels must be 0 or 1")
+    for start in range(0, len(X), CHECKED_AT_ONCE):  # a large table may be mapped from a file
+        if not np.isfinite(X[start : start + CHECKED_AT_ONCE]).all():
+            raise ValueError("a feature is infinite or no number")
 
 
 class _Passes:
@@ -157,7 +169,8 @@ class _Passes:
         self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
         whole = record(batch_size)
         self.buffer = np.zeros(whole.length, whole.dtype)
-        self.steps_at_once = max(1, WORK_AT_ONCE // (self.weights.size * batch_size))
+        work = max(SMALLEST_WORK, self.weights.size * batch_size)
+        self.steps_at_once = max(1, WORK_AT_ONCE // work)
 
     @property
     def weights(self) -> Array:

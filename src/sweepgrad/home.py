@@ -25,7 +25,7 @@ def cache_dir() -> Path:
     try:
         home = Path.home()
     except RuntimeError:  # a user without one, as in some containers
-        return Path(tempfile.gettempdir(), "sweepgrad")
+        return Path(tempfile.gettempdir(), f"sweepgrad-{os.getuid()}")
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "sweepgrad"
 
 

@@ -7,18 +7,19 @@ from sweepgrad.experiment import Experiment, prepare
 from sweepgrad.preflight import plan
 
 
-def listing(overrides: Sequence[str], *, evaluation: bool) -> str:
+def listing(overrides: Sequence[str], *, evaluation: bool, search: Sequence[str] = ()) -> str:
     """A tape for each run of a command line, those that are alike once.
 
     Arguments:
         overrides: as after `sweepgrad train`.
         evaluation: show what is replayed after every epoch, not the training step.
+        search: folders with more YAML.
 
     Raises:
         UserError: the configuration or the table is at fault.
     """
     tapes: dict[str, None] = {}
-    for config in plan(overrides, multirun=True).jobs:
+    for config in plan(overrides, multirun=True, search=search).jobs:
         experiment = prepare(config)
         tape = experiment.evaluation_tape() if evaluation else experiment.training_tape()
         tapes[f"{_heading(experiment, tape)}\n\n{tape}"] = None

@@ -77,8 +77,14 @@ class Network:
         return tuple(weights)
 
     def divided(self, flat: Array) -> Weights:
-        """As `divide`, of an array, which is copied."""
-        return tuple(w.data.copy() for w in self.divide(Value(flat)))
+        """As `divide`, of an array, which is copied and may hold anything."""
+        weights: list[Array] = []
+        start = 0
+        for inputs, outputs in pairwise(self.widths):
+            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
+            weights += [flat[start:middle].reshape(inputs, outputs).copy(), flat[middle:end].copy()]
+            start = end
+        return tuple(weights)
 
     def scores(
         self,

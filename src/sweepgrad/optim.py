@@ -105,10 +105,10 @@ OPTIMIZERS: dict[str, type[SGD | Momentum | Adagrad | Adam]] = {
 }
 
 
-def clipped(g: Any, largest: Any) -> Any:
-    """The gradient, shortened to the length `largest` if it is longer (Pascanu et al., ICML 2013)."""
+def clipped(g: Value, largest: Value) -> tuple[Value, Value]:
+    """The gradient, shortened to the length `largest` (Pascanu et al., ICML 2013), and what it had."""
     norm = (g * g).sum() ** 0.5
-    return g * (largest / (largest + (norm - largest).relu()))
+    return g * (largest / (largest + (norm - largest).relu())), norm
 
 
 # Schedules: what share of the learning rate each step takes
@@ -139,7 +139,7 @@ class InverseRoot:
 
 @dataclass(frozen=True)
 class Staircase:
-    """`factor` times less after every `every` epochs."""
+    """Times `factor` after every `every` epochs."""
 
     every: int
     factor: float

@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -222,13 +222,22 @@ def write_json(path: Path, values: Any) -> None:
 def environment() -> dict[str, str]:
     """The versions that a run's numbers depend on."""
     packages = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
+    compilers = ("numba", "llvmlite")  # without them NumPy takes the engine's place
     return {
         "code": _code_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": " ".join(sys.argv),
         **{package: version(package) for package in packages},
+        **{package: _version_or_absent(package) for package in compilers},
     }
+
+
+def _version_or_absent(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 @cache

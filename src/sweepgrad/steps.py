@@ -93,8 +93,10 @@ def _training(network: Network, update: Update, rows: int, dtype_name: str) -> T
         wrong = margins(targets.reshape(rows), scores, scale)
         g = concatenate([part.reshape(-1) for part in gradient(wrong.softplus().mean(), weights)])
         g.label = "gradient"
+        watched = [wrong]
         if update.clip is not None:
-            g = clipped(g, fixed["clip"])
+            g, norm = clipped(g, fixed["clip"])
+            watched.append(norm)
         chosen = {f.name: fixed[f.name] for f in fields(update.optimizer) if f.name != "lr"}  # type: ignore[arg-type]
         optimizer = replace(update.optimizer, lr=lr, **chosen)  # type: ignore[type-var]
         new, new_state = optimizer.step(w, g, tuple(state), t)
@@ -106,7 +108,7 @@ def _training(network: Network, update: Update, rows: int, dtype_name: str) -> T
         carried=[(w, new), *zip(state, new_state, strict=True)],
         fixed=[scale, *([] if dropout is None else [dropout]), *fixed.values()],
         scalars=[lr, t],
-        finite=[wrong],
+        finite=watched,
         keys=keys,
         dtype=dtype,
     )

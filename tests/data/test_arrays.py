@@ -159,4 +159,4 @@ def test_the_cache_folder_is_the_users(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", nobody)
-    assert cache_dir().name == "sweepgrad"
+    assert cache_dir().name == f"sweepgrad-{os.getuid()}"

@@ -78,7 +78,7 @@ def written(frame, path):
 def test_training_holds_no_test_row(tmp_path):
     data = file_data(written(table(), tmp_path / "t.csv"))
     opened = open_training(data, shares())
-    val, test = open_validation(data, shares()), open_test(data, shares())
+    val, test = open_validation(data, shares(), opened.digests), open_test(data, shares(), opened.digests)
     assert (opened.n_val, opened.n_test) == (len(val), len(test))
     assert opened.n_train + opened.n_val + opened.n_test == N
     first = opened.preprocessor.names.index("x1")
@@ -176,7 +176,7 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
     data = file_data(path, categorical=("genre", "flag", "almost"), group=None)
     opened = open_training(data, shares())
     assert "almost" not in opened.preprocessor.columns
-    for part in (open_validation(data, shares()), open_test(data, shares())):
+    for part in (open_validation(data, shares(), opened.digests), open_test(data, shares(), opened.digests)):
         assert "almost" not in part.frame
         assert part.roles.categorical == ("genre", "flag")
         assert part.roles.dropped == ("almost",)
@@ -201,9 +201,20 @@ def test_what_reveals_and_what_identifies_is_refused_in_one_message(tmp_path):
     assert "title identifies rows" in message
     assert "data.drop: stars, title" in message
     assert "data.keep" in message
+    kept = open_training(data.model_copy(update={"keep": ("stars", "title")}), shares())
     with pytest.raises(UserError, match="stars alone"):
-        open_test(data, shares())
-    open_training(data.model_copy(update={"keep": ("stars", "title")}), shares())
+        open_test(data, shares(), kept.digests)
+
+
+def test_rows_that_have_just_been_changed_are_not_opened(tmp_path):
+    path = written(table(), tmp_path / "t.csv")
+    data = file_data(path)
+    digests = open_training(data, shares()).digests
+    assert len(open_test(data, shares(), digests))
+    written(table().assign(x1=table()["x1"] + 1000), path)
+    for door in (open_test, open_validation):
+        with pytest.raises(UserError, match="has just been changed"):
+            door(data, shares(), digests)
 
 
 def test_only_constant_features(tmp_path):
@@ -246,7 +257,7 @@ def test_songs_stay_together():
     opened = open_training(spotify(), shares())
     assert opened.n_train + opened.n_val + opened.n_test == 6000
     assert opened.notices == ()
-    val, test = open_validation(spotify(), shares()), open_test(spotify(), shares())
+    val, test = (door(spotify(), shares(), opened.digests) for door in (open_validation, open_test))
     for key_columns in (["artists", "track_name"], ["track_id"]):
         seen = [set(part.frame[key_columns].itertuples(index=False, name=None)) for part in (val, test)]
         assert not seen[0] & seen[1]

@@ -100,7 +100,7 @@ def test_features_are_those_of_the_whole_frame(tmp_path):
     table().to_parquet(tmp_path / "t.parquet")
     data = data_of(tmp_path / "t.parquet")
     opened = open_training(data, SPLIT)
-    val, test = open_validation(data, SPLIT), open_test(data, SPLIT)
+    val, test = (door(data, SPLIT, opened.digests) for door in (open_validation, open_test))
     assert opened.preprocessor.transform(val.frame).tobytes() == opened.X_val.tobytes()
     assert val.y.tobytes() == opened.y_val.tobytes()
     assert len(val) + len(test) + opened.n_train == N

@@ -97,5 +97,5 @@ def _reserve(file: int, size: int) -> None:
         os.posix_fallocate(file, 0, size)
     else:  # macOS
         zeros = bytes(1 << 20)
-        for start in range(0, size, len(zeros)):
-            os.write(file, zeros[: size - start])
+        while size > 0:
+            size -= os.write(file, zeros[:size])

@@ -116,24 +116,29 @@ def open_training(
         return _opened[now]
 
 
-def open_validation(data: Data, split: Split) -> Rows:
+def open_validation(data: Data, split: Split, expected: Digests) -> Rows:
     """The validation rows as the table has them, with the columns that `open_training` learns from.
 
     Raises:
-        UserError: as `open_training` does.
+        UserError: as `open_training` does; or what was read is not what the digests speak of.
     """
-    opened = _open(data, split, Pace(silent, data.name))
-    return opened.table.rows(opened.parts.mask("val"))
+    return _rows(data, split, expected, "val")
 
 
-def open_test(data: Data, split: Split) -> Rows:
+def open_test(data: Data, split: Split, expected: Digests) -> Rows:
     """The test rows, with the columns that `open_training` gives. For `sweepgrad finalize` and nothing else.
 
     Raises:
-        UserError: as `open_training` does.
+        UserError: as `open_validation` does.
     """
+    return _rows(data, split, expected, "test")
+
+
+def _rows(data: Data, split: Split, expected: Digests, part: Part) -> Rows:
     opened = _open(data, split, Pace(silent, data.name))
-    return opened.table.rows(opened.parts.mask("test"))
+    if opened.digests != expected:
+        raise UserError(f"{opened.table.source} has just been changed: put the old one back, or train anew")
+    return opened.table.rows(opened.parts.mask(part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +146,10 @@ class _Opened:
     table: Table
     parts: Parts
     preprocessor: Preprocessor
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self.table.columns.digest, *(self.parts.digest(part) for part in PARTS))
 
 
 def _open(data: Data, split: Split, pace: Pace) -> _Opened:
@@ -200,7 +209,7 @@ def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
         preprocessor=preprocessor,
         roles=table.roles,
         source=table.source,
-        digests=Digests(table.columns.digest, *(parts.digest(part) for part in PARTS)),
+        digests=opened.digests,
         notices=(*table.notices, *kept),
     )
 

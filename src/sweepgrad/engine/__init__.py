@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
@@ -33,27 +32,28 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-_told: set[str] = set()
+_told: list[str] = []
 
 
 def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to_stderr) -> Replay:
     """The engine of this name, ready to replay tapes of this dtype.
 
-    Without Numba, "native" gives what "numpy" does.
+    Without Numba, "native" gives what "numpy" does. Loading the native one keeps BLAS to one thread from then
+    on, in all of the process.
 
     Arguments:
         say: is told what takes long, and once what is not as asked for.
     """
-    if name == "native" and find_spec("numba") is None:
-        if not _told:
-            say("Numba is not installed, so training runs on NumPy, many times slower: pip install numba")
-            _told.add("numba")
-        name = "numpy"
     if name == "native":
-        from sweepgrad.engine import machine
-
-        machine.load(dtype, say)
-        return machine.replay
+        try:
+            from sweepgrad.engine import machine
+        except ImportError as error:
+            if not _told:
+                _told.append(f"Numba cannot be used ({error}), so training runs on NumPy, many times slower")
+                say(_told[0])
+        else:
+            machine.load(dtype, say)
+            return machine.replay
     from sweepgrad.engine import reference
 
     return reference.replay

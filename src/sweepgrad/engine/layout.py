@@ -6,6 +6,7 @@ reader is done. An updated weight is written over the old one, if nothing needs 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -70,6 +71,7 @@ class Layout:
         # A reshaped view is called like the view.
         self.parts = {(*self._root(node), node.size): name for node, name in step.names.items()}
         self.tables: list[int] = []
+        self.numbers = count()
 
     def tape(self) -> Tape:
         instructions = tuple(self._write(node) for node in self.lines)
@@ -262,9 +264,7 @@ class Layout:
             elif node.operation == "view":
                 self.names[node] = self._name(node.operands[0])
             else:
-                self.names[node] = (
-                    f"t{sum(name[:1] == 't' and name[1:].isdigit() for name in self.names.values())}"
-                )
+                self.names[node] = f"t{next(self.numbers)}"
         return self.names[node]
 
 

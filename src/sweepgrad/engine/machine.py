@@ -4,29 +4,22 @@ It is compiled once for each number type and kept in a cache of the user's, unde
 that decides what is compiled. No architecture is compiled.
 """
 
-import hashlib
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
+from functools import cache, partial
 from threading import Lock
 from typing import Any
 
-import llvmlite
 import numba
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from sweepgrad.engine import functions, loops
+from sweepgrad.engine.compiling import compiled
 from sweepgrad.engine.loops import GOLDEN, mix
 from sweepgrad.engine.products import matmul
 from sweepgrad.engine.tape import Array, Code, DType, Tape
-from sweepgrad.home import cache_dir
 
 # fmt: off
 (FEATURES, TARGETS, COPY, NEGATE, EXP, LOG, SQRT, RELU, STEP, TANH, SIGMOID, SOFTPLUS, ADD, SUBTRACT,
@@ -189,7 +182,7 @@ def replay(
     Raises:
         ValueError: the order is too short, or the scalars are not the tape's.
     """
-    load(tape.dtype, lambda text: None)
+    load(tape.dtype, partial(print, file=sys.stderr, flush=True))
     if len(order) < len(scalars) * tape.rows or scalars.shape[1] != tape.n_scalars:
         raise ValueError(
             f"{len(scalars)} steps of {tape.rows} rows and {tape.n_scalars} numbers each need more than"
@@ -233,60 +226,16 @@ def _compile(dtype: np.dtype[Any], say: Callable[[str], None]) -> Callable[..., 
         array(numba.int64, 1),
         array(numba.float64, 2, readonly=False),
     )
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
     _one_thread_for_blas()
-    folder = cache_dir() / f"engine-{_version()}"
-    done = folder / f"{dtype.name}.compiled"
-    if not done.exists():
-        say(f"compiling the engine for {dtype.name}, once on this machine: about half a minute …")
-    before = numba.config.CACHE_DIR
-    try:
-        _try_to_write(folder)
-        numba.config.CACHE_DIR = str(folder)
-        compiled: Callable[..., int] = njit(numba.int64(*arguments), cache=True, **options)(_interpret)
-        done.touch()
-        _forget_the_unused(folder)
-    except OSError as error:
-        say(f"the engine cannot be kept in {folder} ({error.strerror or error}), so it is compiled each time")
-        compiled = njit(numba.int64(*arguments), **options)(_interpret)
-    finally:
-        numba.config.CACHE_DIR = before
-    return compiled
+    return compiled(_interpret, numba.int64(*arguments), dtype.name, say)
 
 
-@lru_cache
-def _version() -> str:
-    """What decides the compiled code: our sources, the compiler's versions, Python's, and the processor."""
-    words = [sys.version, numba.__version__, llvmlite.__version__, np.__version__]
-    here = Path(__file__)
-    words += [str(here), str(here.stat().st_mtime_ns)]
-    compiled = ("machine", "functions", "loops", "products", "tiles", "vector")
-    words += [here.with_stem(name).read_text() for name in compiled]
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
-
-
-def _forget_the_unused(folder: Path) -> None:
-    """Remove what was compiled for other versions, and not loaded for three months."""
-    for other in folder.parent.glob("engine-*"):
-        loaded = [mark.stat().st_mtime for mark in other.glob("*.compiled")]
-        if other != folder and loaded and max(loaded) < time.time() - 90 * 24 * 3600:
-            shutil.rmtree(other, ignore_errors=True)
-
-
-def _try_to_write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
-
-
+@cache
 def _one_thread_for_blas() -> None:
-    """Keep SciPy's BLAS, which Numba calls, to one thread.
+    """Keep SciPy's BLAS, which Numba calls, to one thread, and with it any other BLAS of this process.
 
     Jobs run side by side on threads of ours, and the order of its sums must not depend on how many there are.
     """
     from scipy.linalg import cython_blas  # noqa: F401 - loads it, so that it is there to be limited
 
-    _limits.append(threadpool_limits(1, "blas"))
-
-
-_limits: list[Any] = []  # kept, since a limit that is dropped ends
+    threadpool_limits(1, "blas")

@@ -55,7 +55,8 @@ class Nodes:
 
     def constant(self, value: Array) -> Node:
         value = np.asarray(value, dtype=self.dtype)
-        if value.size > 1 and (value == value.flat[0]).all():
+        same_sign = np.signbit(value).all() == np.signbit(value).any()  # 0 and -0 are equal
+        if value.size > 1 and (value == value.flat[0]).all() and same_sign:
             return self.broadcast(self.constant(value.reshape(-1)[0:1].reshape(())), value.shape)
         key = ("constant", value.shape, value.tobytes())
         if key not in self.known:
@@ -134,7 +135,10 @@ class Nodes:
                 if one.value is not None and one.size == 1 and one.value.item() == 1:
                     return self.broadcast(other, shape)
         if operation == "divide" and sources[1].value is not None and sources[1].size == 1:
-            operation, sources = "multiply", (sources[0], self.constant(1 / sources[1].value))
+            with np.errstate(all="ignore"):
+                inverse = np.reciprocal(sources[1].value)
+            if np.finfo(self.dtype).tiny <= abs(inverse) < np.inf:
+                operation, sources = "multiply", (sources[0], self.constant(inverse))
         for i in reversed(range(len(sources))):
             if spread(small, sources) is None:  # say, repeated along a middle axis
                 stored = self.stored(self.broadcast(sources[i], small))
