@@ -61,6 +61,10 @@ def composed() -> DictConfig:
         (["optimizer.lr=1e-60"], "optimizer.lr: 1e-60 is 0 in float32"),
         (["model.scale=1e39"], "model.scale: 1e+39 is inf in float32"),
         (["train.clip=1e-50"], "train.clip: 1e-50 is 0 in float32"),
+        (
+            ["optimizer.lr=0.5", "train.weight_decay=2"],
+            "train.weight_decay: 2 times optimizer.lr is 1, the share",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(overrides, said):

@@ -102,3 +102,12 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test accuracy" in done.stdout
     assert len(list((clone / "runs" / "cards").glob("*/card.md"))) == 1
+
+
+def test_no_figure_of_the_documents_is_still_to_be_filled_in():
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        text = document.read_text()
+        assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
+            document
+        )
+        assert not re.findall(r"<!-- \w+ -->\n\n", text), document

@@ -98,7 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--port", type=int, help="port to listen on (default: the first free from 5000)")
     verb.set_defaults(run=_ui)
 
-    verb = verbs.add_parser("tape", help="show the instructions that a run replays at every step")
+    verb = verbs.add_parser(
+        "tape",
+        help="show the instructions that a run replays at every step",
+        description="Show the instructions that a run replays at every step, a tape for each architecture.",
+        epilog="example: sweepgrad tape model=wide,deep optimizer=adam train.clip=1",
+    )
     verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train, such as model=wide")
     verb.add_argument("--evaluation", action="store_true", help="what is replayed after each epoch instead")
     verb.add_argument("--config-dir", metavar="FOLDER", help="more YAML, as for train")

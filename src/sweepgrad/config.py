@@ -4,11 +4,12 @@ The YAML under `conf/` holds the values, this file the rules, and `sweepgrad.fau
 """
 
 import re
+import struct
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
@@ -228,6 +229,14 @@ DataConfig = Annotated[FileData | SimulatedData, Field(discriminator="source")]
 OptimizerConfig = Annotated[SGD | Momentum | Adagrad | Adam, Field(discriminator="name")]
 
 
+def _in_float32(value: float) -> float:
+    """What float32 makes of it. (NumPy would cost --help a tenth of a second.)"""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return inf
+
+
 class Config(_Section):
     """One run, whole."""
 
@@ -251,12 +260,21 @@ class Config(_Section):
             said |= {"train.clip": self.train.clip, "train.weight_decay": self.train.weight_decay}
             for key, value in said.items():
                 if isinstance(value, float):
-                    with np.errstate(over="ignore", under="ignore"):
-                        taken = float(np.float32(value))
-                    if not np.isfinite(taken) or (taken in (0.0, 1.0) and value != taken):
+                    taken = _in_float32(value)
+                    if taken in (0.0, 1.0, inf) and value != taken:
                         raise ValueError(
                             f"{key}: {value!r} is {taken:g} in float32; say engine.dtype: float64"
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _decay_leaves_something(self) -> "Config":
+        share = self.train.weight_decay * self.optimizer.lr
+        if share >= 1:
+            raise ValueError(
+                f"train.weight_decay: {self.train.weight_decay:g} times optimizer.lr is {share:g}, the share"
+                " of the weights that every step takes off, which must be below 1"
+            )
         return self
 
     @model_validator(mode="after")

@@ -128,11 +128,11 @@ def fit(
         if done < steps_an_epoch:
             rows = order[done * batch_size : (done + 1) * batch_size]
             when = f"in epoch {epoch}, at step {done + 1} of {steps_an_epoch}"
-            raise _diverged(when, network, optimizer, steps.weights, train.X[rows])
+            raise _diverged(when, network, update, steps.weights, train.X[rows])
         evaluate.weights[:] = steps.weights
         numbers = [*_loss_and_accuracy(evaluate, train), *_loss_and_accuracy(evaluate, val)]
         if not (np.isfinite(numbers).all() and np.isfinite(steps.weights).all()):
-            raise _diverged(f"at the end of epoch {epoch}", network, optimizer, steps.weights, train.X)
+            raise _diverged(f"at the end of epoch {epoch}", network, update, steps.weights, train.X)
         history = (*history, Epoch(*numbers))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
             best_weights, best_epoch = steps.weights.copy(), epoch
@@ -235,12 +235,14 @@ def _loss_and_accuracy(evaluate: _Passes, examples: Examples) -> tuple[float, fl
     return float(loss), 1 - float(wrong)
 
 
-def _diverged(when: str, network: Network, optimizer: Optimizer, flat: Array, X: Array) -> Diverged:
+def _diverged(when: str, network: Network, update: Update, flat: Array, X: Array) -> Diverged:
     """Say in which layer and why, by computing these rows layer by layer once more."""
-    remedy = f"lower optimizer.lr ({optimizer.lr:g})"
+    remedies = [f"optimizer.lr ({update.optimizer.lr:g})"]
     if network.scale > 1:
-        remedy += f" or model.scale ({network.scale:g})"
-    return Diverged(f"training diverged {when}: {_culprit(network, flat, X)}; {remedy}, or set train.clip")
+        remedies.append(f"model.scale ({network.scale:g})")
+    if update.weight_decay > 0:
+        remedies.append(f"train.weight_decay ({update.weight_decay:g})")
+    return Diverged(f"training diverged {when}: {_culprit(network, flat, X)}; lower {' or '.join(remedies)}")
 
 
 def _culprit(network: Network, flat: Array, X: Array) -> str:

@@ -46,7 +46,7 @@ class Progress:
         latest = fit.history[-1]
         text = (
             f"[{number + 1}/{self.total}] {name}  epoch {len(fit.history)}/{epochs}"
-            f"  val nll {latest.val_nll:.4f}  accuracy {latest.val_accuracy:.3f}"
+            f"  val nll {_short(latest.val_nll)}  accuracy {latest.val_accuracy:.3f}"
         )
         if self._console.is_terminal:
             share = (self._done + len(fit.history) / epochs) / self.total
@@ -64,10 +64,14 @@ class Progress:
         self._best = max(self._best or 0.0, fit.best.val_accuracy)
         self.say(
             f"[{number + 1}/{self.total}] {name}  val accuracy {fit.best.val_accuracy:.3f}"
-            f"  nll {fit.best.val_nll:.4f}  best epoch {fit.best_epoch}/{epochs}  {seconds:.1f} s"
+            f"  nll {_short(fit.best.val_nll)}  best epoch {fit.best_epoch}/{epochs}  {seconds:.1f} s"
         )
 
     def failed(self, number: int, name: str, problem: str) -> None:
         """A job has ended badly."""
         self._done += 1
         self.say(f"[{number + 1}/{self.total}] {name}  FAILED: {problem}")
+
+
+def _short(nll: float) -> str:
+    return f"{nll:.4f}" if nll < 1e4 else f"{nll:.3g}"

@@ -101,7 +101,8 @@ def _training(network: Network, update: Update, rows: int, dtype_name: str) -> T
         optimizer = replace(update.optimizer, lr=lr, **chosen)  # type: ignore[type-var]
         new, new_state = optimizer.step(w, g, tuple(state), t)
         if update.weight_decay:
-            new = new - lr * fixed["weight_decay"] * (_matrices(network).astype(dtype) * w)
+            matrices = Value(_matrices(network).astype(dtype), "matrices")
+            new = new - lr * fixed["weight_decay"] * (matrices * w)
     return record(
         features=features,
         targets=targets,

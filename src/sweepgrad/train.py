@@ -144,6 +144,7 @@ class _Runner:
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
+            self.progress.say("interrupted: keeping what there is …")
             raise
         except Exception as problem:  # noqa: BLE001 - one job's failure is not the end of the others
             error = traceback.format_exc()
@@ -171,9 +172,9 @@ class _Runner:
             self.finished += 1
             self.progress.finished(number, name, fit, config.train.epochs, time.perf_counter() - clock)
             if fit.best.val_nll > log(2):
-                self.progress.say(
-                    f"{name}: worse than a coin, whose nll is {log(2):.3f}; a lower optimizer.lr may help"
-                )
+                hint = "lower" if fit.best.val_nll > 2 else "higher, or more train.epochs,"
+                coin = f"worse than a coin, whose nll is {log(2):.3f}"
+                self.progress.say(f"{name}: {coin}; an optimizer.lr that is {hint} may help")
 
     def _send(self, folder: Path) -> None:
         from sweepgrad.reach import Refused, Unreachable

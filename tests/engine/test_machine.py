@@ -1,6 +1,7 @@
 """What the machine promises beside agreement: the same bits always, accuracy, no GIL, and a cache."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -582,3 +583,14 @@ def test_replaying_one_tape_twice_at_once_needs_only_two_buffers():
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: replayed(machine.replay, problem, tape), range(8)):
             assert_same_bits(found, alone)
+
+
+@pytest.mark.slow
+def test_an_interruption_while_compiling_is_heard(tmp_path):
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = python(f"{listening}\n{LOAD}", XDG_CACHE_HOME=str(tmp_path))
+    time.sleep(10)  # well within the half minute
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode not in (0, None)
+    assert err.rstrip().endswith("KeyboardInterrupt")

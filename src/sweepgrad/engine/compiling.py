@@ -4,12 +4,16 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import llvmlite
@@ -40,6 +44,13 @@ def compiled(
     mark = folder / f"{name}.compiled"
     if not mark.exists():
         say(f"compiling the engine for {name}, once on this machine: about half a minute …")
+    with _interrupted_afterwards(say):
+        return _compiled_or_loaded(function, signature, folder, mark, say)
+
+
+def _compiled_or_loaded(
+    function: Callable[..., int], signature: Any, folder: Path, mark: Path, say: Callable[[str], None]
+) -> Callable[..., int]:
     before = numba.config.CACHE_DIR
     try:
         _check_that_it_is_ours(folder)
@@ -57,6 +68,28 @@ def compiled(
     finally:
         numba.config.CACHE_DIR = before
     return result
+
+
+@contextmanager
+def _interrupted_afterwards(say: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl-C wait for the end: raised within the compiler's callbacks, it would be lost."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        say("interrupted: this ends when the compiler is done …")
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 @cache
