@@ -216,10 +216,24 @@ class Tracking(_Section):
     experiment: Annotated[str, Field(min_length=1)]
 
 
+class Halving(_Section):
+    """Successive halving: after `first` epochs the best of every `factor` jobs go on, for `factor` times as many."""
+
+    first: Annotated[int, Field(ge=1)]
+    factor: Annotated[int, Field(ge=2)]
+
+
 class Sweep(_Section):
-    """`id` ties a job to its sweep; `sweepgrad train --multirun` sets it, null means a run on its own."""
+    """How the jobs of a sweep go together. Nothing of it changes what a single job comes to.
+
+    `id` ties a job to its sweep; `sweepgrad train --multirun` sets it, null means a run on its own.
+    """
 
     id: str | None
+    metric: Literal["accuracy", "nll", "roc_auc"]
+    resume: bool
+    fail_fast: bool
+    halving: Halving | None
 
 
 ScheduleConfig = Annotated[

@@ -1,10 +1,11 @@
-"""What a run left, in MLflow's words: params, metrics, datasets and the signature of a model."""
+"""What a run left, in MLflow's words: params, metrics, datasets, the signature of a model; and back again."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
@@ -12,6 +13,39 @@ from mlflow.types.schema import AnyType
 from sweepgrad.record import Record
 
 _MAX_PARAM = 6000  # characters, MLflow's own limit
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A run as MLflow holds it.
+
+    Attributes:
+        params: the flat configuration, as text.
+        metrics: the latest value of each.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started: int
+    ended: int | None
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+def logged(run: Run) -> Logged:
+    """A run of MLflow's, without MLflow's classes."""
+    return Logged(
+        run.info.run_id,
+        run.info.run_name,
+        run.info.status,
+        run.info.start_time,
+        run.info.end_time,
+        dict(run.data.params),
+        dict(run.data.metrics),
+        dict(run.data.tags),
+    )
 
 
 def metrics(record: Record) -> Iterator[Metric]:

@@ -1,6 +1,6 @@
 """One run: from a configuration to a trained model. It reads training and validation rows, and no others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from sweepgrad import engine, metrics
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_training
+from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, fit
 from sweepgrad.nn import Network
@@ -28,8 +29,11 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
 
-    def fits(self) -> Iterator[Fit]:
+    def fits(self, wrap: Callable[[Replay], Replay] = lambda replay: replay) -> Iterator[Fit]:
         """Train as configured, and give the state of things after each epoch.
+
+        Arguments:
+            wrap: around the engine's replay, for instance to end it between two replays.
 
         Raises:
             Diverged: training left the finite numbers.
@@ -46,7 +50,7 @@ class Experiment:
             schedule=self.schedule,
             weight_decay=self.config.train.weight_decay,
             clip=self.config.train.clip,
-            engine=engine.load(self.config.engine.name, self.dtype),
+            engine=wrap(engine.load(self.config.engine.name, self.dtype)),
         )
 
     @property
@@ -75,9 +79,27 @@ class Experiment:
             negative=roles.negative,
         )
 
-    def val_roc_auc(self, fit: Fit) -> float:
-        """The area under the ROC curve of the best epoch's model on the validation rows."""
-        return metrics.roc_auc(self.val.y, self.network.probabilities(fit.weights, self.val.X))
+    def summary(self, fit: Fit) -> dict[str, float]:
+        """What the model of the best epoch does on the rows that a job may see, by the names of the metrics."""
+        probabilities = self.network.probabilities(fit.weights, self.val.X)
+        return {
+            "best/val/accuracy": fit.best.val_accuracy,
+            "best/val/nll": fit.best.val_nll,
+            "best/val/roc_auc": metrics.roc_auc(self.val.y, probabilities),
+            "best/train/accuracy": fit.best.train_accuracy,
+            "best/train/nll": fit.best.train_nll,
+            "best/epoch": float(fit.best_epoch),
+        }
+
+    @property
+    def n_bytes(self) -> int:
+        """What recording and training take at most beside the rows, about.
+
+        It is known before a tape is, since recording computes on arrays of the network's size.
+        """
+        rows = min(self.config.train.batch_size, len(self.train.y)) + EVALUATED_AT_ONCE
+        numbers = 24 * self.network.n_parameters + 6 * rows * sum(self.network.widths)
+        return numbers * np.dtype(self.dtype).itemsize
 
 
 def prepare(config: Config) -> Experiment:

@@ -57,7 +57,7 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     chosen = entries[0].runs[0]
     with tempfile.TemporaryDirectory() as copies:
         config = check(yaml.safe_load(store.download(chosen, "config.yaml", Path(copies)).read_text()))
-        bundle = Bundle.load(store.download_bundle(chosen, Path(copies)))
+        bundle = Bundle.load(store.download(chosen, BUNDLE, Path(copies)))
     training = open_training(config.data, config.split, dtype_of(config))
     digests = asdict(training.digests)
     _refuse_changed_rows(chosen, training.source, digests)

@@ -2,38 +2,39 @@
 
 record.json            what ran and how it went; written last, at once, so a folder with it is whole
 config.yaml            the resolved configuration
-learning_curve.png     losses and accuracies by epoch
-decision_boundary.png  the model over the plane, where it takes just two number columns
 model/                 the bundle of the best epoch
+learning_curve.png     losses and accuracies by epoch; a job of a sweep has no pictures: MLflow draws its curves
+decision_boundary.png  the model over the plane, where it takes just two number columns
 mlflow.json            which MLflow run it became; written once it has been sent
 """
 
 import json
 import os
-import platform
-import sys
-from dataclasses import asdict, dataclass
-from functools import cache
+import shutil
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from sweepgrad import versions
 from sweepgrad.config import Config
 from sweepgrad.fit import Epoch, Fit
 
 if TYPE_CHECKING:  # reading records needs no training
+    from sweepgrad.bundle import Bundle
     from sweepgrad.experiment import Experiment
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
-MODEL = "model"
+MODEL, FILES = "model", ("bundle.json", "weights.npz")
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
 SWEEP = "sweep.json"  # in the folder of a sweep's job folders
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,26 @@ class Record:
     """A run as it is kept.
 
     Attributes:
+        digest: of what the result follows from, see `identity`; empty when the run failed before its data
+            were read. It stands first in the file, so that it is found without reading the rest.
         job: an identifier of its own, by which MLflow recognises a run that was sent before.
         name: for people.
+        overrides: from the command line or the sweeper.
         started, ended: milliseconds since 1970.
         error: the traceback of a failed run.
         history: one record for each epoch.
         best_epoch: counted from 1; 0 when there is none.
         summary: metrics of the best epoch, by name.
         data: None when the run failed before it had any.
+        stopped: whether halving ended it before its last epoch.
+        reused: the `job` of the run whose result this is, if it was not trained again.
+        files: SHA-256 of each file of the model, by name.
     """
 
+    digest: str
     job: str
     name: str
+    overrides: tuple[str, ...]
     status: Status
     started: int
     ended: int
@@ -83,6 +92,9 @@ class Record:
     n_parameters: int
     data: Data | None
     environment: dict[str, str]
+    stopped: bool = False
+    reused: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def sweep(self) -> str | None:
@@ -94,27 +106,22 @@ def of(
     *,
     job: str,
     name: str,
+    overrides: tuple[str, ...],
     status: Status,
     started: int,
     ended: int,
     error: str | None = None,
     experiment: "Experiment | None" = None,
     fit: Fit | None = None,
+    stopped: bool = False,
 ) -> Record:
     """The record of a run that ended, in whichever way and however far it came."""
-    summary = {}
-    if experiment is not None and fit is not None:
-        summary = {
-            "best/val/accuracy": fit.best.val_accuracy,
-            "best/val/nll": fit.best.val_nll,
-            "best/val/roc_auc": experiment.val_roc_auc(fit),
-            "best/train/accuracy": fit.best.train_accuracy,
-            "best/train/nll": fit.best.train_nll,
-            "best/epoch": float(fit.best_epoch),
-        }
+    data = _data(experiment) if experiment else None
     return Record(
+        digest=identity(config, data.digests) if data else "",
         job=job,
         name=name,
+        overrides=overrides,
         status=status,
         started=started,
         ended=ended,
@@ -122,32 +129,88 @@ def of(
         config=config.model_dump(mode="json"),
         history=fit.history if fit else (),
         best_epoch=fit.best_epoch if fit else 0,
-        summary=summary,
+        summary=experiment.summary(fit) if experiment and fit else {},
         n_parameters=experiment.network.n_parameters if experiment else 0,
-        data=_data(experiment) if experiment else None,
-        environment=environment(),
+        data=data,
+        environment=versions.environment(),
+        stopped=stopped,
     )
+
+
+def identity(config: Config, digests: dict[str, str]) -> str:
+    """SHA-256 of all that a result follows from: the configuration, the data and the code.
+
+    Where a run is kept, and the sweep that it belongs to, have no say.
+
+    Arguments:
+        digests: of the table and of its parts.
+    """
+    settings = config.model_dump(mode="json", exclude={"tracking", "sweep"})
+    whole = {"config": settings, "data": digests, "code": versions.code()}
+    return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def write(
     folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
-) -> None:
-    """Leave a run in `folder`: its model and picture where there are any, the record last."""
-    from sweepgrad import plots  # late: reading records needs no pictures
+) -> Record:
+    """Leave a run in `folder`: its model and pictures where there are any, the record last; as it was written.
 
+    Raises:
+        OSError: there is no room, or no right to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECORD).exists():  # an earlier run was told to write here: what it left is not this one's
-        for name in (RECORD, SENT, *PICTURES, f"{MODEL}/bundle.json", f"{MODEL}/weights.npz"):
+        for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
             (folder / name).unlink(missing_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(record.config, sort_keys=False), encoding="utf-8")
+    text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
     if experiment is not None and fit is not None:
         bundle = experiment.bundle(fit)
         bundle.save(folder / MODEL)
-        learning_curve, decision_boundary = (folder / name for name in PICTURES)
-        plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
-        if plots.has_boundary(bundle):
-            plots.decision_boundary(bundle, experiment.val, decision_boundary)
+        record = replace(record, files=_file_digests(folder / MODEL))
+        if record.sweep is None:
+            draw(folder, experiment, bundle, fit)
     write_json(folder / RECORD, asdict(record))
+    return record
+
+
+def draw(folder: Path, experiment: "Experiment", bundle: "Bundle", fit: Fit) -> None:
+    """The pictures of a run."""
+    from sweepgrad import plots  # late: it takes most of a second, and a sweep needs none
+
+    learning_curve, decision_boundary = (folder / name for name in PICTURES)
+    plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
+    if plots.has_boundary(bundle):
+        plots.decision_boundary(bundle, experiment.val, decision_boundary)
+
+
+def copy(source: Path, folder: Path, record: Record) -> None:
+    """Leave in `folder` the result that is kept in `source`, under a record of its own.
+
+    Raises:
+        OSError: as `write`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    (folder / SENT).unlink(missing_ok=True)
+    shutil.copytree(source / MODEL, folder / MODEL, dirs_exist_ok=True)
+    text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    write_json(folder / RECORD, asdict(record))
+
+
+def damage(folder: Path, record: Record) -> str | None:
+    """What is wrong with the files beside a record, if anything."""
+    try:
+        found = _file_digests(folder / MODEL)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    changed = [name for name, digest in record.files.items() if found[name] != digest]
+    return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
+
+
+def _file_digests(model: Path) -> dict[str, str]:
+    return {name: sha256((model / name).read_bytes()).hexdigest() for name in FILES}
 
 
 def read(folder: Path) -> Record:
@@ -163,7 +226,8 @@ def read(folder: Path) -> Record:
         if data is not None:
             data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
         history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
-        return Record(**values, history=history, data=data)
+        overrides = tuple(values.pop("overrides"))
+        return Record(**values, overrides=overrides, history=history, data=data)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / RECORD} is damaged, or of another version: {error!r}") from None
 
@@ -179,20 +243,25 @@ class SweepRecord:
 
     Attributes:
         id: its name.
+        key: of what was asked for: the same command on the same data and code has the same one.
         status: RUNNING until it ends.
         jobs: how many runs it was to have.
         varying: the keys in which they differ.
         command: what started it.
-        process, host: what runs it.
+        process: what runs it, see `process.this`.
+        host: where.
+        halving: what successive halving came to, in words; empty without.
     """
 
     id: str
+    key: str
     status: Status | Literal["RUNNING"]
     jobs: int
     varying: tuple[str, ...]
     command: str
-    process: int
+    process: str
     host: str
+    halving: str = ""
 
 
 def read_sweep(folder: Path) -> SweepRecord:
@@ -217,36 +286,6 @@ def write_json(path: Path, values: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def environment() -> dict[str, str]:
-    """The versions that a run's numbers depend on."""
-    packages = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
-    compilers = ("numba", "llvmlite")  # without them NumPy takes the engine's place
-    return {
-        "code": _code_digest(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "command": " ".join(sys.argv),
-        **{package: version(package) for package in packages},
-        **{package: _version_or_absent(package) for package in compilers},
-    }
-
-
-def _version_or_absent(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
-
-
-@cache
-def _code_digest() -> str:
-    """SHA-256 of our own source files, in the order of their names."""
-    digest = sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _data(experiment: "Experiment") -> Data:

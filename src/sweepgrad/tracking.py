@@ -3,23 +3,25 @@
 import fcntl
 import getpass
 import json
-import os
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Metric, Run, RunTag
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
 from sweepgrad import entities
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
+from sweepgrad.entities import Logged, logged
 from sweepgrad.errors import UserError
+from sweepgrad.process import lives, this
 from sweepgrad.reach import Refused, ask_for_health, fluent, prepare_sqlite, quiet, reaching
 from sweepgrad.record import Record
 
@@ -35,24 +37,7 @@ HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
 
 _MAX_BATCH = 1000  # metrics in a log_batch
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A run as MLflow holds it.
-
-    Attributes:
-        params: the flat configuration, as text.
-        metrics: the latest value of each.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    started: int
-    params: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
+_MAX_TAG = 5000  # characters
 
 
 class Store:
@@ -62,6 +47,7 @@ class Store:
         uri: as in `tracking.uri`.
         experiment: the name of the MLflow experiment, made if it is not there.
         say: where to tell that the store is being made, which takes some seconds once.
+        process: whose runs these are, see `process.this`; None is this one.
 
     Raises:
         UserError: the URI is not usable.
@@ -69,7 +55,14 @@ class Store:
         Refused: the experiment cannot be used, for instance since it was deleted.
     """
 
-    def __init__(self, uri: str, experiment: str, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        process: str | None = None,
+    ) -> None:
         try:
             self.uri = store_uri(uri)
         except ValueError as error:
@@ -82,7 +75,9 @@ class Store:
                 ask_for_health(self.uri)
                 self._client = mlflow.MlflowClient(self.uri, self.uri)
             self.experiment_id = self._experiment_id()
+        self._process = process or this()
         self._parents: dict[str, str] = {}
+        self._jobs: dict[str, dict[str, Logged]] = {}  # of a sweep that was begun, by their tag
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
@@ -112,10 +107,32 @@ class Store:
                     else self._client.create_run(
                         self.experiment_id,
                         run_name=sweep,
-                        tags={SWEEP: sweep, KIND: SWEEP_KIND, **_origin_tags()},
+                        tags={SWEEP: sweep, KIND: SWEEP_KIND, **self._origin_tags()},
                     ).info.run_id
                 )
         return self._parents[sweep]
+
+    def begin_sweep(self, folder: Path) -> None:
+        """Open a sweep's own run, or open it again, and learn which of its jobs are here already."""
+        note = records.read_sweep(folder)
+        run_id = self.sweep_run(note.id)
+        with reaching(self.uri):
+            self._client.log_batch(run_id, tags=self._sweep_tags(note))
+            self._client.update_run(run_id, "RUNNING")
+            jobs = self._search(f"tags.`{PARENT}` = '{run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
+        self._jobs[note.id] = {run.tags[JOB]: run for run in jobs}
+
+    def _sweep_tags(self, note: records.SweepRecord) -> list[RunTag]:
+        tags = {
+            "sweepgrad.varying": json.dumps(note.varying),
+            "sweepgrad.jobs": str(note.jobs),
+            "sweepgrad.command": note.command[:_MAX_TAG],
+            HOST: note.host,
+            PROCESS: note.process,
+        }
+        if note.halving:
+            tags["sweepgrad.halving"] = note.halving
+        return [RunTag(key, value) for key, value in tags.items()]
 
     def close_abandoned(self) -> list[str]:
         """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
@@ -123,7 +140,7 @@ class Store:
             running = self._search(
                 f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
             )
-            dead = [run for run in running if not _lives(int(run.tags[PROCESS]))]
+            dead = [run for run in running if not lives(run.tags[PROCESS])]
             for run in dead:
                 self._client.set_terminated(run.run_id, "KILLED")
         return [run.name for run in dead]
@@ -133,14 +150,12 @@ class Store:
         note = records.read_sweep(folder)
         status = note.status
         if status == "RUNNING":
-            if note.host != socket.gethostname() or _lives(note.process):
+            if note.host != socket.gethostname() or lives(note.process):
                 return
             status = "KILLED"
-        tags = {"sweepgrad.varying": json.dumps(note.varying), "sweepgrad.jobs": str(note.jobs)}
-        tags["sweepgrad.command"] = note.command
         run_id = self.sweep_run(note.id)
         with reaching(self.uri):
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            self._client.log_batch(run_id, tags=self._sweep_tags(note))
             self._client.set_terminated(run_id, status)
 
     def has(self, run_id: str) -> bool:
@@ -168,23 +183,38 @@ class Store:
             if sent.exists() and self.has(run_id := records.sent_as(folder)):
                 return run_id
             record = records.read(folder)
-            begun = self._search(f"tags.`{JOB}` = '{record.job}'")
-            run_id = begun[0].run_id if begun else self._create(record)
+            begun = self._begun(record)
+            run_id = begun.run_id if begun else self._create(record)
             self._log(run_id, record, folder)
             self._client.set_terminated(run_id, record.status, record.ended)
             records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
         return run_id
 
+    def _begun(self, record: Record) -> Logged | None:
+        """The run that this one was sent to in part. An earlier attempt at the same job is deleted."""
+        if record.sweep in self._jobs:
+            begun = self._jobs[record.sweep].pop(record.job, None)
+        else:
+            begun = next(iter(self._search(f"tags.`{JOB}` = '{record.job}'")), None)
+        if begun is not None and begun.status != "RUNNING" and begun.ended != record.ended:
+            self._client.delete_run(begun.run_id)
+            return None
+        return begun
+
     def _create(self, record: Record) -> str:
-        tags = {JOB: record.job, KIND: RUN_KIND, **_origin_tags()}
+        tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
         if record.sweep is not None:
             tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
+        if record.reused is not None:
+            tags["sweepgrad.reused"] = record.reused
+        if record.stopped:
+            tags["sweepgrad.stopped"] = f"by halving, after epoch {len(record.history)}"
         run = self._client.create_run(self.experiment_id, record.started, tags, record.name)
         return str(run.info.run_id)
 
     def _log(self, run_id: str, record: Record, folder: Path) -> None:
         metrics, params = list(entities.metrics(record)), entities.params(record)
-        tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:5000])] if record.error else []
+        tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
         if record.data is not None:
             tags += [RunTag(f"{DIGEST}{part}", value) for part, value in record.data.digests.items()]
         for start in range(0, max(len(metrics), 1), _MAX_BATCH):
@@ -194,12 +224,22 @@ class Store:
             self._client.log_inputs(run_id, entities.datasets(record))
         if record.error:
             self._client.log_text(run_id, record.error, "error.txt")
-        self._client.log_dict(run_id, record.environment, "environment.json")
-        self._client.log_artifact(run_id, str(folder / "config.yaml"))
-        for picture in sorted(folder.glob("*.png")):
-            self._client.log_artifact(run_id, str(picture))
-        if (folder / records.MODEL / "bundle.json").exists() and self._model_id(run_id) is None:
+        self._log_files(run_id, folder)
+        has_model = (folder / records.MODEL / records.FILES[0]).exists()
+        if record.sweep is None and has_model and self._model_id(run_id) is None:
             self._log_model(run_id, folder / records.MODEL)
+
+    def _log_files(self, run_id: str, folder: Path) -> None:
+        """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
+        with tempfile.TemporaryDirectory() as copies:
+            for name in (records.RECORD, "config.yaml", *records.PICTURES):
+                if (folder / name).exists():
+                    shutil.copy(folder / name, copies)
+            for name in records.FILES:
+                if (file := folder / records.MODEL / name).exists():
+                    (Path(copies) / BUNDLE).mkdir(exist_ok=True)
+                    shutil.copy(file, Path(copies) / BUNDLE)
+            self._client.log_artifacts(run_id, copies)
 
     def _model_id(self, run_id: str) -> str | None:
         outputs = self._client.get_run(run_id).outputs
@@ -247,7 +287,7 @@ class Store:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
         tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "sweepgrad.chosen_run": chosen.run_id}
-        tags |= {"mlflow.user": getpass.getuser(), **_origin_tags()}
+        tags |= {"mlflow.user": getpass.getuser(), **self._origin_tags()}
         with reaching(self.uri):
             run = self._client.create_run(
                 self.experiment_id, run_name=f"test rows opened at {moment}", tags=tags
@@ -258,8 +298,13 @@ class Store:
         """Register the model of a run under `name`, with the alias `chosen`; its version."""
         with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
             model = self._model_id(run_id)
-            if model is None:
-                raise UserError(f"run {run_id} has no model to register")
+            if model is None:  # a job of a sweep has one only once it is chosen
+                info = self._client.get_run(run_id).info
+                with tempfile.TemporaryDirectory() as copies:
+                    self._log_model(run_id, Path(self._client.download_artifacts(run_id, BUNDLE, copies)))
+                self._client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
+                model = self._model_id(run_id)
+            assert model is not None
             if not self._client.search_registered_models(f"name = '{name}'"):
                 self._client.create_registered_model(name)
             made = [v for v in self._client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
@@ -319,14 +364,13 @@ class Store:
         with reaching(self.uri), quiet("mlflow"):
             return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
 
-    def download_bundle(self, run: Logged, into: Path) -> Path:
-        """A copy of the folder that `Bundle.load` reads; no code of the model's is run."""
-        with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
-            model = self._model_id(run.run_id)
-            if model is None:
-                raise UserError(f"run {run.run_id} has no model")
-            place = f"{self._client.get_logged_model(model).artifact_location}/artifacts/{records.MODEL}"
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(into)))
+    def _origin_tags(self) -> dict[str, str]:
+        return {
+            "mlflow.source.name": "sweepgrad",
+            "sweepgrad.version": version("sweepgrad"),
+            HOST: socket.gethostname(),
+            PROCESS: self._process,
+        }
 
     def _search(self, condition: str) -> list[Logged]:
         """The runs of the experiment of which the condition holds, the latest first."""
@@ -336,38 +380,7 @@ class Store:
             page = self._client.search_runs(
                 [self.experiment_id], condition, max_results=1000, page_token=token
             )
-            found += [_logged(run) for run in page]
+            found += [logged(run) for run in page]
             token = page.token
             if not token:
                 return found
-
-
-def _logged(run: Run) -> Logged:
-    return Logged(
-        run.info.run_id,
-        run.info.run_name,
-        run.info.status,
-        run.info.start_time,
-        dict(run.data.params),
-        dict(run.data.metrics),
-        dict(run.data.tags),
-    )
-
-
-def _origin_tags() -> dict[str, str]:
-    return {
-        "mlflow.source.name": "sweepgrad",
-        "sweepgrad.version": version("sweepgrad"),
-        HOST: socket.gethostname(),
-        PROCESS: str(os.getpid()),
-    }
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, so it lives
-        return True
-    return True

@@ -1,0 +1,185 @@
+"""From a plan to its jobs trained: what must hold before the first, who launches them, what is said last."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra._internal.hydra import Hydra
+from hydra.errors import HydraException
+
+from sweepgrad.compose import CONFIG_NAME
+from sweepgrad.errors import UserError
+from sweepgrad.outbox import Outbox
+from sweepgrad.preflight import Plan
+from sweepgrad.ready import check_tables, load_engines, refuse_unwritable
+from sweepgrad.record import Status
+from sweepgrad.sweep import claim, estimate, threads
+from sweepgrad.sweep.progress import Progress
+from sweepgrad.sweep.session import FailedFast, Session, digest_of
+from sweepgrad.task import SWEEP_ID, Task
+
+_RUNS = Path("runs")  # where earlier results are looked for
+
+
+def launch(
+    composer: Hydra, todo: Plan, words: list[str], overrides: list[str], outbox: Outbox | None, *, quiet: bool
+) -> int:
+    """Run what was planned; the exit code, as of `train`.
+
+    Arguments:
+        words: of the command line, after `sweepgrad train`.
+        overrides: those among them.
+        outbox: None for a rehearsal, which ends before the first job.
+        quiet: say nothing but what went wrong.
+
+    Raises:
+        UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
+    """
+    settings = todo.jobs[0].config
+    for key in ("tracking", "sweep"):
+        if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
+            raise UserError(f"{key}: must be the same for all runs of a sweep")
+    with Progress(quiet=quiet, metric=settings.sweep.metric) as progress:
+        check_tables(todo, progress.say)
+        refuse_unwritable(Path(todo.folder.partition("*")[0]))
+        load_engines(todo, progress.say)
+        if todo.multirun:
+            progress.say(estimate.said(todo, threads.cores()))
+        if outbox is None:
+            for line in estimate.listed(todo):
+                progress.say(line)
+            return 0
+        outbox.open(settings.tracking, progress.warn)
+        sweep = _claimed(todo, words, overrides)
+        session = Session(
+            sweep,
+            outbox,
+            progress,
+            resume=settings.sweep.resume,
+            fail_fast=settings.sweep.fail_fast,
+            runs=_RUNS,
+        )
+        progress.start(todo.n_jobs)
+        if sweep is not None:
+            varying = ", ".join(todo.varying) or "nothing"
+            goes_on = "goes on" if sweep.earlier else "begins"
+            progress.say(f"sweep {sweep.note.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
+            outbox.begin(sweep.folder)
+        with _sigterm_as_ctrl_c():
+            status, problem = _train(composer, Task(todo, session), overrides)
+            try:
+                _close(session, status)
+            except KeyboardInterrupt:
+                progress.warn("not waiting for MLflow: sweepgrad sync sends what it does not have")
+                return 130
+    return _report(session, todo, status, problem)
+
+
+def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, str]:
+    """Have Hydra's sweeper and launcher call for the jobs; how that ended, and what went wrong."""
+    session, problem = task.session, ""
+    try:
+        if session.sweep is None:
+            composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
+        else:
+            overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
+            composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
+        return "FAILED" if session.failed else "FINISHED", problem
+    except FailedFast:
+        problem = "ended at the first failure, as sweep.fail_fast asks"
+    except KeyboardInterrupt:
+        return "KILLED", "interrupted"
+    except OSError as error:
+        place = f" {os.path.relpath(error.filename)}" if error.filename else ""
+        problem = f"cannot write{place}: {error.strerror}; nothing more is run"
+    except HydraException as error:
+        problem = str(error)
+    except BaseException:
+        _close(session, "FAILED")
+        raise
+    return "FAILED", problem
+
+
+def _close(session: Session, status: Status) -> None:
+    """Leave word of the sweep's end, and wait until MLflow has everything."""
+    if session.sweep is not None:
+        try:
+            session.sweep.write(status, session.saved_by_halving)
+            session.outbox.end(session.sweep.folder)
+        except OSError as error:  # the runs beside it matter more
+            session.progress.warn(f"{error.filename} cannot be written: {error.strerror}")
+    session.outbox.close(session.progress.sending)
+
+
+def _report(session: Session, todo: Plan, status: Status, problem: str) -> int:
+    """Say what came of it; the exit code."""
+    say, warn = session.progress.say, session.progress.warn
+    done = sum(outcome.status == "FINISHED" for outcome in session.outcomes)
+    reused = sum(outcome.reused for outcome in session.outcomes)
+    where = os.path.relpath(session.sweep.folder if session.sweep else session.last_folder)
+    if problem:
+        warn(f"{problem}; {done} of {_runs(todo.n_jobs)} finished and kept in {where}")
+    if reused:
+        say(f"{_runs(reused)} had been trained before (sweep.resume=false trains them again)")
+    if session.saved_by_halving:
+        say(session.saved_by_halving)
+    if session.failed:
+        warn(f"{len(session.failed)} of {_runs(todo.n_jobs)} failed; one alone is run again by its line:")
+        for outcome in session.failed:
+            warn(f"  {session.rerun(outcome.job)}")
+    if session.sweep is not None and (problem or session.failed):
+        warn("the same command again does what is missing")
+    if session.outbox.unsent:
+        raise UserError(
+            f"{_unsent(session.outbox)} could not be sent to MLflow; the results are kept in {where}."
+            " When the store answers again: sweepgrad sync"
+        )
+    if status == "FINISHED" and not session.progress.quiet:
+        print(f"kept in {where} and in MLflow;")
+        print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
+    if status == "KILLED":
+        return 130
+    return {"FINISHED": 0, "FAILED": 2 if problem and not session.failed else 1}[status]
+
+
+def _claimed(todo: Plan, words: list[str], overrides: list[str]) -> claim.Sweep | None:
+    if not todo.multirun:
+        return None
+    config = todo.jobs[0].config
+    # What a search will ask for follows from its overrides.
+    settings = [config.tracking.model_dump(), config.sweep.model_dump(), None if todo.complete else overrides]
+    return claim.claim(
+        todo.folder,
+        claim.key([digest_of(job.config) for job in todo.jobs], settings),
+        name=todo.experiment or "sweep",
+        jobs=todo.n_jobs,
+        varying=todo.varying,
+        words=words,
+        resume=config.sweep.resume,
+    )
+
+
+def _unsent(outbox: Outbox) -> str:
+    whys = sorted({why for why in outbox.unsent.values() if why})
+    runs = sum(what.startswith("send ") for what in outbox.unsent)
+    what = _runs(runs) if runs else "word of the sweep"
+    return f"{what} ({'; '.join(whys[:3])})" if whys else what
+
+
+def _runs(n: int) -> str:
+    return "1 run" if n == 1 else f"{n} runs"
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

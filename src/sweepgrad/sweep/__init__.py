@@ -1,0 +1,1 @@
+"""Many jobs: run side by side, resumed, stopped early, and told of."""

@@ -1,0 +1,92 @@
+"""What a sweep will be: its jobs, and about how long it will take."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sweepgrad.config import Config
+from sweepgrad.experiment import prepare
+from sweepgrad.fit import Examples
+from sweepgrad.preflight import Plan
+from sweepgrad.sweep.memory import free
+from sweepgrad.sweep.progress import readable
+
+_SAMPLES = 4  # jobs
+_STEPS = 64  # of each, or fewer of a large network
+_MULTIPLICATIONS = 500_000_000  # some tenths of a second
+_LISTED = 40  # jobs
+
+
+def said(todo: Plan, workers: int) -> str:
+    """How many jobs there are, and about how long they will take, in a line."""
+    about = seconds([job.config for job in todo.jobs], workers)
+    if not todo.complete:  # these are samples of what a search may ask for
+        about *= todo.n_jobs / len(todo.jobs)
+    cores = "1 core" if workers == 1 else f"{workers} cores"
+    runs = "1 run" if todo.n_jobs == 1 else f"{todo.n_jobs} runs"
+    return f"{runs}, about {readable(about)} of training on {cores}"
+
+
+def listed(todo: Plan) -> Iterator[str]:
+    """The jobs by what tells them apart, a line each."""
+    if not todo.complete:
+        yield f"{todo.n_jobs} jobs chosen as results come in, over " + ", ".join(todo.varying)
+        return
+    for number, job in enumerate(todo.jobs[:_LISTED], 1):
+        values = dict(line.split("=", 1) for line in job.overrides if "=" in line)
+        yield f"[{number}/{todo.n_jobs}] " + " ".join(f"{key}={values[key]}" for key in todo.varying)
+    if todo.n_jobs > _LISTED:
+        yield f"… and {todo.n_jobs - _LISTED} more"
+
+
+def seconds(configs: Sequence[Config], workers: int) -> float:
+    """About how long training takes, by a few steps of a few of the jobs: from the smallest to the largest.
+
+    Recording a step and the end of a job are counted, MLflow is not: it is written beside the training.
+    """
+    sizes = np.array([_size(config) for config in configs])
+    order = np.argsort(sizes, kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, _SAMPLES).astype(int))]
+    chosen = [place for place in chosen if prepare(configs[place]).n_bytes < free() / 4] or chosen[:1]
+    timed = [_timed(configs[place]) for place in chosen]
+    known = sizes[chosen].astype(float)
+    a_step = np.interp(sizes, known, [a_step for _, a_step, _ in timed])
+    fixed = np.interp(sizes, known, [once for once, _, _ in timed])
+    rows = timed[0][2]
+    steps = np.array([c.train.epochs * -(-rows // c.train.batch_size) for c in configs])
+    return float(np.sum(fixed + steps * a_step)) / min(workers, len(configs))
+
+
+def _size(config: Config) -> int:
+    """Grows with the time that a step takes: multiplications of the hidden layers, times rows."""
+    widths = config.model.hidden
+    return config.train.batch_size * (sum(widths) + sum(a * b for a, b in zip(widths, widths[1:], strict=False)) + 1)
+
+
+def _timed(config: Config) -> tuple[float, float, int]:
+    """Seconds that a job takes once, seconds of a step with its share of the evaluation, and training rows."""
+    clock = time.perf_counter()
+    experiment = prepare(config)
+    some = max(1, min(_STEPS, _MULTIPLICATIONS // _size(config)))
+    rows, n = some * config.train.batch_size, len(experiment.train.y)
+    part = replace(
+        experiment,
+        config=config.model_copy(update={"train": config.train.model_copy(update={"epochs": 2, "patience": None})}),
+        train=_first(experiment.train, rows),
+        val=_first(experiment.val, max(1, rows * len(experiment.val.y) // n)),
+    )
+    fits = part.fits()
+    first = next(fits)
+    middle = time.perf_counter()
+    next(fits)
+    end = time.perf_counter()
+    part.summary(first)
+    a_pass = end - middle
+    once = max(0.0, middle - clock - a_pass) + time.perf_counter() - end
+    return once, a_pass / -(-min(rows, n) // config.train.batch_size), n
+
+
+def _first(examples: Examples, rows: int) -> Examples:
+    return Examples(examples.X[:rows], examples.y[:rows])

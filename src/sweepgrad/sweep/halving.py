@@ -1,0 +1,60 @@
+"""Successive halving: jobs pause together after some epochs, and only the best of them go on.
+
+Jamieson & Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.
+Every decision waits for all jobs that it concerns, so that it does not depend on which of them was faster.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from sweepgrad.config import Config, Halving
+
+if TYPE_CHECKING:
+    from sweepgrad.sweep.job import Job, Trial
+
+METRICS = {"accuracy": 1.0, "nll": -1.0, "roc_auc": 1.0}  # 1 where more is better
+
+
+class Rungs:
+    """After which epochs jobs pause, and which of them go on.
+
+    Runs that differ only in their seed or fold are one candidate, judged by its mean: they stop together.
+
+    Arguments:
+        halving: None lets every job train to its end.
+        metric: what candidates are compared by, on validation rows, at the best epoch so far.
+    """
+
+    def __init__(self, halving: Halving | None, metric: str, jobs: Sequence["Job"]) -> None:
+        self._halving, self._metric = halving, metric
+        self._sizes = Counter(candidate(job.config) for job in jobs)
+        self.epochs: list[int | None] = []  # None is the end of training
+        if halving is not None:
+            epoch, last = halving.first, max((job.config.train.epochs for job in jobs), default=0)
+            while epoch < last:
+                self.epochs.append(epoch)
+                epoch *= halving.factor
+        self.epochs.append(None)
+
+    def chosen(self, paused: Sequence["Trial"]) -> list["Trial"]:
+        """Those of the paused jobs that go on: of every `factor` candidates the best, rounded up."""
+        if self._halving is None:
+            return list(paused)
+        candidates: dict[str, list[Trial]] = defaultdict(list)
+        for trial in paused:
+            candidates[candidate(trial.job.config)].append(trial)
+        scores = {
+            key: fmean(METRICS[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in trials)
+            for key, trials in candidates.items()
+        }
+        # A candidate of which some seeds failed stands behind: the mean of those that are left flatters it.
+        ranked = sorted(candidates, key=lambda key: (len(candidates[key]) < self._sizes[key], -scores[key]))
+        keep = set(ranked[: -(-len(ranked) // self._halving.factor)])
+        return [trial for trial in paused if candidate(trial.job.config) in keep]
+
+
+def candidate(config: Config) -> str:
+    """What runs have in common that are repetitions of one another."""
+    return config.model_dump_json(exclude={"seed": True, "split": {"fold"}, "tracking": True, "sweep": True})

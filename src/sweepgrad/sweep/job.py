@@ -1,0 +1,183 @@
+"""One job of a sweep: trained step by step, and left in its folder when it ends."""
+
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from sweepgrad import record as records
+from sweepgrad.config import Config
+from sweepgrad.engine import Replay
+from sweepgrad.experiment import Experiment, prepare
+from sweepgrad.fit import Fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run.
+
+    Attributes:
+        number: its place in the sweep, from 0.
+        name: for people.
+        overrides: those that tell it from the other jobs.
+        folder: where it is left.
+        id: what MLflow knows it by, the same for every attempt at it.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Config
+    folder: Path
+    id: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """How far a job is."""
+
+    job: Job
+    epoch: int
+    val_nll: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        summary: metrics of the best epoch; empty when there is none.
+        epochs: how many were trained.
+        seconds: how long it took.
+        problem: in a line, why it failed; empty when it did not.
+        stopped: whether halving ended it early.
+        reused: whether it had been trained before.
+    """
+
+    job: Job
+    status: records.Status
+    summary: dict[str, float]
+    best_epoch: int
+    epochs: int
+    seconds: float
+    problem: str = ""
+    stopped: bool = False
+    reused: bool = False
+
+
+class Cancelled(Exception):
+    """The sweep is to end, and nobody waits for this job any more."""
+
+
+class Trial:
+    """A job that is being run. It can pause after any epoch and be ended there.
+
+    Arguments:
+        cancelled: when it is set, training stops within tenths of a second.
+    """
+
+    def __init__(self, job: Job, cancelled: Event) -> None:
+        self.job, self._cancelled = job, cancelled
+        self._started, self._seconds = int(time.time() * 1000), 0.0
+        self._experiment: Experiment | None = None
+        self._fits: Iterator[Fit] | None = None
+        self.fit: Fit | None = None
+        self.ended = self.closed = False
+        self.error: Exception | None = None
+        self._traceback = ""
+
+    def prepare(self) -> int:
+        """Read what it needs, the first time; about how many bytes it will take besides the rows."""
+        if self._experiment is None and not self.ended:
+            try:
+                self._experiment = prepare(self.job.config)
+                self._fits = self._experiment.fits(self._stoppable)
+            except Exception as error:  # noqa: BLE001 - one job's failure is not the end of the others
+                self.fail(error)
+        return self._experiment.n_bytes if self._experiment else 0
+
+    @property
+    def epochs(self) -> int:
+        """How many were trained."""
+        return len(self.fit.history) if self.fit else 0
+
+    def advance(self) -> None:
+        """Train one more epoch, unless it has ended.
+
+        Raises:
+            Cancelled: the sweep is to end.
+        """
+        if self.ended:
+            return
+        assert self._fits is not None
+        clock = time.perf_counter()
+        try:
+            self.fit = next(self._fits)
+            self.ended = self.epochs == self.job.config.train.epochs
+        except StopIteration:  # patience was at its end
+            self.ended = True
+        except Cancelled:
+            raise
+        except Exception as error:  # noqa: BLE001 - one job's failure is not the end of the others
+            self.fail(error)
+        self._seconds += time.perf_counter() - clock
+
+    def fail(self, error: Exception) -> None:
+        """End it so, whatever it was doing."""
+        self.ended, self.error = True, error
+        self._traceback = "".join(traceback.format_exception(error))
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Of the best epoch so far."""
+        return self._experiment.summary(self.fit) if self._experiment and self.fit else {}
+
+    def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:
+        """Leave it in its folder as it stands.
+
+        Arguments:
+            status: FINISHED or FAILED if None, as it went.
+            stopped: whether halving ends it here.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        status = status or ("FAILED" if self.error else "FINISHED")
+        record = records.of(
+            self.job.config,
+            job=self.job.id,
+            name=self.job.name,
+            overrides=self.job.overrides,
+            status=status,
+            started=self._started,
+            ended=int(time.time() * 1000),
+            error=self._traceback or None,
+            experiment=self._experiment,
+            fit=self.fit,
+            stopped=stopped,
+        )
+        record = records.write(self.job.folder, record, self._experiment, self.fit)
+        self.closed = True
+        self._fits = None  # and with it the buffers
+        problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
+        return Outcome(
+            self.job,
+            status,
+            record.summary,
+            record.best_epoch,
+            len(record.history),
+            self._seconds,
+            problem=problem,
+            stopped=stopped,
+        )
+
+    def _stoppable(self, replay: Replay) -> Replay:
+        def checked(*arguments: object) -> object:
+            if self._cancelled.is_set():
+                raise Cancelled
+            return replay(*arguments)  # type: ignore[arg-type]
+
+        return checked  # type: ignore[return-value]

@@ -1,0 +1,109 @@
+"""What Hydra is given to run, and what our own launchers find behind it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sweepgrad.errors import UserError
+from sweepgrad.preflight import GROUPS, Plan, checked
+from sweepgrad.sweep import threads
+from sweepgrad.sweep.halving import Rungs
+from sweepgrad.sweep.job import Job
+from sweepgrad.sweep.session import Execute, Session, value
+
+SWEEP_ID = "sweep.id="
+
+
+class Task:
+    """The jobs of a command line, as Hydra's launchers ask for them: one by one, or all at once."""
+
+    def __init__(self, todo: Plan, session: Session) -> None:
+        self._todo, self.session = todo, session
+        self._planned = {job.overrides: job.config for job in todo.jobs}
+
+    def __call__(self, cfg: DictConfig) -> float:
+        """Run one job, which Hydra composed and made a folder for."""
+        hydra = HydraConfig.get()
+        number = hydra.job.num if self._todo.multirun else 0
+        said = [line for line in hydra.overrides.task if not line.startswith(SWEEP_ID)]
+        folder = Path(hydra.runtime.output_dir)
+        job = self.session.job(number, self._name(said, folder), said, checked(cfg), folder)
+        alone = not self._todo.multirun
+        (outcome,) = self.session.run(
+            [job], lambda jobs, cancelled: threads.run(jobs, 1, Rungs(None, "", jobs), cancelled, keep_partial=alone)
+        )
+        return value(outcome)
+
+    def jobs(
+        self, overrides: Sequence[Sequence[str]], first: int, master: DictConfig, loader: ConfigLoader
+    ) -> list[Job]:
+        """The jobs that a sweeper asks a launcher for.
+
+        Arguments:
+            overrides: of each.
+            first: the number of the first of them.
+            master: the sweep's own configuration.
+        """
+        jobs = []
+        for number, lines in enumerate(overrides, first):
+            said = [line for line in lines if not line.startswith(SWEEP_ID)]
+            config = self._planned.get(tuple(said))
+            subdir = str(OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload, index]
+            if config is None or subdir != "${hydra.job.num}":
+                composed = loader.load_sweep_config(master, list(lines))
+                with open_dict(composed):
+                    composed.hydra.job.id = composed.hydra.job.num = number
+                config = config or checked(composed)
+                subdir = str(composed.hydra.sweep.subdir)
+            else:
+                subdir = str(number)
+            folder = Path(str(master.hydra.sweep.dir), subdir).absolute()
+            jobs.append(self.session.job(number, self._name(said, folder), said, config, folder))
+        return jobs
+
+    def rungs(self, jobs: Sequence[Job]) -> Rungs:
+        """Where jobs pause, as `sweep.halving` says."""
+        settings = self._todo.jobs[0].config.sweep
+        return Rungs(settings.halving, settings.metric, jobs)
+
+    def launch(self, jobs: Sequence[Job], execute: Execute) -> list[JobReturn]:
+        """Run jobs by our own means, and give the sweeper what it expects of them."""
+        outcomes = self.session.run(jobs, execute)
+        return [
+            JobReturn(
+                overrides=list(outcome.job.overrides),
+                working_dir=os.getcwd(),
+                task_name="train",
+                status=JobStatus.COMPLETED,
+                _return_value=value(outcome),
+            )
+            for outcome in outcomes
+        ]
+
+    def _name(self, overrides: Sequence[str], folder: Path) -> str:
+        """What tells a job from the others of its sweep, short enough for a column: `wide dropout=0.5`."""
+        if not self._todo.multirun:
+            return folder.name
+        said = dict(override.split("=", 1) for override in overrides if "=" in override)
+        words = [
+            said[key] if key in GROUPS else f"{key.rpartition('.')[2]}={said[key]}"
+            for key in self._todo.varying
+            if key in said
+        ]
+        return " ".join(words) or "run"
+
+
+def task_of(function: object, launcher: str) -> Task:
+    """The task that Hydra hands to a launcher of ours.
+
+    Raises:
+        UserError: it is another program's.
+    """
+    if not isinstance(function, Task):
+        raise UserError(f"hydra/launcher={launcher} runs the jobs of `sweepgrad train` and no others")
+    return function
