@@ -1,8 +1,8 @@
 """Hydra with a faster way to compose the jobs of a sweep, to the same configurations.
 
-Hydra reads and merges all YAML again for each job. Here it does so once for each choice of options and settings
-of its own, and a job is a copy of that with the job's values set, by Hydra's own function. Where setting them
-might look at what Hydra fills in afterwards, or anything goes wrong, Hydra composes the job as ever.
+Hydra reads and merges all YAML again for each job. Here it does so once for each choice of options and of
+settings of its own, and a job is a copy of that with the job's values set, by Hydra's own function. Where
+setting them might look at what Hydra fills in afterwards, or anything goes wrong, Hydra composes it as ever.
 """
 
 import copy
@@ -39,8 +39,7 @@ _PLAIN_KEY = re.compile(r"[\w$-]+(\.[\w$-]+)*")
 def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     """Hydra on our YAML, for as long as the context lasts: also what `GlobalHydra` gives.
 
-    What it has composed, read and parsed is kept until then, so that changing a file amid a sweep changes none
-    of its jobs.
+    What it has composed is kept until then: changing a file amid a sweep changes no job of options already seen.
 
     Arguments:
         search: further folders of YAML, as given by --config-dir.

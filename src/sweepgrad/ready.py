@@ -15,7 +15,8 @@ from sweepgrad.tracking import Store
 
 def check_tables(todo: Plan, progress: Progress) -> None:
     """Read and split each table once, so that an unfit one is refused before anything trains."""
-    for data, split, dtype in dict.fromkeys((job.data, job.split, dtype_of(job)) for job in todo.jobs):
+    configs = [job.config for job in todo.jobs]
+    for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
         training = open_training(data, split, dtype, say=progress.say)
         for notice in training.notices:
             progress.say(f"{data.name}: {notice}")
@@ -27,7 +28,7 @@ def check_tables(todo: Plan, progress: Progress) -> None:
 
 def load_engines(todo: Plan, progress: Progress) -> None:
     """Compile what is not compiled yet before the first run, which would else seem to hang."""
-    for name, dtype in dict.fromkeys((job.engine.name, dtype_of(job)) for job in todo.jobs):
+    for name, dtype in dict.fromkeys((job.config.engine.name, dtype_of(job.config)) for job in todo.jobs):
         engine.load(name, dtype, progress.say)
 
 
@@ -41,8 +42,8 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def open_store(todo: Plan, progress: Progress) -> Store | None:
-    tracking = todo.jobs[0].tracking
-    if any(job.tracking != tracking for job in todo.jobs):
+    tracking = todo.jobs[0].config.tracking
+    if any(job.config.tracking != tracking for job in todo.jobs):
         raise UserError("tracking.uri and tracking.experiment must be the same for all runs of a sweep")
     try:
         store = Store(tracking.uri, tracking.experiment, progress.say)

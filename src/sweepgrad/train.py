@@ -21,9 +21,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from sweepgrad.compose import CONFIG_NAME
 from sweepgrad.errors import UserError
 from sweepgrad.home import config_dir
-from sweepgrad.preflight import CONFIG_NAME, GROUPS, Plan, checked, plan
+from sweepgrad.preflight import GROUPS, Plan, checked, plan
 
 if TYPE_CHECKING:  # imported late: they cost a second or two, and --help and bad overrides need neither
     from sweepgrad.progress import Progress
