@@ -120,7 +120,8 @@ def train(overrides: str) -> dict[str, Any]:
     from sweepgrad.preflight import plan
 
     settings = "engine.dtype=float32 model=middle train.epochs=2 train.batch_size=32"
-    (config,) = plan([*overrides.split(), *settings.split()], multirun=False).jobs
+    (job,) = plan([*overrides.split(), *settings.split()], multirun=False).jobs
+    config = job.config
     start = time.perf_counter()
     experiment = prepare(config)
     seconds = time.perf_counter() - start

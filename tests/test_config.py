@@ -22,7 +22,7 @@ from sweepgrad.preflight import Plan, checked, plan
 
 def one(*overrides: str) -> Config:
     (job,) = plan(overrides, multirun=False).jobs
-    return job
+    return job.config
 
 
 def refusal(*overrides: str, multirun: bool = False) -> str:
@@ -359,12 +359,12 @@ def experiment(name: str) -> Plan:
 
 
 def architectures(todo: Plan) -> set[tuple[int, ...]]:
-    return {job.model.hidden for job in todo.jobs}
+    return {job.config.model.hidden for job in todo.jobs}
 
 
 def test_the_assignments_experiment():
     todo = experiment("assignment")
-    configs = list(todo.jobs)
+    configs = [job.config for job in todo.jobs]
     assert todo.multirun
     assert todo.experiment == "assignment"
     assert len(architectures(todo)) >= 3
@@ -378,7 +378,7 @@ def test_the_assignments_experiment():
 
 def test_the_experiment_of_make_run():
     todo = experiment("spotify_sweep")
-    configs = list(todo.jobs)
+    configs = [job.config for job in todo.jobs]
     assert todo.multirun
     assert len(architectures(todo)) >= 3
     assert {0.0, 0.5} <= {config.model.dropout for config in configs}
@@ -391,13 +391,13 @@ def test_the_experiment_of_make_run():
 
 def test_an_experiments_sweep_gives_way_to_the_command_line():
     todo = plan(["experiment=spotify_sweep", "seed=5"], multirun=False)
-    assert {job.seed for job in todo.jobs} == {5}
+    assert {job.config.seed for job in todo.jobs} == {5}
 
 
 @pytest.mark.parametrize("name", ["assignment", "spotify_sweep"])
 def test_architectures_have_about_200_parameters_on_spotify(name):
     todo = experiment(name)
-    n_features = prepare(todo.jobs[0]).network.n_features
+    n_features = prepare(todo.jobs[0].config).network.n_features
     for hidden in architectures(todo):
         assert 180 <= Network(n_features, hidden).n_parameters <= 220
 
@@ -432,7 +432,7 @@ def test_only_keys_with_several_values_vary():
 
 def test_a_sweep_can_be_set_through_hydras_own_key():
     todo = plan(["+hydra.sweeper.params.model='wide,deep'", "data=simulated"], multirun=True)
-    assert [job.model.hidden for job in todo.jobs] == [(9,), (6, 6, 5)]
+    assert [job.config.model.hidden for job in todo.jobs] == [(9,), (6, 6, 5)]
 
 
 def test_yaml_that_would_import_python_is_refused(tmp_path):

@@ -61,7 +61,7 @@ def rows(done) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
     table = pd.read_csv(done.folder / "people.csv")
     (job,) = plan(OVERRIDES, multirun=False).jobs
     y = (table["left"] == "yes").to_numpy().astype(float)
-    parts = split_rows(y, units_of(table, (("person",),)), job.split)
+    parts = split_rows(y, units_of(table, (("person",),)), job.config.split)
     features = table.drop(columns=["left", "person"])
     return {
         part: (features.iloc[getattr(parts, part)], y[getattr(parts, part)])

@@ -26,7 +26,7 @@ def parts():
     table = people()
     (job,) = plan(OVERRIDES, multirun=False).jobs
     found = split_rows(
-        (table["left"] == "yes").to_numpy().astype(float), units_of(table, (("person",),)), job.split
+        (table["left"] == "yes").to_numpy().astype(float), units_of(table, (("person",),)), job.config.split
     )
     assert not set(table["person"][found.train]) & set(table["person"][found.test])
     return found
@@ -117,7 +117,7 @@ def test_the_array_that_jobs_share_is_the_same_whatever_the_test_rows_are(
         path = tmp_path / f"{name}.{suffix}"
         table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
         (job,) = plan([*OVERRIDES, f"data.path={path}"], multirun=False).jobs
-        opened.append(open_training(job.data, job.split))
+        opened.append(open_training(job.config.data, job.config.split))
     honest, other = opened
     assert honest.digests.table != other.digests.table
     assert honest.preprocessor == other.preprocessor
@@ -131,7 +131,7 @@ def test_spotifys_songs_are_never_on_two_sides():
     (job,) = plan(["data=spotify"], multirun=False).jobs
     table = pd.read_csv(data_dir() / "spotify.csv")
     y = (table["popular_or_not"] == "popular").to_numpy().astype(float)
-    found = split_rows(y, units_of(table, (("artists", "track_name"), ("track_id",))), job.split)
+    found = split_rows(y, units_of(table, (("artists", "track_name"), ("track_id",))), job.config.split)
     sides = np.empty(len(table), dtype=int)
     for side, rows in enumerate((found.train, found.val, found.test)):
         sides[rows] = side

@@ -228,9 +228,9 @@ def trained(tmp_path_factory, empty_store):
     with inside(folder, empty_store):
         overrides = [*CSV, "data.group=person", "model=middle", "train.epochs=3"]
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
-        (job,) = plan(overrides, multirun=False).jobs
-        assert isinstance(job.data, FileData)
-        val = open_validation(job.data, job.split, open_training(job.data, job.split).digests)
+        config = plan(overrides, multirun=False).jobs[0].config
+        assert isinstance(config.data, FileData)
+        val = open_validation(config.data, config.split, open_training(config.data, config.split).digests)
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
     model = load_model(uri, f"runs:/{run_id}/model")

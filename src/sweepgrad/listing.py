@@ -19,8 +19,8 @@ def listing(overrides: Sequence[str], *, evaluation: bool, search: Sequence[str]
         UserError: the configuration or the table is at fault.
     """
     tapes: dict[str, None] = {}
-    for config in plan(overrides, multirun=True, search=search).jobs:
-        experiment = prepare(config)
+    for job in plan(overrides, multirun=True, search=search).jobs:
+        experiment = prepare(job.config)
         tape = experiment.evaluation_tape() if evaluation else experiment.training_tape()
         tapes[f"{_heading(experiment, tape)}\n\n{tape}"] = None
     return "\n\n".join(tapes)

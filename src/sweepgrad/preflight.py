@@ -6,28 +6,24 @@ fault is told with the file or override that it came from.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sweepgrad.compose import CONFIG_NAME, SweepLoader, hydra_for
 from sweepgrad.config import Config
 from sweepgrad.errors import UserError
 from sweepgrad.faults import ConfigFaults, Fault, check, nearest
-from sweepgrad.home import config_dir
+from sweepgrad.origins import in_command_line, with_origin
 
-CONFIG_NAME = "config"
 _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _HOW_TO_OVERRIDE = (
     "Overrides are written key=value, without spaces around the =. A value with blanks, commas or letters"
@@ -37,20 +33,40 @@ GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders
 
 
 @dataclass(frozen=True)
+class PlannedJob:
+    """A run to be.
+
+    Attributes:
+        config: its configuration, without the sweep's id.
+        overrides: what Hydra's basic sweeper will hand to the launcher; of a run on its own, those given.
+    """
+
+    config: Config
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a command line asks for.
 
     Attributes:
         multirun: whether it is a sweep.
-        jobs: the configuration of each run, in the order in which they will run.
+        jobs: the runs, in the order of the basic sweeper. Other sweepers choose values as they go: then these
+            are samples, which have each of the values to choose from, or the ends of their interval, once.
+        complete: whether these are all the jobs.
         varying: the overrides' keys that have more than one value in the sweep.
         experiment: the experiment's option, if one was chosen.
+        sweeper: the option of hydra/sweeper.
+        launcher: the option of hydra/launcher.
     """
 
     multirun: bool
-    jobs: tuple[Config, ...]
+    jobs: tuple[PlannedJob, ...]
+    complete: bool
     varying: tuple[str, ...]
     experiment: str | None
+    sweeper: str
+    launcher: str
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()) -> Plan:
@@ -64,55 +80,66 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
     Raises:
         UserError: naming all faults of all jobs.
     """
-    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
-        _search_also(search)
-        parsed = _parse(overrides)
-        _refuse([_in_command_line(fault, parsed) for fault in _for_us_to_set(parsed)])
-        _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
-        master = _compose(_let_through(parsed), RunMode.MULTIRUN)
-        multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
-        if multirun:
-            parsed = _parse([f"{k}={v}" for k, v in (master.hydra.sweeper.params or {}).items()]) + parsed
-            parsed = [o for o in parsed if not _is_hydras_own(o)]
-            _refuse([_in_command_line(fault, parsed) for fault in _unknown_options(parsed)])
-        elif sweeps := [str(o.input_line) for o in parsed if o.is_sweep_override()]:
-            raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
-        _refuse(list(_importables(master)))
-        combinations = _combinations(parsed)
-        jobs: dict[Config, list[str]] = {}
-        faults: list[str] = []
-        for combination in combinations:
-            here = _parse(combination)
-            composed = _compose(_let_through(here), RunMode.RUN) if multirun else master
-            try:
-                config = checked(composed)
-            except ConfigFaults as error:
-                faults += [_with_origin(fault, here, composed, search) for fault in error.faults]
-                continue
-            if config in jobs:
-                same = " ".join(jobs[config])
-                faults.append(f"{' '.join(combination)}: is the same run as {same}; a sweep has each once")
-            jobs.setdefault(config, combination)
-        _refuse(faults)
-        varying = tuple(
-            o.key_or_group
-            for place, o in enumerate(_parse(combinations[0]))
-            if len({combination[place] for combination in combinations}) > 1
+    with hydra_for(search) as hydra:
+        return plan_with(hydra, overrides, multirun=multirun)
+
+
+def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan:
+    """As `plan`, with the Hydra of a `hydra_for`, which then launches the jobs sooner."""
+    loader = hydra.config_loader
+    assert isinstance(loader, SweepLoader)
+    parsed = _parse(loader, overrides)
+    _refuse([in_command_line(fault, parsed) for fault in _not_for_users(parsed)])
+    _refuse([in_command_line(fault, parsed) for fault in _unknown_options(loader, parsed)])
+    with _in_our_words():
+        master = loader.load_configuration(
+            CONFIG_NAME, _let_through(loader, parsed), RunMode.MULTIRUN, validate_sweep_overrides=False
         )
-        return Plan(multirun, tuple(jobs), varying, master.hydra.runtime.choices.get("experiment"))
-
-
-def _importables(composed: DictConfig) -> Iterator[str]:
-    """Python that YAML would have Hydra import: no configuration of ours needs any but its own plugins."""
-    found: list[tuple[str, object]] = [("hydra", OmegaConf.to_container(composed.hydra, resolve=False))]
-    while found:
-        key, value = found.pop()
-        if isinstance(value, dict):
-            found += [(f"{key}.{name}", inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            found += [(f"{key}.{place}", inner) for place, inner in enumerate(value)]
-        elif key.endswith("._target_") and not str(value).startswith(_PLUGINS):
-            yield f"{key}: {value} would be imported, and only Hydra's plugins may be."
+    multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
+    choices = master.hydra.runtime.choices
+    sweeper, launcher = choices.get("hydra/sweeper"), choices.get("hydra/launcher")
+    if sweeper is None or launcher is None:
+        raise UserError("hydra/sweeper and hydra/launcher must each be one of their options")
+    complete = not multirun or sweeper == "basic"
+    if multirun:
+        with _in_our_words():
+            loader.validate_sweep_overrides_legal(parsed, RunMode.MULTIRUN, from_shell=True)
+        params = OmegaConf.select(master, "hydra.sweeper.params") or {}
+        parsed = _parse(loader, [f"{k}={v}" for k, v in params.items()]) + parsed
+        parsed = [override for override in parsed if not override.is_hydra_override()]
+        _refuse([in_command_line(fault, parsed) for fault in _unknown_options(loader, parsed)])
+    elif sweeps := [str(o.input_line) for o in parsed if o.is_sweep_override()]:
+        raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
+    _refuse(list(_importables(master)))
+    if multirun:
+        combinations = _combinations(parsed) if complete else _samples(parsed)
+    else:
+        combinations = [[str(override.input_line) for override in parsed]]
+    jobs: dict[Config, list[str]] = {}
+    faults: list[str] = []
+    for combination in combinations:
+        here = _parse(loader, combination)
+        composed = master
+        if multirun:
+            with _in_our_words():
+                composed = loader.load_sweep_config(master, _let_through(loader, here))
+        try:
+            config = checked(composed)
+        except ConfigFaults as error:
+            faults += [with_origin(fault, here, composed, loader) for fault in error.faults]
+            continue
+        if config in jobs and complete:
+            same = " ".join(jobs[config])
+            faults.append(f"{' '.join(combination)}: is the same run as {same}; a sweep has each once")
+        jobs.setdefault(config, combination)
+    _refuse(faults)
+    varying = tuple(
+        override.key_or_group
+        for place, override in enumerate(_parse(loader, combinations[0]))
+        if len({combination[place] for combination in combinations}) > 1
+    )
+    planned = tuple(PlannedJob(config, tuple(combination)) for config, combination in jobs.items())
+    return Plan(multirun, planned, complete, varying, choices.get("experiment"), sweeper, launcher)
 
 
 def checked(composed: DictConfig) -> Config:
@@ -132,28 +159,19 @@ def checked(composed: DictConfig) -> Config:
     return check(values)
 
 
-def _compose(overrides: Sequence[str], mode: RunMode) -> DictConfig:
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Make what Hydra raises while composing a UserError."""
     try:
-        return hydra.compose_config(
-            config_name=CONFIG_NAME,
-            overrides=list(overrides),
-            run_mode=mode,
-            from_shell=False,
-            with_log_configuration=False,
-            validate_sweep_overrides=False,
-        )
+        yield
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
         cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
         raise UserError(f"{error}{cause}") from None
 
 
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
+def _parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
     try:
-        parsed = OverridesParser.create(hydra.config_loader).parse_overrides(list(overrides))
+        parsed = loader.parse(overrides)
     except OverrideParseException as error:
         problem = str(error.message).splitlines()[0]
         raise UserError(f"{error.override}: {problem}\n{_HOW_TO_OVERRIDE}") from None
@@ -163,40 +181,28 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _search_also(folders: Sequence[str]) -> None:
-    """As --config-dir does: after our own folder."""
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    loader = hydra.config_loader
-    assert isinstance(loader, ConfigLoaderImpl)
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise UserError(f"--config-dir {folder}: there is no such folder")
-        loader.get_search_path().prepend("command-line", _as_url(folder), SearchPathQuery(provider="schema"))
-    loader.repository.initialize_sources(loader.get_search_path())
-
-
-def _for_us_to_set(overrides: Sequence[Override]) -> Iterator[Fault]:
+def _not_for_users(overrides: Sequence[Override]) -> Iterator[Fault]:
     for override in overrides:
-        if override.key_or_group.partition(".")[0] == "sweep":
+        if override.key_or_group in ("sweep", "sweep.id"):
             yield Fault(override.key_or_group, "only --multirun sets it.")
 
 
-def _is_hydras_own(override: Override) -> bool:
-    """Whether it is about the launch and says nothing about a job's configuration."""
-    key = override.key_or_group
-    return key.startswith(("hydra.", "hydra/")) and key != "hydra.searchpath"
+def _importables(composed: DictConfig) -> Iterator[str]:
+    """Python that YAML would have Hydra import: no configuration of ours needs any but its own plugins."""
+    found: list[tuple[str, object]] = [("hydra", OmegaConf.to_container(composed.hydra, resolve=False))]
+    while found:
+        key, value = found.pop()
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            found += [(f"{key}.{place}", inner) for place, inner in enumerate(value)]
+        elif key.endswith("._target_") and not str(value).startswith(_PLUGINS):
+            yield f"{key}: {value} would be imported, and only Hydra's plugins may be."
 
 
-def _options(group: str) -> list[str]:
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None
-    return list(hydra.config_loader.get_group_options(group))
-
-
-def _unknown_options(overrides: Sequence[Override]) -> Iterator[Fault]:
+def _unknown_options(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[Fault]:
     for override in overrides:
-        options = _options(override.key_or_group)
+        options = loader.get_group_options(override.key_or_group)
         if not options:
             continue
         values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
@@ -211,25 +217,57 @@ def _unknown_options(overrides: Sequence[Override]) -> Iterator[Fault]:
             )
 
 
-def _let_through(overrides: Sequence[Override]) -> list[str]:
+def _let_through(loader: SweepLoader, overrides: Sequence[Override]) -> list[str]:
     """The overrides, with each that changes a key made to add it if it is not there."""
     return [
-        f"++{o.input_line}"
-        if o.type == OverrideType.CHANGE
-        and not o.key_or_group.startswith("hydra.")
-        and not _options(o.key_or_group)
-        and not o.is_sweep_override()
-        else str(o.input_line)
-        for o in overrides
+        loader.adding(override)
+        if override.type == OverrideType.CHANGE
+        and not override.key_or_group.startswith("hydra.")
+        and not loader.get_group_options(override.key_or_group)
+        and not override.is_sweep_override()
+        else str(override.input_line)
+        for override in overrides
     ]
 
 
 def _combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of each job, as the basic sweeper will make them."""
     try:
         (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     except HydraException as error:
         raise UserError(f"{error}. Sweep over a list, a range() or a choice() instead.") from None
+    if not batch:
+        raise _no_run(overrides)
     return batch
+
+
+def _samples(overrides: Sequence[Override]) -> list[list[str]]:
+    """Overrides of jobs that have each value of `_values` once, the other keys at their first one."""
+    values = {override.get_key_element(): [*_values(override)] for override in overrides}
+    if not all(values.values()):
+        raise _no_run(overrides)
+    first = {key: options[0] for key, options in values.items()}
+    sampled = [first, *(first | {key: o} for key, options in values.items() for o in options[1:])]
+    return [[f"{key}={value}" for key, value in sample.items()] for sample in sampled]
+
+
+def _values(override: Override) -> Iterator[str]:
+    """All values of a choice, both ends of a range or an interval, or the one value that there is."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        yield from (str(value.start), str(value.end))
+    elif isinstance(value, RangeSweep):
+        numbers = value.range()
+        ends = numbers if isinstance(numbers, range) else list(numbers)
+        yield from (str(number) for number in dict.fromkeys([*ends[:1], *ends[-1:]]))
+    elif override.is_sweep_override():
+        yield from override.sweep_string_iterator()
+    else:
+        yield override.get_value_element_as_str()
+
+
+def _no_run(overrides: Sequence[Override]) -> UserError:
+    return UserError(f"{' '.join(str(o.input_line) for o in overrides)} asks for no run at all.")
 
 
 def _refuse(faults: Sequence[str]) -> None:
@@ -238,53 +276,3 @@ def _refuse(faults: Sequence[str]) -> None:
         count = "1 fault" if len(distinct) == 1 else f"{len(distinct)} faults"
         lines = "".join(f"\n  {fault}" for fault in distinct)
         raise UserError(f"{count} in the configuration; nothing was run.{lines}")
-
-
-def _in_command_line(fault: Fault, overrides: Sequence[Override]) -> str:
-    source = next((o.input_line for o in overrides if o.key_or_group == fault.key), "")
-    return f"{fault.key}: {fault.problem} [from {source}]"
-
-
-def _with_origin(
-    fault: Fault, overrides: Sequence[Override], composed: DictConfig, search: Sequence[str]
-) -> str:
-    said_here = [str(o.input_line).removeprefix("++") for o in overrides if _concerns(o, fault.key)]
-    if said_here:
-        return f"{fault.key}: {fault.problem} [from {' '.join(said_here)}]"
-    if fault.key and (file := _file_that_says(fault.key, composed, search)):
-        return f"{fault.key}: {fault.problem} [from {file}]"
-    return f"{fault.key}: {fault.problem}"
-
-
-def _concerns(override: Override, key: str) -> bool:
-    """Whether an override sets `key`, a part of it, or a whole that it is part of."""
-    said = f"{override.key_or_group}."
-    chooses_a_file = bool(_options(override.key_or_group))
-    return said.startswith(f"{key}.") or (f"{key}.".startswith(said) and not chooses_a_file)
-
-
-def _file_that_says(key: str, composed: DictConfig, search: Sequence[str]) -> str | None:
-    """The composed file that has the last word on `key`: an experiment's, a group's, or config.yaml."""
-    chosen = {
-        group: option
-        for group, option in composed.hydra.runtime.choices.items()
-        if option is not None and not group.startswith("hydra/")
-    }
-    files = [(f"experiment/{option}.yaml", "") for group, option in chosen.items() if group == "experiment"]
-    files += [(f"{group}/{option}.yaml", f"{group}.") for group, option in chosen.items()]
-    for file, prefix in [*files, (f"{CONFIG_NAME}.yaml", "")]:
-        folders = (str(config_dir()), *search)
-        found = [path for folder in folders if (path := Path(folder) / file).is_file()]
-        if found and key.startswith(prefix):
-            said = OmegaConf.load(found[0])
-            if OmegaConf.select(said, key.removeprefix(prefix)) is not None:
-                return _readable(found[0])
-    return None
-
-
-def _readable(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _as_url(folder: str) -> str:
-    return f"file://{Path(folder).resolve()}"
