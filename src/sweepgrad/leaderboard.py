@@ -12,8 +12,9 @@ from statistics import fmean, stdev
 from rich.table import Table
 from rich.text import Text
 
+from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
-from sweepgrad.tracking import DIGEST, Logged
+from sweepgrad.tracking import DIGEST
 
 SEED = "seed"
 _NOT_SETTINGS = (SEED, "n_parameters", "n_features")

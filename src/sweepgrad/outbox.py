@@ -57,12 +57,7 @@ class Outbox:
         self._say = say
         first = {"uri": tracking.uri, "experiment": tracking.experiment, "process": process.this()}
         if self._told is not None:
-            from sweepgrad.writer import serve
-
-            told = self._told
-            Thread(
-                target=lambda: (serve(**first, told=told, answer=self._heard), self._ended()), daemon=True
-            ).start()
+            Thread(target=self._serve, args=(first, self._told), daemon=True).start()
         else:
             self._write(first)
             Thread(target=self._listen, daemon=True).start()
@@ -139,6 +134,12 @@ class Outbox:
         elif self._process is not None and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
+
+    def _serve(self, first: dict[str, str], told: "SimpleQueue[Message | None]") -> None:
+        from sweepgrad.writer import serve
+
+        serve(**first, told=told, answer=self._heard)
+        self._ended()
 
     def _listen(self) -> None:
         assert self._process is not None

@@ -5,6 +5,7 @@ composed with its unknown keys let through, so that `sweepgrad.faults` sees them
 fault is told with the file or override that it came from.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Plan:
         experiment: the experiment's option, if one was chosen.
         sweeper: the option of hydra/sweeper.
         launcher: the option of hydra/launcher.
+        n_jobs: how many runs there will be.
+        folder: where Hydra is told to keep them; of a sweep with * where its id goes.
     """
 
     multirun: bool
@@ -67,6 +70,8 @@ class Plan:
     experiment: str | None
     sweeper: str
     launcher: str
+    n_jobs: int
+    folder: str
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()) -> Plan:
@@ -139,7 +144,26 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         if len({combination[place] for combination in combinations}) > 1
     )
     planned = tuple(PlannedJob(config, tuple(combination)) for config, combination in jobs.items())
-    return Plan(multirun, planned, complete, varying, choices.get("experiment"), sweeper, launcher)
+    n_jobs = len(planned) if complete else int(OmegaConf.select(master, "hydra.sweeper.trials", default=1))
+    return Plan(
+        multirun=multirun,
+        jobs=planned,
+        complete=complete,
+        varying=varying,
+        experiment=choices.get("experiment"),
+        sweeper=sweeper,
+        launcher=launcher,
+        n_jobs=n_jobs,
+        folder=_folder(master, multirun=multirun),
+    )
+
+
+def _folder(master: DictConfig, *, multirun: bool) -> str:
+    if not multirun:
+        return str(master.hydra.run.dir)
+    master = copy.deepcopy(master)
+    master.sweep.id = "*"
+    return str(master.hydra.sweep.dir)
 
 
 def checked(composed: DictConfig) -> Config:

@@ -50,7 +50,7 @@ class Room:
 def free() -> int:
     """Bytes that this process can still get: of the machine's, of its control group's, of its own limit."""
     process = psutil.Process()
-    found = [psutil.virtual_memory().available]
+    found = [int(psutil.virtual_memory().available)]
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
         found.append(limit - process.memory_info().vms)
