@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import SMALL, Sweep, command, environment, inside
+from tests.support import GRID, SMALL, Sweep, command, environment, inside
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def sweep(tmp_path_factory, empty_store) -> Sweep:
     """Two architectures and two seeds on simulated data."""
     folder = tmp_path_factory.mktemp("sweep")
     with inside(folder, empty_store):
-        result = command("train", "-m", *SMALL, "model=wide,linear", "seed=1,2")
+        result = command("train", "-m", *SMALL, *GRID.split())
     (name,) = [path.name for path in (folder / "runs" / "sweeps").iterdir()]
     return Sweep(folder, f"sqlite:///{folder / 'runs' / 'mlflow.db'}", name, result)
 

@@ -20,6 +20,9 @@ from sweepgrad import cli
 SMALL = ("data=simulated", "data.rows=200", "train.epochs=3")
 """Overrides of a job that trains in a moment."""
 
+GRID = "model=wide,linear seed=1,2"
+"""What the sweep that tests share varies."""
+
 
 @dataclass(frozen=True)
 class Result:

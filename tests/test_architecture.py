@@ -12,7 +12,15 @@ TREES = {file: ast.parse(file.read_text()) for file in FILES}
 
 # Each module imports from those of earlier layers only, or from its own layer without a circle.
 LAYERS = (
-    ("sweepgrad", "sweepgrad.errors", "sweepgrad.home", "sweepgrad.rng", "sweepgrad.metrics"),
+    (
+        "sweepgrad",
+        "sweepgrad.errors",
+        "sweepgrad.home",
+        "sweepgrad.rng",
+        "sweepgrad.metrics",
+        "sweepgrad.process",
+        "sweepgrad.versions",
+    ),
     ("sweepgrad.autograd", "sweepgrad.config", "sweepgrad.faults"),
     ("sweepgrad.engine",),
     (
@@ -24,18 +32,15 @@ LAYERS = (
         "sweepgrad.preflight",
     ),
     ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
-    ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots", "sweepgrad.progress"),
+    ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots"),
     ("sweepgrad.experiment",),
-    ("sweepgrad.record",),
+    ("sweepgrad.record", "sweepgrad.note"),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
-    (
-        "sweepgrad.leaderboard",
-        "sweepgrad.sync",
-        "sweepgrad.card",
-        "sweepgrad.ready",
-        "sweepgrad.train",
-        "sweepgrad.listing",
-    ),
+    ("sweepgrad.writer",),
+    ("sweepgrad.outbox", "sweepgrad.sweep"),
+    ("sweepgrad.leaderboard", "sweepgrad.sync", "sweepgrad.card", "sweepgrad.ready"),
+    ("sweepgrad.task",),
+    ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing"),
     ("sweepgrad.finalize", "sweepgrad.ui", "sweepgrad.completion"),
     ("sweepgrad.cli",),
 )

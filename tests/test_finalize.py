@@ -21,7 +21,7 @@ from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
-from sweepgrad.tracking import Store
+from sweepgrad.tracking import BUNDLE, Store
 
 OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
 
@@ -220,13 +220,13 @@ def test_the_model_is_registered_once(done):
     assert chosen.version == version.version
 
 
-def test_the_choice_is_by_validation_although_another_does_better_on_test(done, rows):
+def test_the_choice_is_by_validation_although_another_does_better_on_test(done, rows, tmp_path):
     X, y = rows["test"]
     store = Store(done.uri, "sweepgrad")
     children = store.children(store.sweep(None))
     on_test = {
         run.run_id: accuracy_score(
-            y, load(done, f"runs:/{run.run_id}/model").predict(X)["prediction"] == "yes"
+            y, Bundle.load(store.download(run, BUNDLE, tmp_path / run.run_id)).predict(X)["prediction"] == "yes"
         )
         for run in children
     }

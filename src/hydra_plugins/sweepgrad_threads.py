@@ -28,16 +28,14 @@ ConfigStore.instance().store(group="hydra/launcher", name="threads", node=Thread
 class ThreadsLauncher(Launcher):
     """Runs jobs of `sweepgrad train` on threads: the engine drops the GIL.
 
-    Sweepers get a `JobReturn` for each, in order, whose value is the metric that `sweep.metric` names; one that
-    failed has not a number, so that no sweeper ends for it.
+    Sweepers get a `JobReturn` for each, in order, whose value is the metric that `sweep.metric` names. It is not
+    a number for a job that failed, so that no sweeper ends for it.
     """
 
     def __init__(self, workers: int | None) -> None:
         self._workers = workers
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from sweepgrad.task import task_of
 
         self._task: Task = task_of(task_function, "threads")

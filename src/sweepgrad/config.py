@@ -217,7 +217,7 @@ class Tracking(_Section):
 
 
 class Halving(_Section):
-    """Successive halving: after `first` epochs the best of every `factor` jobs go on, for `factor` times as many."""
+    """Successive halving: after `first` epochs, and `factor` times as many, the best of every `factor` go on."""
 
     first: Annotated[int, Field(ge=1)]
     factor: Annotated[int, Field(ge=2)]

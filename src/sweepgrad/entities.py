@@ -20,6 +20,7 @@ class Logged:
     """A run as MLflow holds it.
 
     Attributes:
+        started, ended: milliseconds since 1970; a run that is running has not ended.
         params: the flat configuration, as text.
         metrics: the latest value of each.
     """
@@ -28,10 +29,10 @@ class Logged:
     name: str
     status: str
     started: int
-    ended: int | None
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+    ended: int | None = None
 
 
 def logged(run: Run) -> Logged:
@@ -41,10 +42,10 @@ def logged(run: Run) -> Logged:
         run.info.run_name,
         run.info.status,
         run.info.start_time,
-        run.info.end_time,
         dict(run.data.params),
         dict(run.data.metrics),
         dict(run.data.tags),
+        run.info.end_time,
     )
 
 

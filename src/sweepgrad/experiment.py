@@ -80,7 +80,7 @@ class Experiment:
         )
 
     def summary(self, fit: Fit) -> dict[str, float]:
-        """What the model of the best epoch does on the rows that a job may see, by the names of the metrics."""
+        """What the model of the best epoch does on the rows that a job may see, by the metrics' names."""
         probabilities = self.network.probabilities(fit.weights, self.val.X)
         return {
             "best/val/accuracy": fit.best.val_accuracy,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Outbox:
     """Results on their way to MLflow, written by a process of its own: see `sweepgrad.writer`.
 
-    Where MLflow is imported already, as in a notebook, a thread does instead. It takes seconds to start, so it
-    is made before it is known whether there is anything to send; `close` ends it either way.
+    Where MLflow is imported already, as in a notebook, a thread does instead. It takes seconds to start, so
+    it is made before it is known whether there is anything to send; `drop` ends it then.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 record.json            what ran and how it went; written last, at once, so a folder with it is whole
 config.yaml            the resolved configuration
 model/                 the bundle of the best epoch
-learning_curve.png     losses and accuracies by epoch; a job of a sweep has no pictures: MLflow draws its curves
+learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
 decision_boundary.png  the model over the plane, where it takes just two number columns
 mlflow.json            which MLflow run it became; written once it has been sent
 """
@@ -32,7 +32,6 @@ RECORD = "record.json"
 MODEL, FILES = "model", ("bundle.json", "weights.npz")
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
-SWEEP = "sweep.json"  # in the folder of a sweep's job folders
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
 
@@ -153,7 +152,7 @@ def identity(config: Config, digests: dict[str, str]) -> str:
 def write(
     folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
 ) -> Record:
-    """Leave a run in `folder`: its model and pictures where there are any, the record last; as it was written.
+    """Leave a run in `folder`: its model and pictures where there are any, the record last; as written.
 
     Raises:
         OSError: there is no room, or no right to.
@@ -235,47 +234,6 @@ def read(folder: Path) -> Record:
 def sent_as(folder: Path) -> str:
     """The id of the MLflow run that the run in `folder` became."""
     return str(json.loads((folder / SENT).read_text(encoding="utf-8"))["run_id"])
-
-
-@dataclass(frozen=True)
-class SweepRecord:
-    """A sweep as a whole.
-
-    Attributes:
-        id: its name.
-        key: of what was asked for: the same command on the same data and code has the same one.
-        status: RUNNING until it ends.
-        jobs: how many runs it was to have.
-        varying: the keys in which they differ.
-        command: what started it.
-        process: what runs it, see `process.this`.
-        host: where.
-        halving: what successive halving came to, in words; empty without.
-    """
-
-    id: str
-    key: str
-    status: Status | Literal["RUNNING"]
-    jobs: int
-    varying: tuple[str, ...]
-    command: str
-    process: str
-    host: str
-    halving: str = ""
-
-
-def read_sweep(folder: Path) -> SweepRecord:
-    """The word left in a sweep's folder.
-
-    Raises:
-        OSError: it is not there.
-        ValueError: it is damaged, or of another version.
-    """
-    try:
-        values = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-        return SweepRecord(**{**values, "varying": tuple(values["varying"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {error!r}") from None
 
 
 def write_json(path: Path, values: Any) -> None:

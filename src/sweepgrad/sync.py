@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.errors import UserError
 from sweepgrad.reach import Refused
@@ -41,7 +42,7 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
             continue
         sent += 1
         say(f"sent {folder}")
-        if record.sweep is not None and (folder.parent / records.SWEEP).exists():
+        if record.sweep is not None and (folder.parent / notes.SWEEP).exists():
             sweeps[folder.parent] = stores[where]
     for folder, store in sweeps.items():
         try:

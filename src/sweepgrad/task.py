@@ -35,7 +35,10 @@ class Task:
         job = self.session.job(number, self._name(said, folder), said, checked(cfg), folder)
         alone = not self._todo.multirun
         (outcome,) = self.session.run(
-            [job], lambda jobs, cancelled: threads.run(jobs, 1, Rungs(None, "", jobs), cancelled, keep_partial=alone)
+            [job],
+            lambda jobs, cancelled: threads.run(
+                jobs, 1, Rungs(None, "", jobs), cancelled, keep_partial=alone
+            ),
         )
         return value(outcome)
 

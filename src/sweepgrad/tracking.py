@@ -17,6 +17,7 @@ from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
 from sweepgrad import entities
+from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
 from sweepgrad.entities import Logged, logged
@@ -114,7 +115,7 @@ class Store:
 
     def begin_sweep(self, folder: Path) -> None:
         """Open a sweep's own run, or open it again, and learn which of its jobs are here already."""
-        note = records.read_sweep(folder)
+        note = notes.read(folder)
         run_id = self.sweep_run(note.id)
         with reaching(self.uri):
             self._client.log_batch(run_id, tags=self._sweep_tags(note))
@@ -122,7 +123,7 @@ class Store:
             jobs = self._search(f"tags.`{PARENT}` = '{run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
         self._jobs[note.id] = {run.tags[JOB]: run for run in jobs}
 
-    def _sweep_tags(self, note: records.SweepRecord) -> list[RunTag]:
+    def _sweep_tags(self, note: notes.Note) -> list[RunTag]:
         tags = {
             "sweepgrad.varying": json.dumps(note.varying),
             "sweepgrad.jobs": str(note.jobs),
@@ -147,7 +148,7 @@ class Store:
 
     def end_sweep(self, folder: Path) -> None:
         """Close a sweep's own run as the word left in its folder says."""
-        note = records.read_sweep(folder)
+        note = notes.read(folder)
         status = note.status
         if status == "RUNNING":
             if note.host != socket.gethostname() or lives(note.process):
@@ -180,13 +181,16 @@ class Store:
         sent = folder / records.SENT
         with (folder / records.RECORD).open() as lock, reaching(self.uri):
             fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
-            if sent.exists() and self.has(run_id := records.sent_as(folder)):
-                return run_id
             record = records.read(folder)
             begun = self._begun(record)
+            if begun is None and sent.exists() and self.has(run_id := records.sent_as(folder)):
+                return run_id  # it was deleted in MLflow, where it can be restored
             run_id = begun.run_id if begun else self._create(record)
-            self._log(run_id, record, folder)
-            self._client.set_terminated(run_id, record.status, record.ended)
+            if begun is None or begun.status == "RUNNING":
+                self._log(run_id, record, folder)
+                self._client.set_terminated(run_id, record.status, record.ended)
+            elif sent.exists():
+                return run_id
             records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
         return run_id
 
@@ -222,17 +226,18 @@ class Store:
             params, tags = [], []
         if record.data is not None:
             self._client.log_inputs(run_id, entities.datasets(record))
-        if record.error:
-            self._client.log_text(run_id, record.error, "error.txt")
-        self._log_files(run_id, folder)
+        self._log_files(run_id, record, folder)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
         if record.sweep is None and has_model and self._model_id(run_id) is None:
             self._log_model(run_id, folder / records.MODEL)
 
-    def _log_files(self, run_id: str, folder: Path) -> None:
+    def _log_files(self, run_id: str, record: Record, folder: Path) -> None:
         """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
         with tempfile.TemporaryDirectory() as copies:
-            for name in (records.RECORD, "config.yaml", *records.PICTURES):
+            (Path(copies) / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
+            if record.error:
+                (Path(copies) / "error.txt").write_text(record.error)
+            for name in ("config.yaml", *records.PICTURES):
                 if (folder / name).exists():
                     shutil.copy(folder / name, copies)
             for name in records.FILES:

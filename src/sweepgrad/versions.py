@@ -1,7 +1,6 @@
 """What a run's numbers depend on besides its configuration and its data: our code, and what it stands on."""
 
 import platform
-import sys
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -46,10 +45,9 @@ def code() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and command line, for people who look at a run later."""
+    """Versions and platform, for people who look at a run later."""
     return {
         "code": code(),
-        "command": " ".join(sys.argv),
         **_platform(),
         **{name: _version(name) for name in (*_PACKAGES, *_COMPILERS)},
     }

@@ -1,12 +1,13 @@
 """The one who writes to MLflow, beside the training: a process of its own, which is told by lines of JSON.
 
 MLflow takes seconds to import and holds the interpreter while it writes, so it has one to itself. It is handed
-folders of runs; all that it knows is on disk, so whatever happens to it, `sweepgrad sync` can go on.
+folders of runs. All that it knows is on disk: whatever happens to it, `sweepgrad sync` can go on.
 
-What it is told:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER of
-                   a run}, {"end": FOLDER of a sweep}; the end of its input when there is no more.
-What it answers:   {"say": TEXT} at any time; {"open": null or why the store does not answer} or {"refused": WHY};
-                   then {"sent": what was told} or {"unsent": what was told, "why": TEXT or null}.
+What it is told:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER
+                   of a run}, {"end": FOLDER of a sweep}; the end of its input when there is no more.
+What it answers:   {"say": TEXT} at any time; {"open": null, or why the store does not answer} or
+                   {"refused": WHY}; then {"sent": what was told}, or {"unsent": what was told, "why": TEXT
+                   or null}.
 """
 
 import json
@@ -33,7 +34,11 @@ _RETRY_SECONDS = 5.0
 
 
 def serve(
-    uri: str, experiment: str, process: str, told: "SimpleQueue[Message | None]", answer: Callable[[Message], None]
+    uri: str,
+    experiment: str,
+    process: str,
+    told: "SimpleQueue[Message | None]",
+    answer: Callable[[Message], None],
 ) -> None:
     """Do what is told until None is, and then once more what could not be done before.
 

@@ -13,10 +13,11 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from sweepgrad import note as notes
 from sweepgrad import process
 from sweepgrad import record as records
 from sweepgrad.errors import UserError
-from sweepgrad.record import SweepRecord
+from sweepgrad.note import Note
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Sweep:
         earlier: what was left of it by the process that ran it before, if one did.
     """
 
-    note: SweepRecord
+    note: Note
     folder: Path
-    earlier: SweepRecord | None
+    earlier: Note | None
 
     def write(self, status: records.Status, halving: str = "") -> None:
         """Leave word of how it ended.
@@ -38,7 +39,7 @@ class Sweep:
             OSError: it cannot be written.
         """
         note = replace(self.note, status=status, halving=halving)
-        records.write_json(self.folder / records.SWEEP, asdict(note))
+        records.write_json(self.folder / notes.SWEEP, asdict(note))
 
 
 def key(jobs: Sequence[str], settings: object) -> str:
@@ -52,7 +53,14 @@ def key(jobs: Sequence[str], settings: object) -> str:
 
 
 def claim(
-    pattern: str, key: str, *, name: str, jobs: int, varying: Sequence[str], words: Sequence[str], resume: bool
+    pattern: str,
+    key: str,
+    *,
+    name: str,
+    jobs: int,
+    varying: Sequence[str],
+    words: Sequence[str],
+    resume: bool,
 ) -> Sweep:
     """Take a sweep for this process: an earlier one with the same key if there is, else a new one.
 
@@ -71,18 +79,19 @@ def claim(
     parent = Path(pattern.partition("*")[0] or ".")
     parent = parent if pattern.partition("*")[0].endswith("/") else parent.parent
     parent.mkdir(parents=True, exist_ok=True)
-    with (parent / ".claims").open("w") as lock:
+    lock = os.open(parent, os.O_RDONLY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = _notes(pattern)
         same = [(folder, note) for folder, note in found if note.key == key]
         if resume and same:
-            folder, note = max(same, key=lambda pair: (pair[0] / records.SWEEP).stat().st_mtime)
+            folder, note = max(same, key=lambda pair: (pair[0] / notes.SWEEP).stat().st_mtime)
             if _runs(note):
                 raise UserError(
-                    f"{note.id} is just this sweep, and is being run by process {note.process} of {note.host}:"
-                    " wait for it, or say sweep.resume=false to train everything anew beside it"
+                    f"{note.id} is this very sweep, and process {note.process} of {note.host} runs it: wait"
+                    " for it, or say sweep.resume=false to train everything anew beside it"
                 )
-            earlier: SweepRecord | None = note
+            earlier: Note | None = note
             id = note.id  # noqa: A001 - the field's word
         else:
             id = f"{name}-{datetime.now():%Y-%m-%d-%H%M%S}-{uuid.uuid4().hex[:4]}"  # noqa: A001
@@ -93,22 +102,24 @@ def claim(
                 )
         command = shlex.join(["sweepgrad", "train", *words])
         host = socket.gethostname()
-        note = SweepRecord(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)
+        note = Note(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)
         folder.mkdir(parents=True, exist_ok=True)
-        records.write_json(folder / records.SWEEP, asdict(note))
+        records.write_json(folder / notes.SWEEP, asdict(note))
+    finally:
+        os.close(lock)
     return Sweep(note, folder, earlier)
 
 
-def _notes(pattern: str) -> list[tuple[Path, SweepRecord]]:
+def _notes(pattern: str) -> list[tuple[Path, Note]]:
     found = []
-    for path in glob.glob(os.path.join(pattern, records.SWEEP)):
+    for path in glob.glob(os.path.join(pattern, notes.SWEEP)):
         try:
-            found.append((Path(path).parent, records.read_sweep(Path(path).parent)))
+            found.append((Path(path).parent, notes.read(Path(path).parent)))
         except (OSError, ValueError):  # of an older version: it cannot be gone on with
             continue
     return found
 
 
-def _runs(note: SweepRecord) -> bool:
+def _runs(note: Note) -> bool:
     """Whether some process is at it. Of another machine's there is no telling, so it is believed."""
     return note.status == "RUNNING" and (note.host != socket.gethostname() or process.lives(note.process))

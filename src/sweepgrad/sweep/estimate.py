@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,18 +63,22 @@ def seconds(configs: Sequence[Config], workers: int) -> float:
 def _size(config: Config) -> int:
     """Grows with the time that a step takes: multiplications of the hidden layers, times rows."""
     widths = config.model.hidden
-    return config.train.batch_size * (sum(widths) + sum(a * b for a, b in zip(widths, widths[1:], strict=False)) + 1)
+    return config.train.batch_size * (
+        sum(widths) + sum(a * b for a, b in zip(widths, widths[1:], strict=False)) + 1
+    )
 
 
 def _timed(config: Config) -> tuple[float, float, int]:
-    """Seconds that a job takes once, seconds of a step with its share of the evaluation, and training rows."""
+    """Seconds that a job takes once, and that a step takes with its share of evaluation; training rows."""
     clock = time.perf_counter()
     experiment = prepare(config)
     some = max(1, min(_STEPS, _MULTIPLICATIONS // _size(config)))
     rows, n = some * config.train.batch_size, len(experiment.train.y)
     part = replace(
         experiment,
-        config=config.model_copy(update={"train": config.train.model_copy(update={"epochs": 2, "patience": None})}),
+        config=config.model_copy(
+            update={"train": config.train.model_copy(update={"epochs": 2, "patience": None})}
+        ),
         train=_first(experiment.train, rows),
         val=_first(experiment.val, max(1, rows * len(experiment.val.y) // n)),
     )

@@ -1,4 +1,4 @@
-"""Telling how far things are: one live line on a terminal, plain lines elsewhere; always on standard error."""
+"""Telling how far things are on standard error: one live line on a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType

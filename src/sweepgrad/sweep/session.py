@@ -34,7 +34,14 @@ class Session:
     """
 
     def __init__(
-        self, sweep: Sweep | None, outbox: Outbox, progress: Progress, *, resume: bool, fail_fast: bool, runs: Path
+        self,
+        sweep: Sweep | None,
+        outbox: Outbox,
+        progress: Progress,
+        *,
+        resume: bool,
+        fail_fast: bool,
+        runs: Path,
     ) -> None:
         self.sweep, self.outbox, self.progress = sweep, outbox, progress
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
@@ -50,7 +57,7 @@ class Session:
         return Job(number, name, tuple(overrides), config, folder, id=f"{sweep_id}/{number}")
 
     def run(self, jobs: Sequence[Job], execute: Execute) -> list[Outcome]:
-        """Train what is not trained yet, and hand all of it over to MLflow; an outcome for each job, in order.
+        """Train what is not trained yet, and hand all over to MLflow; an outcome for each job, in order.
 
         Raises:
             FailedFast: as asked for.
@@ -88,12 +95,14 @@ class Session:
             self.progress.say(f"{outcome.job.name}: {coin}; an optimizer.lr that is {hint} may help")
 
     def _reused(self, jobs: Sequence[Job]) -> dict[int, Outcome]:
-        """What was trained before, by the numbers of the jobs: in this sweep or, copied into it, in another."""
+        """What was trained before, by jobs' numbers: in this sweep, or in another and copied from there."""
         ended: dict[int, Outcome] = {}
         missing: dict[str, Job] = {}
         for job in jobs:
             digest = digest_of(job.config)
-            record = shelf.whole(job.folder, self.progress.warn) if self.sweep and self.sweep.earlier else None
+            record = (
+                shelf.whole(job.folder, self.progress.warn) if self.sweep and self.sweep.earlier else None
+            )
             if record is not None and record.digest == digest:
                 ended[job.number] = _outcome(job, record)
             else:
@@ -160,5 +169,12 @@ def _outcome(job: Job, record: records.Record) -> Outcome:
     seconds = (record.ended - record.started) / 1000
     epochs = len(record.history)
     return Outcome(
-        job, record.status, record.summary, record.best_epoch, epochs, seconds, stopped=record.stopped, reused=True
+        job,
+        record.status,
+        record.summary,
+        record.best_epoch,
+        epochs,
+        seconds,
+        stopped=record.stopped,
+        reused=True,
     )
