@@ -13,7 +13,7 @@ TREES = {file: ast.parse(file.read_text()) for file in FILES}
 # Each module imports from those of earlier layers only, or from its own layer without a circle.
 LAYERS = (
     ("sweepgrad", "sweepgrad.errors", "sweepgrad.home", "sweepgrad.rng", "sweepgrad.metrics"),
-    ("sweepgrad.autograd", "sweepgrad.config", "sweepgrad.faults"),
+    ("sweepgrad.autograd", "sweepgrad.sections", "sweepgrad.config", "sweepgrad.faults"),
     ("sweepgrad.engine",),
     ("sweepgrad.nn", "sweepgrad.optim", "sweepgrad.data", "sweepgrad.preflight"),
     ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
