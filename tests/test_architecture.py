@@ -21,7 +21,7 @@ LAYERS = (
         "sweepgrad.process",
         "sweepgrad.versions",
     ),
-    ("sweepgrad.autograd", "sweepgrad.config", "sweepgrad.faults"),
+    ("sweepgrad.autograd", "sweepgrad.sections", "sweepgrad.config", "sweepgrad.faults"),
     ("sweepgrad.engine",),
     (
         "sweepgrad.nn",

@@ -102,6 +102,12 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("split.train=1", "split.train: 1 should be less than 1"),
         ("split.train=0.7", "split: train + val + test must be 1, but 0.7 + 0.2 + 0.2 = 1.1"),
         ("split.stratify=1", "split.stratify: 1 should be a valid boolean"),
+        ("split.folds=1", "split.folds: 1 should be greater than or equal to 2"),
+        ("split.folds=null", "split.folds: None should be a valid integer"),
+        ("split.fold=-1", "split.fold: -1 should be greater than or equal to 0"),
+        ("split.fold=0.5", "split.fold: 0.5 should be a valid integer"),
+        ("split.fold=5", "split: there is no fold 5: 5 folds are numbered from 0 to 4"),
+        ("split.folds=10", "split: folds: 10 has no effect without a fold; say split.fold=range(10)"),
         ("split.seed=-1", "split.seed: -1 should be greater than or equal to 0"),
         ("seed=1.5", "seed: 1.5 should be a valid integer"),
         ("seed=true", "seed: True should be a valid integer"),
@@ -336,6 +342,19 @@ def test_there_is_every_option_that_was_promised():
 def test_the_split_is_60_20_20_unless_said():
     split = one().split
     assert (split.train, split.val, split.test, split.stratify) == (0.6, 0.2, 0.2, True)
+
+
+def test_a_sweep_over_seeds_and_folds_has_each_pair_once():
+    todo = plan(["model=wide,deep", "seed=range(5)", "split.fold=range(5)"], multirun=True)
+    pairs = [(job.model.hidden, job.seed, job.split.fold) for job in todo.jobs]
+    assert len(pairs) == len(set(pairs)) == 50
+    assert {fold for *_, fold in pairs} == set(range(5))
+    assert todo.varying == ("model", "seed", "split.fold")
+
+
+def test_without_a_word_there_are_no_folds():
+    assert (one().split.folds, one().split.fold) == (5, None)
+    assert (one("split.folds=7", "split.fold=6").split.fold) == 6
 
 
 def test_a_setting_is_what_was_given():

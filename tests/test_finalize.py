@@ -275,6 +275,67 @@ def test_runs_on_different_splits_are_refused(folder):
     assert store.openings(digests(store)) == []
 
 
+def test_a_sweep_over_folds_is_finalized(folder):
+    """The configuration is chosen by its mean over all pairs, the run is the best seed of the first fold."""
+    given = ("data=simulated", "data.rows=300", "data.noise=0.2", "train.epochs=2")
+    grid = ("model=wide,linear", "seed=0,1", "split.folds=3", "split.fold=range(3)")
+    assert command("train", "-m", *given, *grid).code == 0
+    result = command("finalize", "--json")
+    assert result.code == 0, result.err
+    card = json.loads(result.out)
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    runs = {run.run_id: run for run in store.children(store.sweep(None))}
+    frame = pd.DataFrame(
+        {
+            "hidden": [run.params["model.hidden"] for run in runs.values()],
+            "fold": [run.params["split.fold"] for run in runs.values()],
+            "accuracy": [run.metrics["best/val/accuracy"] for run in runs.values()],
+            "nll": [run.metrics["best/val/nll"] for run in runs.values()],
+        },
+        index=list(runs),
+    )
+    assert frame.groupby("hidden")["fold"].value_counts().tolist() == [2] * 6
+    means = frame.groupby("hidden")["accuracy"].mean()
+    assert card["model"]["hidden"] == json.loads(str(means.idxmax()))
+    assert card["model"]["mean_validation_accuracy"] == pytest.approx(means.max(), rel=1e-12)
+    first = frame[(frame["hidden"] == means.idxmax()) & (frame["fold"] == "0")]
+    assert card["run_id"] == first.sort_values(["accuracy", "nll"], ascending=[False, True]).index[0]
+    assert (card["n_candidates"], card["n_configurations"], card["model"]["seeds"]) == (12, 2, 2)
+    assert (card["data"]["fold"], card["data"]["folds"]) == (0, 3)
+    # 300 rows: 60 for the test, whatever the fold, and a third of the others for validation.
+    assert (card["data"]["n_train"], card["data"]["n_val"], card["data"]["n_test"]) == (160, 80, 60)
+    assert card["validation"]["accuracy"] == pytest.approx(frame.loc[card["run_id"], "accuracy"], abs=1e-12)
+    page = Path("runs", "cards", card["sweep"], "card.md").read_text()
+    assert "The run is of fold 0 (from 0) of 3: its validation figures speak of the 80 rows of that" in page
+    assert "with its 6 runs, and of these the best of 2 seeds on the first fold" in page
+    assert "chosen model, validation (fold 0 of 3)" in page
+    # The same rows without a fold: they were opened before.
+    assert command("train", *given).code == 0
+    assert len(json.loads(command("finalize", "--json").out)["earlier_openings"]) == 1
+
+
+def test_means_over_different_folds_are_not_chosen_among(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1", "split.folds=3", "optimizer=sgd")
+    assert command("train", "-m", *given, "split.fold=range(3)", "optimizer.lr=0.1,0.2").code == 0
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    lost = {("0.1", "0"), ("0.2", "2")}
+    for run in store.children(store.sweep(None)):
+        if (run.params["optimizer.lr"], run.params["split.fold"]) in lost:
+            mlflow.MlflowClient(store.uri).set_terminated(run.run_id, "KILLED")
+    refused = command("finalize", "--incomplete")
+    assert refused.code == 2
+    assert "no configuration finished on every fold" in refused.err
+    assert store.openings(digests(store)) == []
+    assert "means over different folds are of different rows" in command("leaderboard").out
+
+
+def test_folds_of_different_numbers_are_refused(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", "-m", *given, "split.folds=3,4", "split.fold=0").code == 0
+    assert "different tables or splits" in command("finalize").err
+    assert "cannot be compared" in command("leaderboard").err
+
+
 def test_runs_on_one_split_are_not(sweep: Sweep):
     store = Store(sweep.uri, "sweepgrad")
     assert comparable(store.children(store.sweep(None)))
@@ -305,11 +366,12 @@ def card() -> Card:
         model={
             "layers": [14, 9, 1], "activation": "relu", "dropout": 0.5, "scale": 1.0, "optimizer": "adam",
             "learning_rate": 0.01, "batch_size": 32, "epochs": 30, "best_epoch": 20, "seed": 1,
-            "n_parameters": 145, "seeds": 3, "mean_validation_accuracy": 0.76,
+            "n_parameters": 145, "runs": 3, "seeds": 3, "mean_validation_accuracy": 0.76,
         },
         data={
             "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "grouped": True,
             "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
+            "fold": None, "folds": None,
         },
         validation=scores(0.77),
         test=scores(0.75),
@@ -366,6 +428,7 @@ def test_the_page_warns_of_rows_split_at_random(card):
     page = markdown(replace(card, data={**card.data, "grouped": False}))
     assert "the figures flatter" in page
     assert "[14" not in page
+    assert "fold" not in page
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
     assert "opened for it for the first time" in page

@@ -21,7 +21,7 @@ class Card:
 
     Attributes:
         n_candidates: runs that were compared on validation rows.
-        n_configurations: how many they are when seeds are not counted.
+        n_configurations: how many they are when seeds and folds are not counted.
         n_unfinished: runs that failed or were killed, and so could not be compared.
         registered: the name and version under which MLflow has the model.
         baselines: by name, on the test rows.
@@ -97,8 +97,9 @@ def markdown(card: Card) -> str:
     """The card as a page; `calibration.png` is expected beside it."""
     model, data, c = card.model, card.data, card.confusion
     hidden = " → ".join(map(str, model["layers"]))
+    of = "by which it was chosen" if data["fold"] is None else f"fold {data['fold']} of {data['folds']}"
     rows = [
-        ("chosen model, validation (by which it was chosen)", card.validation),
+        (f"chosen model, validation ({of})", card.validation),
         ("**chosen model, test**", card.test),
         ("always the commoner answer, test", card.baselines["majority"]),
         ("logistic regression, test", card.baselines["logistic"]),
@@ -156,17 +157,34 @@ p = {card.p_values["majority"]:.3g}.
 
 def _choice(card: Card) -> str:
     if card.n_candidates == 1 and card.n_unfinished == 0:
-        return "It was trained on its own: there was nothing to choose between."
+        return f"It was trained on its own: there was nothing to choose between.{_fold(card)}"
     model, n, n_seeds = card.model, card.n_candidates, card.model["seeds"]
-    gap = 100 * (card.validation.accuracy - card.test.accuracy)
-    seeds = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
+    mean = model["mean_validation_accuracy"]
+    if card.data["fold"] is None:
+        on, kind, accuracy = f"{card.data['n_val']} validation rows", "", card.validation.accuracy
+        taken = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
+    else:
+        on, kind, accuracy = "the validation rows of their folds", "mean ", mean
+        best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
+        taken = f"its {model['runs']} runs, and of these {best} on the first fold, as no fold is better than another"
+    gap = 100 * (accuracy - card.test.accuracy)
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
     return (
         f"{n} models ({card.n_configurations} configurations) of sweep `{card.sweep}` were compared on"
-        f" {card.data['n_val']} validation rows.{unfinished} The configuration with the highest mean accuracy"
-        f" ({model['mean_validation_accuracy']:.1%}) was taken with {seeds}. The best of {n} tends to look better on"
-        f" the rows it was chosen by than it is; here its test accuracy is {abs(gap):.1f} points"
-        f" {'below' if gap >= 0 else 'above'} its validation accuracy."
+        f" {on}.{unfinished} The configuration with the highest mean accuracy ({mean:.1%}) was taken with {taken}."
+        f" The best of {n} tends to look better on the rows it was chosen by than it is; here its test accuracy is"
+        f" {abs(gap):.1f} points {'below' if gap >= 0 else 'above'} its {kind}validation accuracy.{_fold(card)}"
+    )
+
+
+def _fold(card: Card) -> str:
+    """What the validation figures speak of, where the run had a fold."""
+    data = card.data
+    if data["fold"] is None:
+        return ""
+    return (
+        f" The run is of fold {data['fold']} (from 0) of {data['folds']}: its validation figures speak of the"
+        f" {data['n_val']} rows of that fold, and it was trained on the {data['n_train']} rows of the others."
     )
 
 

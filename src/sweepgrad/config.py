@@ -1,6 +1,7 @@
 """What a configuration may say: every key with its type, its range and what it must agree with.
 
-The YAML under `conf/` holds the values, this file the rules, and `sweepgrad.faults` says what breaks them.
+The YAML under `conf/` holds the values, this file and `sweepgrad.sections` the rules, and `sweepgrad.faults`
+says what breaks them.
 """
 
 import re
@@ -10,23 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from sweepgrad.sections import Fraction, OptimizerConfig, ScheduleConfig, StaircaseSchedule
+from sweepgrad.sections import Section as Section
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Width = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]  # MLflow registers models under it
 
 
-class _Section(BaseModel):
-    """Unknown keys fail, strings are not numbers, and nothing changes after the check."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class FileData(_Section):
+class FileData(Section):
     """A table in a CSV or Parquet file, and the role of each of its columns.
 
     Every column has exactly one role: target, numeric, categorical, group or drop. `numeric: null` and
@@ -57,7 +54,7 @@ class FileData(_Section):
         return values
 
 
-class SimulatedData(_Section):
+class SimulatedData(Section):
     """A table drawn from a known rule, so that the best possible accuracy (1 - noise) is known too."""
 
     source: Literal["simulated"]
@@ -75,14 +72,29 @@ class SimulatedData(_Section):
         return self
 
 
-class Split(_Section):
-    """Shares of the rows; the same seed gives the same parts, whatever the run's own seed."""
+class Split(Section):
+    """Shares of the rows; the same seed gives the same parts, whatever the run's own seed.
+
+    With a `fold` the rows outside the test part are divided into `folds` equal parts: the fold-th, from 0, is
+    for validation and the others are for training, so of `train` and `val` only the sum counts. The test part
+    is the same for every fold and without one. `fold: null` divides by the shares.
+    """
 
     train: Fraction
     val: Fraction
     test: Fraction
     seed: Seed
     stratify: bool
+    folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml: runs that are older than folds do not say
+    fold: Annotated[int, Field(ge=0)] | None = None
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Of training, validation and test: what the parts are meant to have of the rows."""
+        if self.fold is None:
+            return self.train, self.val, self.test
+        val = (self.train + self.val) / self.folds
+        return self.train + self.val - val, val, self.test
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> "Split":
@@ -93,8 +105,21 @@ class Split(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _the_fold_is_one_of_the_folds(self) -> "Split":
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(
+                f"there is no fold {self.fold}: {self.folds} folds are numbered from 0 to {self.folds - 1}"
+            )
+        if self.fold is None and self.folds != type(self).model_fields["folds"].default:
+            raise ValueError(
+                f"folds: {self.folds} has no effect without a fold; say split.fold=range({self.folds}) in a"
+                " sweep, or split.fold=0"
+            )
+        return self
 
-class Model(_Section):
+
+class Model(Section):
     """A multilayer perceptron: widths of the hidden layers, and the output sigmoid(scale * score).
 
     `hidden: []` is logistic regression; then there is no activation (null) and nothing to drop out.
@@ -116,52 +141,7 @@ class Model(_Section):
         return self
 
 
-class SGD(_Section):
-    name: Literal["sgd"]
-    lr: Annotated[float, Field(gt=0)]
-
-
-class Momentum(_Section):
-    name: Literal["momentum"]
-    lr: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-
-
-class Adagrad(_Section):
-    name: Literal["adagrad"]
-    lr: Annotated[float, Field(gt=0)]
-    epsilon: Annotated[float, Field(gt=0)]
-
-
-class Adam(_Section):
-    name: Literal["adam"]
-    lr: Annotated[float, Field(gt=0)]
-    beta1: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
-    epsilon: Annotated[float, Field(gt=0)]
-
-
-class ConstantSchedule(_Section):
-    name: Literal["constant"]
-
-
-class InverseRootSchedule(_Section):
-    name: Literal["inverse_root"]
-    delay: Annotated[int, Field(ge=1)]
-
-
-class StaircaseSchedule(_Section):
-    name: Literal["staircase"]
-    every: Annotated[int, Field(ge=1)]
-    factor: Fraction
-
-
-class CosineSchedule(_Section):
-    name: Literal["cosine"]
-    final: Annotated[float, Field(ge=0, lt=1)]
-
-
-class Train(_Section):
+class Train(Section):
     """How long, in what batches, and what is done to gradients and weights besides the optimizer's step.
 
     `patience`: stop after that many epochs without a better validation loss; null trains them all.
@@ -204,26 +184,26 @@ def store_uri(uri: str) -> str:
     raise ValueError(f"{uri!r} is no store: say sqlite:///FILE, or http://HOST:PORT of an mlflow server")
 
 
-class Engine(_Section):
+class Engine(Section):
     """What replays the recorded step: compiled code, or NumPy; and the numbers it computes with."""
 
     name: Literal["native", "numpy"]
     dtype: Literal["float64", "float32"]
 
 
-class Tracking(_Section):
+class Tracking(Section):
     uri: Annotated[str, AfterValidator(store_uri)]
     experiment: Annotated[str, Field(min_length=1)]
 
 
-class Halving(_Section):
+class Halving(Section):
     """Successive halving: after `first` epochs, and `factor` times as many, the best of every `factor` go on."""
 
     first: Annotated[int, Field(ge=1)]
     factor: Annotated[int, Field(ge=2)]
 
 
-class Sweep(_Section):
+class Sweep(Section):
     """How the jobs of a sweep go together. Nothing of it changes what a single job comes to.
 
     `id` ties a job to its sweep; `sweepgrad train --multirun` sets it, null means a run on its own.
@@ -236,11 +216,7 @@ class Sweep(_Section):
     halving: Halving | None
 
 
-ScheduleConfig = Annotated[
-    ConstantSchedule | InverseRootSchedule | StaircaseSchedule | CosineSchedule, Field(discriminator="name")
-]
 DataConfig = Annotated[FileData | SimulatedData, Field(discriminator="source")]
-OptimizerConfig = Annotated[SGD | Momentum | Adagrad | Adam, Field(discriminator="name")]
 
 
 def _in_float32(value: float) -> float:
@@ -251,7 +227,7 @@ def _in_float32(value: float) -> float:
         return inf
 
 
-class Config(_Section):
+class Config(Section):
     """One run, whole."""
 
     seed: Seed

@@ -7,17 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweepgrad.config import (
+from sweepgrad.config import Config, FileData, SimulatedData
+from sweepgrad.sections import (
     SGD,
     Adagrad,
     Adam,
-    Config,
     ConstantSchedule,
     CosineSchedule,
-    FileData,
     InverseRootSchedule,
     Momentum,
-    SimulatedData,
     StaircaseSchedule,
 )
 

@@ -22,7 +22,7 @@ from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.faults import check
-from sweepgrad.leaderboard import Entry, comparable, rank
+from sweepgrad.leaderboard import Entry, comparable, folds, rank
 from sweepgrad.record import write_json
 from sweepgrad.tracking import BUNDLE, DIGEST, Store
 
@@ -30,8 +30,10 @@ from sweepgrad.tracking import BUNDLE, DIGEST, Store
 def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool = False) -> tuple[Card, Path]:
     """Choose the best run of a sweep on validation rows, judge it on the test rows, write and log its card.
 
-    The configuration is chosen by its mean over seeds, then the seed within it. All that can be checked is
-    checked before the test rows are opened, and the opening is recorded before they are read.
+    The configuration is chosen by its mean over seeds and folds. Within it the first fold is taken, and the
+    best seed on it: folds have different validation rows, so the best run of all would be the one with the
+    easiest rows. All that can be checked is checked before the test rows are opened, and the opening is
+    recorded before they are read.
 
     Arguments:
         which: the sweep, as for `Store.sweep`.
@@ -53,7 +55,12 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     if not comparable(candidates):
         raise UserError(
             "the runs of this sweep were made on different tables or splits, so their validation figures"
-            " cannot be compared: sweep with one data source and one split.seed"
+            " cannot be compared: sweep with one data source, one split.seed and one split.folds"
+        )
+    if folds(entries[0].runs) != folds(candidates):
+        raise UserError(
+            "no configuration finished on every fold, so their means are of different rows and cannot be"
+            " compared: train what is missing"
         )
     chosen = entries[0].runs[0]
     with tempfile.TemporaryDirectory() as copies:
@@ -91,6 +98,8 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
             "n_val": training.n_val,
             "n_test": len(test),
             "n_test_units": len(np.unique(units["test"])),
+            "fold": config.split.fold,
+            "folds": None if config.split.fold is None else config.split.folds,
             "digest": training.digests.table,
         },
         validation=scores(val.y, p_val, units["val"], bundle.nll(val.frame, val.y)),
@@ -180,6 +189,7 @@ def _model(entry: Entry, bundle: Bundle, config: Config, best_epoch: int) -> dic
         "best_epoch": best_epoch,
         "seed": config.seed,
         "n_parameters": bundle.network.n_parameters,
-        "seeds": len(entry.runs),
+        "runs": len(entry.runs),
+        "seeds": len({run.params["seed"] for run in entry.runs if folds([run]) == folds(entry.runs[:1])}),
         "mean_validation_accuracy": entry.accuracy.mean,
     }

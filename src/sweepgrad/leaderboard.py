@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
 
@@ -16,13 +16,16 @@ from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.tracking import DIGEST
 
-SEED = "seed"
-_NOT_SETTINGS = (SEED, "n_parameters", "n_features")
+_SEED, _FOLD = "seed", "split.fold"
+_NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and its standard error, which one seed alone does not have."""
+    """A mean over runs and its standard error as if they were independent; one run alone does not have one.
+
+    Runs on folds share most of their training rows, and seeds share a fold, so the true error is larger.
+    """
 
     mean: float
     standard_error: float | None
@@ -34,13 +37,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration with its runs, one for each seed.
+    """A configuration with its runs, one for each pair of a seed and a fold.
 
     Attributes:
         settings: the values of the keys that differ within the sweep.
-        runs: those that finished, best on validation first.
-        unfinished: how many more there were, which failed or were killed.
+        runs: those that finished, by fold, and within a fold best on validation first: no fold goes before
+            another for its accuracy, which is of other rows.
+        unfinished: how many pairs more there are that were begun, or that another entry finished.
         accuracy, nll, roc_auc: on validation rows, at each run's best epoch.
+        pairs: how many pairs both this entry and the leader finished; 0 for the leader.
+        behind: the leader's accuracy minus this one's, over these pairs; None for the leader and without any.
     """
 
     settings: dict[str, str]
@@ -50,36 +56,56 @@ class Entry:
     accuracy: Estimate
     nll: Estimate
     roc_auc: Estimate
+    pairs: int = 0
+    behind: Estimate | None = None
 
 
 def rank(runs: Sequence[Logged]) -> list[Entry]:
     """Finished runs as entries: the highest mean validation accuracy first, on equality the lowest loss.
 
-    Runs that differ in nothing but their seed make one entry. A configuration that some seeds did not finish
-    stands behind those that all did: the mean of the seeds that survived flatters it.
+    Runs that differ in nothing but seed and fold make one entry. An entry that lacks pairs of a seed and a
+    fold stands behind those that have them all: the mean of the pairs that survived flatters it. One that
+    lacks a whole fold, so that its mean is of other rows, stands behind all that do not.
 
     Raises:
         UserError: no run finished.
     """
-    finished = [run for run in runs if run.status == "FINISHED" and "best/val/accuracy" in run.metrics]
+    finished = [run for run in runs if _finished(run)]
     if not finished:
         raise UserError(f"none of the {len(runs)} runs finished, so there is nothing to rank")
     groups: dict[tuple[tuple[str, str], ...], list[Logged]] = defaultdict(list)
-    for run in finished:
+    for run in runs:
         groups[tuple(sorted(_settings(run).items()))].append(run)
     shown = differing([_settings(run) for run in finished])
-    unfinished = Counter(tuple(sorted(_settings(run).items())) for run in runs if run not in finished)
-    entries = [
-        _entry({key: dict(group).get(key, "") for key in shown}, members, unfinished[group])
-        for group, members in groups.items()
-    ]
-    return sorted(entries, key=lambda entry: (entry.unfinished > 0, -entry.accuracy.mean, entry.nll.mean))
+    pairs = {_pair(run) for run in finished}
+    entries = []
+    for group, members in groups.items():
+        ended = {_pair(run): run for run in members if _finished(run)}
+        if ended:
+            lacking = (pairs | {_pair(run) for run in members}) - ended.keys()
+            settings = {key: dict(group).get(key, "") for key in shown}
+            entries.append(_entry(settings, list(ended.values()), len(lacking)))
+
+    all_folds = folds(finished)
+
+    def place(entry: Entry) -> tuple[bool, bool, float, float]:
+        lacks_a_fold = folds(entry.runs) != all_folds
+        return lacks_a_fold, entry.unfinished > 0, -entry.accuracy.mean, entry.nll.mean
+
+    leader, *others = sorted(entries, key=place)
+    return [leader, *(_compared(entry, leader) for entry in others)]
 
 
 def comparable(runs: Sequence[Logged]) -> bool:
-    """Whether all runs learned from the same rows and were compared on the same validation rows."""
-    parts = [f"{DIGEST}{part}" for part in ("table", "train", "val", "test")]
-    return len({tuple(run.tags.get(part) for part in parts) for run in runs}) <= 1
+    """Whether the runs are of one table, with the same test rows, and the same rows in the same fold."""
+    whole = {(run.tags.get(f"{DIGEST}table"), run.tags.get(f"{DIGEST}test"), _folded(run)) for run in runs}
+    parts = {(_fold(run), run.tags.get(f"{DIGEST}train"), run.tags.get(f"{DIGEST}val")) for run in runs}
+    return len(whole) <= 1 and len(parts) == len(folds(runs))
+
+
+def folds(runs: Sequence[Logged]) -> set[str]:
+    """The folds that runs were validated on; {"null"} without folds."""
+    return {_fold(run) for run in runs}
 
 
 def differing(settings: Sequence[dict[str, str]]) -> list[str]:
@@ -88,24 +114,51 @@ def differing(settings: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
+def _finished(run: Logged) -> bool:
+    return run.status == "FINISHED" and "best/val/accuracy" in run.metrics
+
+
+def _fold(run: Logged) -> str:
+    return run.params.get(_FOLD, "null")
+
+
+def _folded(run: Logged) -> str | None:
+    """How many folds there are."""
+    return None if _fold(run) == "null" else run.params.get("split.folds")
+
+
+def _pair(run: Logged) -> tuple[str, str]:
+    return run.params.get(_SEED, ""), _fold(run)
+
+
 def _settings(run: Logged) -> dict[str, str]:
     return {key: value for key, value in run.params.items() if key not in _NOT_SETTINGS}
 
 
 def _entry(settings: dict[str, str], runs: list[Logged], unfinished: int) -> Entry:
-    best_first = sorted(
-        runs, key=lambda run: (-run.metrics["best/val/accuracy"], run.metrics["best/val/nll"])
-    )
+    def order(run: Logged) -> tuple[int, float, float]:
+        fold = -1 if _fold(run) == "null" else int(_fold(run))
+        return fold, -run.metrics["best/val/accuracy"], run.metrics["best/val/nll"]
+
     return Entry(
         settings,
-        tuple(best_first),
+        tuple(sorted(runs, key=order)),
         unfinished,
         int(runs[0].params["n_parameters"]),
-        *(
-            _estimate([run.metrics[f"best/val/{name}"] for run in runs])
-            for name in ("accuracy", "nll", "roc_auc")
-        ),
+        accuracy=_estimate([run.metrics["best/val/accuracy"] for run in runs]),
+        nll=_estimate([run.metrics["best/val/nll"] for run in runs]),
+        roc_auc=_estimate([run.metrics["best/val/roc_auc"] for run in runs]),
     )
+
+
+def _compared(entry: Entry, leader: Entry) -> Entry:
+    """The entry with how far it is behind the leader, on the same rows and from the same seeds."""
+    theirs = {_pair(run): run.metrics["best/val/accuracy"] for run in leader.runs}
+    differences = [
+        theirs[_pair(run)] - run.metrics["best/val/accuracy"] for run in entry.runs if _pair(run) in theirs
+    ]
+    behind = _estimate(differences) if differences else None
+    return replace(entry, pairs=len(differences), behind=behind)
 
 
 def _estimate(values: Sequence[float]) -> Estimate:
@@ -119,7 +172,8 @@ def as_table(title: str, entries: Sequence[Entry]) -> Table:
     table.add_column("#", justify="right")
     for key in entries[0].settings:
         table.add_column(Text(key), justify="right")
-    for name in ("parameters", "runs", "val accuracy", "val nll", "val ROC AUC"):
+    against = ("leader minus it",) if len(entries) > 1 else ()
+    for name in ("parameters", "runs", "val accuracy", *against, "val nll", "val ROC AUC"):
         table.add_column(name, justify="right")
     for place, entry in enumerate(entries, 1):
         table.add_row(
@@ -128,10 +182,14 @@ def as_table(title: str, entries: Sequence[Entry]) -> Table:
             str(entry.n_parameters),
             str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
             str(entry.accuracy),
+            *(str(entry.behind or ("" if place == 1 else "no pair")) for _ in against),
             str(entry.nll),
             str(entry.roc_auc),
             style="bold" if place == 1 else None,
         )
+    if len({frozenset(folds(entry.runs)) for entry in entries}) > 1:
+        table.caption = "means over different folds are of different rows: go by the leader minus it"
+        table.caption_justify = "left"
     return table
 
 
@@ -150,6 +208,9 @@ def as_rows(entries: Sequence[Entry]) -> list[dict[str, object]]:
             "val/nll_se": entry.nll.standard_error,
             "val/roc_auc": entry.roc_auc.mean,
             "val/roc_auc_se": entry.roc_auc.standard_error,
+            "pairs_with_leader": entry.pairs,
+            "val/accuracy_leader_minus_it": entry.behind and entry.behind.mean,
+            "val/accuracy_leader_minus_it_se": entry.behind and entry.behind.standard_error,
             "run_ids": " ".join(run.run_id for run in entry.runs),
         }
         for place, entry in enumerate(entries, 1)

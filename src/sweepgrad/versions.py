@@ -13,6 +13,7 @@ TRAINED_BY = (
     "engine",
     "bundle.py",
     "config.py",
+    "sections.py",
     "errors.py",
     "experiment.py",
     "fit.py",

@@ -122,11 +122,22 @@ def test_blocks_change_nothing(rows, values, seed):
     assert cut.digests == whole.digests
 
 
-def test_no_more_than_four_tables_are_kept(fresh):
+def test_no_more_than_four_large_tables_are_kept(fresh, monkeypatch):
+    monkeypatch.setattr(doors, "_SMALL", 0)
     opened = [open_training(simulated(seed=seed), SPLIT) for seed in range(5)]
     assert len(doors._opened) == 4
     assert open_training(simulated(seed=4), SPLIT) is opened[4]
     assert open_training(simulated(seed=0), SPLIT) is not opened[0]
+
+
+def test_the_tables_of_all_folds_are_kept_while_they_are_small(fresh, monkeypatch):
+    splits = [SPLIT.model_copy(update={"folds": 8, "fold": fold}) for fold in range(8)]
+    opened = [open_training(simulated(), split) for split in splits]
+    assert [open_training(simulated(), split) for split in splits] == opened
+    monkeypatch.setattr(doors, "_SMALL", sum(training.X.nbytes for training in opened) - 1)
+    open_training(simulated(seed=1), SPLIT)
+    assert open_training(simulated(), splits[7]) is opened[7]
+    assert open_training(simulated(), splits[0]) is not opened[0]
 
 
 def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypatch):

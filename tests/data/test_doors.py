@@ -22,8 +22,8 @@ from sweepgrad.errors import UserError
 from sweepgrad.rng import key, normal, uniform
 
 
-def shares(train=0.6, val=0.2, test=0.2, seed=0, stratify=True):
-    return Split(train=train, val=val, test=test, seed=seed, stratify=stratify)
+def shares(train=0.6, val=0.2, test=0.2, seed=0, stratify=True, folds=5, fold=None):
+    return Split(train=train, val=val, test=test, seed=seed, stratify=stratify, folds=folds, fold=fold)
 
 
 def labels(n, share=0.4, seed=0):
@@ -286,6 +286,36 @@ def test_a_simulated_table_may_be_predictable():
     data = SimulatedData(source="simulated", name="s", kind="linear", rows=500, features=1, noise=0.0, seed=0)
     opened = open_training(data, shares())
     assert (opened.n_train, opened.n_val, opened.n_test) == (300, 100, 100)
+
+
+def test_the_test_rows_are_the_same_whatever_the_fold(tmp_path):
+    data = file_data(written(table(), tmp_path / "t.csv"))
+    plain = open_training(data, shares())
+    expected = open_test(data, shares(), plain.digests).frame
+    validated = []
+    for fold in range(3):
+        split = shares(folds=3, fold=fold)
+        opened = open_training(data, split)
+        assert (opened.digests.table, opened.digests.test) == (plain.digests.table, plain.digests.test)
+        assert opened.digests.train != plain.digests.train
+        pd.testing.assert_frame_equal(open_test(data, split, opened.digests).frame, expected)
+        validated += open_validation(data, split, opened.digests).frame["x1"].tolist()
+    assert sorted([*validated, *expected["x1"]]) == sorted(pd.read_csv(data.path)["x1"])
+
+
+def test_folds_that_are_too_small_are_told_with_a_remedy(tmp_path):
+    data = file_data(written(table().iloc[:30], tmp_path / "t.csv"))
+    with pytest.raises(UserError, match=r"the validation part has .*fewer folds \(split.folds\)"):
+        open_training(data, shares(folds=29, fold=0))
+    with pytest.raises(UserError) as error:
+        open_training(data, shares(0.98, 0.01, 0.01))
+    assert "fewer folds" not in str(error.value)
+
+
+def test_a_fold_of_its_own_size_is_not_told_of(tmp_path):
+    path = written(table().drop(columns="song"), tmp_path / "t.csv")
+    for split in (shares(folds=2, fold=0), shares(folds=10, fold=9), shares(folds=40, fold=20)):
+        assert open_training(file_data(path, group=None), split).notices == ()
 
 
 def test_a_part_that_missed_its_share_is_told(tmp_path):

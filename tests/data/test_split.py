@@ -148,3 +148,77 @@ def test_units_as_merging_by_hand_has_them(rows):
                     expected[i] = expected[j] = min(expected[i], expected[j])
     assert_array_equal(found[:, None] == found, np.equal.outer(expected, expected))
     assert sorted(set(found.tolist())) == list(range(found.max() + 1))
+
+
+# Folds
+
+
+def folds_of(y, unit, split, folds):
+    return [
+        split_rows(y, unit, Split.model_validate({**split.model_dump(), "folds": folds, "fold": fold}))
+        for fold in range(folds)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, splits, st.integers(2, 9))
+def test_every_row_outside_the_test_part_is_validated_in_exactly_one_fold(rows, split, folds):
+    y, unit = np.array(rows).T.astype(int)
+    unit = np.unique(unit, return_inverse=True)[1]
+    plain = split_rows(y.astype(float), unit, split)
+    parts = folds_of(y.astype(float), unit, split, folds)
+    assert_array_equal(
+        np.sort(np.concatenate([part.val for part in parts])), np.sort(np.r_[plain.train, plain.val])
+    )
+    for part in parts:
+        assert_array_equal(part.test, plain.test)
+        assert part.digest("test") == plain.digest("test")
+        assert_array_equal(np.sort(np.r_[part.train, part.val]), np.sort(np.r_[plain.train, plain.val]))
+        units = [set(unit[rows].tolist()) for rows in (part.train, part.val, part.test)]
+        assert sum(map(len, units)) == len(set.union(*units))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=200), splits, st.integers(2, 9))
+def test_folds_of_single_rows_are_of_equal_size_in_each_class(y, split, folds):
+    y = np.array(y, dtype=float)
+    for part in folds_of(y, np.arange(y.size), split, folds):
+        for stratum in [y == 0, y == 1] if split.stratify else [y >= 0]:
+            rest = stratum[part.train].sum() + stratum[part.val].sum()
+            assert abs(stratum[part.val].sum() - rest / folds) <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, splits, st.integers(2, 9))
+def test_folds_miss_their_size_by_no_more_than_a_unit_a_stratum(rows, split, folds):
+    y, unit = np.array(rows).T
+    unit = np.unique(unit, return_inverse=True)[1]
+    frame = pd.DataFrame({"unit": unit, "y": y}).groupby("unit")["y"].agg(["size", "mean"])
+    kind = frame["mean"].map(lambda mean: mean if mean in (0, 1) else 0.5) * split.stratify
+    allowed = (frame["size"].groupby(kind).max() + 1).sum()
+    expected = (1 - split.test) * len(rows) / folds
+    for part in folds_of(y.astype(float), unit, split, folds):
+        # One more for each stratum: the arc that is divided is itself in whole rows.
+        assert abs(part.val.size - expected) <= allowed + kind.nunique()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**63 - 1))
+def test_folds_of_pairs_have_exact_sizes_in_each_stratum(seed):
+    # 50 pairs each with no, one and two positive rows: 80 % of 50 pairs are 40, in five folds of 8.
+    positives = np.repeat([0, 1, 2], 50)
+    y = np.stack([positives == 2, positives >= 1], axis=1).astype(float).ravel()
+    for part in folds_of(y, np.arange(300) // 2, shares(seed=seed), 5):
+        assert np.bincount(positives[part.val[::2] // 2]).tolist() == [8] * 3
+        assert np.bincount(positives[part.test[::2] // 2]).tolist() == [10] * 3
+
+
+def test_the_shares_of_a_fold_are_what_its_parts_have():
+    fold = Split(train=0.6, val=0.2, test=0.2, seed=0, stratify=True, folds=4, fold=3)
+    assert fold.shares == pytest.approx((0.6, 0.2, 0.2), rel=1e-12)
+    fold = Split(train=0.5, val=0.1, test=0.4, seed=0, stratify=True, folds=10, fold=0)
+    assert fold.shares == pytest.approx((0.54, 0.06, 0.4), rel=1e-12)
+    assert shares(0.5, 0.1, 0.4).shares == (0.5, 0.1, 0.4)
+    parts = split_rows(labels(1000), np.arange(1000), fold)
+    for part, share in zip((parts.train, parts.val, parts.test), fold.shares, strict=True):
+        assert abs(part.size - 1000 * share) <= 2

@@ -26,7 +26,8 @@ from sweepgrad.errors import UserError
 
 Data = FileData | SimulatedData
 
-_MOST = 4  # tables that are kept open
+_MOST = 4  # tables that are kept open, however large
+_SMALL = 2**30  # bytes that may be kept of more: a sweep over folds asks for each table in turn
 _LARGE = 100_000_000  # bytes: to read as many takes about a second
 
 
@@ -108,7 +109,9 @@ def open_training(
         now = (*wanted, _version(data))
         if now not in _opened:
             for known in list(_opened):
-                if known[:3] == wanted or len(_opened) >= _MOST:  # an older version, or the oldest
+                kept = sum(training.X.nbytes for training in _opened.values())
+                full = len(_opened) >= _MOST and kept > _SMALL
+                if known[:3] == wanted or full:  # an older version, or the oldest
                     del _opened[known]
             _opened[now] = _training(data, split, dtype, Pace(say, data.name))
         else:
@@ -159,7 +162,7 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
     table = read(data)
     pace.tell("splitting the rows")
     parts = split_rows(table.y, _units(table), split)
-    _check_parts(table, parts)
+    _check_parts(table, parts, split)
     numeric: dict[str, Numeric] = {}
     categorical: dict[str, Categorical] = {}
     objections = []
@@ -241,7 +244,7 @@ def _version(data: FileData | SimulatedData) -> tuple[str, int, int] | None:
     return str(path), status.st_mtime_ns, status.st_size
 
 
-def _check_parts(table: Table, parts: Parts) -> None:
+def _check_parts(table: Table, parts: Parts, split: Split) -> None:
     names: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
     sizes = {name: parts.size(part) for name, part in names.items()}
     faults = []
@@ -254,20 +257,21 @@ def _check_parts(table: Table, parts: Parts) -> None:
     if faults:
         said = ", ".join(f"{size} {name}" for name, size in sizes.items())
         groups = ", groups that are smaller (data.group)" if table.roles.group else ""
+        folds = "" if split.fold is None else ", fewer folds (split.folds)"
         raise UserError(
             f"{table.source}: {'; '.join(faults)} ({len(table)} rows were split into {said}); it takes more "
-            f"rows, other shares (split.train, split.val, split.test){groups} or another split.seed"
+            f"rows, other shares (split.train, split.val, split.test){folds}{groups} or another split.seed"
         )
 
 
 def _lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
     """A notice for each part that missed its share by more than a quarter: its groups are few and large."""
     n = parts.of.size
-    asked = {"training": (parts.size("train"), split.train), "validation": (parts.size("val"), split.val)}
-    asked["test"] = (parts.size("test"), split.test)
+    sizes = [parts.size(part) for part in PARTS]
+    asked = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
     return tuple(
         f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
         " are few and large; smaller ones (data.group) or another split.seed may part them better"
-        for name, (size, share) in asked.items()
-        if abs(size / n - share) > share / 4
+        for name, size, share in asked
+        if abs(size - share * n) > max(share * n / 4, 3)  # three strata, each in whole rows
     )

@@ -69,6 +69,10 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
     parts to whole rows). A part misses its size by no more than half of each unit at its two ends, so
     single rows give exact sizes.
 
+    With `split.fold` the circle outside the test part is divided into `split.folds` equal arcs instead, of
+    which that one is for validation. The line and the test part do not depend on it, so every other unit is
+    validated in exactly one fold.
+
     With `split.stratify` this is done by strata: the units with negative rows only, with both, with positive
     rows only. Nothing but the seed, the labels and the units has a say.
     """
@@ -89,17 +93,26 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
         order = permutation(key(split.seed, "split", s), members.size)
         n = int(sizes[members].sum())
         start_row = int(uniform(key(split.seed, "split start", s), ())[()] * n)
-        # Twice the middle, to stay in whole numbers.
-        ends = [2 * round(split.train * n), 2 * round((split.train + split.val) * n)]
+        starts, part_of_arc = _arcs(n, split)
         before = 0
         for start in range(0, members.size, _CHUNK):
             some = members[order[start : start + _CHUNK]]
             size = sizes[some].astype(np.int64)
             upto = before + np.cumsum(size)
+            # Twice the middle, to stay in whole numbers.
             middles = (2 * upto - size + 2 * start_row) % (2 * n)
-            part[some] = np.searchsorted(ends, middles, side="right")
+            part[some] = part_of_arc[np.searchsorted(2 * starts, middles, side="right")]
             before = int(upto[-1])
     return Parts(part[units])
+
+
+def _arcs(n: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """The rows of n at which a circle's arcs begin, the first one's 0 apart, and the part of each arc."""
+    test = round((split.train + split.val) * n)
+    if split.fold is None:
+        return np.array([round(split.train * n), test]), np.array([0, 1, 2], dtype=np.int8)
+    first, last = (round(fold * test / split.folds) for fold in (split.fold, split.fold + 1))
+    return np.array([first, last, test]), np.array([0, 1, 0, 2], dtype=np.int8)
 
 
 def units_of(frame: pd.DataFrame, group: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
