@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +106,33 @@ def test_killed_at_any_line_it_ends_the_same(tmp_path, undisturbed, monkeypatch)
                     work(folder, plan)
             assert work(folder, plan) == undisturbed[:10], (kill_at, half)
     assert len((folder / "s.log").read_text().splitlines()) == lines
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from tests import test_study
+
+numbers = iter(range(int(sys.argv[2])))
+formula = test_study.f
+
+def f(point):
+    if next(numbers, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return formula(point)
+
+test_study.f = f
+test_study.work(Path(sys.argv[1]))
+"""
+
+
+def test_killed_by_the_system_it_ends_the_same(tmp_path, undisturbed):
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": f"{root}/src:{root}"}
+    for jobs in (2, 11, 7):  # that finish before SIGKILL; of those the last batch is not told
+        words = [sys.executable, "-c", DYING, str(tmp_path), str(jobs)]
+        assert subprocess.run(words, env=environment, check=False).returncode == -signal.SIGKILL
+    assert work(tmp_path) == undisturbed
 
 
 def test_what_was_left_running_is_asked_again(tmp_path):

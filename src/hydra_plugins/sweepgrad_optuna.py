@@ -132,7 +132,6 @@ class OptunaSweeper(Sweeper):
             launched = bool(batch)
             while batch:
                 jobs = [space.overrides(trial.point) for trial in batch]
-                self.validate_batch_is_legal(jobs)
                 returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
                 study.tell(batch, [_value(job) for job in returns])
                 batch = study.ask()
@@ -143,7 +142,7 @@ class OptunaSweeper(Sweeper):
     def _plan(self, space: "Space") -> "Plan":
         from sweepgrad.search import Plan, natural_direction
 
-        if "sweep.metric" in space.dimensions:
+        if "sweep.metric" in (key.lstrip("+") for key in space.dimensions):
             raise UserError("sweep.metric: a search wants one metric; values of several do not compare.")
         assert self.config is not None
         metric = OmegaConf.select(self.config, "sweep.metric")
