@@ -173,8 +173,8 @@ def test_an_experiment_says_the_space_for_both_sweepers():
 
     grid = ["experiment=spotify_sweep", "model=linear", "seed=1"]
     assert multirun(*grid, job=job) == [0, 1]
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=3", "hydra.sweeper.direction=maximize"]
-    assert multirun(*grid, *search, job=job) == list(range(3))
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=6", "hydra.sweeper.direction=maximize"]
+    assert multirun(*grid, *search, job=job) == list(range(6))
     assert results()["best_value"] == 0.5
     assert set(results()["best_overrides"]) == {"model.dropout=0.5", "model=linear", "seed=1", grid[0]}
 
@@ -183,11 +183,11 @@ def test_the_metric_has_its_direction():
     def job(cfg: DictConfig) -> float:
         return float(cfg.seed)
 
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=4", "seed=1,2"]
-    for metric, best in (("nll", 1), ("accuracy", 2), ("roc_auc", 2)):
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=8", "seed=1,2"]
+    for metric, best in (("nll", 1), ("accuracy", 2)):
         multirun(*search, f"++sweep.metric={metric}", job=job)
         assert results()["best_value"] == best
-    assert len(list(Path("runs", "studies").glob("*.log"))) == 3  # results of several metrics do not mix
+    assert len(list(Path("runs", "studies").glob("*.log"))) == 2  # results of several metrics do not mix
 
 
 def test_a_small_space_is_told(capsys):
