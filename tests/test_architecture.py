@@ -1,13 +1,16 @@
 """The house stays as it was planned: who imports whom, and who alone may do what."""
 
 import ast
+import subprocess
+import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 SRC = Path(__file__).parents[1] / "src"
-FILES = sorted((SRC / "sweepgrad").rglob("*.py"))
+FILES = sorted(SRC.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text()) for file in FILES}
 
 # Each module imports from those of earlier layers only, or from its own layer without a circle.
@@ -37,12 +40,18 @@ LAYERS = (
     ("sweepgrad.record", "sweepgrad.note"),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.writer",),
-    ("sweepgrad.outbox", "sweepgrad.sweep"),
+    (
+        "sweepgrad.outbox",
+        "sweepgrad.sweep",
+        "sweepgrad.space",
+        "sweepgrad.study",
+        "sweepgrad.search",
+    ),
     ("sweepgrad.leaderboard", "sweepgrad.sync", "sweepgrad.card", "sweepgrad.ready"),
     ("sweepgrad.task",),
     ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing"),
     ("sweepgrad.finalize", "sweepgrad.ui", "sweepgrad.completion"),
-    ("sweepgrad.cli",),
+    ("sweepgrad.cli", "hydra_plugins"),
 )
 
 
@@ -152,6 +161,31 @@ def test_only_what_speaks_mlflows_words_imports_it():
         "sweepgrad.entities",
         "sweepgrad.pyfunc",
     }
+
+
+def test_only_the_search_imports_optuna():
+    assert files_that_import("optuna") == {"sweepgrad.search", "sweepgrad.study"}
+
+
+def test_plugins_are_imported_at_every_start_and_so_import_little():
+    code = f"""if True:
+        import sys
+        for name in {[name for name in MODULES if name.startswith("hydra_plugins.")]}:
+            __import__(name)
+        print(*{{name.partition(".")[0] for name in sys.modules}})
+        print(*(name for name in sys.modules if name.startswith("sweepgrad")))
+    """
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    packages, ours = (line.split() for line in said.splitlines())
+    assert not {"optuna", "numpy", "pandas", "mlflow", "distributed"} & set(packages)
+    assert set(ours) == {"sweepgrad", "sweepgrad.errors"}
+
+
+def test_plugins_stand_where_hydra_looks():
+    assert not (SRC / "hydra_plugins" / "__init__.py").exists()  # else it would hide other people's plugins
+    with (SRC.parent / "pyproject.toml").open("rb") as file:
+        shipped = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert {"src/sweepgrad", "src/hydra_plugins"} <= set(shipped)
 
 
 def test_one_module_holds_hydra_main():

@@ -21,6 +21,7 @@ from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
+from sweepgrad.bundle import Bundle
 from sweepgrad.tracking import BUNDLE, Store
 
 OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
