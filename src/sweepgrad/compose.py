@@ -39,7 +39,7 @@ _PLAIN_KEY = re.compile(r"[\w$-]+(\.[\w$-]+)*")
 def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     """Hydra on our YAML, for as long as the context lasts: also what `GlobalHydra` gives.
 
-    What it has composed is kept until then: changing a file amid a sweep changes no job of options already seen.
+    What it has composed is kept until then: a file that changes amid a sweep changes no job of its options.
 
     Arguments:
         search: further folders of YAML, as given by --config-dir.
@@ -252,6 +252,7 @@ def _prepared(composed: DictConfig, overrides: Sequence[Override]) -> _Base | No
         said = sum(override.is_hydra_override() == of_hydra for override in overrides)
         content = listed.__dict__["_content"]
         del content[len(content) - said :]
+    OmegaConf.clear_cache(composed)  # `now` is to be each job's own
     return _Base(composed, named)
 
 
