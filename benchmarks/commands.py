@@ -47,16 +47,21 @@ class Grid:
         return [f"model.hidden={shapes}", f"optimizer.lr={','.join(map(str, self.lr))}", f"seed={seeds}"]
 
     @property
+    def fixed(self) -> list[str]:
+        """What all jobs of our sweep have in common, and the peers have too."""
+        return ["train.batch_size=32", f"train.epochs={self.epochs}", "model.dropout=0.2"]
+
+    @property
     def ours(self) -> list[str]:
-        """The command of our sweep: dropout 0.2, batches of 32, Adam, as the peers have it."""
-        train = ["train.batch_size=32", f"train.epochs={self.epochs}", "model.dropout=0.2"]
+        """The command of our sweep."""
         sweepgrad = str(Path(sys.executable).with_name("sweepgrad"))
-        return [sweepgrad, "train", "--multirun", f"tracking.uri=sqlite:///{STORE}", *train, *self.overrides]
+        store = f"tracking.uri=sqlite:///{STORE}"
+        return [sweepgrad, "train", "--multirun", store, *self.fixed, *self.overrides]
 
 
 @dataclass(frozen=True)
 class Took:
-    """What a command took: seconds, and at their peaks the resident bytes of its own process and of all others."""
+    """What a command took: seconds, and peak resident bytes of its own process and of those it started."""
 
     seconds: float
     main: int
@@ -79,7 +84,7 @@ def environment() -> dict[str, str]:
 
 
 def warm_store(folder: Path) -> Path:
-    """An empty store, its tables made, with a write-ahead log: without one the peers' many writes take longer."""
+    """An empty store with all its tables, and a write-ahead log: without it the peers' writes take longer."""
     store = folder / STORE
     make = f"import mlflow; mlflow.MlflowClient('sqlite:///{STORE}').search_experiments()"
     subprocess.run(
@@ -159,8 +164,8 @@ def finished(store: Path, metric: str) -> list[Logged]:
     """The finished runs of a store that have the metric."""
     with closing(sqlite3.connect(store)) as connection:
         found = connection.execute(
-            "SELECT count(DISTINCT m.step), max(m.value) FROM runs r JOIN metrics m ON m.run_uuid = r.run_uuid"
-            " WHERE r.status = 'FINISHED' AND m.key = ? GROUP BY r.run_uuid",
+            "SELECT count(DISTINCT step), max(value) FROM runs JOIN metrics USING (run_uuid)"
+            " WHERE status = 'FINISHED' AND key = ? GROUP BY run_uuid",
             (metric,),
         )
         return [Logged(*row) for row in found]

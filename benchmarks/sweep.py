@@ -3,8 +3,8 @@
 Ours, and the same sweep as it is written with Hydra, PyTorch and MLflow and with scikit-learn, joblib and
 MLflow: the Spotify songs, four networks, two learning rates, three seeds, 25 epochs in batches of 32, Adam,
 dropout 0.2. Each command runs in a fresh folder with an empty MLflow store whose tables are made. They take
-turns, so that a machine that slows down slows all alike; the median of the rounds counts. A first turn with one job
-and one epoch is not counted: it fills the caches, ours of compiled code among them.
+turns, so that a machine that slows down slows all alike; the median of the rounds counts. A first turn with
+one job and one epoch is not counted: it fills the caches, ours of compiled code among them.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 `python benchmarks/peers/sklearn_joblib.py --hidden 8,4 16 --lr 0.003 0.01 --seed 0 1 2`
 
 scikit-learn's networks have no dropout, so its steps do less than the others'. An epoch is one call of
-`partial_fit`; the loss and the accuracy come of one prediction. This process sends a job to MLflow, all epochs
-in one call, while the others train: sent from the jobs, each process would have to import MLflow too.
+`partial_fit`; its loss and accuracy are of the same prediction. This process sends finished jobs to MLflow,
+all epochs in one call, while the others train: were they to send, each would have to import MLflow too.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The Spotify songs as a user of pandas and scikit-learn would read them: the columns that ours learns from too.
+"""The Spotify songs as a user of pandas and scikit-learn would read them, with the features that ours has.
 
-A song's rows are those of equal artists and title. Ours also keeps rows of equal track id together, so the two
-splits are alike and not the same.
+A song's rows are those of equal artists and title. Ours also keeps rows of equal track id together, so the
+two splits are alike and not the same.
 """
 
 from pathlib import Path
