@@ -1,6 +1,7 @@
 """Whole commands timed from their start to their exit, each in a fresh folder with a warm MLflow store."""
 
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -61,9 +62,17 @@ class Grid:
 
 @dataclass(frozen=True)
 class Took:
-    """What a command took: seconds, and peak resident bytes of its own process and of those it started."""
+    """What a command took.
+
+    Attributes:
+        seconds: by the clock.
+        cpu: seconds of processors, for its own process and those it waited for; other work on the machine
+            changes these little.
+        main, others: peak resident bytes of its own process, and of those it started.
+    """
 
     seconds: float
+    cpu: float
     main: int
     others: int
 
@@ -104,7 +113,7 @@ def timed(command: Sequence[str], folder: Path, store: Path) -> Took:
     folder.mkdir()
     shutil.copy(store, folder / STORE)
     with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), _children_cpu()
         process = subprocess.Popen(
             command, cwd=folder, env=environment(), stdout=out, stderr=err, start_new_session=True
         )
@@ -123,7 +132,13 @@ def timed(command: Sequence[str], folder: Path, store: Path) -> Took:
     if code:
         lines = (folder / "err.txt").read_text().strip().splitlines() or ["said nothing"]
         raise Failed(f"ended with {code}: {lines[-1]}")
-    return Took(seconds, memory.main, memory.others)
+    return Took(seconds, _children_cpu() - cpu, memory.main, memory.others)
+
+
+def _children_cpu() -> float:
+    """Seconds that processors have spent on the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Memory(threading.Thread):

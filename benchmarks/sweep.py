@@ -74,7 +74,15 @@ CONTESTANTS = (
 def measured(contestants: Sequence[Contestant], grid: Grid, rounds: int, warm: bool) -> list[dict[str, Any]]:
     """A record for each contestant: seconds of all rounds and their median, or why there are none."""
     records: dict[str, dict[str, Any]] = {
-        c.name: {"name": c.name, "seconds": None, "rounds": [], "best_val_accuracy": None, "why_not": None}
+        c.name: {
+            "name": c.name,
+            "seconds": None,
+            "cpu_seconds": None,
+            "rounds": [],
+            "cpu_rounds": [],
+            "best_val_accuracy": None,
+            "why_not": None,
+        }
         for c in contestants
     }
     for contestant in contestants:
@@ -99,10 +107,15 @@ def measured(contestants: Sequence[Contestant], grid: Grid, rounds: int, warm: b
                     record["why_not"] = str(error)
                     print(f"{contestant.name}: {error}", flush=True)
                     continue
-                print(f"{turn}, {contestant.name}: {took.seconds:.2f} s", flush=True)
+                print(
+                    f"{turn}, {contestant.name}: {took.seconds:.2f} s, of processors {took.cpu:.2f} s",
+                    flush=True,
+                )
                 if jobs is grid:
                     record["rounds"].append(round(took.seconds, 3))
+                    record["cpu_rounds"].append(round(took.cpu, 3))
                     record["seconds"] = median(record["rounds"])
+                    record["cpu_seconds"] = median(record["cpu_rounds"])
                     # Beside the times, since a network that learned nothing would be no peer.
                     record["best_val_accuracy"] = round(median(run.best for run in runs), 3)
     return [*records.values()]
@@ -116,17 +129,18 @@ def with_ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(records: list[dict[str, Any]]) -> str:
     lines = [
-        "| sweep | median, s | rounds, s | times ours | best validation accuracy, median job |",
-        "| --- | ---: | --- | ---: | ---: |",
+        "| sweep | median, s | rounds, s | times ours | of processors, s | best val. accuracy, median job |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
     ]
     for r in records:
         if r["seconds"] is None:
-            lines.append(f"| {r['name']} | {r['why_not']} | | | |")
+            lines.append(f"| {r['name']} | {r['why_not']} | | | | |")
             continue
         rounds = " ".join(f"{seconds:.2f}" for seconds in r["rounds"])
         ratio = f"{r['ratio']:.2f}" if r["ratio"] else ""
         lines.append(
-            f"| {r['name']} | {r['seconds']:.2f} | {rounds} | {ratio} | {r['best_val_accuracy']:.1%} |"
+            f"| {r['name']} | {r['seconds']:.2f} | {rounds} | {ratio} | {r['cpu_seconds']:.2f}"
+            f" | {r['best_val_accuracy']:.1%} |"
         )
     return "\n".join(lines)
 
