@@ -7,18 +7,15 @@ all is gone through twice, so that a machine that slows down for a while slows a
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import charts, report, workloads
+from benchmarks import charts, machine, report, workloads
 from benchmarks.peers import task
 from benchmarks.workloads import Measurement
 
@@ -122,26 +119,6 @@ def run(measurements: list[Measurement], seconds: float) -> list[dict[str, Any]]
     return [*records.values()]
 
 
-def versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def processor() -> str:
-    """The processor's name for itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     part = options.quick or options.only is not None
@@ -154,17 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(dict.fromkeys(m.name for m in measurements)) or "nothing is called that")
             return 0 if measurements else 2
         seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
-        load = os.getloadavg()[0]
-        if load > 0.3:
-            print(f"the machine is busy already (load {load:.1f}): times will come out too long", flush=True)
         results = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "versions": versions(),
-            "load_before": round(load, 2),
+            **machine.described(LIBRARIES),
             "seconds_a_measurement": seconds,
             "measurements": run(measurements, seconds),
         }
