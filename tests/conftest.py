@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers import MlflowServer
+from tests.servers import mlflow_server
 from tests.support import SMALL, Sweep, command, inside
 
 
@@ -53,5 +53,5 @@ def server(tmp_path_factory, empty_store) -> Iterator[str]:
     """The address of a real `mlflow server`."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    with MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}") as running:
+    with mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}") as running:
         yield running.uri

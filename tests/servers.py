@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.support import environment
@@ -32,33 +32,42 @@ def free_port() -> int:
 
 
 class MlflowServer:
-    """An `mlflow server` that hands artifacts on to a folder, once `start` was called.
+    """An `mlflow server` that runs once `start` was called, and may be stopped and started again.
 
     Arguments:
-        folder: where it runs; its log and its artifacts are kept there.
-        backend: where its runs are kept, as --backend-store-uri.
+        folder: where it runs; its log is kept there.
+        port: where it will answer.
+        command: what starts it.
+        variables: of the environment, besides the usual ones.
     """
 
-    def __init__(self, folder: Path, backend: str) -> None:
-        self.folder, self.backend, self.port = folder, backend, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.artifacts = folder / "artifacts"
+    def __init__(self, folder: Path, port: int, command: Sequence[str], **variables: str) -> None:
+        self.folder, self.command, self.variables = folder, command, variables
+        self.uri = f"http://127.0.0.1:{port}"
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it answers."""
-        words = ["--backend-store-uri", self.backend, "--host", "127.0.0.1", "--port", str(self.port)]
-        words += ["--workers", "1", "--serve-artifacts", "--artifacts-destination", str(self.artifacts)]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *words],
-                env={**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                self.command,
+                env={**environment(), **self.variables},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
-        wait_for_health(self.uri, self._process, self.log)
+        deadline = time.monotonic() + WAIT
+        while not self._answers():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
+            return True
+        return False
 
     def stop(self) -> None:
         """End it as systemd would: SIGTERM to the one process that was started."""
@@ -80,16 +89,13 @@ class MlflowServer:
         self.stop()
 
 
-def wait_for_health(uri: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return when the server at `uri` answers; fail with its log when it has ended or takes too long."""
-    deadline = time.monotonic() + WAIT
-    while True:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{uri}/health", timeout=1).close()
-            return
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
+def mlflow_server(folder: Path, backend: str) -> MlflowServer:
+    """One that hands artifacts on to `folder / "artifacts"`, with its records in a store like `sqlite:///FILE`."""
+    port = free_port()
+    words = ["--backend-store-uri", backend, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", *words]
+    return MlflowServer(folder, port, command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
 
 
 @contextlib.contextmanager

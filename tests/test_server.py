@@ -1,9 +1,15 @@
 """A tracking server as a group has one: `mlflow server` on PostgreSQL, artifacts through its proxy."""
 
+import configparser
 import io
 import json
+import re
+import shlex
+import shutil
 import subprocess
+import sys
 import time
+import tomllib
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,13 +20,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.servers import NO_POSTGRESQL, POSTGRESQL, WAIT, MlflowServer, postgresql, psql
+from tests.servers import (
+    NO_POSTGRESQL,
+    POSTGRESQL,
+    WAIT,
+    MlflowServer,
+    free_port,
+    mlflow_server,
+    postgresql,
+    psql,
+)
 from tests.support import SMALL, console_script, environment, load_model
 
 from sweepgrad.bundle import Bundle
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(POSTGRESQL is None, reason=NO_POSTGRESQL)]
 
+ROOT = Path(__file__).parents[1]
 SWEEP = ("-m", *SMALL, "model=wide,linear", "seed=1,2")
 LONG = ("data=simulated", "data.rows=20000", "train.epochs=300")
 """Overrides of a job that trains for a second or two."""
@@ -31,7 +47,7 @@ def server(tmp_path_factory) -> Iterator[MlflowServer]:
     with postgresql() as where:
         psql(where, "CREATE ROLE mlflow LOGIN PASSWORD 'secret'", "CREATE DATABASE mlflow OWNER mlflow")
         address = f"postgresql+psycopg2://mlflow:secret@127.0.0.1:{where['PGPORT']}/mlflow"
-        with MlflowServer(tmp_path_factory.mktemp("server"), address) as running:
+        with mlflow_server(tmp_path_factory.mktemp("server"), address) as running:
             yield running
 
 
@@ -269,3 +285,91 @@ def test_a_server_that_goes_away_and_comes_back_has_every_job_once(server, tmp_p
     assert "0 runs sent" in sweepgrad(tmp_path, "sync")
     assert len(runs(server, "away")) == len(seeds) + 1
     nothing_is_kept_beside(server, tmp_path)
+
+
+# The page
+
+PAGE = (ROOT / "docs" / "tracking-server.md").read_text()
+NEEDS_A_MACHINE = ("sudo apt-get ", "sudo useradd ", "sudo systemctl ")
+NEEDS_A_REGISTRY = ("sudo -u mlflow python3 -m venv ", "sudo -u mlflow /srv/mlflow/venv/bin/pip ")
+SUDO = """\
+#!/bin/sh
+# `sudo -u USER COMMAND` where PostgreSQL believes whom we name.
+[ "$1" = -u ] && PGUSER=$2 && export PGUSER && shift 2 && exec "$@"
+"""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_installs_what_we_ask_for_ourselves():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (mlflow,) = [need for need in project["dependencies"] if need.startswith("mlflow")]
+    (driver,) = [need for need in project["optional-dependencies"]["dev"] if need.startswith("psycopg")]
+    (command,) = [line for line in blocks("bash")[0].splitlines() if "pip install" in line]
+    assert shlex.split(command)[-2:] == [mlflow, driver]
+
+
+def test_the_commands_of_the_page_run_in_their_order(tmp_path):
+    home, desk, programs = (tmp_path / name for name in ("srv", "desk", "bin"))
+    for folder in (home, desk, programs):
+        folder.mkdir()
+    (programs / "sudo").write_text(SUDO)
+    (programs / "sudo").chmod(0o755)
+    port = free_port()
+
+    def here(text: str) -> str:
+        """The text with this machine's folders and address in the place of the page's."""
+        text = text.replace("/srv/mlflow/venv/bin", str(Path(sys.executable).parent))
+        text = text.replace("/srv/mlflow", str(home)).replace("HOST:5000", f"127.0.0.1:{port}")
+        return text.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
+
+    install, enable, use, sync, back_up, restore, upgrade = blocks("bash")
+    install = "".join(
+        line
+        for line in install.splitlines(keepends=True)
+        if not line.startswith((*NEEDS_A_MACHINE, *NEEDS_A_REGISTRY))
+    )
+    assert len(install.splitlines()) == 2
+    assert enable.startswith(NEEDS_A_MACHINE)
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(here(*blocks("ini")).replace("\\\n", " "))
+    service = unit["Service"]
+    variable, value = service["Environment"].split("=")
+
+    with postgresql() as where:
+        path = f"{programs}:{Path(sys.executable).parent}:{POSTGRESQL and POSTGRESQL.parent}:/usr/bin:/bin"
+
+        def run(script: str) -> str:
+            done = subprocess.run(
+                ["bash", "-ec", here(script)],
+                cwd=desk,
+                env={**environment(), **where, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{script}\n{done.stderr}"
+            return done.stdout
+
+        run(install)
+        variables = {**where, "PGUSER": service["User"], variable: value}
+        command = shlex.split(service["ExecStart"])
+        with MlflowServer(Path(service["WorkingDirectory"]), port, command, **variables) as server:
+            said = run(use)
+            assert f"http://127.0.0.1:{port}" in said
+            assert "test accuracy" in said
+            assert "0 runs sent" in run(sync)
+            assert not (desk / "runs" / "mlflow.db").exists()
+            ranked = run("sweepgrad leaderboard --json --uri http://HOST:5000")
+            run(back_up)
+            server.stop()
+            psql({**where, "PGDATABASE": "mlflow"}, "DROP OWNED BY mlflow")
+            shutil.rmtree(home / "artifacts")
+            run(restore)
+            run(upgrade)
+            server.start()
+            assert run("sweepgrad leaderboard --json --uri http://HOST:5000") == ranked
+            run("sweepgrad finalize --uri http://HOST:5000")  # it reads the model's files
