@@ -2,17 +2,13 @@
 
 import contextlib
 import shutil
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import GRID, SMALL, Sweep, command, environment, inside
+from tests.servers import mlflow_server
+from tests.support import GRID, SMALL, Sweep, command, inside
 
 
 @pytest.fixture(autouse=True)
@@ -57,28 +53,5 @@ def server(tmp_path_factory, empty_store) -> Iterator[str]:
     """The address of a real `mlflow server`."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    words = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--host", "127.0.0.1"]
-    words += ["--port", str(port), "--workers", "1", "--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words],
-            env={**environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            for _ in range(600):
-                assert process.poll() is None, (folder / "log").read_text()
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"{base}/health", timeout=1).close()
-                    break
-                time.sleep(0.1)
-            yield base
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    with mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}") as running:
+        yield running.uri

@@ -17,11 +17,12 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_
 from tests.support import CSV, Result, Sweep, command, inside, load_model, people
 
 from sweepgrad import record as records
+from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.entities import Logged
 from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
-from sweepgrad.bundle import Bundle
 from sweepgrad.tracking import BUNDLE, Store
 
 OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
@@ -78,6 +79,11 @@ def digests(store: Store) -> dict[str, str]:
 
 def load(done: Finalized, address: str) -> Any:
     return load_model(done.uri, address)
+
+
+def model(store: Store, run: Logged, folder: Path) -> Bundle:
+    (folder / run.run_id).mkdir()
+    return Bundle.load(store.download(run, BUNDLE, folder / run.run_id))
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -227,7 +233,8 @@ def test_the_choice_is_by_validation_although_another_does_better_on_test(done, 
     children = store.children(store.sweep(None))
     on_test = {
         run.run_id: accuracy_score(
-            y, Bundle.load(store.download(run, BUNDLE, tmp_path / run.run_id)).predict(X)["prediction"] == "yes"
+            y,
+            Bundle.load(store.download(run, BUNDLE, tmp_path / run.run_id)).predict(X)["prediction"] == "yes",
         )
         for run in children
     }

@@ -70,7 +70,13 @@ def test_a_jobs_folder_holds_all_that_is_needed(sweep):
     assert len(sweep.jobs) == 4
     for job in sweep.jobs:
         names = {str(path.relative_to(job)) for path in job.rglob("*") if path.is_file()}
-        assert names == {"record.json", "config.yaml", "mlflow.json", "model/bundle.json", "model/weights.npz"}
+        assert names == {
+            "record.json",
+            "config.yaml",
+            "mlflow.json",
+            "model/bundle.json",
+            "model/weights.npz",
+        }
 
 
 def test_a_run_on_its_own_has_pictures_too(folder):

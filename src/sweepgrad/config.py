@@ -197,7 +197,7 @@ class Tracking(Section):
 
 
 class Halving(Section):
-    """Successive halving: after `first` epochs, and `factor` times as many, the best of every `factor` go on."""
+    """Successive halving: after `first` epochs, and `factor` times as many, 1 of `factor` goes on."""
 
     first: Annotated[int, Field(ge=1)]
     factor: Annotated[int, Field(ge=2)]

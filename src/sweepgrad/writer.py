@@ -1,7 +1,7 @@
 """The one who writes to MLflow, beside the training: a process of its own, which is told by lines of JSON.
 
-MLflow takes seconds to import and holds the interpreter while it writes, so it has one to itself. It is handed
-folders of runs. All that it knows is on disk: whatever happens to it, `sweepgrad sync` can go on.
+MLflow takes seconds to import and holds the interpreter while it writes, so it has one to itself. It is
+handed folders of runs. All that it knows is on disk: whatever happens to it, `sweepgrad sync` can go on.
 
 What it is told:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER
                    of a run}, {"end": FOLDER of a sweep}; the end of its input when there is no more.

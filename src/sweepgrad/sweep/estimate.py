@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -63,9 +62,7 @@ def seconds(configs: Sequence[Config], workers: int) -> float:
 def _size(config: Config) -> int:
     """Grows with the time that a step takes: multiplications of the hidden layers, times rows."""
     widths = config.model.hidden
-    return config.train.batch_size * (
-        sum(widths) + sum(a * b for a, b in zip(widths, widths[1:], strict=False)) + 1
-    )
+    return config.train.batch_size * (1 + sum(widths) + sum(a * b for a, b in pairwise(widths)))
 
 
 def _timed(config: Config) -> tuple[float, float, int]:
