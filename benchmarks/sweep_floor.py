@@ -54,7 +54,8 @@ def training_seconds(seeds: str) -> float:
     from sweepgrad.preflight import plan
 
     grid = Grid(SHAPES, RATES, int(seeds))
-    (first,) = plan(grid.fixed, multirun=False).jobs
+    (job,) = plan(grid.fixed, multirun=False).jobs
+    first = job.config
     known = first.model_dump()
 
     def train(job: tuple[tuple[int, ...], float, int]) -> None:

@@ -30,6 +30,7 @@ LAYERS = (
         "sweepgrad.nn",
         "sweepgrad.optim",
         "sweepgrad.data",
+        "sweepgrad.combinations",
         "sweepgrad.compose",
         "sweepgrad.origins",
         "sweepgrad.preflight",

@@ -80,7 +80,7 @@ def test_labels_keep_their_order_and_their_distance() -> None:
 
 def test_our_command_asks_for_the_jobs_of_the_grid() -> None:
     grid = Grid(hidden=((8, 4), (16,)), lr=(0.003, 0.01), seeds=2, epochs=7)
-    jobs = plan(grid.ours[3:], multirun=True).jobs
+    jobs = [job.config for job in plan(grid.ours[3:], multirun=True).jobs]
     assert [(tuple(j.model.hidden), j.optimizer.lr, j.seed) for j in jobs] == grid.jobs
     assert len(set(grid.jobs)) == 8
     assert {(j.train.epochs, j.train.batch_size, j.model.dropout, j.optimizer.name) for j in jobs} == {

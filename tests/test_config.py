@@ -346,7 +346,7 @@ def test_the_split_is_60_20_20_unless_said():
 
 def test_a_sweep_over_seeds_and_folds_has_each_pair_once():
     todo = plan(["model=wide,deep", "seed=range(5)", "split.fold=range(5)"], multirun=True)
-    pairs = [(job.model.hidden, job.seed, job.split.fold) for job in todo.jobs]
+    pairs = [(j.config.model.hidden, j.config.seed, j.config.split.fold) for j in todo.jobs]
     assert len(pairs) == len(set(pairs)) == 50
     assert {fold for *_, fold in pairs} == set(range(5))
     assert todo.varying == ("model", "seed", "split.fold")

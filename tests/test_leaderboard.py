@@ -16,8 +16,8 @@ from tests.support import SMALL, command
 
 from sweepgrad import leaderboard
 from sweepgrad import record as records
+from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
-from sweepgrad.tracking import Logged
 
 numbers = itertools.count()
 

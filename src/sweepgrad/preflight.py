@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
-from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, RangeSweep
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sweepgrad.combinations import combinations_of, samples
 from sweepgrad.compose import CONFIG_NAME, SweepLoader, hydra_for
 from sweepgrad.config import Config
 from sweepgrad.errors import UserError
@@ -117,7 +117,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         raise UserError(f"{' '.join(sweeps)} asks for several runs: add --multirun (or -m).")
     _refuse(list(_importables(master)))
     if multirun:
-        combinations = _combinations(parsed) if complete else _samples(parsed)
+        combinations = combinations_of(parsed) if complete else samples(parsed)
     else:
         combinations = [[str(override.input_line) for override in parsed]]
     jobs: dict[Config, list[str]] = {}
@@ -252,46 +252,6 @@ def _let_through(loader: SweepLoader, overrides: Sequence[Override]) -> list[str
         else str(override.input_line)
         for override in overrides
     ]
-
-
-def _combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of each job, as the basic sweeper will make them."""
-    try:
-        (batch,) = BasicSweeper.split_arguments(list(overrides), None)
-    except HydraException as error:
-        raise UserError(f"{error}. Sweep over a list, a range() or a choice() instead.") from None
-    if not batch:
-        raise _no_run(overrides)
-    return batch
-
-
-def _samples(overrides: Sequence[Override]) -> list[list[str]]:
-    """Overrides of jobs that have each value of `_values` once, the other keys at their first one."""
-    values = {override.get_key_element(): [*_values(override)] for override in overrides}
-    if not all(values.values()):
-        raise _no_run(overrides)
-    first = {key: options[0] for key, options in values.items()}
-    sampled = [first, *(first | {key: o} for key, options in values.items() for o in options[1:])]
-    return [[f"{key}={value}" for key, value in sample.items()] for sample in sampled]
-
-
-def _values(override: Override) -> Iterator[str]:
-    """All values of a choice, both ends of a range or an interval, or the one value that there is."""
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        yield from (str(value.start), str(value.end))
-    elif isinstance(value, RangeSweep):
-        numbers = value.range()
-        ends = numbers if isinstance(numbers, range) else list(numbers)
-        yield from (str(number) for number in dict.fromkeys([*ends[:1], *ends[-1:]]))
-    elif override.is_sweep_override():
-        yield from override.sweep_string_iterator()
-    else:
-        yield override.get_value_element_as_str()
-
-
-def _no_run(overrides: Sequence[Override]) -> UserError:
-    return UserError(f"{' '.join(str(o.input_line) for o in overrides)} asks for no run at all.")
 
 
 def _refuse(faults: Sequence[str]) -> None:

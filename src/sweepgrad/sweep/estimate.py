@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from math import isnan, nan
 
 import numpy as np
 
 from sweepgrad.config import Config
 from sweepgrad.experiment import prepare
-from sweepgrad.fit import Examples
+from sweepgrad.fit import Diverged, Examples
 from sweepgrad.preflight import Plan
 from sweepgrad.sweep.memory import free
 from sweepgrad.sweep.progress import readable
@@ -26,7 +28,7 @@ def said(todo: Plan, workers: int) -> str:
         about *= todo.n_jobs / len(todo.jobs)
     cores = "1 core" if workers == 1 else f"{workers} cores"
     runs = "1 run" if todo.n_jobs == 1 else f"{todo.n_jobs} runs"
-    return f"{runs}, about {readable(about)} of training on {cores}"
+    return runs if isnan(about) else f"{runs}, about {readable(about)} of training on {cores}"
 
 
 def listed(todo: Plan) -> Iterator[str]:
@@ -44,13 +46,17 @@ def listed(todo: Plan) -> Iterator[str]:
 def seconds(configs: Sequence[Config], workers: int) -> float:
     """About how long training takes, by a few steps of a few of the jobs: from the smallest to the largest.
 
-    Recording a step and the end of a job are counted, MLflow is not: it is written beside the training.
+    Recording a step and the end of a job are counted, MLflow is not: it is written beside the training. Not a
+    number if there is no telling.
     """
     sizes = np.array([_size(config) for config in configs])
     order = np.argsort(sizes, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, _SAMPLES).astype(int))]
     chosen = [place for place in chosen if prepare(configs[place]).n_bytes < free() / 4] or chosen[:1]
-    timed = [_timed(configs[place]) for place in chosen]
+    tried = [(place, _timed(configs[place])) for place in chosen]
+    chosen, timed = [place for place, t in tried if t], [t for _, t in tried if t]
+    if not timed:
+        return nan
     known = sizes[chosen].astype(float)
     a_step = np.interp(sizes, known, [a_step for _, a_step, _ in timed])
     fixed = np.interp(sizes, known, [once for once, _, _ in timed])
@@ -65,8 +71,11 @@ def _size(config: Config) -> int:
     return config.train.batch_size * (1 + sum(widths) + sum(a * b for a, b in pairwise(widths)))
 
 
-def _timed(config: Config) -> tuple[float, float, int]:
-    """Seconds that a job takes once, and that a step takes with its share of evaluation; training rows."""
+def _timed(config: Config) -> tuple[float, float, int] | None:
+    """Seconds that a job takes once, and that a step takes with its share of evaluation; training rows.
+
+    None if it diverges within them, or takes more memory than there is.
+    """
     clock = time.perf_counter()
     experiment = prepare(config)
     some = max(1, min(_STEPS, _MULTIPLICATIONS // _size(config)))
@@ -80,9 +89,12 @@ def _timed(config: Config) -> tuple[float, float, int]:
         val=_first(experiment.val, max(1, rows * len(experiment.val.y) // n)),
     )
     fits = part.fits()
-    first = next(fits)
-    middle = time.perf_counter()
-    next(fits)
+    try:
+        first = next(fits)
+        middle = time.perf_counter()
+        next(fits)
+    except (Diverged, MemoryError):
+        return None
     end = time.perf_counter()
     part.summary(first)
     a_pass = end - middle
