@@ -429,6 +429,18 @@ def test_the_page_warns_of_rows_split_at_random(card):
     assert "the figures flatter" in page
     assert "[14" not in page
     assert "fold" not in page
+
+
+def test_the_page_says_of_which_fold_its_figures_are(card):
+    of = replace(card, data={**card.data, "fold": 2, "folds": 5})
+    said = "The run is of fold 2 (from 0) of 5: its validation figures speak of the 400 rows of that fold"
+    page = markdown(of)
+    assert said in page
+    assert "of these the best of 3 seeds on the first fold" in page
+    assert "its test accuracy is 1.0 points below its mean validation accuracy" in page
+    one = markdown(replace(of, model={**card.model, "runs": 1, "seeds": 1}))
+    assert "was taken with its one run. The best of 6" in one
+    assert said in markdown(replace(of, n_candidates=1))
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
     assert "opened for it for the first time" in page
