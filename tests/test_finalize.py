@@ -285,7 +285,7 @@ def test_runs_on_different_splits_are_refused(folder):
 
 def test_a_sweep_over_folds_is_finalized(folder):
     """The configuration is chosen by its mean over all pairs, the run is the best seed of the first fold."""
-    given = ("data=simulated", "data.rows=300", "data.noise=0.2", "train.epochs=2")
+    given = ("data=simulated", "data.rows=300", "data.noise=0.2", "data.seed=1", "train.epochs=2")
     grid = ("model=wide,linear", "seed=0,1", "split.folds=3", "split.fold=range(3)")
     assert command("train", "-m", *given, *grid).code == 0
     result = command("finalize", "--json")
@@ -306,7 +306,9 @@ def test_a_sweep_over_folds_is_finalized(folder):
     means = frame.groupby("hidden")["accuracy"].mean()
     assert card["model"]["hidden"] == json.loads(str(means.idxmax()))
     assert card["model"]["mean_validation_accuracy"] == pytest.approx(means.max(), rel=1e-12)
-    first = frame[(frame["hidden"] == means.idxmax()) & (frame["fold"] == "0")]
+    own = frame[frame["hidden"] == means.idxmax()]
+    first = own[own["fold"] == "0"]
+    assert own["accuracy"].max() > first["accuracy"].max(), "the example shows nothing: take another seed"
     assert card["run_id"] == first.sort_values(["accuracy", "nll"], ascending=[False, True]).index[0]
     assert (card["n_candidates"], card["n_configurations"], card["model"]["seeds"]) == (12, 2, 2)
     assert (card["data"]["fold"], card["data"]["folds"]) == (0, 3)
@@ -437,6 +439,18 @@ def test_the_page_warns_of_rows_split_at_random(card):
     assert "the figures flatter" in page
     assert "[14" not in page
     assert "fold" not in page
+
+
+def test_the_page_says_of_which_fold_its_figures_are(card):
+    of = replace(card, data={**card.data, "fold": 2, "folds": 5})
+    said = "The run is of fold 2 (from 0) of 5: its validation figures speak of the 400 rows of that fold"
+    page = markdown(of)
+    assert said in page
+    assert "of these the best of 3 seeds on the first fold" in page
+    assert "its test accuracy is 1.0 points below its mean validation accuracy" in page
+    one = markdown(replace(of, model={**card.model, "runs": 1, "seeds": 1}))
+    assert "was taken with its one run. The best of 6" in one
+    assert said in markdown(replace(of, n_candidates=1))
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
     assert "opened for it for the first time" in page

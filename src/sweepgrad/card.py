@@ -166,7 +166,8 @@ def _choice(card: Card) -> str:
     else:
         on, kind, accuracy = "the validation rows of their folds", "mean ", mean
         best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
-        taken = f"its {model['runs']} runs, and of these {best} on the first fold, as no fold is better than another"
+        of_these = f"and of these {best} on the first fold, as no fold is better than another"
+        taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
     gap = 100 * (accuracy - card.test.accuracy)
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
     return (

@@ -314,7 +314,8 @@ def test_folds_that_are_too_small_are_told_with_a_remedy(tmp_path):
 
 def test_a_fold_of_its_own_size_is_not_told_of(tmp_path):
     path = written(table().drop(columns="song"), tmp_path / "t.csv")
-    for split in (shares(folds=2, fold=0), shares(folds=10, fold=9), shares(folds=40, fold=20)):
+    # Fold 11 of 70 has 5 of 300 rows for 3.4, as whole rows have it.
+    for split in (shares(folds=2, fold=0), shares(folds=10, fold=9), shares(folds=70, fold=11)):
         assert open_training(file_data(path, group=None), split).notices == ()
 
 
