@@ -1,5 +1,6 @@
 """Our loader composes exactly what Hydra's does, only faster."""
 
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ LINES = (
     *("hydra.job.env_copy=[NOT_SET_X]", "hydra.overrides.task=[mine]", "hydra.runtime.choices={x:y}"),
     *("hydra.job.config.override_dirname.exclude_keys=[seed]", "hydra.nothing=1", "+hydra={job:{name:w}}"),
     *("hydra.job.config.override_dirname.item_sep=${seed}", "~hydra.help", "~hydra.job", "~hydra"),
-    *("hydra.searchpath=[]", "hydra.searchpath=[file:///not/there]", "hydra.run.dir=${now:%f}"),
+    *("hydra.searchpath=[]", "hydra.searchpath=[file:///not/there]", "hydra.run.dir=${now:%Y}"),
     # no overrides of a job
     *("seed=1,2", "seed=range(3)", "seed", "a b=1", "=1", "seed=[1", "seed=${", "+new='${'"),
     "hydra.verbose=1,2",
@@ -105,7 +106,7 @@ def loader_of(hydra: Hydra) -> SweepLoader:
 def nodes(node: Node) -> Any:
     """All that there is of a configuration, down to the flags of each node, so that it can be compared."""
     fields = {key: value for key, value in vars(node).items() if key not in ("_parent", "_flags_cache")}
-    fields["_metadata"] = dict(vars(fields["_metadata"]))
+    fields["_metadata"] = copy.deepcopy(vars(fields["_metadata"]))
     content = fields.get("_content")
     if isinstance(content, dict | list):
         below = list(content.items()) if isinstance(content, dict) else list(enumerate(content))
@@ -256,6 +257,24 @@ def test_a_changed_job_changes_no_other(hydra):
     OmegaConf.select(second, "hydra.run.dir")
     assert nodes(first) == before
     assert nodes(loader.load_sweep_config(master, overrides)) == before
+
+
+@pytest.mark.parametrize("asked", ["experiment=environment", "hydra.job.env_copy=[HOME]"])
+def test_a_job_copies_the_environment_of_its_own_time(hydra, monkeypatch, asked):
+    loader = loader_of(hydra)
+    master = master_of(loader)
+    for home in ("/one", "/two"):
+        monkeypatch.setenv("HOME", home)
+        assert loader.load_sweep_config(master, [asked, "seed=3"]).hydra.job.env_set == {"HOME": home}
+
+
+def test_a_job_is_told_the_folder_of_its_own_time(hydra, monkeypatch, tmp_path):
+    loader = loader_of(hydra)
+    master = master_of(loader)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert loader.load_sweep_config(master, ["seed=3"]).hydra.runtime.cwd == str(tmp_path / name)
 
 
 @pytest.mark.parametrize(
