@@ -313,10 +313,10 @@ def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
     with hydra_for() as hydra:
         assert GlobalHydra.instance().hydra is hydra
         (returned,) = hydra.multirun(
-            CONFIG_NAME, job, ["seed=3,4", "model.dropout=0.5", "sweep.id=mine", "hydra.verbose=false"]
+            CONFIG_NAME, job, ["seed=3,4", "model.dropout=0.5", "sweep.id=mine", "hydra/launcher=basic"]
         )
     assert [done.return_value for done in returned] == [3, 4]
-    assert [done.hydra_cfg.hydra.overrides.hydra for done in returned] == [["hydra.verbose=false"]] * 2
+    assert [done.hydra_cfg.hydra.overrides.hydra for done in returned] == [["hydra/launcher=basic"]] * 2
     assert seen == [
         (
             seed,
@@ -334,7 +334,9 @@ def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
 def test_hydra_makes_a_run_with_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with hydra_for() as hydra:
-        done = hydra.run(CONFIG_NAME, lambda cfg: cfg.seed, ["seed=3", "hydra.run.dir=here"])
+        done = hydra.run(
+            CONFIG_NAME, lambda cfg: cfg.seed, ["seed=3", "hydra.run.dir=here", "hydra.output_subdir=.hydra"]
+        )
     assert done.return_value == 3
     assert Path("here/.hydra/overrides.yaml").read_text() == "- seed=3\n"
 

@@ -54,7 +54,8 @@ def multirun(*overrides: str, job: Callable[[DictConfig], Any] = formula, sweep:
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        said = [*overrides, "hydra/launcher=basic", f"hydra.sweep.dir=runs/sweeps/{sweep}", f"sweep.id={sweep}"]
+        said = [*overrides, "hydra/launcher=basic", "hydra.output_subdir=.hydra"]
+        said += [f"hydra.sweep.dir=runs/sweeps/{sweep}", f"sweep.id={sweep}"]
         hydra.multirun("config", task, said, with_log_configuration=False)
     return numbers
 
