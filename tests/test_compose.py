@@ -297,6 +297,9 @@ def test_a_copy_of_a_typed_configuration_is_what_deepcopy_makes(hydra):
     assert copied._get_parent() is None
 
 
+OWN = ("hydra/launcher=basic", "hydra.output_subdir=.hydra")
+
+
 def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
     """Sweeper, launcher and job as ever, and nothing of it stays behind."""
     monkeypatch.chdir(tmp_path)
@@ -313,10 +316,10 @@ def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
     with hydra_for() as hydra:
         assert GlobalHydra.instance().hydra is hydra
         (returned,) = hydra.multirun(
-            CONFIG_NAME, job, ["seed=3,4", "model.dropout=0.5", "sweep.id=mine", "hydra/launcher=basic"]
+            CONFIG_NAME, job, ["seed=3,4", "model.dropout=0.5", "sweep.id=mine", *OWN]
         )
     assert [done.return_value for done in returned] == [3, 4]
-    assert [done.hydra_cfg.hydra.overrides.hydra for done in returned] == [["hydra/launcher=basic"]] * 2
+    assert [done.hydra_cfg.hydra.overrides.hydra for done in returned] == [[*OWN]] * 2
     assert seen == [
         (
             seed,
@@ -334,9 +337,7 @@ def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
 def test_hydra_makes_a_run_with_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with hydra_for() as hydra:
-        done = hydra.run(
-            CONFIG_NAME, lambda cfg: cfg.seed, ["seed=3", "hydra.run.dir=here", "hydra.output_subdir=.hydra"]
-        )
+        done = hydra.run(CONFIG_NAME, lambda cfg: cfg.seed, ["seed=3", "hydra.run.dir=here", OWN[1]])
     assert done.return_value == 3
     assert Path("here/.hydra/overrides.yaml").read_text() == "- seed=3\n"
 

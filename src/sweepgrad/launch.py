@@ -52,7 +52,7 @@ def launch(
             for line in estimate.listed(todo):
                 progress.say(line)
             return 0
-        outbox.open(settings.tracking, progress.warn)
+        outbox.open(progress.warn)
         sweep = _claimed(todo, words, overrides)
         session = Session(
             sweep,

@@ -28,7 +28,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self.unsent: dict[str, str | None] = {}  # folders, and why, if it was the store's own refusal
-        self._say: Callable[[str], None] = lambda _: None
+        self._early: list[str] = []  # what was said before anybody listened
+        self._say: Callable[[str], None] = self._early.append
         self._waiting: dict[str, None] = {}
         self._changed = Condition()
         self._opened: Message | None = None
@@ -48,20 +49,28 @@ class Outbox:
                 process_group=0,  # out of reach of the terminal's Ctrl-C
             )
 
-    def open(self, tracking: "Tracking", say: Callable[[str], None]) -> None:
-        """Say where results are to go. That the store does not answer is no error: it may later.
-
-        Raises:
-            UserError: the store refuses.
-        """
-        self._say = say
+    def connect(self, tracking: "Tracking") -> None:
+        """Say where results are to go; `open` tells what came of it."""
         first = {"uri": tracking.uri, "experiment": tracking.experiment, "process": process.this()}
         if self._told is not None:
             Thread(target=self._serve, args=(first, self._told), daemon=True).start()
         else:
             self._write(first)
             Thread(target=self._listen, daemon=True).start()
+
+    def open(self, say: Callable[[str], None]) -> None:
+        """Wait until the store is open. That it does not answer is no error: it may later.
+
+        Arguments:
+            say: told what is to be known, then and later.
+
+        Raises:
+            UserError: the store refuses.
+        """
         with self._changed:
+            self._say = say
+            for text in self._early:
+                say(text)
             while self._opened is None and not self._dead:
                 self._changed.wait(0.1)  # a signal interrupts only a wait that ends
         if self._opened is None:
@@ -107,10 +116,10 @@ class Outbox:
 
     def drop(self) -> None:
         """End it without waiting: nothing was handed over, or whoever waits does not want to."""
+        self._finish()
         if self._process is not None and not self._waiting:
             self._process.kill()
-        self._finish()
-        self.unsent |= dict.fromkeys(self._waiting)
+            self._process.wait()
 
     def _tell(self, verb: str, folder: Path) -> None:
         message = {verb: str(folder.absolute())}
@@ -149,11 +158,10 @@ class Outbox:
         self._ended()
 
     def _heard(self, message: "Message") -> None:
-        if "say" in message:
-            self._say(str(message["say"]))
-            return
         with self._changed:
-            if "open" in message or "refused" in message:
+            if "say" in message:
+                self._say(str(message["say"]))
+            elif "open" in message or "refused" in message:
                 self._opened = message
             elif "sent" in message:
                 self._waiting.pop(_key(message["sent"]), None)

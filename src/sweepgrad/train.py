@@ -3,22 +3,25 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-
-from sweepgrad.compose import CONFIG_NAME, hydra_for
 from sweepgrad.errors import UserError
-from sweepgrad.home import config_dir
-from sweepgrad.preflight import plan_with
+from sweepgrad.outbox import Outbox
 
-if TYPE_CHECKING:  # imported late: they cost a second or two, and --help and bad overrides need neither
-    from sweepgrad.outbox import Outbox
+# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in which
+# the process that writes to MLflow can start. --help needs neither.
 
 _QUIET, _DRY = {"-q", "--quiet"}, "--dry-run"
+_ANSWERED_AT_ONCE = {
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--shell-completion",
+    "-sc",
+}
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -30,10 +33,21 @@ def train(arguments: Sequence[str]) -> int:
         UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
     """
     dry, quiet = _DRY in arguments, bool(_QUIET & set(arguments))
-    arguments = [word for word in arguments if word != _DRY and word not in _QUIET]
-    flags = get_args_parser().parse_intermixed_args(arguments)
+    words = [word for word in arguments if word != _DRY and word not in _QUIET]
+    with _outbox(needed=not dry and not _ANSWERED_AT_ONCE & set(words)) as outbox:
+        return _train(words, outbox, quiet=quiet)
+
+
+def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
+    from hydra._internal.utils import get_args_parser
+    from hydra.errors import HydraException
+
+    from sweepgrad.compose import hydra_for
+    from sweepgrad.preflight import plan_with
+
+    flags = get_args_parser().parse_intermixed_args(words)
     # Hydra wants its flags before or after all overrides; people also put them between.
-    ordered = [*(word for word in arguments if word not in flags.overrides), *flags.overrides]
+    ordered = [*(word for word in words if word not in flags.overrides), *flags.overrides]
     if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
         try:
             _hand_to_hydra(ordered)
@@ -43,23 +57,23 @@ def train(arguments: Sequence[str]) -> int:
     if flags.config_name or flags.config_path:
         raise UserError("--config-name and --config-path do not work here: --config-dir adds YAML")
     search = [flags.config_dir] if flags.config_dir else []
-    with _outbox(needed=not dry) as outbox, hydra_for(search) as composer:
+    with hydra_for(search) as composer:
         todo = plan_with(composer, flags.overrides, multirun=flags.multirun)
         if not todo.multirun and todo.jobs[0].config.sweep.halving is not None:
             raise UserError("sweep.halving: has no effect on a single run: add --multirun, or say null")
+        if outbox is not None:
+            outbox.connect(todo.jobs[0].config.tracking)
         from sweepgrad.launch import launch
 
         return launch(composer, todo, ordered, flags.overrides, outbox, quiet=quiet)
 
 
 @contextmanager
-def _outbox(*, needed: bool) -> "Iterator[Outbox | None]":
+def _outbox(*, needed: bool) -> Iterator[Outbox | None]:
     """What takes results to MLflow: begun first, since it takes as long to start as all else together."""
     if not needed:
         yield None
         return
-    from sweepgrad.outbox import Outbox
-
     outbox = Outbox()
     try:
         yield outbox
@@ -70,7 +84,12 @@ def _outbox(*, needed: bool) -> "Iterator[Outbox | None]":
 def _hand_to_hydra(arguments: Sequence[str]) -> None:
     """Let Hydra answer --help and its like, as if it were the whole program."""
 
-    def no_job(cfg: DictConfig) -> None:  # Hydra wants a function, and looks where it was defined
+    import hydra
+
+    from sweepgrad.compose import CONFIG_NAME
+    from sweepgrad.home import config_dir
+
+    def no_job(cfg: object) -> None:  # Hydra wants a function, and looks where it was defined
         raise AssertionError("--help and its like run none")
 
     before = sys.argv
