@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from sweepgrad.errors import UserError
 from sweepgrad.outbox import Outbox
 
-# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in which
-# the process that writes to MLflow can start. --help needs neither.
+# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in
+# which the process that writes to MLflow can start. --help needs neither.
 
 _QUIET, _DRY = {"-q", "--quiet"}, "--dry-run"
 _ANSWERED_AT_ONCE = {
