@@ -82,8 +82,9 @@ def _rehearse(todo: Plan, progress: Progress) -> None:
     digests = [digest_of(job.config) for job in todo.jobs]
     found = shelf.find(digests if todo.multirun else [], _RUNS, progress.warn)
     trained = {place for place, digest in enumerate(digests) if digest in found}
-    for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
-        print(line)
+    if todo.multirun:
+        for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
+            print(line)
     if trained:
         progress.say(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
     progress.say("nothing was run")

@@ -169,7 +169,7 @@ def write(
         record = replace(record, files=_file_digests(folder / MODEL))
         if record.sweep is None:
             draw(folder, experiment, bundle, fit)
-    write_json(folder / RECORD, asdict(record))
+    write_json(folder / RECORD, _plain(record))
     return record
 
 
@@ -195,7 +195,7 @@ def copy(source: Path, folder: Path, record: Record) -> None:
     shutil.copytree(source / MODEL, folder / MODEL, dirs_exist_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
-    write_json(folder / RECORD, asdict(record))
+    write_json(folder / RECORD, _plain(record))
 
 
 def damage(folder: Path, record: Record) -> str | None:
@@ -206,6 +206,12 @@ def damage(folder: Path, record: Record) -> str | None:
         return f"{error.filename}: {error.strerror}"
     changed = [name for name, digest in record.files.items() if found[name] != digest]
     return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
+    data = record.data.__dict__ if record.data else None
+    return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
 
 
 def _file_digests(model: Path) -> dict[str, str]:

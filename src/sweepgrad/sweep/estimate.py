@@ -28,7 +28,9 @@ def said(todo: Plan, workers: int) -> str:
         about *= todo.n_jobs / len(todo.jobs)
     cores = "1 core" if workers == 1 else f"{workers} cores"
     runs = "1 run" if todo.n_jobs == 1 else f"{todo.n_jobs} runs"
-    return runs if isnan(about) else f"{runs}, about {readable(about)} of training on {cores}"
+    if isnan(about):
+        return runs
+    return f"{runs}, {'less than 1 s' if about < 1 else f'about {readable(about)}'} of training on {cores}"
 
 
 def listed(todo: Plan, trained: Collection[int]) -> Iterator[str]:
