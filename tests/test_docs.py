@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -66,6 +66,28 @@ def test_the_commands_of_the_readme_run_in_their_order(shop):
     for command in commands:
         done = run(command, shop)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
+    commands = [
+        line
+        for block in blocks("bash", (ROOT / "docs" / "sweeps.md").read_text())
+        for line in block.splitlines()
+    ]
+    said = []
+    for command in commands:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        said.append(done.stderr)
+    rehearsal, first, _, again, wider, anew, *_, halving, search = said
+    assert "nothing was run" in rehearsal
+    assert "begins: 12 runs" in first
+    assert "12 runs had been trained before" in again
+    assert "12 runs had been trained before" in wider
+    assert "before" not in anew
+    assert "halving stopped 8 of 9 runs early" in halving
+    assert "12 trials finished, 0 failed" in search
 
 
 def test_the_mistakes_of_the_readme_are_told_as_it_shows(tmp_path):
