@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,11 +55,13 @@ class Flight:
     Attributes:
         only: the addresses of the workers that may run it; None for any.
         sent: how many tables had been uploaded when it went.
+        barred: how many workers had been barred then.
     """
 
     future: "Future[worker.Answer]"
     only: frozenset[str] | None
     sent: int
+    barred: int
 
 
 class Cluster:
@@ -76,7 +79,7 @@ class Cluster:
     def __init__(self, address: str | None, workers: int | None, say: Callable[[str], None]) -> None:
         self._say, self._sender = say, uuid.uuid4().hex
         self._threads: dict[str, int] = {}
-        self._barred: set[str] = set()
+        self._barred, self._n_barred = set[str](), 0
         self._uploaded: dict[tuple[str, str], int] = {}
         with ExitStack() as stack:
             stack.enter_context(_silence())
@@ -122,10 +125,11 @@ class Cluster:
             return
         for address in sorted(before - self._threads.keys()):
             self._say(f"dask: worker {address} is gone; what it was at is run again")
-        if joined := self._threads.keys() - before:
-            n = len(self._threads)
-            self._say(f"dask: {n} worker{'s' if n > 1 else ''} with {self.cores} cores on {self.name}")
-        self._barred &= self._threads.keys() | (joined & self._barred)
+        self._barred &= self._threads.keys()
+        if self._threads.keys() - before:
+            n, cores = len(self._threads), self.cores
+            workers = "1 worker" if n == 1 else f"{n} workers"
+            self._say(f"dask: {workers} with {cores} core{'s' if cores > 1 else ''} on {self.name}")
 
     def _connected(self) -> bool:
         """Whether there is a scheduler; Dask tries for some seconds to find it again.
@@ -161,14 +165,14 @@ class Cluster:
             pure=False,
             workers=None if only is None else sorted(only),
         )
-        return Flight(future, only, len(self._uploaded))
+        return Flight(future, only, len(self._uploaded), self._n_barred)
 
     def stranded(self, flight: Flight) -> bool:
         """Whether all that might run it are gone."""
         return flight.only is not None and not flight.only & self._threads.keys()
 
-    def bar(self) -> bool:
-        """Give no jobs to workers that run other code; whether any were found that had some before.
+    def bar(self, flight: Flight) -> bool:
+        """Give no jobs to workers that run other code; whether one may have had this batch.
 
         Raises:
             UserError: no worker is left.
@@ -178,9 +182,10 @@ class Cluster:
         for what in others.values():
             self._say(f"dask: {what}: it gets no jobs")
         self._barred |= others.keys()
+        self._n_barred += len(others)
         if others and not self.cores:
             raise UserError(f"no worker of {self.name} runs what runs here: {'; '.join(others.values())}")
-        return bool(others)
+        return self._n_barred > flight.barred
 
     def upload(self, to: worker.Answer, flight: Flight, sources: Mapping[str, str]) -> None:
         """Send the tables that a worker lacks, unless they came there while it said so.
@@ -271,7 +276,10 @@ def _client(to: "str | LocalCluster | None", name: str) -> Client:
 def _local(workers: int) -> Iterator[LocalCluster]:
     """A scheduler, and processes that work: ours alone, since whoever reached them could run code as us."""
     environment = dict(os.environ)  # Dask sets some of it
-    with tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
         try:
             with _without_ctrl_c():
                 cluster = LocalCluster(
@@ -282,7 +290,6 @@ def _local(workers: int) -> Iterator[LocalCluster]:
                     security=Security.temporary(),
                     dashboard_address="127.0.0.1:0",
                     scheduler_kwargs={"dashboard": False},
-                    local_directory=folder,
                     silence_logs=logging.CRITICAL,
                 )
             try:
@@ -302,6 +309,7 @@ def _without_ctrl_c() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    resource_tracker.ensure_running()  # starting it would unblock the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -94,7 +94,7 @@ class _Remote:
             return
         batch, flight = self._under_way.pop(future.key)
         if future.status == "error":
-            yield from self._failed(batch, future)
+            yield from self._failed(batch, flight, future)
             return
         try:
             answer = future.result(timeout=_RESULT_SECONDS)
@@ -129,7 +129,7 @@ class _Remote:
                 self._cluster.take_back([flight.future])
                 self._retry(batch)
 
-    def _failed(self, batch: _Batch, future: "Future[Answer]") -> Iterator[Outcome]:
+    def _failed(self, batch: _Batch, flight: Flight, future: "Future[Answer]") -> Iterator[Outcome]:
         error = future.exception()
         if isinstance(error, KilledWorker):
             if batch.alone:
@@ -138,13 +138,13 @@ class _Remote:
                 self._suspects.extend(batch.jobs)
             else:
                 self._again.extend([job] for job in batch.jobs)
-        elif self._cluster.bar():
+        elif self._cluster.bar(flight):
             self._retry(batch)
         else:
             raise UserError(f"a Dask worker cannot run a job: {error!r}")
 
     def _answered(self, batch: _Batch, flight: Flight, answer: Answer) -> Iterator[Outcome]:
-        if "refused" in answer and not self._cluster.bar():
+        if "refused" in answer and not self._cluster.bar(flight):
             raise UserError(f"worker {answer['address']}: {answer['refused']}")
         self._cluster.upload(answer, flight, self._sources)
         left = {job.number for job in batch.jobs}
