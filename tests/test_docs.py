@@ -1,6 +1,8 @@
 """What the documents show is run as they show it."""
 
+import ast
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +107,30 @@ def test_the_python_of_the_readme_runs(tmp_path):
     done = run("python -W error example.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Value(" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
+    text = (ROOT / "docs" / "many-machines.md").read_text()
+    alone, by_hand = blocks("bash", text)
+    done = run(alone, tmp_path)
+    assert done.returncode == 0, done.stderr
+    with socket.socket() as probe:  # the port that the page names may be in use here
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ending = "\ncode=$?; kill $(jobs -p); wait; exit $code"
+    done = run(by_hand.replace("8786", str(port)) + ending, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 worker with 2 cores" in done.stderr
+    assert len([*(tmp_path / "runs" / "sweeps").glob("*/*/record.json")]) == 6
+
+
+def test_the_python_for_many_machines_is_python():
+    text = (ROOT / "docs" / "many-machines.md").read_text()
+    scripts = blocks("python", text)
+    assert len(scripts) == 2
+    for script in scripts:
+        ast.parse(script)
 
 
 def test_links_and_pictures_of_the_documents_exist():

@@ -94,11 +94,12 @@ def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, s
     """Have Hydra's sweeper and launcher call for the jobs; how that ended, and what went wrong."""
     session, problem = task.session, ""
     try:
-        if session.sweep is None:
-            composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
-        else:
-            overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
-            composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
+        with session.resources:
+            if session.sweep is None:
+                composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
+            else:
+                overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
+                composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
         return "FAILED" if session.failed else "FINISHED", problem
     except FailedFast:
         problem = "ended at the first failure, as sweep.fail_fast asks"

@@ -3,6 +3,7 @@
 import shlex
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import log, nan
 from pathlib import Path
@@ -47,6 +48,7 @@ class Session:
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
         self.outcomes: list[Outcome] = []
         self.under_way: list[Job] = []
+        self.resources = ExitStack()  # what launchers keep open until the last job has ended
 
     def job(self, number: int, name: str, overrides: Sequence[str], config: Config, folder: Path) -> Job:
         """A job of this command line."""
