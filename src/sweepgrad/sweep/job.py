@@ -208,7 +208,7 @@ class Trial:
         )
         record = records.write(self.job.folder, record, self._experiment, self.fit)
         self.closed = True
-        self._fits = None  # and with it the buffers
+        self._fits = self._experiment = self.fit = None  # a sweep may have many that have ended
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
         return Outcome(
             self.job,
