@@ -208,8 +208,9 @@ class Trial:
         )
         record = records.write(self.job.folder, record, self._experiment, self.fit)
         self.closed = True
-        self._fits = self._experiment = self.fit = None  # a sweep may have many that have ended
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
+        # A sweep may have many that have ended, and a traceback holds all that there was.
+        self._fits = self._experiment = self.fit = self.error = None
         return Outcome(
             self.job,
             status,
