@@ -51,7 +51,16 @@ class Task:
             overrides: of each.
             first: the number of the first of them.
             master: the sweep's own configuration.
+
+        Raises:
+            UserError: it has settings that only a process of its own could have.
         """
+        own = {key: master.hydra.job[key] for key in ("chdir", "env_set", "env_copy")}
+        if asked := [f"hydra.job.{key}" for key, setting in own.items() if setting]:
+            raise UserError(
+                f"{', '.join(asked)}: jobs that share a process cannot have this of their own; say"
+                " hydra/launcher=basic"
+            )
         jobs = []
         for number, lines in enumerate(overrides, first):
             said = [line for line in lines if not line.startswith(SWEEP_ID)]
