@@ -153,21 +153,6 @@ def test_a_candidate_with_a_failed_seed_stands_behind(tmp_path):
     assert len(winners) == len(without) == 3
 
 
-def test_a_failed_fold_puts_its_candidate_behind_in_a_real_sweep(tmp_path):
-    # With so few rows some fold has validation rows of one class only, and its jobs fail.
-    few = ("data.rows=24", "data.noise=0", "split.stratify=false", "split.seed=1", "split.folds=5")
-    todo = jobs(
-        tmp_path, *few, "split.fold=range(5)", "optimizer.lr=0.001,0.01,0.1", "train.epochs=2", HALVING
-    )
-    outcomes = in_order(run(todo))
-    failed = [outcome for outcome in outcomes if outcome.status == "FAILED"]
-    assert 0 < len(failed) < len(outcomes)
-    assert (
-        len([outcome for outcome in outcomes if not outcome.stopped and outcome not in failed])
-        == (len(outcomes) - len(failed)) // 3
-    )
-
-
 def test_a_seed_that_patience_ended_counts_as_it_stands(tmp_path):
     """It has not failed: its candidate is judged by all of its seeds."""
     patient = ("optimizer=sgd", "optimizer.lr=0.3,1,3,10", "seed=range(4)", "train.patience=1")
