@@ -25,7 +25,7 @@ def closure(module: str) -> set[str]:
 
 def hashed(module: str) -> bool:
     """Whether a module's file is one of those, or in a folder of those."""
-    top, *below = module.split(".")[1:]
+    top = module.split(".")[1]
     return top in versions.TRAINED_BY if (PACKAGE / top).is_dir() else f"{top}.py" in versions.TRAINED_BY
 
 

@@ -19,20 +19,13 @@ FOR_JOBS = 900
 """Of 1,000 that are free."""
 
 
-@pytest.fixture(scope="module")
-def room_of_1000_bytes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "free", lambda: BYTES)
-        yield Room
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.integers(min_value=0, max_value=1200), min_size=1, max_size=30),
     workers=st.integers(min_value=1, max_value=6),
 )
-def test_never_more_is_taken_than_there_is_and_all_get_their_turn(room_of_1000_bytes, sizes, workers):
-    room, lock, todo = room_of_1000_bytes(), Lock(), iter(sizes)
+def test_never_more_is_taken_than_there_is_and_all_get_their_turn(sizes, workers):
+    room, lock, todo = Room(BYTES), Lock(), iter(sizes)
     taken, most, done, refused = 0, 0, list[int](), list[int]()
 
     def work() -> None:
@@ -66,8 +59,8 @@ def test_never_more_is_taken_than_there_is_and_all_get_their_turn(room_of_1000_b
     assert sorted(refused) == sorted(size for size in sizes if size > FOR_JOBS)
 
 
-def test_who_does_not_fit_waits_until_another_ends(room_of_1000_bytes):
-    room, inside = room_of_1000_bytes(), Event()
+def test_who_does_not_fit_waits_until_another_ends():
+    room, inside = Room(BYTES), Event()
 
     def second() -> None:
         with room.take(500):
@@ -81,21 +74,21 @@ def test_who_does_not_fit_waits_until_another_ends(room_of_1000_bytes):
     thread.join()
 
 
-def test_two_who_fit_are_within_at_once(room_of_1000_bytes):
-    room = room_of_1000_bytes()
+def test_two_who_fit_are_within_at_once():
+    room = Room(BYTES)
     with room.take(450), room.take(450):
         pass
 
 
-def test_what_a_job_took_is_given_back_when_it_fails(room_of_1000_bytes):
-    room = room_of_1000_bytes()
+def test_what_a_job_took_is_given_back_when_it_fails():
+    room = Room(BYTES)
     for _ in range(3):
         with pytest.raises(ValueError, match="mine"), room.take(FOR_JOBS):
             raise ValueError("mine")
 
 
-def test_what_can_never_fit_is_refused_at_once_though_others_are_within(room_of_1000_bytes):
-    room, refusals = room_of_1000_bytes(), list[str]()
+def test_what_can_never_fit_is_refused_at_once_though_others_are_within():
+    room, refusals = Room(BYTES), list[str]()
 
     def second() -> None:
         try:

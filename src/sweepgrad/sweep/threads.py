@@ -62,7 +62,7 @@ def run(
                     yield event
             if epoch is None or cancelled.is_set():
                 return
-            waiting = [trial for trial in waiting if trial.error is None]
+            waiting = [trial for trial in waiting if not trial.failed]
             going_on = rungs.chosen(waiting)
             for trial in waiting:
                 if trial not in going_on and not trial.ended:
