@@ -58,7 +58,8 @@ def code_of(package: Path) -> str:
 
 @pytest.fixture
 def package(tmp_path) -> Path:
-    return shutil.copytree(PACKAGE, tmp_path / "sweepgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    copy = shutil.copytree(PACKAGE, tmp_path / "sweepgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    return Path(copy)
 
 
 def test_a_copy_elsewhere_has_the_same_digest(package):

@@ -136,7 +136,7 @@ def test_a_folder_of_ones_own_goes_on_and_takes_no_other_sweep(folder, tmp_path)
     first.write("FINISHED")
     for other in ({"of": "another"}, {"resume": False}):
         with pytest.raises(UserError, match=f"holds the sweep {first.note.id}: choose another"):
-            claimed(pattern, **other)  # type: ignore[arg-type]
+            claimed(pattern, **other)
     assert notes.read(first.folder).status == "FINISHED"
     shutil.rmtree(first.folder)
     assert claimed(pattern, of="another").earlier is None

@@ -12,7 +12,7 @@ from sweepgrad.sweep import shelf
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three results in folders 0, 1, 2: two that finished, and one that diverged in between."""
     folder = tmp_path_factory.mktemp("trained")
     run(jobs(folder, "optimizer=sgd", "optimizer.lr=0.1,1e300,0.2"))
@@ -20,8 +20,9 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def runs(trained, tmp_path) -> Path:
-    return shutil.copytree(trained, tmp_path / "runs" / "deep" / "down").parents[1]
+def runs(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "deep" / "down")
+    return tmp_path / "runs"
 
 
 def digest(folder: Path) -> str:
