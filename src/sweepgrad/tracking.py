@@ -84,18 +84,19 @@ class Store:
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        artifacts = None
-        if self.uri.startswith("sqlite:"):
-            artifacts = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
-        try:
-            return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
-        except MlflowException:  # made by another process in between
-            found = self._client.get_experiment_by_name(self.experiment)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+        if found is None:
+            local = self.uri.removeprefix("sqlite:///")
+            artifacts = None if local == self.uri else (Path(local).parent / "mlartifacts").as_uri()
+            try:
+                return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
+            except MlflowException:  # made by another process in between
+                found = self._client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            which = f"experiment {self.experiment!r} of {self.uri} was deleted and is not active"
+            raise Refused(f"{which}: restore it in MLflow, or choose another tracking.experiment")
+        return str(found.experiment_id)
 
     # Writing
 

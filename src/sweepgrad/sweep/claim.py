@@ -112,7 +112,8 @@ def claim(
 
 def _notes(pattern: str) -> list[tuple[Path, Note]]:
     found = []
-    for path in glob.glob(os.path.join(pattern, notes.SWEEP)):
+    only_the_id_varies = "*".join(glob.escape(part) for part in pattern.split("*"))
+    for path in glob.glob(os.path.join(only_the_id_varies, notes.SWEEP)):
         try:
             found.append((Path(path).parent, notes.read(Path(path).parent)))
         except (OSError, ValueError):  # of an older version: it cannot be gone on with

@@ -38,21 +38,25 @@ class Rungs:
                 epoch *= halving.factor
         self.epochs.append(None)
 
-    def chosen(self, paused: Sequence["Trial"]) -> list["Trial"]:
-        """Those of the paused jobs that go on: of every `factor` candidates the best, rounded up."""
+    def chosen(self, trials: Sequence["Trial"]) -> list["Trial"]:
+        """Those that go on: of every `factor` candidates the best, rounded up.
+
+        Arguments:
+            trials: all that are paused, and those that patience ended before: they count as they stand.
+        """
         if self._halving is None:
-            return list(paused)
+            return list(trials)
         candidates: dict[str, list[Trial]] = defaultdict(list)
-        for trial in paused:
+        for trial in trials:
             candidates[candidate(trial.job.config)].append(trial)
         scores = {
-            key: fmean(METRICS[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in trials)
-            for key, trials in candidates.items()
+            key: fmean(METRICS[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in same)
+            for key, same in candidates.items()
         }
         # A candidate of which some seeds failed stands behind: the mean of those that are left flatters it.
         ranked = sorted(candidates, key=lambda key: (len(candidates[key]) < self._sizes[key], -scores[key]))
         keep = set(ranked[: -(-len(ranked) // self._halving.factor)])
-        return [trial for trial in paused if candidate(trial.job.config) in keep]
+        return [trial for trial in trials if candidate(trial.job.config) in keep]
 
 
 def candidate(config: Config) -> str:

@@ -121,9 +121,10 @@ class Trial:
         self.fit: Fit | None = None
         self._known = records.read(job.earlier) if job.earlier else None
         self.epochs = 0
-        self.ended = self.closed = False
+        self.ended = self.closed = self.failed = False
         self.error: Exception | None = None
         self._traceback = ""
+        self._last: dict[str, float] = {}  # the summary it ended with
 
     def prepare(self) -> int:
         """Read what it needs, the first time; about how many bytes it will take besides the rows."""
@@ -166,7 +167,7 @@ class Trial:
 
     def fail(self, error: Exception) -> None:
         """End it so, whatever it was doing."""
-        self.ended, self.error = True, error
+        self.ended, self.failed, self.error = True, True, error
         self._traceback = "".join(traceback.format_exception(error))
 
     @property
@@ -177,7 +178,7 @@ class Trial:
                 return self._known.summary
             best = min(self._known.history[: self.epochs], key=lambda epoch: epoch.val_nll)
             return {"best/val/accuracy": best.val_accuracy, "best/val/nll": best.val_nll}
-        return self._experiment.summary(self.fit) if self._experiment and self.fit else {}
+        return self._experiment.summary(self.fit) if self._experiment and self.fit else self._last
 
     def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:
         """Leave it in its folder as it stands.
@@ -207,7 +208,7 @@ class Trial:
             stopped=stopped,
         )
         record = records.write(self.job.folder, record, self._experiment, self.fit)
-        self.closed = True
+        self.closed, self._last = True, record.summary
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
         # A sweep may have many that have ended, and a traceback holds all that there was.
         self._fits = self._experiment = self.fit = self.error = None

@@ -21,7 +21,7 @@ class Room:
 
     def __init__(self, n_bytes: int | None = None) -> None:
         self._free = int(_SHARE * (free() if n_bytes is None else n_bytes))
-        self._taken = self._running = 0
+        self._taken = 0
         self._changed = Condition()
 
     @contextmanager
@@ -32,22 +32,19 @@ class Room:
             MemoryError: there is not so much, whoever ends.
         """
         with self._changed:
-            while self._taken + n_bytes > self._free and self._running:
-                self._changed.wait()
-            if self._taken + n_bytes > self._free:
-                left = self._free - self._taken
+            if n_bytes > self._free:
                 raise MemoryError(
-                    f"it takes about {n_bytes / 1e9:.1f} GB, and {left / 1e9:.1f} GB are free for it:"
+                    f"it takes about {n_bytes / 1e9:.1f} GB, and {self._free / 1e9:.1f} GB are free for it:"
                     " a smaller model.hidden or train.batch_size, or engine.dtype=float32, takes less"
                 )
+            while self._taken + n_bytes > self._free:
+                self._changed.wait()
             self._taken += n_bytes
-            self._running += 1
         try:
             yield
         finally:
             with self._changed:
                 self._taken -= n_bytes
-                self._running -= 1
                 self._changed.notify_all()
 
 
@@ -61,7 +58,9 @@ def free() -> int:
     try:  # the second version of control groups; containers have theirs at the root
         limit_text = (_CGROUP / "memory.max").read_text().strip()
         if limit_text != "max":
-            found.append(int(limit_text) - int((_CGROUP / "memory.current").read_text()))
-    except (OSError, ValueError):
+            counted = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+            cache = int(counted["inactive_file"])  # of files that were read: it is given up when needed
+            found.append(int(limit_text) - int((_CGROUP / "memory.current").read_text()) + cache)
+    except (OSError, ValueError, KeyError):
         pass
     return max(0, min(found))

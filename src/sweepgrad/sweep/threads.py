@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 
@@ -28,7 +28,7 @@ def run(
     *,
     keep_partial: bool = False,
     room: Room | None = None,
-) -> Iterator[Running | Outcome]:
+) -> Generator[Running | Outcome, None, None]:
     """Run jobs, and say how they come on; each ends with an `Outcome`.
 
     When the iterator is closed, or an exception is raised where it is used, the jobs under way are dropped
@@ -49,7 +49,8 @@ def run(
     room, threads = room or Room(), list[Thread]()
     try:
         for epoch in rungs.epochs:
-            threads = _start(waiting, epoch, workers, room, cancelled, events)
+            todo = [trial for trial in waiting if not trial.ended]
+            threads = _start(todo, epoch, workers, room, cancelled, events)
             left = len(threads)
             while left:
                 event = events.get()
@@ -59,12 +60,12 @@ def run(
                     raise event
                 else:
                     yield event
-            if cancelled.is_set():
+            if epoch is None or cancelled.is_set():
                 return
-            waiting = [trial for trial in waiting if not trial.ended]
+            waiting = [trial for trial in waiting if not trial.failed]
             going_on = rungs.chosen(waiting)
             for trial in waiting:
-                if trial not in going_on:
+                if trial not in going_on and not trial.ended:
                     yield trial.close(stopped=True)
             waiting = going_on
     finally:

@@ -1,0 +1,235 @@
+"""What is said on standard error while jobs run: frames on a terminal, plain lines elsewhere."""
+
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from tests.sweep.support import jobs
+
+from sweepgrad.sweep import progress
+from sweepgrad.sweep.job import Job, Outcome, Running
+from sweepgrad.sweep.progress import Progress, readable
+
+
+@pytest.fixture
+def todo(tmp_path) -> list[Job]:
+    return jobs(tmp_path, "seed=range(10)", "train.epochs=4")
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_SECONDS", -1.0)
+
+
+def outcome(job: Job, accuracy: float = 0.75, **more: object) -> Outcome:
+    summary = {"best/val/accuracy": accuracy, "best/val/nll": 0.5, "best/val/roc_auc": 0.8}
+    whole = Outcome(job, "FINISHED", summary, best_epoch=3, epochs=4, seconds=1.25)
+    return replace(whole, **more)  # type: ignore[arg-type]
+
+
+def failure(job: Job) -> Outcome:
+    return Outcome(job, "FAILED", {}, 0, 0, 0.1, problem="it [diverged] in epoch 1")
+
+
+def frames(raw: str) -> list[str]:
+    """What a terminal shows one after the other: what is between carriage returns and erasures."""
+    return [text for text in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", raw) if text.strip()]
+
+
+# Plain lines
+
+
+def test_each_job_of_few_has_its_line(todo, capsys):
+    with Progress() as shown:
+        shown.start(3)
+        shown.ended(outcome(todo[1]))
+        shown.ended(outcome(todo[0], stopped=True, epochs=2, best_epoch=2))
+        shown.ended(failure(todo[2]))
+    assert capsys.readouterr().err.splitlines() == [
+        "[2/3] job 1  val accuracy 0.750  nll 0.5000  best epoch 3/4  1.2 s",
+        "[1/3] job 0  val accuracy 0.750  nll 0.5000  best epoch 2/4  stopped after epoch 2",
+        "[3/3] job 2  FAILED: it [diverged] in epoch 1",
+    ]
+
+
+def test_of_many_jobs_only_failures_have_lines(todo, capsys):
+    with Progress() as shown:
+        shown.start(progress._FEW + 1)
+        shown.ended(outcome(todo[1]))
+        shown.ended(failure(todo[2]))
+        assert (shown.done, shown.failed) == (2, 1)
+    assert capsys.readouterr().err == "[3/101] job 2  FAILED: it [diverged] in epoch 1\n"
+
+
+def test_the_quiet_hear_of_failures_and_warnings_alone(todo, capsys, at_once, monkeypatch):
+    for terminal in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        with Progress(quiet=True) as shown:
+            shown.start(3)
+            shown.say("said")
+            shown.running(Running(todo[0], 2, 0.4, 0.8))
+            shown.ended(outcome(todo[1]))
+            shown.sending(3)
+            shown.ended(failure(todo[2]))
+            shown.warn("warned")
+        said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+        assert said == "[3/3] job 2  FAILED: it [diverged] in epoch 1\nwarned\n"
+
+
+def test_nothing_is_said_to_standard_output(todo, capsys, at_once):
+    with Progress() as shown:
+        shown.start(2)
+        shown.running(Running(todo[0], 2, 0.4, 0.8))
+        shown.ended(outcome(todo[0]))
+        shown.say("said")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_line_at_times_tells_of_what_is_under_way(todo, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.2)
+    with Progress() as shown:
+        shown.start(2)
+        for epoch in range(1, 4):
+            shown.running(Running(todo[0], epoch, 12345.6, 0.8))
+            time.sleep(0.15)
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] job 0  epoch 3/4  val nll 1.23e+04  accuracy 0.800"
+    ]
+
+
+def test_words_in_brackets_are_no_markup(todo, capsys):
+    with Progress() as shown:
+        shown.start(1)
+        shown.say("hidden=[9] [bold]x[/bold] [/]")
+        shown.ended(replace(outcome(todo[0]), job=replace(todo[0], name="hidden=[8,[/x]4]")))
+    said = capsys.readouterr().err
+    assert "hidden=[9] [bold]x[/bold] [/]\n" in said
+    assert "hidden=[8,[/x]4]" in said
+
+
+# How far
+
+
+def overall(shown: Progress, capsys: pytest.CaptureFixture[str], running: Running | None = None) -> str:
+    """The line on the whole sweep, now."""
+    shown.total = 1000
+    capsys.readouterr()
+    if running is not None:
+        shown.running(running)
+    else:
+        shown._tell("", "")
+    return capsys.readouterr().err.strip()
+
+
+def test_rate_and_time_left_follow_from_what_was_trained(todo, capsys, at_once):
+    with Progress() as shown:
+        shown.start(1000)
+        clock = time.monotonic()
+        for job in todo[:2]:
+            shown.ended(outcome(job))
+        for job in todo[2:6]:  # taken over, and so no work
+            shown.ended(outcome(job, reused=True))
+        time.sleep(0.5)
+        line = overall(shown, capsys, Running(todo[6], 3, 0.4, 0.8))
+        seconds = time.monotonic() - clock
+    rate = 2.75 / seconds  # 2 whole jobs and 3 epochs of 4
+    match = re.fullmatch(
+        r"6 of 1000 done, ([\d.]+) a second, (\d+) (s|min) left, best val accuracy 0\.750 \(job 0\)", line
+    )
+    assert match, line
+    assert float(match[1]) == pytest.approx(rate, rel=0.2)
+    left = float(match[2]) * {"s": 1, "min": 60}[match[3]]
+    assert left == pytest.approx((1000 - 6 - 0.75) / rate, rel=0.25)
+
+
+def test_what_takes_more_than_a_second_is_told_in_seconds_each(todo, capsys, at_once):
+    with Progress() as shown:
+        shown.start(10)
+        time.sleep(0.4)
+        line = overall(shown, capsys, Running(todo[0], 1, 0.4, 0.8))
+    each = re.search(r"0 of 1000 done, ([\d.]+) s each", line)
+    assert each, line
+    assert float(each[1]) == pytest.approx(1.6, rel=0.2)  # a quarter took 0.4 s
+
+
+def test_there_is_no_rate_before_anything_is_trained(capsys, at_once):
+    with Progress() as shown:
+        shown.start(10)
+        assert overall(shown, capsys) == "0 of 1000 done"
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [("accuracy", "0.900 (job 1)"), ("nll", "0.200 (job 2)"), ("roc_auc", "0.700 (job 1)")],
+)
+def test_the_best_is_told_by_the_metric_that_was_asked_for(metric, best, todo, capsys, at_once):
+    figures = [(0.8, 0.3, 0.6), (0.9, 0.5, 0.7), (0.7, 0.2, 0.65), (0.9, 0.2, 0.7)]
+    with Progress(metric=metric) as shown:
+        shown.start(1000)
+        for job, (accuracy, nll, roc_auc) in zip(todo, figures, strict=False):
+            summary = {"best/val/accuracy": accuracy, "best/val/nll": nll, "best/val/roc_auc": roc_auc}
+            shown.ended(outcome(job, summary=summary))
+        line = overall(shown, capsys)
+    assert line.endswith(f"best val {metric} {best}")  # of equals the first
+
+
+# On a terminal
+
+
+def test_on_a_terminal_one_line_lives_below_those_that_stay(todo, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert Console(stderr=True).is_terminal
+    with Progress() as shown:
+        shown.start(2)
+        shown.running(Running(todo[0], 1, 0.4, 0.8))
+        time.sleep(0.2)
+        shown.ended(outcome(todo[0]))
+        time.sleep(0.2)
+        shown.sending(2)
+        time.sleep(0.2)
+    raw = capsys.readouterr().err
+    seen = [frame.strip() for frame in frames(raw)]
+    assert any(frame.startswith("0 of 2 done, ") and frame.endswith("left") for frame in seen)
+    stays = "[1/2] job 0  val accuracy 0.750  nll 0.5000  best epoch 3/4  1.2 s"
+    assert seen.count(stays) == 1
+    assert any(
+        frame.startswith("1 of 2 done, ") and "best val accuracy 0.750 (job 0)" in frame for frame in seen
+    )
+    order = [seen.index(stays), seen.index("writing to MLflow: 2 left")]
+    assert order == sorted(order)
+    assert raw.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in raw[-40:]  # the cursor is back
+
+
+def test_a_run_on_its_own_shows_its_epochs_on_a_terminal(todo, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    job = replace(todo[0], name="hidden=[/9]")
+    with Progress() as shown:
+        shown.start(1)
+        shown.running(Running(job, 2, 0.4, 0.8))
+        time.sleep(0.2)
+    assert "[1/1] hidden=[/9]  epoch 2/4  val nll 0.4000  accuracy 0.800" in " ".join(
+        frames(capsys.readouterr().err)
+    )
+
+
+def test_writing_to_mlflow_is_told_where_nobody_watches_too(capsys, at_once):
+    with Progress() as shown:
+        shown.sending(7)
+    assert capsys.readouterr().err == "writing to MLflow: 7 left\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0 s"), (0, "0 s"), (0.4, "0 s"), (59.6, "60 s"), (89.4, "89 s"), (90, "2 min"), (150, "2 min"),
+        (3600, "60 min"), (5399, "90 min"), (5400, "1.5 h"), (86400, "24.0 h"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_as_people_do(seconds, said):
+    assert readable(seconds) == said

@@ -1,0 +1,96 @@
+"""What a run's digest says of the code: all that trains, and nothing else."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.test_architecture import MODULES, ours
+
+from sweepgrad import versions
+
+PACKAGE = Path(versions.__file__).parent
+
+
+def closure(module: str) -> set[str]:
+    """All that a module imports, and what these do, and so on; and the module."""
+    found, left = set[str](), [module]
+    while left:
+        here = left.pop()
+        if here not in found:
+            found.add(here)
+            left += ours(here, MODULES[here])
+    return found
+
+
+def hashed(module: str) -> bool:
+    """Whether a module's file is one of those, or in a folder of those."""
+    top = module.split(".")[1]
+    return top in versions.TRAINED_BY if (PACKAGE / top).is_dir() else f"{top}.py" in versions.TRAINED_BY
+
+
+def test_all_that_an_experiment_stands_on_is_in_the_digest():
+    assert not [module for module in closure("sweepgrad.experiment") if not hashed(module)]
+
+
+def test_nothing_else_is_so_that_what_was_trained_stays_good():
+    needed = closure("sweepgrad.experiment")
+    assert {"sweepgrad.fit", "sweepgrad.rng", "sweepgrad.engine.loops"} <= needed  # the closure is one
+    for name in versions.TRAINED_BY:
+        below = [module for module in MODULES if module.split(".")[1:2] == [name.removesuffix(".py")]]
+        assert below
+        assert needed & set(below), f"{name} has no say in what is trained"
+
+
+def test_what_is_named_is_there():
+    assert all((PACKAGE / name).exists() for name in versions.TRAINED_BY)
+
+
+def code_of(package: Path) -> str:
+    """The digest that a copy of the package has."""
+    spec = importlib.util.spec_from_file_location("copied_versions", package / "versions.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.code())
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    copy = shutil.copytree(PACKAGE, tmp_path / "sweepgrad", ignore=shutil.ignore_patterns("__pycache__"))
+    return Path(copy)
+
+
+def test_a_copy_elsewhere_has_the_same_digest(package):
+    assert code_of(package) == versions.code()
+
+
+@pytest.mark.parametrize(
+    "name", ["fit.py", "engine/loops.py", "autograd/value.py", "data/split.py", "rng.py"]
+)
+def test_one_byte_of_what_trains_makes_another_digest(name, package):
+    file = package / name
+    file.write_bytes(file.read_bytes() + b"\n")
+    assert code_of(package) != versions.code()
+
+
+def test_a_byte_that_moves_to_another_file_makes_another_digest(package):
+    one, other = package / "autograd" / "functional.py", package / "autograd" / "value.py"
+    text = other.read_bytes()
+    one.write_bytes(one.read_bytes() + text[:1])
+    other.write_bytes(text[1:])
+    assert code_of(package) != versions.code()
+
+
+@pytest.mark.parametrize("name", ["cli.py", "tracking.py", "sweep/progress.py", "card.py"])
+def test_what_has_no_say_in_training_changes_nothing(name, package):
+    (package / name).write_text("another")
+    assert code_of(package) == versions.code()
+
+
+def test_the_environment_names_what_computes():
+    found = versions.environment()
+    assert {"python", "platform", "numpy", "numba", "mlflow", "sweepgrad"} <= found.keys()
+    assert found["code"] == versions.code()
+    assert len(found["code"]) == 64
