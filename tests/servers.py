@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 from tests.support import environment
 
 POSTGRESQL = max(
@@ -76,6 +77,26 @@ class MlflowServer:
         self._process.terminate()
         self._process.wait(timeout=30)
         self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would, with the processes that it started."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(timeout=30)
+        self._process = None
+
+    def pause(self) -> None:
+        """Let it answer nothing, though its port is open, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        for process in (*first.children(recursive=True), first):
+            process.send_signal(number)
 
     def __enter__(self) -> "MlflowServer":
         try:
