@@ -1,6 +1,8 @@
 """What the documents show is run as they show it."""
 
+import ast
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -68,6 +70,28 @@ def test_the_commands_of_the_readme_run_in_their_order(shop):
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
+    commands = [
+        line
+        for block in blocks("bash", (ROOT / "docs" / "sweeps.md").read_text())
+        for line in block.splitlines()
+    ]
+    said = []
+    for command in commands:
+        done = run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        said.append(done.stderr)
+    rehearsal, first, _, again, wider, anew, *_, halving, search = said
+    assert "nothing was run" in rehearsal
+    assert "begins: 12 runs" in first
+    assert "12 runs had been trained before" in again
+    assert "12 runs had been trained before" in wider
+    assert "before" not in anew
+    assert "halving stopped 8 of 9 runs early" in halving
+    assert "12 trials finished, 0 failed" in search
+
+
 def test_the_mistakes_of_the_readme_are_told_as_it_shows(tmp_path):
     shown = re.search(r"^    \$ (sweepgrad .*)\n((?:    .*\n)+)", README, flags=re.MULTILINE)
     assert shown
@@ -83,6 +107,30 @@ def test_the_python_of_the_readme_runs(tmp_path):
     done = run("python -W error example.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Value(" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
+    text = (ROOT / "docs" / "many-machines.md").read_text()
+    alone, by_hand = blocks("bash", text)
+    done = run(alone, tmp_path)
+    assert done.returncode == 0, done.stderr
+    with socket.socket() as probe:  # the port that the page names may be in use here
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ending = "\ncode=$?; kill $(jobs -p); wait; exit $code"
+    done = run(by_hand.replace("8786", str(port)) + ending, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 worker with 2 cores" in done.stderr
+    assert len([*(tmp_path / "runs" / "sweeps").glob("*/*/record.json")]) == 6
+
+
+def test_the_python_for_many_machines_is_python():
+    text = (ROOT / "docs" / "many-machines.md").read_text()
+    scripts = blocks("python", text)
+    assert len(scripts) == 2
+    for script in scripts:
+        ast.parse(script)
 
 
 def test_links_and_pictures_of_the_documents_exist():

@@ -128,7 +128,7 @@ def test_sending_twice_makes_one_run(store, kept):
 
 def test_what_was_sent_in_part_is_completed(store, kept):
     record = records.read(kept)
-    run_id = store._create(record)  # and then the process died
+    run_id = store._create(record).run_id  # and then the process died
     assert client(store).get_run(run_id).info.status == "RUNNING"
     assert store.send(kept) == run_id
     run = client(store).get_run(run_id)
@@ -306,8 +306,7 @@ def test_the_model_of_the_songs_takes_the_table_as_it_is_read(folder):
 
 def test_completing_a_run_does_not_double_its_model(store, kept):
     record = rewrite(kept, config={**records.read(kept).config, "sweep": {"id": None}})  # a run on its own
-    run_id = store._create(record)
-    store._log(run_id, record, kept)  # and then the process died
+    store._log(store._create(record), record, kept)  # and then the process died
     run_id = store.send(kept)
     (run,) = [run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "run"]
     assert run.info.run_id == run_id

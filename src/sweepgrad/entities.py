@@ -21,6 +21,7 @@ class Logged:
 
     Attributes:
         started, ended: milliseconds since 1970; a run that is running has not ended.
+        artifacts: the address of its files.
         params: the flat configuration, as text.
         metrics: the latest value of each.
     """
@@ -33,6 +34,7 @@ class Logged:
     metrics: dict[str, float]
     tags: dict[str, str]
     ended: int | None = None
+    artifacts: str = ""
 
 
 def logged(run: Run) -> Logged:
@@ -46,6 +48,7 @@ def logged(run: Run) -> Logged:
         dict(run.data.metrics),
         dict(run.data.tags),
         run.info.end_time,
+        run.info.artifact_uri or "",
     )
 
 

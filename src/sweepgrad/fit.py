@@ -167,7 +167,8 @@ class _Passes:
         self, record: Callable[[int], Tape], batch_size: int, inputs: dict[str, float], replay: Replay
     ) -> None:
         self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
-        whole = record(batch_size)
+        self._tapes = {batch_size: record(batch_size)}
+        whole = self._tapes[batch_size]
         self.buffer = np.zeros(whole.length, whole.dtype)
         work = max(SMALLEST_WORK, self.weights.size * batch_size)
         self.steps_at_once = max(1, WORK_AT_ONCE // work)
@@ -175,7 +176,7 @@ class _Passes:
     @property
     def weights(self) -> Array:
         """(n_parameters,), a view of the buffer."""
-        return self.record(self.batch_size).inputs["weights"].of(self.buffer)
+        return self._tapes[self.batch_size].inputs["weights"].of(self.buffer)
 
     def run(
         self,
@@ -218,7 +219,9 @@ class _Passes:
 
     def _ready(self, rows: int) -> Tape:
         """The tape for batches of so many rows, its constants and inputs in the buffer."""
-        tape = self.record(rows)
+        if rows not in self._tapes:
+            self._tapes[rows] = self.record(rows)
+        tape = self._tapes[rows]
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
         for slot, constant in tape.constants:

@@ -16,7 +16,7 @@ from sweepgrad.outbox import Outbox
 from sweepgrad.preflight import Plan
 from sweepgrad.ready import check_tables, load_engines, refuse_unwritable
 from sweepgrad.record import Status
-from sweepgrad.sweep import claim, estimate, threads
+from sweepgrad.sweep import claim, estimate, shelf, threads
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import FailedFast, Session, digest_of
 from sweepgrad.task import SWEEP_ID, Task
@@ -49,8 +49,7 @@ def launch(
         if todo.multirun:
             progress.say(estimate.said(todo, threads.cores()))
         if outbox is None:
-            for line in estimate.listed(todo):
-                progress.say(line)
+            _rehearse(todo, progress)
             return 0
         outbox.open(progress.warn)
         sweep = _claimed(todo, words, overrides)
@@ -78,15 +77,29 @@ def launch(
     return _report(session, todo, status, problem)
 
 
+def _rehearse(todo: Plan, progress: Progress) -> None:
+    """Say what would be run."""
+    digests = [digest_of(job.config) for job in todo.jobs]
+    found = shelf.find(digests if todo.multirun else [], _RUNS, progress.warn)
+    trained = {place for place, digest in enumerate(digests) if digest in found}
+    if todo.multirun:
+        for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
+            print(line)
+    if trained:
+        progress.say(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
+    progress.say("nothing was run")
+
+
 def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, str]:
     """Have Hydra's sweeper and launcher call for the jobs; how that ended, and what went wrong."""
     session, problem = task.session, ""
     try:
-        if session.sweep is None:
-            composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
-        else:
-            overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
-            composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
+        with session.resources:
+            if session.sweep is None:
+                composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
+            else:
+                overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
+                composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
         return "FAILED" if session.failed else "FINISHED", problem
     except FailedFast:
         problem = "ended at the first failure, as sweep.fail_fast asks"

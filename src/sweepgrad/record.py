@@ -10,7 +10,7 @@ mlflow.json            which MLflow run it became; written once it has been sent
 
 import json
 import os
-import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -157,19 +157,14 @@ def write(
     Raises:
         OSError: there is no room, or no right to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / RECORD).exists():  # an earlier run was told to write here: what it left is not this one's
-        for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
-            (folder / name).unlink(missing_ok=True)
-    text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    _make_ready(folder, record)
     if experiment is not None and fit is not None:
         bundle = experiment.bundle(fit)
         bundle.save(folder / MODEL)
         record = replace(record, files=_file_digests(folder / MODEL))
         if record.sweep is None:
             draw(folder, experiment, bundle, fit)
-    write_json(folder / RECORD, asdict(record))
+    write_json(folder / RECORD, _plain(record))
     return record
 
 
@@ -189,13 +184,34 @@ def copy(source: Path, folder: Path, record: Record) -> None:
     Raises:
         OSError: as `write`.
     """
+    place(folder, record, {name: (source / MODEL / name).read_bytes() for name in FILES})
+
+
+def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
+    """Leave in `folder` the result of a job of a sweep that was trained elsewhere.
+
+    Arguments:
+        model: its files, by name; none if it has no model.
+
+    Raises:
+        OSError: as `write`.
+    """
+    _make_ready(folder, record)
+    if model:
+        (folder / MODEL).mkdir(exist_ok=True)
+    for name, content in model.items():
+        (folder / MODEL / name).write_bytes(content)
+    write_json(folder / RECORD, _plain(record))
+
+
+def _make_ready(folder: Path, record: Record) -> None:
+    """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
-    (folder / SENT).unlink(missing_ok=True)
-    shutil.copytree(source / MODEL, folder / MODEL, dirs_exist_ok=True)
+    if (folder / RECORD).exists():
+        for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+            (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
-    write_json(folder / RECORD, asdict(record))
 
 
 def damage(folder: Path, record: Record) -> str | None:
@@ -206,6 +222,12 @@ def damage(folder: Path, record: Record) -> str | None:
         return f"{error.filename}: {error.strerror}"
     changed = [name for name, digest in record.files.items() if found[name] != digest]
     return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
+    data = record.data.__dict__ if record.data else None
+    return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
 
 
 def _file_digests(model: Path) -> dict[str, str]:
@@ -220,15 +242,24 @@ def read(folder: Path) -> Record:
         ValueError: it is damaged, or of another version.
     """
     try:
-        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        data = values.pop("data")
-        if data is not None:
-            data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
-        history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
-        overrides = tuple(values.pop("overrides"))
-        return Record(**values, overrides=overrides, history=history, data=data)
+        return parse((folder / RECORD).read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / RECORD} is damaged, or of another version: {error!r}") from None
+
+
+def parse(text: str) -> Record:
+    """The record that is written as this text.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is damaged, or of another version.
+    """
+    values = json.loads(text)
+    data = values.pop("data")
+    if data is not None:
+        data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
+    history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
+    overrides = tuple(values.pop("overrides"))
+    return Record(**values, overrides=overrides, history=history, data=data)
 
 
 def sent_as(folder: Path) -> str:

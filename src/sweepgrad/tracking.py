@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from mlflow.entities import Metric, RunTag
@@ -185,14 +187,14 @@ class Store:
             begun = self._begun(record)
             if begun is None and sent.exists() and self.has(run_id := records.sent_as(folder)):
                 return run_id  # it was deleted in MLflow, where it can be restored
-            run_id = begun.run_id if begun else self._create(record)
-            if begun is None or begun.status == "RUNNING":
-                self._log(run_id, record, folder)
-                self._client.set_terminated(run_id, record.status, record.ended)
-            elif sent.exists():
-                return run_id
-            records.write_json(sent, {"run_id": run_id, "uri": self.uri, "experiment": self.experiment})
-        return run_id
+            run = begun or self._create(record)
+            if run.status == "RUNNING":
+                self._log(run, record, folder)
+                self._client.set_terminated(run.run_id, record.status, record.ended)
+            if begun is None or not sent.exists():
+                to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
+                records.write_json(sent, to)
+        return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:
         """The run that this one was sent to in part. An earlier attempt at the same job is deleted."""
@@ -205,7 +207,7 @@ class Store:
             return None
         return begun
 
-    def _create(self, record: Record) -> str:
+    def _create(self, record: Record) -> Logged:
         tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
         if record.sweep is not None:
             tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
@@ -213,10 +215,10 @@ class Store:
             tags["sweepgrad.reused"] = record.reused
         if record.stopped:
             tags["sweepgrad.stopped"] = f"by halving, after epoch {len(record.history)}"
-        run = self._client.create_run(self.experiment_id, record.started, tags, record.name)
-        return str(run.info.run_id)
+        return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
 
-    def _log(self, run_id: str, record: Record, folder: Path) -> None:
+    def _log(self, run: Logged, record: Record, folder: Path) -> None:
+        run_id = run.run_id
         metrics, params = list(entities.metrics(record)), entities.params(record)
         tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
         if record.data is not None:
@@ -226,25 +228,16 @@ class Store:
             params, tags = [], []
         if record.data is not None:
             self._client.log_inputs(run_id, entities.datasets(record))
-        self._log_files(run_id, record, folder)
+        if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
+            # Beside the store, where it need not be asked for the place again.
+            _copy_files(record, folder, Path(url2pathname(urlsplit(run.artifacts).path)))
+        else:
+            with tempfile.TemporaryDirectory() as copies:
+                _copy_files(record, folder, Path(copies))
+                self._client.log_artifacts(run_id, copies)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
         if record.sweep is None and has_model and self._model_id(run_id) is None:
             self._log_model(run_id, folder / records.MODEL)
-
-    def _log_files(self, run_id: str, record: Record, folder: Path) -> None:
-        """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
-        with tempfile.TemporaryDirectory() as copies:
-            (Path(copies) / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
-            if record.error:
-                (Path(copies) / "error.txt").write_text(record.error)
-            for name in ("config.yaml", *records.PICTURES):
-                if (folder / name).exists():
-                    shutil.copy(folder / name, copies)
-            for name in records.FILES:
-                if (file := folder / records.MODEL / name).exists():
-                    (Path(copies) / BUNDLE).mkdir(exist_ok=True)
-                    shutil.copy(file, Path(copies) / BUNDLE)
-            self._client.log_artifacts(run_id, copies)
 
     def _model_id(self, run_id: str) -> str | None:
         outputs = self._client.get_run(run_id).outputs
@@ -389,3 +382,18 @@ class Store:
             token = page.token
             if not token:
                 return found
+
+
+def _copy_files(record: Record, folder: Path, into: Path) -> None:
+    """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
+    if record.error:
+        (into / "error.txt").write_text(record.error)
+    for name in ("config.yaml", *records.PICTURES):
+        if (folder / name).exists():
+            shutil.copy(folder / name, into)
+    for name in records.FILES:
+        if (file := folder / records.MODEL / name).exists():
+            (into / BUNDLE).mkdir(exist_ok=True)
+            shutil.copy(file, into / BUNDLE)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from sweepgrad.errors import UserError
 from sweepgrad.outbox import Outbox
 
-# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in which
-# the process that writes to MLflow can start. --help needs neither.
+# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in
+# which the process that writes to MLflow can start. --help needs neither.
 
 _QUIET, _DRY = {"-q", "--quiet"}, "--dry-run"
 _ANSWERED_AT_ONCE = {
@@ -59,8 +59,15 @@ def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
     search = [flags.config_dir] if flags.config_dir else []
     with hydra_for(search) as composer:
         todo = plan_with(composer, flags.overrides, multirun=flags.multirun)
-        if not todo.multirun and todo.jobs[0].config.sweep.halving is not None:
-            raise UserError("sweep.halving: has no effect on a single run: add --multirun, or say null")
+        if todo.jobs[0].config.sweep.halving is not None:
+            if not todo.multirun:
+                raise UserError("sweep.halving: has no effect on a single run: add --multirun, or say null")
+            if todo.launcher != "threads":
+                raise UserError(
+                    "sweep.halving: compares runs that are under way, which"
+                    f" hydra/launcher={todo.launcher} does not have in one place: use hydra/launcher=threads,"
+                    " or say sweep.halving=null"
+                )
         if outbox is not None:
             outbox.connect(todo.jobs[0].config.tracking)
         from sweepgrad.launch import launch

@@ -46,7 +46,7 @@ def code() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions and platform, for people who look at a run later."""
+    """Versions, platform and machine, for people who look at a run later."""
     return {
         "code": code(),
         **_platform(),
@@ -56,7 +56,7 @@ def environment() -> dict[str, str]:
 
 @cache
 def _platform() -> dict[str, str]:
-    return {"python": platform.python_version(), "platform": platform.platform()}
+    return {"python": platform.python_version(), "platform": platform.platform(), "host": platform.node()}
 
 
 @cache

@@ -1,7 +1,7 @@
 """What a sweep will be: its jobs, and about how long it will take."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import isnan, nan
@@ -28,17 +28,24 @@ def said(todo: Plan, workers: int) -> str:
         about *= todo.n_jobs / len(todo.jobs)
     cores = "1 core" if workers == 1 else f"{workers} cores"
     runs = "1 run" if todo.n_jobs == 1 else f"{todo.n_jobs} runs"
-    return runs if isnan(about) else f"{runs}, about {readable(about)} of training on {cores}"
+    if isnan(about):
+        return runs
+    return f"{runs}, {'less than 1 s' if about < 1 else f'about {readable(about)}'} of training on {cores}"
 
 
-def listed(todo: Plan) -> Iterator[str]:
-    """The jobs by what tells them apart, a line each."""
+def listed(todo: Plan, trained: Collection[int]) -> Iterator[str]:
+    """The jobs by what tells them apart, a line each.
+
+    Arguments:
+        trained: the places of those that were trained before.
+    """
     if not todo.complete:
         yield f"{todo.n_jobs} jobs chosen as results come in, over " + ", ".join(todo.varying)
         return
     for number, job in enumerate(todo.jobs[:_LISTED], 1):
         values = dict(line.split("=", 1) for line in job.overrides if "=" in line)
-        yield f"[{number}/{todo.n_jobs}] " + " ".join(f"{key}={values[key]}" for key in todo.varying)
+        before = "  (trained before)" if number - 1 in trained else ""
+        yield f"[{number}/{todo.n_jobs}] " + " ".join(f"{k}={values[k]}" for k in todo.varying) + before
     if todo.n_jobs > _LISTED:
         yield f"… and {todo.n_jobs - _LISTED} more"
 

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -24,6 +24,7 @@ class Job:
         overrides: those that tell it from the other jobs.
         folder: where it is left.
         id: what MLflow knows it by, the same for every attempt at it.
+        earlier: a folder in which its result was left before, whole.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Job:
     config: Config
     folder: Path
     id: str
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,44 @@ class Outcome:
     reused: bool = False
 
 
+def reused(job: Job) -> Outcome:
+    """The outcome of a job that was trained before, its result copied to where it belongs.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    assert job.earlier is not None
+    record = records.read(job.earlier)
+    if job.earlier != job.folder:
+        record = replace(
+            record,
+            job=job.id,
+            name=job.name,
+            overrides=job.overrides,
+            config=job.config.model_dump(mode="json"),
+            reused=record.reused or record.job,
+        )
+        records.copy(job.earlier, job.folder, record)
+    return Outcome(
+        job,
+        record.status,
+        record.summary,
+        record.best_epoch,
+        epochs=len(record.history),
+        seconds=(record.ended - record.started) / 1000,
+        stopped=record.stopped,
+        reused=True,
+    )
+
+
 class Cancelled(Exception):
     """The sweep is to end, and nobody waits for this job any more."""
 
 
 class Trial:
     """A job that is being run. It can pause after any epoch and be ended there.
+
+    If it was trained before, it follows its history, and trains only where that was too short.
 
     Arguments:
         cancelled: when it is set, training stops within tenths of a second.
@@ -85,6 +119,8 @@ class Trial:
         self._experiment: Experiment | None = None
         self._fits: Iterator[Fit] | None = None
         self.fit: Fit | None = None
+        self._known = records.read(job.earlier) if job.earlier else None
+        self.epochs = 0
         self.ended = self.closed = False
         self.error: Exception | None = None
         self._traceback = ""
@@ -99,11 +135,6 @@ class Trial:
                 self.fail(error)
         return self._experiment.n_bytes if self._experiment else 0
 
-    @property
-    def epochs(self) -> int:
-        """How many were trained."""
-        return len(self.fit.history) if self.fit else 0
-
     def advance(self) -> None:
         """Train one more epoch, unless it has ended.
 
@@ -112,10 +143,18 @@ class Trial:
         """
         if self.ended:
             return
+        if self._known is not None:
+            if self.epochs < len(self._known.history):
+                self.epochs += 1
+                self.ended = self.epochs == len(self._known.history) and not self._known.stopped
+                return
+            self._known = None
         assert self._fits is not None
         clock = time.perf_counter()
         try:
-            self.fit = next(self._fits)
+            while self.fit is None or len(self.fit.history) <= self.epochs:
+                self.fit = next(self._fits)
+            self.epochs = len(self.fit.history)
             self.ended = self.epochs == self.job.config.train.epochs
         except StopIteration:  # patience was at its end
             self.ended = True
@@ -132,7 +171,12 @@ class Trial:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Of the best epoch so far."""
+        """Of the best epoch so far; without the area under the curve where only the history is known."""
+        if self._known is not None:
+            if self._known.best_epoch <= self.epochs:
+                return self._known.summary
+            best = min(self._known.history[: self.epochs], key=lambda epoch: epoch.val_nll)
+            return {"best/val/accuracy": best.val_accuracy, "best/val/nll": best.val_nll}
         return self._experiment.summary(self.fit) if self._experiment and self.fit else {}
 
     def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:
@@ -145,6 +189,9 @@ class Trial:
         Raises:
             OSError: it cannot be written.
         """
+        if self._known is not None and status is None:
+            self.closed = True
+            return reused(self.job)
         status = status or ("FAILED" if self.error else "FINISHED")
         record = records.of(
             self.job.config,
@@ -161,8 +208,9 @@ class Trial:
         )
         record = records.write(self.job.folder, record, self._experiment, self.fit)
         self.closed = True
-        self._fits = None  # and with it the buffers
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
+        # A sweep may have many that have ended, and a traceback holds all that there was.
+        self._fits = self._experiment = self.fit = self.error = None
         return Outcome(
             self.job,
             status,

@@ -13,10 +13,14 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 class Room:
-    """Memory that jobs take and give back."""
+    """Memory that jobs take and give back.
 
-    def __init__(self) -> None:
-        self._free = int(_SHARE * free())
+    Arguments:
+        n_bytes: how much there is; None is what is free now.
+    """
+
+    def __init__(self, n_bytes: int | None = None) -> None:
+        self._free = int(_SHARE * (free() if n_bytes is None else n_bytes))
         self._taken = self._running = 0
         self._changed = Condition()
 

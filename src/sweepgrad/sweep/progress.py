@@ -30,7 +30,7 @@ class Progress:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
         if self._console.is_terminal and not quiet:
-            self._status = self._console.status("")
+            self._status = self._console.status("getting ready")
         self._shares: dict[int, float] = {}  # of the jobs under way
         self._trained = 0
         self._started = self._last = time.monotonic()
@@ -53,7 +53,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """A line about what went wrong: it stays, and is told to the quiet too."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, style="red")
 
     def start(self, total: int) -> None:
         """Training begins, of so many jobs."""

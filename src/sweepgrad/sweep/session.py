@@ -3,6 +3,7 @@
 import shlex
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import log, nan
 from pathlib import Path
@@ -15,7 +16,7 @@ from sweepgrad.experiment import dtype_of
 from sweepgrad.outbox import Outbox
 from sweepgrad.sweep import shelf
 from sweepgrad.sweep.claim import Sweep
-from sweepgrad.sweep.job import Job, Outcome, Running
+from sweepgrad.sweep.job import Job, Outcome, Running, reused
 from sweepgrad.sweep.progress import Progress
 
 Execute = Callable[[Sequence[Job], Event], Iterator[Running | Outcome]]
@@ -47,6 +48,7 @@ class Session:
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
         self.outcomes: list[Outcome] = []
         self.under_way: list[Job] = []
+        self.resources = ExitStack()  # what launchers keep open until the last job has ended
 
     def job(self, number: int, name: str, overrides: Sequence[str], config: Config, folder: Path) -> Job:
         """A job of this command line."""
@@ -63,9 +65,13 @@ class Session:
             FailedFast: as asked for.
             OSError: a folder cannot be written.
         """
-        ended = self._reused(jobs) if self._resume else {}
-        for outcome in ended.values():
-            self._take(outcome)
+        ended: dict[int, Outcome] = {}
+        if self._resume and not any(_judged_by_weights(job.config) for job in jobs):
+            jobs = self._found(jobs)
+        for job in jobs:
+            if job.earlier is not None and job.config.sweep.halving is None:
+                ended[job.number] = reused(job)
+                self._take(ended[job.number])
         self.under_way = [job for job in jobs if job.number not in ended]
         cancelled = Event()
         events = execute(self.under_way, cancelled)
@@ -89,38 +95,29 @@ class Session:
         self.outcomes.append(outcome)
         self.progress.ended(outcome)
         self.outbox.send(outcome.job.folder)
-        if outcome.status == "FINISHED" and outcome.summary["best/val/nll"] > log(2):
+        to_its_end = outcome.status == "FINISHED" and not (outcome.reused or outcome.stopped)
+        if to_its_end and outcome.summary["best/val/nll"] > log(2):
             hint = "lower" if outcome.summary["best/val/nll"] > 2 else "higher, or more train.epochs,"
             coin = f"worse than a coin, whose nll is {log(2):.3f}"
             self.progress.say(f"{outcome.job.name}: {coin}; an optimizer.lr that is {hint} may help")
 
-    def _reused(self, jobs: Sequence[Job]) -> dict[int, Outcome]:
-        """What was trained before, by jobs' numbers: in this sweep, or in another and copied from there."""
-        ended: dict[int, Outcome] = {}
-        missing: dict[str, Job] = {}
+    def _found(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs, each with where its result was left before: in this sweep, or in another."""
+        earlier: dict[int, Path] = {}
+        missing: dict[str, int] = {}
         for job in jobs:
             digest = digest_of(job.config)
-            record = (
-                shelf.whole(job.folder, self.progress.warn) if self.sweep and self.sweep.earlier else None
-            )
+            record = None
+            if self.sweep is not None and self.sweep.earlier is not None:
+                stopped_too = job.config.sweep.halving is not None  # by the same rule: it is part of the key
+                record = shelf.whole(job.folder, self.progress.warn, stopped_too=stopped_too)
             if record is not None and record.digest == digest:
-                ended[job.number] = _outcome(job, record)
+                earlier[job.number] = job.folder
             else:
-                missing[digest] = job
+                missing[digest] = job.number
         for digest, folder in shelf.find(missing.keys(), self._runs, self.progress.warn).items():
-            job = missing[digest]
-            record = records.read(folder)
-            mine = replace(
-                record,
-                job=job.id,
-                name=job.name,
-                overrides=job.overrides,
-                config=job.config.model_dump(mode="json"),
-                reused=record.reused or record.job,
-            )
-            records.copy(folder, job.folder, mine)
-            ended[job.number] = _outcome(job, mine)
-        return ended
+            earlier[missing[digest]] = folder
+        return [replace(job, earlier=earlier.get(job.number)) for job in jobs]
 
     @property
     def last_folder(self) -> Path:
@@ -150,6 +147,11 @@ class Session:
         return shlex.join(["sweepgrad", "train", *job.overrides])
 
 
+def _judged_by_weights(config: Config) -> bool:
+    """Whether halving goes by what a history does not hold, so that it cannot follow one."""
+    return config.sweep.halving is not None and config.sweep.metric == "roc_auc"
+
+
 def value(outcome: Outcome) -> float:
     """What a sweeper is told of a job: the metric of `sweep.metric`; not a number if it failed."""
     return outcome.summary.get(f"best/val/{outcome.job.config.sweep.metric}", nan)
@@ -163,18 +165,3 @@ def digest_of(config: Config) -> str:
     """
     training = open_training(config.data, config.split, dtype_of(config))
     return records.identity(config, asdict(training.digests))
-
-
-def _outcome(job: Job, record: records.Record) -> Outcome:
-    seconds = (record.ended - record.started) / 1000
-    epochs = len(record.history)
-    return Outcome(
-        job,
-        record.status,
-        record.summary,
-        record.best_epoch,
-        epochs,
-        seconds,
-        stopped=record.stopped,
-        reused=True,
-    )

@@ -32,11 +32,12 @@ def find(digests: Collection[str], folders: Path, say: Callable[[str], None]) ->
     return found
 
 
-def whole(folder: Path, say: Callable[[str], None]) -> records.Record | None:
+def whole(folder: Path, say: Callable[[str], None], *, stopped_too: bool = False) -> records.Record | None:
     """The record in a folder if training ended well there and all its files are as they were written.
 
     Arguments:
         say: told what is damaged.
+        stopped_too: whether a run will do that halving has stopped.
     """
     try:
         record = records.read(folder)
@@ -45,7 +46,7 @@ def whole(folder: Path, say: Callable[[str], None]) -> records.Record | None:
     except (OSError, ValueError) as error:
         say(f"{error}; it is trained again")
         return None
-    if record.status != "FINISHED" or record.stopped:
+    if record.status != "FINISHED" or (record.stopped and not stopped_too):
         return None
     if problem := records.damage(folder, record):
         say(f"{problem}; it is trained again")

@@ -21,7 +21,13 @@ def cores() -> int:
 
 
 def run(
-    jobs: Sequence[Job], workers: int, rungs: Rungs, cancelled: Event, *, keep_partial: bool = False
+    jobs: Sequence[Job],
+    workers: int,
+    rungs: Rungs,
+    cancelled: Event,
+    *,
+    keep_partial: bool = False,
+    room: Room | None = None,
 ) -> Iterator[Running | Outcome]:
     """Run jobs, and say how they come on; each ends with an `Outcome`.
 
@@ -33,13 +39,14 @@ def run(
         rungs: when jobs pause, and which of them go on then.
         cancelled: set it to end all that is under way, without outcomes.
         keep_partial: leave what is dropped in its folder, as KILLED.
+        room: the memory of this process, where others run jobs in it too.
 
     Raises:
         OSError: a folder cannot be written. Nothing more is run then.
     """
     waiting = [Trial(job, cancelled) for job in jobs]
     events: SimpleQueue[Running | Outcome | BaseException | None] = SimpleQueue()
-    room, threads = Room(), list[Thread]()
+    room, threads = room or Room(), list[Thread]()
     try:
         for epoch in rungs.epochs:
             threads = _start(waiting, epoch, workers, room, cancelled, events)

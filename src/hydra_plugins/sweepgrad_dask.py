@@ -1,0 +1,79 @@
+"""`hydra/launcher=dask`: the jobs of a sweep on the workers of a Dask cluster, on this machine or on many."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
+    from sweepgrad.sweep.cluster import Cluster
+    from sweepgrad.sweep.job import Job, Outcome
+    from sweepgrad.task import Task
+
+
+@dataclass
+class DaskConf:
+    """`address` is that of a scheduler that runs, tcp://HOST:8786; null starts a cluster on this machine.
+
+    The latter has `workers` processes with one thread each; null is one for each core.
+    """
+
+    _target_: str = "hydra_plugins.sweepgrad_dask.DaskLauncher"
+    address: str | None = None
+    workers: int | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="dask", node=DaskConf, provider="sweepgrad")
+
+
+class DaskLauncher(Launcher):
+    """Runs jobs of `sweepgrad train` on a Dask cluster.
+
+    Sweepers get what `ThreadsLauncher` gives them. The cluster stays until the sweep ends, however often a
+    sweeper asks for jobs.
+    """
+
+    def __init__(self, address: str | None, workers: int | None) -> None:
+        self._address, self._workers = address, workers
+        self._cluster: Cluster | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from sweepgrad.errors import UserError
+        from sweepgrad.task import task_of
+
+        if self._address is not None and self._workers is not None:
+            raise UserError(
+                "hydra.launcher.workers: has no effect on a cluster that runs already; leave it out, or"
+                " hydra.launcher.address"
+            )
+        if self._workers is not None and self._workers < 1:
+            raise UserError(f"hydra.launcher.workers: must be 1 or more, not {self._workers}")
+        self._task: Task = task_of(task_function, "dask")
+        if self._task.halves:
+            raise UserError(
+                "sweep.halving: compares runs that are under way, which hydra/launcher=dask does not have in"
+                " one place: use hydra/launcher=threads, or say sweep.halving=null"
+            )
+        self._context, self._config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        jobs = self._task.jobs(job_overrides, initial_job_idx, self._config, self._context.config_loader)
+        return self._task.launch(jobs, self._execute)
+
+    def _execute(self, jobs: "Sequence[Job]", cancelled: Event) -> "Iterator[Outcome]":
+        from sweepgrad.sweep import remote
+        from sweepgrad.sweep.cluster import Cluster
+
+        if not jobs:
+            return
+        if self._cluster is None:
+            session = self._task.session
+            opened = Cluster(self._address, self._workers, session.progress.say)
+            self._cluster = session.resources.enter_context(opened)
+        yield from remote.run(jobs, self._cluster, cancelled)

@@ -1,0 +1,331 @@
+"""A Dask cluster as the sweep sees it: who works there, and that they run our code and have our tables."""
+
+import hashlib
+import logging
+import os
+import signal
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import dask
+from distributed import Client, Future, LocalCluster
+from distributed.security import Security
+
+from sweepgrad.errors import UserError
+from sweepgrad.sweep import threads, worker
+
+_ANSWER_SECONDS = 5  # in which a scheduler must answer, at first and when it was lost
+_PIECE = 1 << 24  # bytes of a table that are sent at once
+_LOGGERS = (
+    "distributed",
+    "distributed.client",
+    "distributed.gc",
+    "tornado",
+    "tornado.application",
+    "asyncio",
+)
+
+# The first is for us, the others for a cluster of our own. Dask's own care for memory is for data that it
+# keeps, and would have a worker that holds a large table wait for ever; that a process is ended before the
+# machine is out of memory stays.
+_SETTINGS = {
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.scheduler.allowed-failures": 1,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.profile.enabled": False,
+}
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A batch under way.
+
+    Attributes:
+        only: the addresses of the workers that may run it; None for any.
+        sent: how many tables had been uploaded when it went.
+        barred: how many workers had been barred then.
+    """
+
+    future: "Future[worker.Answer]"
+    only: frozenset[str] | None
+    sent: int
+    barred: int
+
+
+class Cluster:
+    """A scheduler and its workers; use it as a context manager.
+
+    Arguments:
+        address: of a scheduler that runs; None starts one with workers of its own on this machine.
+        workers: processes of the latter, with one thread each; None is one for each core.
+        say: told what happens to the cluster.
+
+    Raises:
+        UserError: the scheduler does not answer, or a worker runs other code.
+    """
+
+    def __init__(self, address: str | None, workers: int | None, say: Callable[[str], None]) -> None:
+        self._say, self._sender = say, uuid.uuid4().hex
+        self._threads: dict[str, int] = {}
+        self._barred, self._n_barred = set[str](), 0
+        self._uploaded: dict[tuple[str, str], int] = {}
+        with ExitStack() as stack:
+            stack.enter_context(_silence())
+            stack.enter_context(dask.config.set(_SETTINGS))
+            local = None if address else stack.enter_context(_local(workers or threads.cores()))
+            self.name = address or "this machine"
+            self.client = _client(address or local, self.name)
+            stack.callback(self._leave)
+            self.look()
+            if others := self._others():
+                raise UserError(
+                    f"not all workers of {self.name} run what runs here: {'; '.join(others.values())}"
+                )
+            self._open = stack.pop_all()
+        if not self._threads:
+            say(f"dask: no worker has joined {self.name} yet; waiting for one …")
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def cores(self) -> int:
+        """Threads of all workers that may be given jobs."""
+        return sum(n for address, n in self._threads.items() if address not in self._barred)
+
+    def look(self) -> None:
+        """See who has joined, and who is gone.
+
+        Raises:
+            UserError: the scheduler is.
+        """
+        before = self._threads.keys()
+        if not self._connected():
+            return
+        try:
+            self._threads = self.client.nthreads()
+        except (OSError, RuntimeError):  # it has just gone
+            return
+        for address in sorted(before - self._threads.keys()):
+            self._say(f"dask: worker {address} is gone; what it was at is run again")
+        self._barred &= self._threads.keys()
+        if self._threads.keys() - before:
+            n, cores = len(self._threads), self.cores
+            workers = "1 worker" if n == 1 else f"{n} workers"
+            self._say(f"dask: {workers} with {cores} core{'s' if cores > 1 else ''} on {self.name}")
+
+    def _connected(self) -> bool:
+        """Whether there is a scheduler; Dask tries for some seconds to find it again.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.client.status in ("closing", "closed"):
+            raise UserError(
+                f"the Dask scheduler at {self.name} is gone: what had ended by then is kept, and the same"
+                " command does the rest when it is back"
+            )
+        return bool(self.client.status == "running")
+
+    def take_back(self, futures: "Sequence[Future[worker.Answer]]") -> None:
+        """Have nobody work at these any more."""
+        with suppress(Exception):  # whatever is wrong with it, it does not
+            self.client.cancel(futures, force=True)
+
+    def submit(self, jobs: Sequence[worker.GivenJob]) -> Flight:
+        """Have a batch trained.
+
+        Raises:
+            UserError: the scheduler is gone.
+        """
+        self._connected()
+        order: worker.Order = {"software": worker.software(), "jobs": [*jobs]}
+        only = frozenset(self._threads.keys() - self._barred) if self._barred else None
+        future = self.client.submit(
+            worker.train,
+            order,
+            key=f"sweepgrad-{uuid.uuid4().hex}",
+            pure=False,
+            workers=None if only is None else sorted(only),
+        )
+        return Flight(future, only, len(self._uploaded), self._n_barred)
+
+    def stranded(self, flight: Flight) -> bool:
+        """Whether all that might run it are gone."""
+        return flight.only is not None and not flight.only & self._threads.keys()
+
+    def bar(self, flight: Flight) -> bool:
+        """Give no jobs to workers that run other code; whether one may have had this batch.
+
+        Raises:
+            UserError: no worker is left.
+        """
+        self.look()
+        others = {address: what for address, what in self._others().items() if address not in self._barred}
+        for what in others.values():
+            self._say(f"dask: {what}: it gets no jobs")
+        self._barred |= others.keys()
+        self._n_barred += len(others)
+        if others and not self.cores:
+            raise UserError(f"no worker of {self.name} runs what runs here: {'; '.join(others.values())}")
+        return self._n_barred > flight.barred
+
+    def upload(self, to: worker.Answer, flight: Flight, sources: Mapping[str, str]) -> None:
+        """Send the tables that a worker lacks, unless they came there while it said so.
+
+        Arguments:
+            to: what it said.
+            sources: where tables are here, by their SHA-256.
+
+        Raises:
+            UserError: one is not what it was, or did not arrive as it is.
+        """
+        for digest in to.get("missing", ()):
+            before = self._uploaded.get((to["worker"], digest))
+            if before is None or before < flight.sent:
+                with suppress(_Gone):
+                    self._send(to["address"], digest, Path(sources[digest]))
+                    self._uploaded[to["worker"], digest] = len(self._uploaded)
+
+    def _send(self, address: str, digest: str, source: Path) -> None:
+        size, start, found = source.stat().st_size, 0, ""
+        self._say(f"dask: sending {source.name} ({size / 1e6:.1f} MB) to worker {address}")
+        name, whole = worker.name_of_table(digest, str(source)), hashlib.sha256()
+        with source.open("rb") as file:
+            while start == 0 or start < size:
+                piece = file.read(_PIECE)
+                whole.update(piece)
+                last = start + len(piece) >= size
+                if last and whole.hexdigest() != digest:
+                    raise UserError(
+                        f"{source} has just been changed: its SHA-256 is {whole.hexdigest()} and was {digest}"
+                    )
+                arguments = (self._sender, name, piece, start, digest if last else None)
+                answer = self._ask([address], worker.keep, *arguments).get(address)
+                if answer is None:
+                    raise _Gone
+                if isinstance(answer, Exception):
+                    raise UserError(f"worker {address} cannot keep {source.name}: {answer}")
+                start, found = start + len(piece), answer
+        if found != digest:
+            raise UserError(f"{source} came to worker {address} with the SHA-256 {found}, and has {digest}")
+
+    def _others(self) -> dict[str, str]:
+        """In words, what workers run that do not run what runs here, by address."""
+        ours, found = worker.software(), self._ask(None, worker.software)
+        others = {}
+        for address, theirs in found.items():
+            if isinstance(theirs, Exception):
+                others[address] = f"worker {address} cannot run sweepgrad ({theirs})"
+            elif theirs["sweepgrad"] != ours["sweepgrad"]:
+                others[address] = (
+                    f"worker {address} has sweepgrad {theirs['sweepgrad']}, not {ours['sweepgrad']}"
+                )
+            elif theirs != ours:
+                others[address] = (
+                    f"worker {address} has other code, or another NumPy, Numba or processor family"
+                    f" (code {theirs['code'][:12]}, here {ours['code'][:12]})"
+                )
+        return others
+
+    def _ask(
+        self, addresses: list[str] | None, function: Callable[..., Any], *arguments: Any
+    ) -> dict[str, Any]:
+        """What a function says on workers, an exception if that is what comes of it, by address."""
+        answers: dict[str, Any] = self.client.run(function, *arguments, workers=addresses, on_error="return")
+        return {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
+
+    def _leave(self) -> None:
+        with suppress(Exception):  # whatever is wrong with it, nobody needs it any more
+            self.client.close(timeout=2)
+
+
+class _Gone(Exception):
+    """The worker is."""
+
+
+def _client(to: "str | LocalCluster | None", name: str) -> Client:
+    try:
+        return Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # as its parts have it
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"hydra.launcher.address: no Dask scheduler answers at {name} ({why}). Start one with"
+            " `dask scheduler`, or leave the address out to use this machine"
+        ) from None
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[LocalCluster]:
+    """A scheduler, and processes that work: ours alone, since whoever reached them could run code as us."""
+    environment = dict(os.environ)  # Dask sets some of it
+    with (
+        tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        try:
+            with _without_ctrl_c():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    security=Security.temporary(),
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    silence_logs=logging.CRITICAL,
+                )
+            try:
+                yield cluster
+            finally:
+                with suppress(Exception):
+                    cluster.close(timeout=5)
+        finally:
+            for key in os.environ.keys() - environment.keys():
+                del os.environ[key]
+            os.environ.update(environment)
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait, and never reach the processes that threads started within will start: we end those."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would unblock the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Dask tells its own story in the log; ours is told by `say`."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
