@@ -1,6 +1,7 @@
 """Real servers for tests: PostgreSQL, and an `mlflow server` that can go away and come back."""
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -10,10 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
+import psutil
 from tests.support import environment
 
 POSTGRESQL = max(
@@ -73,9 +79,30 @@ class MlflowServer:
         """End it as systemd would: SIGTERM to the one process that was started."""
         if self._process is None:
             return
+        self.go_on()
         self._process.terminate()
         self._process.wait(timeout=30)
         self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would, with the processes that it started."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(timeout=30)
+        self._process = None
+
+    def pause(self) -> None:
+        """Let it answer nothing, though its port is open, until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        for process in (*first.children(recursive=True), first):
+            process.send_signal(number)
 
     def __enter__(self) -> "MlflowServer":
         try:
@@ -87,6 +114,59 @@ class MlflowServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class LosesAnswers(BaseHTTPRequestHandler):
+    """Hands requests on to `behind`, and cuts the line where a run was made there, before it says so.
+
+    So does a server that dies in that moment, which no test could choose.
+    """
+
+    behind = ""
+    lost: ClassVar[list[str]] = []  # the names of the runs whose making was not answered
+    protocol_version = "HTTP/1.1"
+
+    def _hand_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {key: value for key, value in self.headers.items() if key not in ("Host", "Connection")}
+        request = urllib.request.Request(
+            f"{self.behind}{self.path}", body or None, headers, method=self.command
+        )
+        try:
+            with urllib.request.urlopen(request) as response:
+                status, kind, content = response.status, response.headers["Content-Type"], response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, kind, content = error.code, error.headers["Content-Type"], error.read()
+        name = json.loads(body)["run_name"] if self.path.endswith("/runs/create") else None
+        if name is not None and name not in self.lost and len(self.lost) < 2:  # the sweep's own, and a job's
+            self.lost.append(name)
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Type", kind or "application/octet-stream")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _hand_on
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def losing_answers(behind: str) -> Iterator[str]:
+    """The address of a server before `behind`, which loses the answer when a run is made, once for each."""
+    handler = type("Handler", (LosesAnswers,), {"behind": behind, "lost": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        thread = Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}"
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
 def mlflow_server(folder: Path, backend: str) -> MlflowServer:

@@ -52,7 +52,10 @@ def launch(
             _rehearse(todo, progress)
             return 0
         outbox.open(progress.warn)
-        sweep = _claimed(todo, words, overrides)
+        try:
+            sweep = _claimed(todo, words, overrides)
+        except OSError as error:
+            raise UserError(f"{_unwritten(error)}; nothing was run") from None
         session = Session(
             sweep,
             outbox,
@@ -106,8 +109,7 @@ def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, s
     except KeyboardInterrupt:
         return "KILLED", "interrupted"
     except OSError as error:
-        place = f" {os.path.relpath(error.filename)}" if error.filename else ""
-        problem = f"cannot write{place}: {error.strerror}; nothing more is run"
+        problem = f"{_unwritten(error)}; nothing more is run"
     except HydraException as error:
         problem = str(error)
     except BaseException:
@@ -173,6 +175,11 @@ def _claimed(todo: Plan, words: list[str], overrides: list[str]) -> claim.Sweep 
         words=words,
         resume=config.sweep.resume,
     )
+
+
+def _unwritten(error: OSError) -> str:
+    place = f" {os.path.relpath(error.filename)}" if error.filename else ""
+    return f"cannot write{place}: {error.strerror}"
 
 
 def _unsent(outbox: Outbox) -> str:

@@ -105,6 +105,18 @@ def fluent(uri: str) -> Iterator[None]:
 
 
 @contextmanager
+def once() -> Iterator[None]:
+    """Within it MLflow asks a server no second time: what makes a run would make two if an answer is lost."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ[name]  # set where our package begins
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ[name] = before
+
+
+@contextmanager
 def quiet(name: str) -> Iterator[None]:
     """What a library says to developers is not said to our users; its errors are raised all the same."""
     logger = logging.getLogger(name)

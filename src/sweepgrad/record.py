@@ -20,6 +20,7 @@ import yaml
 
 from sweepgrad import versions
 from sweepgrad.config import Config
+from sweepgrad.errors import naming
 from sweepgrad.fit import Epoch, Fit
 
 if TYPE_CHECKING:  # reading records needs no training
@@ -157,14 +158,15 @@ def write(
     Raises:
         OSError: there is no room, or no right to.
     """
-    _make_ready(folder, record)
-    if experiment is not None and fit is not None:
-        bundle = experiment.bundle(fit)
-        bundle.save(folder / MODEL)
-        record = replace(record, files=_file_digests(folder / MODEL))
-        if record.sweep is None:
-            draw(folder, experiment, bundle, fit)
-    write_json(folder / RECORD, _plain(record))
+    with naming(folder):
+        _make_ready(folder, record)
+        if experiment is not None and fit is not None:
+            bundle = experiment.bundle(fit)
+            bundle.save(folder / MODEL)
+            record = replace(record, files=_file_digests(folder / MODEL))
+            if record.sweep is None:
+                draw(folder, experiment, bundle, fit)
+        write_json(folder / RECORD, _plain(record))
     return record
 
 
@@ -196,12 +198,13 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
     Raises:
         OSError: as `write`.
     """
-    _make_ready(folder, record)
-    if model:
-        (folder / MODEL).mkdir(exist_ok=True)
-    for name, content in model.items():
-        (folder / MODEL / name).write_bytes(content)
-    write_json(folder / RECORD, _plain(record))
+    with naming(folder):
+        _make_ready(folder, record)
+        if model:
+            (folder / MODEL).mkdir(exist_ok=True)
+        for name, content in model.items():
+            (folder / MODEL / name).write_bytes(content)
+        write_json(folder / RECORD, _plain(record))
 
 
 def _make_ready(folder: Path, record: Record) -> None:
@@ -270,11 +273,14 @@ def sent_as(folder: Path) -> str:
 def write_json(path: Path, values: Any) -> None:
     """Write a file that is either whole or not there, even if the machine stops."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with naming(path), partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _data(experiment: "Experiment") -> Data:

@@ -25,7 +25,7 @@ from sweepgrad.config import store_uri
 from sweepgrad.entities import Logged, logged
 from sweepgrad.errors import UserError
 from sweepgrad.process import lives, this
-from sweepgrad.reach import Refused, ask_for_health, fluent, prepare_sqlite, quiet, reaching
+from sweepgrad.reach import Refused, ask_for_health, fluent, once, prepare_sqlite, quiet, reaching
 from sweepgrad.record import Record
 
 SWEEP = "sweepgrad.sweep"
@@ -103,7 +103,7 @@ class Store:
     def sweep_run(self, sweep: str) -> str:
         """The id of the sweep's parent run, which is made if it is not there."""
         if sweep not in self._parents:
-            with reaching(self.uri):
+            with reaching(self.uri), once():
                 found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
                 self._parents[sweep] = (
                     found[0].run_id
@@ -216,7 +216,8 @@ class Store:
             tags["sweepgrad.reused"] = record.reused
         if record.stopped:
             tags["sweepgrad.stopped"] = f"by halving, after epoch {len(record.history)}"
-        return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
+        with once():
+            return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
 
     def _log(self, run: Logged, record: Record, folder: Path) -> None:
         run_id = run.run_id

@@ -102,6 +102,7 @@ def _messages(told: "SimpleQueue[Message | None]") -> Iterator[Message | None]:
             continue
         yield message
         if message is None:
+            yield None  # if an answer was lost just now, the server need not be away
             return
 
 

@@ -88,18 +88,29 @@ class Session:
             cancelled.set()
             if hasattr(events, "close"):
                 events.close()
+            self._take_unheard()
         self.under_way = []
         return [ended[job.number] for job in jobs]
 
     def _take(self, outcome: Outcome) -> None:
+        self.outbox.send(outcome.job.folder)  # first: Ctrl-C may come at any line
         self.outcomes.append(outcome)
         self.progress.ended(outcome)
-        self.outbox.send(outcome.job.folder)
         to_its_end = outcome.status == "FINISHED" and not (outcome.reused or outcome.stopped)
         if to_its_end and outcome.summary["best/val/nll"] > log(2):
             hint = "lower" if outcome.summary["best/val/nll"] > 2 else "higher, or more train.epochs,"
             coin = f"worse than a coin, whose nll is {log(2):.3f}"
             self.progress.say(f"{outcome.job.name}: {coin}; an optimizer.lr that is {hint} may help")
+
+    def _take_unheard(self) -> None:
+        """Hand over what ended well in the moment in which an exception kept it from being heard of."""
+        heard = {outcome.job.number for outcome in self.outcomes}
+        for job in self.under_way:
+            record = (
+                None if job.number in heard else shelf.whole(job.folder, self.progress.warn, stopped_too=True)
+            )
+            if record is not None and record.job == job.id and record.digest == digest_of(job.config):
+                self._take(replace(reused(replace(job, earlier=job.folder)), reused=False))
 
     def _found(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs, each with where its result was left before: in this sweep, or in another."""
