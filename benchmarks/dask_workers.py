@@ -1,9 +1,9 @@
 """How much faster two Dask workers are than one: `python -m benchmarks.dask_workers`, some two minutes.
 
-A sweep whose training dominates is run by one worker and by two, of one core each, in turn and in one process.
-The ratio is that of the best wall times of three. Starting the workers is not counted, nor are their first jobs,
-for which they import what they need. It takes a machine with two idle cores: where others use them too, the share
-of the time in which the workers train still tells what the launcher costs.
+A sweep whose training dominates is run by one worker and by two, of one core each, in turn in one process.
+The ratio is that of the best wall times of three. Starting the workers is not counted, nor are their first
+jobs, for which they import what they need. It takes a machine with two idle cores: where others use them too,
+the share of the time in which the workers train still tells what the launcher costs.
 """
 
 import shutil
@@ -18,18 +18,17 @@ from sweepgrad.sweep.cluster import Cluster
 from sweepgrad.sweep.job import Job
 
 JOBS, ROUNDS, AIM = 32, 3, 1.8
-SETTINGS = ("data=simulated", "data.rows=2000", "model=wide", "train.epochs=400")
+SETTINGS = ("data=simulated", "data.rows=2000", "model=wide", "train.epochs=1000")
 
 
 def main() -> None:
     (planned,) = plan(SETTINGS, multirun=False).jobs
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [
-            Job(
-                n, "", (), planned.config.model_copy(update={"seed": n}), Path(folder, "jobs", str(n)), str(n)
-            )
-            for n in range(JOBS)
-        ]
+        jobs = []
+        for n in range(JOBS):
+            sweep = planned.config.sweep.model_copy(update={"id": "benchmark"})
+            config = planned.config.model_copy(update={"seed": n, "sweep": sweep})
+            jobs.append(Job(n, "", (), config, Path(folder, "jobs", str(n)), str(n)))
         seconds: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
         with Cluster(None, 1, print) as one, Cluster(None, 2, print) as two:
             clusters = {1: one, 2: two}

@@ -48,7 +48,7 @@ class Dask:
         self.folder, self._variables, self.workers = folder, variables, list[subprocess.Popen[bytes]]()
         self._file = folder / "scheduler.json"
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        until(self._file.exists)
+        until(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))
         self.address: str = json.loads(self._file.read_text())["address"]
         self.launcher = ("hydra/launcher=dask", f"hydra.launcher.address={self.address}")
 

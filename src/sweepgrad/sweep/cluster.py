@@ -1,51 +1,21 @@
 """A Dask cluster as the sweep sees it: who works there, and that they run our code and have our tables."""
 
 import hashlib
-import logging
-import os
-import signal
-import tempfile
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import dask
-from distributed import Client, Future, LocalCluster
-from distributed.security import Security
+from distributed import Future
 
 from sweepgrad.errors import UserError
-from sweepgrad.sweep import threads, worker
+from sweepgrad.sweep import worker
+from sweepgrad.sweep.connect import connected
 
-_ANSWER_SECONDS = 5  # in which a scheduler must answer, at first and when it was lost
 _PIECE = 1 << 24  # bytes of a table that are sent at once
-_LOGGERS = (
-    "distributed",
-    "distributed.client",
-    "distributed.gc",
-    "tornado",
-    "tornado.application",
-    "asyncio",
-)
-
-# The first is for us, the others for a cluster of our own. Dask's own care for memory is for data that it
-# keeps, and would have a worker that holds a large table wait for ever; that a process is ended before the
-# machine is out of memory stays.
-_SETTINGS = {
-    "distributed.comm.timeouts.connect": "10s",
-    "distributed.scheduler.allowed-failures": 1,
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.profile.enabled": False,
-}
 
 
 @dataclass(frozen=True)
@@ -82,12 +52,8 @@ class Cluster:
         self._barred, self._n_barred = set[str](), 0
         self._uploaded: dict[tuple[str, str], int] = {}
         with ExitStack() as stack:
-            stack.enter_context(_silence())
-            stack.enter_context(dask.config.set(_SETTINGS))
-            local = None if address else stack.enter_context(_local(workers or threads.cores()))
             self.name = address or "this machine"
-            self.client = _client(address or local, self.name)
-            stack.callback(self._leave)
+            self.client = stack.enter_context(connected(address, workers))
             self.look()
             if others := self._others():
                 raise UserError(
@@ -252,80 +218,6 @@ class Cluster:
         answers: dict[str, Any] = self.client.run(function, *arguments, workers=addresses, on_error="return")
         return {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
 
-    def _leave(self) -> None:
-        with suppress(Exception):  # whatever is wrong with it, nobody needs it any more
-            self.client.close(timeout=2)
-
 
 class _Gone(Exception):
     """The worker is."""
-
-
-def _client(to: "str | LocalCluster | None", name: str) -> Client:
-    try:
-        return Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # as its parts have it
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"hydra.launcher.address: no Dask scheduler answers at {name} ({why}). Start one with"
-            " `dask scheduler`, or leave the address out to use this machine"
-        ) from None
-
-
-@contextmanager
-def _local(workers: int) -> Iterator[LocalCluster]:
-    """A scheduler, and processes that work: ours alone, since whoever reached them could run code as us."""
-    environment = dict(os.environ)  # Dask sets some of it
-    with (
-        tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder,
-        dask.config.set({"temporary-directory": folder}),
-    ):
-        try:
-            with _without_ctrl_c():
-                cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    security=Security.temporary(),
-                    dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False},
-                    silence_logs=logging.CRITICAL,
-                )
-            try:
-                yield cluster
-            finally:
-                with suppress(Exception):
-                    cluster.close(timeout=5)
-        finally:
-            for key in os.environ.keys() - environment.keys():
-                del os.environ[key]
-            os.environ.update(environment)
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C wait, and never reach the processes that threads started within will start: we end those."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it would unblock the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Dask tells its own story in the log; ours is told by `say`."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
