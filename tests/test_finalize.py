@@ -20,10 +20,10 @@ from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
-from sweepgrad.entities import Logged
+from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
-from sweepgrad.tracking import BUNDLE, Store
+from sweepgrad.tracking import Store
 
 OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
 

@@ -1,6 +1,7 @@
 """What a run left, in MLflow's words: params, metrics, datasets, the signature of a model; and back again."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
+from sweepgrad import record as records
 from sweepgrad.record import Record
 
+BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
 _MAX_PARAM = 6000  # characters, MLflow's own limit
 
 
@@ -124,3 +127,18 @@ def signature(bundle: Path) -> ModelSignature:
             ]
         ),
     )
+
+
+def copy_files(record: Record, folder: Path, into: Path) -> None:
+    """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
+    if record.error:
+        (into / "error.txt").write_text(record.error)
+    for name in ("config.yaml", *records.PICTURES):
+        if (folder / name).exists():
+            shutil.copy(folder / name, into)
+    for name in records.FILES:
+        if (file := folder / records.MODEL / name).exists():
+            (into / BUNDLE).mkdir(exist_ok=True)
+            shutil.copy(file, into / BUNDLE)

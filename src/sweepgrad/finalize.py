@@ -18,13 +18,13 @@ from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_test, open_training, open_validation
 from sweepgrad.data.split import units_of
-from sweepgrad.entities import Logged
+from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.faults import check
 from sweepgrad.leaderboard import Entry, comparable, folds, rank
 from sweepgrad.record import write_json
-from sweepgrad.tracking import BUNDLE, DIGEST, Store
+from sweepgrad.tracking import DIGEST, Store
 
 
 def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool = False) -> tuple[Card, Path]:

@@ -3,7 +3,6 @@
 import fcntl
 import getpass
 import json
-import shutil
 import socket
 import tempfile
 import time
@@ -22,7 +21,7 @@ from sweepgrad import entities
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
-from sweepgrad.entities import Logged, logged
+from sweepgrad.entities import BUNDLE, Logged, logged
 from sweepgrad.errors import UserError
 from sweepgrad.process import lives, this
 from sweepgrad.reach import Refused, ask_for_health, fluent, once, prepare_sqlite, quiet, reaching
@@ -37,7 +36,6 @@ DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 
-BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
 
 _MAX_BATCH = 1000  # metrics in a log_batch
 _MAX_TAG = 5000  # characters
@@ -232,10 +230,10 @@ class Store:
             self._client.log_inputs(run_id, entities.datasets(record))
         if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
             # Beside the store, where it need not be asked for the place again.
-            _copy_files(record, folder, Path(url2pathname(urlsplit(run.artifacts).path)))
+            entities.copy_files(record, folder, Path(url2pathname(urlsplit(run.artifacts).path)))
         else:
             with tempfile.TemporaryDirectory() as copies:
-                _copy_files(record, folder, Path(copies))
+                entities.copy_files(record, folder, Path(copies))
                 self._client.log_artifacts(run_id, copies)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
         if record.sweep is None and has_model and self._model_id(run_id) is None:
@@ -384,18 +382,3 @@ class Store:
             token = page.token
             if not token:
                 return found
-
-
-def _copy_files(record: Record, folder: Path, into: Path) -> None:
-    """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
-    into.mkdir(parents=True, exist_ok=True)
-    (into / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
-    if record.error:
-        (into / "error.txt").write_text(record.error)
-    for name in ("config.yaml", *records.PICTURES):
-        if (folder / name).exists():
-            shutil.copy(folder / name, into)
-    for name in records.FILES:
-        if (file := folder / records.MODEL / name).exists():
-            (into / BUNDLE).mkdir(exist_ok=True)
-            shutil.copy(file, into / BUNDLE)
