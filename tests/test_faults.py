@@ -467,7 +467,7 @@ def remove(job: Path) -> Path:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, remove])
-def test_a_damaged_job_is_trained_again_and_no_other(damage, folder, undisturbed):
+def test_a_damaged_job_is_trained_again_and_no_other(damage, folder):
     words = [*SMALL, "-m", "model=wide,linear", "seed=1,2"]
     assert command("train", *words).code == 0
     jobs = left(folder)
