@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -431,7 +431,7 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
     for end, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         there = f"hydra.sweep.dir=runs/sweeps/{end.name}"
         running = begun(*SMALL[:2], "train.epochs=3,900000", there, ANEW, *dask.launcher)
-        until(lambda name=end.name: jobs(name))  # the first, so the worker is at the second
+        until(partial(jobs, end.name))  # the first, so the worker is at the second
         until(lambda: busy(worker))
         os.killpg(running.pid, end)
         _, err = running.communicate(timeout=30)
