@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -429,7 +429,9 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
     """After Ctrl-C, and after the sweep was killed."""
     worker = psutil.Process(dask.worker("--no-nanny", "--nthreads", "1").pid)
     for end, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        running = begun(*SMALL[:2], "train.epochs=900000", f"seed={int(end)},3", *dask.launcher)
+        there = f"hydra.sweep.dir=runs/sweeps/{end.name}"
+        running = begun(*SMALL[:2], "train.epochs=3,900000", there, ANEW, *dask.launcher)
+        until(partial(jobs, end.name))  # the first, so the worker is at the second
         until(lambda: busy(worker))
         os.killpg(running.pid, end)
         _, err = running.communicate(timeout=30)
