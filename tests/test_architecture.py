@@ -32,6 +32,7 @@ LAYERS = (
         "sweepgrad.data",
         "sweepgrad.combinations",
         "sweepgrad.compose",
+        "sweepgrad.launchers",
         "sweepgrad.origins",
         "sweepgrad.preflight",
     ),

@@ -129,7 +129,7 @@ def assert_whole(folder: Path, uri: str | None = None, n_jobs: int = N_JOBS) -> 
     for run in children:
         job = kept[run.data.tags["sweepgrad.job"]]
         record = records.read(job)
-        assert records.sent_as(job) == run.info.run_id
+        assert records.sent_as(job, record) == run.info.run_id
         assert {key: run.data.metrics[key] for key in record.summary} == record.summary
         assert run.info.end_time == record.ended
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id, "bundle")}

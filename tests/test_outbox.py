@@ -107,7 +107,9 @@ def test_what_is_handed_over_is_sent(outbox, results):
     assert (outbox.left, outbox.unsent, said) == (0, {}, [])
     assert by_kind("sweep") == ["FINISHED"]
     assert by_kind("job") == ["FINISHED"] * 3
-    assert {records.sent_as(result) for result in results} <= {run.info.run_id for run in logged()}
+    assert {records.sent_as(result, records.read(result)) for result in results} <= {
+        run.info.run_id for run in logged()
+    }
 
 
 def test_what_the_store_cannot_take_is_told_and_the_rest_is_sent(outbox, results):

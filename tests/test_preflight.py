@@ -34,7 +34,7 @@ def test_jobs_have_the_overrides_that_the_basic_sweeper_gives_them():
     assert [(job.config.model.hidden, job.config.seed) for job in todo.jobs] == [
         ((9,), 0), ((9,), 1), ((6, 6, 5), 0), ((6, 6, 5), 1)
     ]  # fmt: skip
-    assert (todo.multirun, todo.complete, todo.sweeper, todo.launcher) == (True, True, "basic", "basic")
+    assert (todo.multirun, todo.complete, todo.sweeper, todo.launcher) == (True, True, "basic", "threads")
     assert todo.varying == ("model", "seed")
 
 

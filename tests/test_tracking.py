@@ -319,6 +319,36 @@ def test_a_run_whose_store_was_lost_is_sent_again(store, kept, tmp_path, empty_s
     store.send(kept)
     shutil.copy(empty_store, tmp_path / "new.db")
     new = Store(f"sqlite:///{tmp_path}/new.db", "sweepgrad")
-    assert not new.has(records.sent_as(kept))
+    assert not new.has(known(kept))
     new.send(kept)
-    assert new.has(records.sent_as(kept))
+    assert new.has(known(kept))
+
+
+def known(folder: Path) -> str:
+    run_id = records.sent_as(folder, records.read(folder))
+    assert run_id is not None
+    return run_id
+
+
+def test_a_run_that_was_tried_again_is_sent_though_word_of_the_first_is_left(store, kept):
+    """As when a process was killed while it cleared a folder: what MLflow has is of another attempt."""
+    first = store.send(kept)
+    rewrite(kept, ended=records.read(kept).ended + 1)
+    second = store.send(kept)
+    assert first != second == known(kept)
+    assert [run.info.run_id for run in all_runs(store) if "sweepgrad.job" in run.data.tags] == [second]
+
+
+def test_word_that_cannot_be_read_is_no_word(store, kept):
+    run_id = store.send(kept)
+    for text in ("{", "[]", "{}"):
+        (kept / "mlflow.json").write_text(text)
+        assert store.send(kept) == run_id
+
+
+def test_a_model_that_is_damaged_is_not_sent(store, kept):
+    weights = kept / "model" / "weights.npz"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="weights.npz is not what was written"):
+        store.send(kept)
+    assert not [run for run in all_runs(store) if "sweepgrad.job" in run.data.tags]

@@ -1,7 +1,6 @@
 """What a run left, in MLflow's words: params, metrics, datasets, the signature of a model; and back again."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,16 +128,30 @@ def signature(bundle: Path) -> ModelSignature:
     )
 
 
-def copy_files(record: Record, folder: Path, into: Path) -> None:
-    """What is in a run's folder, but not what is there beside it in a folder that is somebody's."""
-    into.mkdir(parents=True, exist_ok=True)
-    (into / "environment.json").write_text(json.dumps(record.environment, indent=1) + "\n")
+def files(record: Record, folder: Path) -> dict[str, bytes]:
+    """What is to be kept of a run's folder, by name; not what is there beside it in somebody's own folder.
+
+    Raises:
+        ValueError: something cannot be read, or is not what was written.
+    """
+    found = {"environment.json": (json.dumps(record.environment, indent=1) + "\n").encode()}
     if record.error:
-        (into / "error.txt").write_text(record.error)
-    for name in ("config.yaml", *records.PICTURES):
-        if (folder / name).exists():
-            shutil.copy(folder / name, into)
-    for name in records.FILES:
-        if (file := folder / records.MODEL / name).exists():
-            (into / BUNDLE).mkdir(exist_ok=True)
-            shutil.copy(file, into / BUNDLE)
+        found["error.txt"] = record.error.encode()
+    if record.files and (problem := records.damage(folder, record)):
+        raise ValueError(problem)
+    try:
+        for name in ("config.yaml", *records.PICTURES):
+            if (folder / name).exists():
+                found[name] = (folder / name).read_bytes()
+        for name in record.files:
+            found[f"{BUNDLE}/{name}"] = (folder / records.MODEL / name).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    return found
+
+
+def write_files(files: dict[str, bytes], into: Path) -> None:
+    """Leave what `files` gave in a folder."""
+    for name, content in files.items():
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        (into / name).write_bytes(content)

@@ -18,10 +18,10 @@ from sweepgrad.ready import check_tables, load_engines, refuse_unwritable
 from sweepgrad.record import Status
 from sweepgrad.sweep import claim, estimate, shelf, threads
 from sweepgrad.sweep.progress import Progress
-from sweepgrad.sweep.session import FailedFast, Session, digest_of
+from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
 from sweepgrad.task import SWEEP_ID, Task
 
-_RUNS = Path("runs")  # where earlier results are looked for
+_RUNS = Path("runs")  # where earlier results are looked for, below the folder in which we are
 
 
 def launch(
@@ -46,7 +46,7 @@ def launch(
         check_tables(todo, progress.say)
         refuse_unwritable(Path(todo.folder.partition("*")[0]))
         load_engines(todo, progress.say)
-        if todo.multirun:
+        if todo.multirun and not quiet:
             progress.say(estimate.said(todo, threads.cores()))
         if outbox is None:
             _rehearse(todo, progress)
@@ -55,14 +55,14 @@ def launch(
         try:
             sweep = _claimed(todo, words, overrides)
         except OSError as error:
-            raise UserError(f"{_unwritten(error)}; nothing was run") from None
+            raise UserError(f"{unwritten(error)}; nothing was run") from None
         session = Session(
             sweep,
             outbox,
             progress,
             resume=settings.sweep.resume,
             fail_fast=settings.sweep.fail_fast,
-            runs=_RUNS,
+            runs=_RUNS.absolute(),
         )
         progress.start(todo.n_jobs)
         if sweep is not None:
@@ -83,7 +83,7 @@ def launch(
 def _rehearse(todo: Plan, progress: Progress) -> None:
     """Say what would be run."""
     digests = [digest_of(job.config) for job in todo.jobs]
-    found = shelf.find(digests if todo.multirun else [], _RUNS, progress.warn)
+    found = shelf.find(digests, shelf.index(_RUNS) if todo.multirun else {}, progress.warn)
     trained = {place for place, digest in enumerate(digests) if digest in found}
     if todo.multirun:
         for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
@@ -101,15 +101,16 @@ def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, s
             if session.sweep is None:
                 composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
             else:
-                overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}"]
+                place = str(session.sweep.folder).replace("\\", "\\\\").replace('"', '\\"')
+                overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}", f'hydra.sweep.dir="{place}"']
                 composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
         return "FAILED" if session.failed else "FINISHED", problem
-    except FailedFast:
-        problem = "ended at the first failure, as sweep.fail_fast asks"
+    except Ended as end:
+        problem = str(end)
     except KeyboardInterrupt:
         return "KILLED", "interrupted"
-    except OSError as error:
-        problem = f"{_unwritten(error)}; nothing more is run"
+    except OSError as error:  # of Hydra's own files
+        problem = f"{unwritten(error)}; nothing more is run"
     except HydraException as error:
         problem = str(error)
     except BaseException:
@@ -148,11 +149,13 @@ def _report(session: Session, todo: Plan, status: Status, problem: str) -> int:
     if session.sweep is not None and (problem or session.failed):
         warn("the same command again does what is missing")
     if session.outbox.unsent:
-        raise UserError(
+        warn(
             f"{_unsent(session.outbox)} could not be sent to MLflow; the results are kept in {where}."
             " When the store answers again: sweepgrad sync"
         )
-    if status == "FINISHED" and not session.progress.quiet:
+        if status == "FINISHED":
+            return 2
+    elif status == "FINISHED" and not session.progress.quiet:
         print(f"kept in {where} and in MLflow;")
         print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
     if status == "KILLED":
@@ -175,11 +178,6 @@ def _claimed(todo: Plan, words: list[str], overrides: list[str]) -> claim.Sweep 
         words=words,
         resume=config.sweep.resume,
     )
-
-
-def _unwritten(error: OSError) -> str:
-    place = f" {os.path.relpath(error.filename)}" if error.filename else ""
-    return f"cannot write{place}: {error.strerror}"
 
 
 def _unsent(outbox: Outbox) -> str:

@@ -18,6 +18,8 @@ ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "sigmoid": Value.sigmoid,
 }
 
+_AT_ONCE = 1 << 24  # numbers of a layer that are computed at once, where rows are many: 128 MB
+
 
 @dataclass(frozen=True)
 class Network:
@@ -136,7 +138,9 @@ class Network:
 
     def probabilities(self, weights: Weights, X: Array) -> Array:
         """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
-        return sigmoid(self.scores([Value(w) for w in weights], Value(X)), self.scale).data
+        ws, at_once = [Value(w) for w in weights], max(1, _AT_ONCE // max(self.widths))
+        pieces = [X[start : start + at_once] for start in range(0, len(X), at_once)] or [X]
+        return np.concatenate([sigmoid(self.scores(ws, Value(x)), self.scale).data for x in pieces])
 
     def _check(self, weights: Sequence[Value]) -> None:
         layers = list(pairwise(self.widths))

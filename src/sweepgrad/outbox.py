@@ -147,15 +147,20 @@ class Outbox:
     def _serve(self, first: dict[str, str], told: "SimpleQueue[Message | None]") -> None:
         from sweepgrad.writer import serve
 
-        serve(**first, told=told, answer=self._heard)
-        self._ended()
+        try:
+            serve(**first, told=told, answer=self._heard)
+        finally:
+            self._ended()
 
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._heard(json.loads(line))
-        self._ended()
+        try:
+            for line in self._process.stdout:
+                with suppress(ValueError):  # half a line: it was killed
+                    self._heard(json.loads(line))
+        finally:
+            self._ended()
 
     def _heard(self, message: "Message") -> None:
         with self._changed:

@@ -23,6 +23,7 @@ from sweepgrad.compose import CONFIG_NAME, SweepLoader, hydra_for
 from sweepgrad.config import Config
 from sweepgrad.errors import UserError
 from sweepgrad.faults import ConfigFaults, Fault, check, nearest
+from sweepgrad.launchers import folder_of, numbered, refused
 from sweepgrad.origins import in_command_line, with_origin
 
 _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
@@ -121,6 +122,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
     else:
         combinations = [[str(override.input_line) for override in parsed]]
     jobs: dict[Config, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     faults: list[str] = []
     for combination in combinations:
         here = _parse(loader, combination)
@@ -137,7 +139,15 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
             same = " ".join(jobs[config])
             faults.append(f"{' '.join(combination)}: is the same run as {same}; a sweep has each once")
         jobs.setdefault(config, combination)
+        if multirun and complete and not numbered(master):
+            with _in_our_words():
+                folder = folder_of(composed, len(folders))
+            if folder in folders:
+                both = f"{' '.join(combination)} and {' '.join(folders[folder])}"
+                faults.append(f"hydra.sweep.subdir: {folder!r} would be the folder of {both}")
+            folders.setdefault(folder, combination)
     _refuse(faults)
+    _refuse(list(refused(master, next(iter(jobs)), multirun=multirun)))
     varying = tuple(
         override.key_or_group
         for place, override in enumerate(_parse(loader, combinations[0]))

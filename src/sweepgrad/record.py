@@ -210,9 +210,8 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
 def _make_ready(folder: Path, record: Record) -> None:
     """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / RECORD).exists():
-        for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
-            (folder / name).unlink(missing_ok=True)
+    for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+        (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
@@ -223,7 +222,7 @@ def damage(folder: Path, record: Record) -> str | None:
         found = _file_digests(folder / MODEL)
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
-    changed = [name for name, digest in record.files.items() if found[name] != digest]
+    changed = [name for name in FILES if found[name] != record.files.get(name)]
     return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
 
 
@@ -265,9 +264,13 @@ def parse(text: str) -> Record:
     return Record(**values, overrides=overrides, history=history, data=data)
 
 
-def sent_as(folder: Path) -> str:
-    """The id of the MLflow run that the run in `folder` became."""
-    return str(json.loads((folder / SENT).read_text(encoding="utf-8"))["run_id"])
+def sent_as(folder: Path, record: Record) -> str | None:
+    """The id of the MLflow run that this very run became, if it is known to have been sent."""
+    try:
+        sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return str(sent["run_id"]) if sent["ended"] == record.ended else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_json(path: Path, values: Any) -> None:

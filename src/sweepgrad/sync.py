@@ -32,18 +32,18 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
             where = tracking["uri"], tracking["experiment"]
             if where not in stores:
                 stores[where] = Store(*where, say)
-            sent_before = (folder / records.SENT).exists() and stores[where].has(records.sent_as(folder))
+            known = records.sent_as(folder, record)
+            sent_before = known is not None and stores[where].has(known)
             if not sent_before:
                 stores[where].send(folder)
         except (Refused, ValueError, OSError) as error:
             faults.append(str(error))
             continue
-        if sent_before:
-            continue
-        sent += 1
-        say(f"sent {folder}")
         if record.sweep is not None and (folder.parent / notes.SWEEP).exists():
             sweeps[folder.parent] = stores[where]
+        if not sent_before:
+            sent += 1
+            say(f"sent {folder}")
     for folder, store in sweeps.items():
         try:
             store.end_sweep(folder)

@@ -7,9 +7,10 @@ from pathlib import Path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from sweepgrad.errors import UserError
+from sweepgrad.launchers import folder_of, numbered
 from sweepgrad.preflight import GROUPS, Plan, checked
 from sweepgrad.sweep import threads
 from sweepgrad.sweep.halving import Rungs
@@ -51,30 +52,16 @@ class Task:
             overrides: of each.
             first: the number of the first of them.
             master: the sweep's own configuration.
-
-        Raises:
-            UserError: it has settings that only a process of its own could have.
         """
-        own = {key: master.hydra.job[key] for key in ("chdir", "env_set", "env_copy")}
-        if asked := [f"hydra.job.{key}" for key, setting in own.items() if setting]:
-            raise UserError(
-                f"{', '.join(asked)}: jobs that share a process cannot have this of their own; say"
-                " hydra/launcher=basic"
-            )
-        jobs = []
+        jobs, by_number = [], numbered(master)
         for number, lines in enumerate(overrides, first):
             said = [line for line in lines if not line.startswith(SWEEP_ID)]
-            config = self._planned.get(tuple(said))
-            subdir = str(OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"])  # type: ignore[call-overload, index]
-            if config is None or subdir != "${hydra.job.num}":
+            config, name = self._planned.get(tuple(said)), str(number)
+            if config is None or not by_number:
                 composed = loader.load_sweep_config(master, list(lines))
-                with open_dict(composed):
-                    composed.hydra.job.id = composed.hydra.job.num = number
                 config = config or checked(composed)
-                subdir = str(composed.hydra.sweep.subdir)
-            else:
-                subdir = str(number)
-            folder = Path(str(master.hydra.sweep.dir), subdir).absolute()
+                name = folder_of(composed, number)
+            folder = Path(str(master.hydra.sweep.dir), name).absolute()
             jobs.append(self.session.job(number, self._name(said, folder), said, config, folder))
         return jobs
 

@@ -157,8 +157,9 @@ class Store:
             status = "KILLED"
         run_id = self.sweep_run(note.id)
         with reaching(self.uri):
-            self._client.log_batch(run_id, tags=self._sweep_tags(note))
-            self._client.set_terminated(run_id, status)
+            if self._client.get_run(run_id).info.status != status:
+                self._client.log_batch(run_id, tags=self._sweep_tags(note))
+                self._client.set_terminated(run_id, status)
 
     def has(self, run_id: str) -> bool:
         """Whether the store holds a run of that id."""
@@ -177,22 +178,24 @@ class Store:
         Raises:
             Unreachable: the store does not answer; the folder stays as it is and can be sent again.
             Refused: the store does not take it.
-            ValueError: the record is damaged.
+            ValueError: the record or a file beside it is damaged or cannot be read.
         """
-        sent = folder / records.SENT
-        with (folder / records.RECORD).open() as lock, reaching(self.uri):
+        with (folder / records.RECORD).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
             record = records.read(folder)
-            begun = self._begun(record)
-            if begun is None and sent.exists() and self.has(run_id := records.sent_as(folder)):
-                return run_id  # it was deleted in MLflow, where it can be restored
-            run = begun or self._create(record)
-            if run.status == "RUNNING":
-                self._log(run, record, folder)
-                self._client.set_terminated(run.run_id, record.status, record.ended)
-            if begun is None or not sent.exists():
-                to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
-                records.write_json(sent, to)
+            files = entities.files(record, folder)
+            known = records.sent_as(folder, record)
+            with reaching(self.uri):
+                begun = self._begun(record)
+                if begun is None and known is not None and self.has(known):
+                    return known  # it was deleted in MLflow, where it can be restored
+                run = begun or self._create(record)
+                if run.status == "RUNNING":
+                    self._log(run, record, files, folder)
+                    self._client.set_terminated(run.run_id, record.status, record.ended)
+                if known != run.run_id:
+                    to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
+                    records.write_json(folder / records.SENT, {**to, "ended": record.ended})
         return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:
@@ -217,7 +220,7 @@ class Store:
         with once():
             return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
 
-    def _log(self, run: Logged, record: Record, folder: Path) -> None:
+    def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
         run_id = run.run_id
         metrics, params = list(entities.metrics(record)), entities.params(record)
         tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
@@ -230,10 +233,10 @@ class Store:
             self._client.log_inputs(run_id, entities.datasets(record))
         if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
             # Beside the store, where it need not be asked for the place again.
-            entities.copy_files(record, folder, Path(url2pathname(urlsplit(run.artifacts).path)))
+            entities.write_files(files, Path(url2pathname(urlsplit(run.artifacts).path)))
         else:
             with tempfile.TemporaryDirectory() as copies:
-                entities.copy_files(record, folder, Path(copies))
+                entities.write_files(files, Path(copies))
                 self._client.log_artifacts(run_id, copies)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
         if record.sweep is None and has_model and self._model_id(run_id) is None:

@@ -59,15 +59,6 @@ def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
     search = [flags.config_dir] if flags.config_dir else []
     with hydra_for(search) as composer:
         todo = plan_with(composer, flags.overrides, multirun=flags.multirun)
-        if todo.jobs[0].config.sweep.halving is not None:
-            if not todo.multirun:
-                raise UserError("sweep.halving: has no effect on a single run: add --multirun, or say null")
-            if todo.launcher != "threads":
-                raise UserError(
-                    "sweep.halving: compares runs that are under way, which"
-                    f" hydra/launcher={todo.launcher} does not have in one place: use hydra/launcher=threads,"
-                    " or say sweep.halving=null"
-                )
         if outbox is not None:
             outbox.connect(todo.jobs[0].config.tracking)
         from sweepgrad.launch import launch

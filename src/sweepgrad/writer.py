@@ -84,6 +84,8 @@ def serve(
                 backlog.popleft()
             except Unreachable as error:
                 store, tried = None, time.monotonic()
+                if "send" in backlog[0]:  # should it be the run's own fault, the others get their turn
+                    backlog.rotate(-1)
                 say(f"{error}; training goes on, and results are kept on disk")
     for message in backlog:
         answer({"unsent": message, "why": None})
@@ -148,7 +150,8 @@ def main() -> None:
 
     def read() -> None:
         for line in sys.stdin:
-            told.put(json.loads(line))
+            with suppress(ValueError):  # half a line: who wrote it was killed
+                told.put(json.loads(line))
         told.put(None)
 
     Thread(target=read, daemon=True).start()

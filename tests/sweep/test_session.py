@@ -15,7 +15,7 @@ from sweepgrad.outbox import Outbox
 from sweepgrad.sweep import claim, threads
 from sweepgrad.sweep.job import Job, Outcome, Running
 from sweepgrad.sweep.progress import Progress
-from sweepgrad.sweep.session import FailedFast, Session, digest_of, value
+from sweepgrad.sweep.session import Ended, Session, digest_of, value
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_what_is_damaged_is_trained_again_and_told(outbox, capsys):
 def test_the_first_failure_ends_it_all_if_asked(outbox):
     whole = session(outbox, fail_fast=True)
     todo = jobs_of(whole, "optimizer=sgd", "optimizer.lr=1e300,0.1,0.2", "train.epochs=100000")
-    with pytest.raises(FailedFast):
+    with pytest.raises(Ended):
         whole.run(todo, execute)
     assert [outcome.job.number for outcome in whole.failed] == [0]
     assert len(whole.under_way) == 3

@@ -35,19 +35,19 @@ def nobody(text: str) -> None:
 
 def test_what_is_looked_for_is_found_however_deep(runs, trained):
     wanted = [digest(trained / "0"), digest(trained / "2")]
-    found = shelf.find(wanted, runs, nobody)
+    found = shelf.find(wanted, shelf.index(runs), nobody)
     assert found == {wanted[0]: runs / "deep/down/0", wanted[1]: runs / "deep/down/2"}
-    assert shelf.find([wanted[1]], runs, nobody).keys() == {wanted[1]}
+    assert shelf.find([wanted[1]], shelf.index(runs), nobody).keys() == {wanted[1]}
 
 
 def test_what_is_not_there_is_not_found(runs, tmp_path):
-    assert shelf.find(["0" * 64], runs, nobody) == {}
-    assert shelf.find(["0" * 64], tmp_path / "nowhere", nobody) == {}
+    assert shelf.find(["0" * 64], shelf.index(runs), nobody) == {}
+    assert shelf.find(["0" * 64], shelf.index(tmp_path / "nowhere"), nobody) == {}
 
 
 def test_a_failure_is_no_result(runs, trained):
     assert records.read(trained / "1").status == "FAILED"
-    assert shelf.find([digest(trained / "1")], runs, nobody) == {}
+    assert shelf.find([digest(trained / "1")], shelf.index(runs), nobody) == {}
 
 
 def test_the_digest_stands_where_it_is_looked_for(trained):
@@ -61,7 +61,7 @@ def test_one_of_two_copies_will_do(runs, trained):
     wanted = digest(trained / "0")
     (runs / "another" / "model" / "weights.npz").unlink()
     said: list[str] = []
-    assert shelf.find([wanted], runs, said.append) == {wanted: runs / "deep/down/0"}
+    assert shelf.find([wanted], shelf.index(runs), said.append) == {wanted: runs / "deep/down/0"}
     assert "weights.npz" in " ".join(said)
 
 
@@ -77,7 +77,7 @@ def test_a_result_whose_model_is_damaged_is_told_and_not_used(name, how, runs, t
     else:
         file.unlink()
     said: list[str] = []
-    assert shelf.find([digest(trained / "0")], runs, said.append) == {}
+    assert shelf.find([digest(trained / "0")], shelf.index(runs), said.append) == {}
     (line,) = said
     assert str(file) in line
     assert line.endswith("it is trained again")
@@ -86,7 +86,7 @@ def test_a_result_whose_model_is_damaged_is_told_and_not_used(name, how, runs, t
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "'])
 def test_a_record_that_is_damaged_at_its_head_is_passed_over(text, runs, trained):
     (runs / "deep/down/0" / "record.json").write_text(text)
-    assert shelf.find([digest(trained / "0"), digest(trained / "2")], runs, nobody).keys() == {
+    assert shelf.find([digest(trained / "0"), digest(trained / "2")], shelf.index(runs), nobody).keys() == {
         digest(trained / "2")
     }
 
@@ -95,7 +95,7 @@ def test_a_record_that_is_damaged_behind_its_head_is_told(runs, trained):
     file = runs / "deep/down/0" / "record.json"
     file.write_text(file.read_text()[:-20])
     said: list[str] = []
-    assert shelf.find([digest(trained / "0")], runs, said.append) == {}
+    assert shelf.find([digest(trained / "0")], shelf.index(runs), said.append) == {}
     assert "record.json is damaged" in said[0]
 
 
@@ -104,7 +104,7 @@ def test_what_halving_stopped_will_do_only_if_asked(runs):
     file.write_text(json.dumps({**json.loads(file.read_text()), "stopped": True}, indent=1))
     assert shelf.whole(file.parent, nobody) is None
     assert shelf.whole(file.parent, nobody, stopped_too=True) is not None
-    assert shelf.find([digest(file.parent)], runs, nobody) == {}
+    assert shelf.find([digest(file.parent)], shelf.index(runs), nobody) == {}
 
 
 def test_a_folder_without_a_record_holds_nothing(tmp_path):

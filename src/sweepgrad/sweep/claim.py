@@ -89,7 +89,8 @@ def claim(
             if _runs(note):
                 raise UserError(
                     f"{note.id} is this very sweep, and process {note.process} of {note.host} runs it: wait"
-                    " for it, or say sweep.resume=false to train everything anew beside it"
+                    " for it, or say sweep.resume=false to train everything anew beside it. If it does not"
+                    f" run any more, remove {folder / notes.SWEEP}: what it trained is taken over"
                 )
             earlier: Note | None = note
             id = note.id  # noqa: A001 - the field's word

@@ -60,7 +60,7 @@ def seconds(configs: Sequence[Config], workers: int) -> float:
     sizes = np.array([_size(config) for config in configs])
     order = np.argsort(sizes, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, _SAMPLES).astype(int))]
-    chosen = [place for place in chosen if prepare(configs[place]).n_bytes < free() / 4] or chosen[:1]
+    chosen = [place for place in chosen if prepare(configs[place]).n_bytes < free() / 4]
     tried = [(place, _timed(configs[place])) for place in chosen]
     chosen, timed = [place for place, t in tried if t], [t for _, t in tried if t]
     if not timed:
@@ -101,10 +101,10 @@ def _timed(config: Config) -> tuple[float, float, int] | None:
         first = next(fits)
         middle = time.perf_counter()
         next(fits)
+        end = time.perf_counter()
+        part.summary(first)
     except (Diverged, MemoryError):
         return None
-    end = time.perf_counter()
-    part.summary(first)
     a_pass = end - middle
     once = max(0.0, middle - clock - a_pass) + time.perf_counter() - end + _LEAVING
     return once, a_pass / -(-min(rows, n) // config.train.batch_size), n

@@ -193,6 +193,16 @@ class Trial:
         if self._known is not None and status is None:
             self.closed = True
             return reused(self.job)
+        try:
+            return self._leave(status, stopped=stopped)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - judging a model takes memory too
+            self.fail(error)
+            self._experiment = self.fit = None
+            return self._leave("FAILED", stopped=False)
+
+    def _leave(self, status: records.Status | None, *, stopped: bool) -> Outcome:
         status = status or ("FAILED" if self.error else "FINISHED")
         record = records.of(
             self.job.config,

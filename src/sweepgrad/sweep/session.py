@@ -1,5 +1,6 @@
 """All that one command line trains, whichever of Hydra's launchers calls for it."""
 
+import os
 import shlex
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,8 @@ from sweepgrad.sweep.progress import Progress
 Execute = Callable[[Sequence[Job], Event], Iterator[Running | Outcome]]
 
 
-class FailedFast(Exception):
-    """A job failed, and the sweep was asked to end then."""
+class Ended(BaseException):
+    """Nothing more is to be run; the message says why. (Hydra would take an Exception for a job's own.)"""
 
 
 class Session:
@@ -46,6 +47,7 @@ class Session:
     ) -> None:
         self.sweep, self.outbox, self.progress = sweep, outbox, progress
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
+        self._shelf: shelf.Index | None = None  # made once: a sweeper may ask for jobs one by one
         self.outcomes: list[Outcome] = []
         self.under_way: list[Job] = []
         self.resources = ExitStack()  # what launchers keep open until the last job has ended
@@ -62,8 +64,7 @@ class Session:
         """Train what is not trained yet, and hand all over to MLflow; an outcome for each job, in order.
 
         Raises:
-            FailedFast: as asked for.
-            OSError: a folder cannot be written.
+            Ended: a job failed and the sweep was to end then, or a folder cannot be written.
         """
         ended: dict[int, Outcome] = {}
         if self._resume and not any(_judged_by_weights(job.config) for job in jobs):
@@ -83,7 +84,9 @@ class Session:
                 ended[event.job.number] = event
                 self._take(event)
                 if event.status == "FAILED" and self._fail_fast:
-                    raise FailedFast
+                    raise Ended("ended at the first failure, as sweep.fail_fast asks")
+        except OSError as error:
+            raise Ended(f"{unwritten(error)}; nothing more is run") from None
         finally:
             cancelled.set()
             if hasattr(events, "close"):
@@ -104,6 +107,11 @@ class Session:
 
     def _take_unheard(self) -> None:
         """Hand over what ended well in the moment in which an exception kept it from being heard of."""
+        if self.sweep is None:  # a run on its own is kept, and sent, as far as it came
+            for job in self.under_way:
+                if not self.outcomes and (job.folder / records.RECORD).exists():
+                    self.outbox.send(job.folder)
+            return
         heard = {outcome.job.number for outcome in self.outcomes}
         for job in self.under_way:
             record = (
@@ -126,8 +134,11 @@ class Session:
                 earlier[job.number] = job.folder
             else:
                 missing[digest] = job.number
-        for digest, folder in shelf.find(missing.keys(), self._runs, self.progress.warn).items():
-            earlier[missing[digest]] = folder
+        if not any(job.config.sweep.halving for job in jobs):  # whose outcomes are to be of this sweep alone
+            if self._shelf is None:
+                self._shelf = shelf.index(self._runs)
+            for digest, folder in shelf.find(missing.keys(), self._shelf, self.progress.warn).items():
+                earlier[missing[digest]] = folder
         return [replace(job, earlier=earlier.get(job.number)) for job in jobs]
 
     @property
@@ -161,6 +172,12 @@ class Session:
 def _judged_by_weights(config: Config) -> bool:
     """Whether halving goes by what a history does not hold, so that it cannot follow one."""
     return config.sweep.halving is not None and config.sweep.metric == "roc_auc"
+
+
+def unwritten(error: OSError) -> str:
+    """What could not be written, in words."""
+    place = f" {os.path.relpath(error.filename)}" if error.filename else ""
+    return f"cannot write{place}: {error.strerror}"
 
 
 def value(outcome: Outcome) -> float:

@@ -10,25 +10,36 @@ _HEAD = re.compile(rb'\{\s*"digest":\s*"([0-9a-f]{64})"')
 _HEAD_BYTES = 100
 
 
-def find(digests: Collection[str], folders: Path, say: Callable[[str], None]) -> dict[str, Path]:
-    """The folders below `folders` that hold results of these digests, whole and well, by digest.
+Index = dict[str, list[Path]]
+"""Folders of results by digest, as their records say; not yet looked at more closely."""
 
-    Of each record only the first bytes are read, unless it is one of those that are looked for.
 
-    Arguments:
-        say: told of each result that is damaged, which is then as if it were not there.
-    """
-    wanted, found = set(digests), dict[str, Path]()
-    for path in sorted(folders.rglob(records.RECORD)) if wanted else ():
+def index(folders: Path) -> Index:
+    """What is kept below a folder. Of each record only the first bytes are read."""
+    found: Index = {}
+    for path in sorted(folders.rglob(records.RECORD)):
         try:
             with path.open("rb") as file:
                 head = _HEAD.match(file.read(_HEAD_BYTES))
         except OSError:
             continue
-        if head is None or (digest := head.group(1).decode()) not in wanted or digest in found:
-            continue
-        if whole(path.parent, say) is not None:
-            found[digest] = path.parent
+        if head is not None:
+            found.setdefault(head.group(1).decode(), []).append(path.parent)
+    return found
+
+
+def find(digests: Collection[str], known: Index, say: Callable[[str], None]) -> dict[str, Path]:
+    """A folder for each digest of which there is a result, whole and well.
+
+    Arguments:
+        say: told of each result that is damaged, which is then as if it were not there.
+    """
+    found = {}
+    for digest in digests:
+        for folder in known.get(digest, ()):
+            if whole(folder, say) is not None:
+                found[digest] = folder
+                break
     return found
 
 
