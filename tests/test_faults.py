@@ -436,7 +436,7 @@ def test_a_job_too_large_for_the_memory_fails_alone(place):
     assert "Traceback" not in err
     assert "FAILED: it takes about" in err
     assert "model.hidden" in err
-    assert used.ru_maxrss * 1024 < 1024**3
+    assert used.ru_maxrss * 1024 < 3 * 1024**3  # it begins as large as the process that started it
     (parent, children) = next(iter(sweeps(store(place)).values()))
     ends = {run.data.params["model.hidden"]: run.info.status for run in children}
     assert ends == {"[8]": "FINISHED", "[20000, 20000]": "FAILED", "[9]": "FINISHED"}

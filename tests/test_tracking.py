@@ -349,6 +349,6 @@ def test_word_that_cannot_be_read_is_no_word(store, kept):
 def test_a_model_that_is_damaged_is_not_sent(store, kept):
     weights = kept / "model" / "weights.npz"
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="weights.npz is not what was written"):
+    with pytest.raises(ValueError, match=r"weights\.npz is not what was written"):
         store.send(kept)
     assert not [run for run in all_runs(store) if "sweepgrad.job" in run.data.tags]
