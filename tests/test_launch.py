@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from tests.support import CSV, SMALL, command, environment, people
 from tests.sweep.support import weights
@@ -14,6 +15,7 @@ from tests.sweep.support import weights
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.record import Record
+from sweepgrad.tracking import Store
 
 
 def everything(folder: Path) -> dict[str, tuple[int, int]]:
@@ -234,3 +236,55 @@ def test_a_job_leaves_nothing_open(folder):
     before = len(os.listdir("/proc/self/fd"))
     assert command("train", "-q", "-m", *SMALL, "seed=range(1,13)").code == 0
     assert len(os.listdir("/proc/self/fd")) - before < 8
+
+
+@pytest.mark.parametrize("launcher", ["threads", "basic"])
+def test_fail_fast_ends_with_the_first_failure_whoever_launches(launcher, folder):
+    rates = "optimizer.lr=1e300,0.1,0.2"
+    words = [*SMALL, "optimizer=sgd", rates, f"hydra/launcher={launcher}", "sweep.fail_fast=true"]
+    result = command("train", "-m", *words, *(["hydra.launcher.workers=1"] if launcher == "threads" else []))
+    assert result.code == 1
+    assert "ended at the first failure" in result.err
+    assert len(list(Path("runs").rglob("record.json"))) == 1
+    (line,) = [line for line in result.err.splitlines() if line.startswith("  sweepgrad train")]
+    assert "sweep.fail_fast" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder of"),
+        (["hydra.sweep.subdir=${nix}"], "nix"),
+        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be 1 or more"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir: jobs that share a process"),
+        (["sweep.halving={first: 1, factor: 2}", "hydra.sweeper.max_batch_size=1"], "max_batch_size"),
+        (["sweep.halving={first: 1, factor: 2}", "hydra/launcher=basic"], "use hydra/launcher=threads"),
+    ],
+)
+@pytest.mark.parametrize("rehearsal", [[], ["--dry-run"]])
+def test_settings_of_hydras_that_do_not_go_are_refused_beforehand(words, said, rehearsal, folder):
+    result = command("train", "-m", *SMALL, "seed=1,2", *words, *rehearsal)
+    assert result.code == 2
+    assert said in result.err
+    assert not Path("runs", "sweeps").exists()
+
+
+def test_what_is_about_sweeps_is_refused_for_a_run_on_its_own(folder):
+    result = command("train", *SMALL, "sweep.fail_fast=true")
+    assert result.code == 2
+    assert "sweep.fail_fast: has no effect on a single run" in result.err
+
+
+def test_a_sweep_whose_folder_is_called_by_the_time_is_in_one_place(folder):
+    assert command("train", "-m", *SMALL, "seed=1,2", "hydra.sweep.dir=out/${now:%H-%M-%S-%f}").code == 0
+    (place,) = Path("out").iterdir()
+    assert {path.name for path in place.iterdir()} >= {"0", "1", "sweep.json"}
+
+
+def test_sync_closes_a_sweep_of_which_only_the_end_was_not_sent(folder):
+    assert command("train", "-m", *SMALL, "seed=1,2").code == 0
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    client = mlflow.MlflowClient(store.uri, store.uri)
+    client.update_run(store.sweep(None).run_id, "RUNNING")
+    assert "0 runs sent" in command("sync").out
+    assert store.sweep(None).status == "FINISHED"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sweepgrad import nn
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import ShapeError, Value, gradient
 from sweepgrad.nn import ACTIVATIONS, Network
@@ -197,3 +198,21 @@ def test_dropout_leaves_linear_models_alone():
     network = Network(D, (), None, dropout=0.5)
     weights = [Value(w) for w in network.initial(0)]
     assert_array_equal(network.scores(weights, Value(X), []).data, network.scores(weights, Value(X)).data)
+
+
+def test_probabilities_of_many_rows_are_computed_in_pieces(monkeypatch):
+    network = Network(3, (4,), "tanh", 0.0, 1.0)
+    weights = network.divided(np.linspace(-1, 1, network.n_parameters))
+    rows = np.linspace(-2, 2, 30).reshape(10, 3)
+    whole = network.probabilities(weights, rows)
+    seen = []
+    scores = Network.scores
+
+    def watched(self, ws, X, *more):
+        seen.append(len(X.data))
+        return scores(self, ws, X, *more)
+
+    monkeypatch.setattr(Network, "scores", watched)
+    monkeypatch.setattr(nn, "_AT_ONCE", 12)  # three rows of the widest layer
+    assert_allclose(network.probabilities(weights, rows), whole, rtol=1e-14)
+    assert seen == [3, 3, 3, 1]

@@ -165,8 +165,9 @@ class Session:
         return [outcome for outcome in self.outcomes if outcome.status == "FAILED"]
 
     def rerun(self, job: Job) -> str:
-        """The command that runs a job alone."""
-        return shlex.join(["sweepgrad", "train", *job.overrides])
+        """The command that runs a job alone, without what is about the sweep."""
+        own = [line for line in job.overrides if not line.lstrip("+~").startswith("sweep.")]
+        return shlex.join(["sweepgrad", "train", *own])
 
 
 def _judged_by_weights(config: Config) -> bool:
