@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from tests.support import CSV, command, inside, load_model, people
 
+from sweepgrad import entities
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import FileData, store_uri
@@ -177,6 +178,7 @@ def test_a_run_that_failed_early_is_sent_too(store, kept):
         history=(),
         summary={},
         best_epoch=0,
+        files={},
     )
     shutil.rmtree(kept / "model")
     run_id = store.send(kept)
@@ -306,7 +308,7 @@ def test_the_model_of_the_songs_takes_the_table_as_it_is_read(folder):
 
 def test_completing_a_run_does_not_double_its_model(store, kept):
     record = rewrite(kept, config={**records.read(kept).config, "sweep": {"id": None}})  # a run on its own
-    store._log(store._create(record), record, kept)  # and then the process died
+    store._log(store._create(record), record, entities.files(record, kept), kept)  # and then the process died
     run_id = store.send(kept)
     (run,) = [run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "run"]
     assert run.info.run_id == run_id

@@ -51,6 +51,7 @@ def launch(
         if outbox is None:
             _rehearse(todo, progress)
             return 0
+        outbox.connect(settings.tracking)
         outbox.open(progress.warn)
         try:
             sweep = _claimed(todo, words, overrides)

@@ -32,6 +32,7 @@ class Outbox:
         self._say: Callable[[str], None] = self._early.append
         self._waiting: dict[str, None] = {}
         self._changed = Condition()
+        self._connected = False
         self._opened: Message | None = None
         self._dead = False
         self._told: SimpleQueue[Message | None] | None = None
@@ -50,7 +51,10 @@ class Outbox:
             )
 
     def connect(self, tracking: "Tracking") -> None:
-        """Say where results are to go; `open` tells what came of it."""
+        """Say where results are to go, if that is not said yet; `open` tells what came of it."""
+        if self._connected:
+            return
+        self._connected = True
         first = {"uri": tracking.uri, "experiment": tracking.experiment, "process": process.this()}
         if self._told is not None:
             Thread(target=self._serve, args=(first, self._told), daemon=True).start()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from sweepgrad.errors import UserError
 from sweepgrad.outbox import Outbox
@@ -59,8 +60,10 @@ def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
     search = [flags.config_dir] if flags.config_dir else []
     with hydra_for(search) as composer:
         todo = plan_with(composer, flags.overrides, multirun=flags.multirun)
-        if outbox is not None:
-            outbox.connect(todo.jobs[0].config.tracking)
+        tracking = todo.jobs[0].config.tracking
+        file = Path(tracking.uri.removeprefix("sqlite:///"))
+        if outbox is not None and (not tracking.uri.startswith("sqlite:") or file.exists()):
+            outbox.connect(tracking)  # a store that is not there is made only when the tables are fit
         from sweepgrad.launch import launch
 
         return launch(composer, todo, ordered, flags.overrides, outbox, quiet=quiet)
