@@ -149,9 +149,7 @@ class OptunaSweeper(Sweeper):
                 digest_of(config)  # reads the table, which may have too few rows for a split
         except (ConfigFaults, HydraException, UserError) as error:
             why = " ".join(str(error).split())
-            _say(
-                f"trial {trial.number} cannot be run and counts as failed: {shlex.join(trial.searched)}: {why}"
-            )
+            _say(f"trial {trial.number} cannot be run, so it failed: {shlex.join(trial.searched)}: {why}")
             return False
         return True
 
