@@ -172,12 +172,12 @@ def test_an_experiment_says_the_space_for_both_sweepers():
     def job(cfg: DictConfig) -> float:
         return float(cfg.model.dropout)
 
-    grid = ["experiment=spotify_sweep", "model=linear", "seed=1"]
+    grid = ["experiment=spotify_sweep", "model=deep", "seed=1"]
     assert multirun(*grid, job=job) == [0, 1]
     search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=6", "hydra.sweeper.direction=maximize"]
     assert multirun(*grid, *search, job=job) == list(range(6))
     assert results()["best_value"] == 0.5
-    assert set(results()["best_overrides"]) == {"model.dropout=0.5", "model=linear", "seed=1", grid[0]}
+    assert set(results()["best_overrides"]) == {"model.dropout=0.5", "model=deep", "seed=1", grid[0]}
 
 
 def test_the_metric_has_its_direction():
@@ -241,6 +241,48 @@ def test_a_study_of_the_same_name_is_for_the_same_search():
     assert multirun(*named, "hydra.sweeper.trials=7") == [6]
 
 
+def test_halving_makes_another_search():
+    multirun(*SEARCH)
+    halved = (*SEARCH, "sweep.halving={first: 1, factor: 2}")
+    assert multirun(*halved, sweep="two") == list(range(6))
+    assert multirun(*halved, "hydra.sweeper.trials=7", sweep="three") == [6]
+
+
+def test_without_resume_a_new_study_begins():
+    anew = (*SEARCH, "sweep.resume=false")
+    for sweep in ("one", "two", "three"):
+        assert multirun(*(SEARCH if sweep == "one" else anew), sweep=sweep) == list(range(6))
+    assert len({results(sweep)["name"] for sweep in ("one", "two", "three")}) == 3
+    assert results("two")["trials"] == results("one")["trials"]
+    named = (*anew, "hydra.sweeper.study=mine")
+    assert multirun(*named, sweep="four") == list(range(6))
+    with pytest.raises(CompactHydraException, match=r"runs/studies/mine\.log is there already: give another"):
+        multirun(*named, sweep="five")
+    assert multirun(*named[:-2], named[-1], sweep="six") == []
+
+
+def test_values_that_do_not_go_together_are_a_failed_trial(capsys):
+    search = [*SEARCH[:5], "model=choice(wide,linear)", "model.dropout=choice(0.0,0.5)", "seed=range(9)"]
+    ran = multirun(*search, "hydra.sweeper.trials=12", job=lambda cfg: float(cfg.seed))
+    trials = results()["trials"]
+    unfit = [t["number"] for t in trials if {"model=linear", "model.dropout=0.5"} <= {*t["overrides"]}]
+    assert unfit
+    assert ran == [number for number in range(12) if number not in unfit]
+    assert [t["number"] for t in trials if t["value"] is None] == unfit
+    for trial in trials:  # each job in the folder of its trial's number
+        if trial["number"] in ran:
+            config = OmegaConf.load(Path("runs/sweeps/one", str(trial["number"]), ".hydra", "config.yaml"))
+            assert isinstance(config, DictConfig)
+            assert config.seed == trial["value"]
+    said = capsys.readouterr().err.splitlines()
+    lines = [line for line in said if "cannot be run" in line]
+    assert len(lines) == len(unfit)
+    assert lines[0].startswith(
+        f"search: trial {unfit[0]} cannot be run, so it failed: model=linear model.dropout=0.5 seed="
+    )
+    assert lines[0].endswith("without hidden layers dropout has no effect; say dropout: 0")
+
+
 def test_a_job_must_return_a_number():
     with pytest.raises(CompactHydraException, match="a job returned None, and a search wants a number"):
         multirun(*SEARCH, job=lambda cfg: None)
@@ -262,3 +304,39 @@ def test_sweepgrad_train_searches(folder):
     again = command("train", "--multirun", *search)
     assert again.code == 0, again.err
     assert "is complete with 6 trials" in again.err
+
+
+def test_sweepgrad_train_searches_anew_when_a_table_is_changed(folder):
+    rows = [(place % 7, place % 5, int(place % 7 + place % 5 > 5)) for place in range(210)]
+
+    def written(flip: int) -> None:
+        lines = [f"{a},{b},{y ^ flip}" for a, b, y in rows]
+        Path("table.csv").write_text("\n".join(["a,b,y", *lines]))
+
+    search = ["data=csv", "data.path=table.csv", "data.target=y", "train.epochs=1", "hydra/sweeper=optuna"]
+    search += ["hydra.sweeper.trials=2", "seed=range(99)"]
+    written(0)
+    first = command("train", "--multirun", *search)
+    assert first.code == 0, first.err
+    same = command("train", "--multirun", *search)
+    assert "is complete with 2 trials" in same.err
+    written(1)
+    changed = command("train", "--multirun", *search)
+    assert changed.code == 0, changed.err
+    assert "is complete" not in changed.err
+    named = [*search, "hydra.sweeper.study=mine"]
+    assert command("train", "--multirun", *named).code == 0
+    written(0)
+    refused = command("train", "--multirun", *named)
+    assert refused.code == 2
+    assert "the table table: was " in refused.err
+
+
+def test_sweepgrad_train_goes_on_after_a_split_that_leaves_no_rows(folder):
+    search = [*SMALL[::2], "data.rows=choice(200,20)", "split.fold=0", "split.folds=choice(2,40)"]
+    search += ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=8"]
+    result = command("train", "--multirun", *search)
+    assert "data.rows=20 split.folds=40: " in result.err
+    assert "cannot be run, so it failed" in result.err
+    assert "trials finished" in result.err
+    assert "is complete with 8 trials" in command("train", "--multirun", *search).err

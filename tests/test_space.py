@@ -170,7 +170,7 @@ def test_faults_are_told(loader, overrides, said):
 
 def settings_of(loader: ConfigLoader, *overrides: str) -> dict[str, str]:
     config = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
-    return setting(parse({}, overrides, loader), config, loader)
+    return setting(parse({}, overrides, loader), config, loader, {})
 
 
 def test_what_results_depend_on_is_told_apart(loader):
@@ -181,9 +181,21 @@ def test_what_results_depend_on_is_told_apart(loader):
     for other in (
         ("model=choice(wide,middle)", *base[1:]),
         (*base[:2], "train.epochs=4"),
-        (*base, "+sweep.metric=nll"),
+        (*base, "sweep.metric=nll"),
+        (*base, "sweep.halving={first: 1, factor: 2}"),
+        (*base, "sweep.halving={first: 1, factor: 3}"),
     ):
         assert digest(settings_of(loader, *other)) != digest(same), other
+
+
+def test_tables_and_code_are_told_apart(loader, monkeypatch):
+    overrides = ("model=choice(wide,deep)",)
+    config = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    space = parse({}, overrides, loader)
+    before = setting(space, config, loader, {"spotify": "abc"})
+    assert digest(setting(space, config, loader, {"spotify": "abd"})) != digest(before)
+    monkeypatch.setattr("sweepgrad.versions.code", lambda: "other")
+    assert digest(setting(space, config, loader, {"spotify": "abc"})) != digest(before)
 
 
 def test_the_yaml_of_each_option_counts(tmp_path):

@@ -4,19 +4,19 @@ Hydra imports this file whenever it starts, so it imports little; the search its
 """
 
 import math
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -24,9 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
-    from sweepgrad.search import Plan
     from sweepgrad.space import Space
-    from sweepgrad.study import Done, Study
+    from sweepgrad.study import Study, Trial
 
 RESULTS = "optimization_results.json"  # in the sweep's folder
 
@@ -81,23 +80,12 @@ ConfigStore.instance().store(
 class OptunaSweeper(Sweeper):
     """Ask, launch, tell, until there are enough trials."""
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        trials: int,
-        batch: int,
-        seed: int,
-        study: str | None,
-        storage: str,
-        direction: Direction | None,
-        params: dict[str, str] | None,
-    ) -> None:
-        self.sampler, self.trials, self.batch, self.seed = sampler, trials, batch, seed
-        self.study, self.storage, self.direction, self.params = study, Path(storage), direction, params or {}
+    def __init__(self, **settings: object) -> None:
+        """The settings are read where they stand in the configuration, by `search_of`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra, before `sweep`."""
-        self.hydra_context, self.config = hydra_context, config
+        self.hydra_context, self.config, self.task = hydra_context, config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -110,68 +98,60 @@ class OptunaSweeper(Sweeper):
             raise CompactHydraException(str(error)) from None  # what Hydra prints without a traceback
 
     def _search(self, arguments: Sequence[str]) -> None:
-        from sweepgrad.space import digest, parse, setting
+        from sweepgrad.search import search_of
         from sweepgrad.study import open_study
+        from sweepgrad.task import Task
 
         assert self.hydra_context is not None
         assert self.config is not None
-        assert self.launcher is not None
-        loader = self.hydra_context.config_loader
-        space = parse(self.params, arguments, loader)
-        plan = self._plan(space)
-        said = setting(space, self.config, loader)
-        about = {"sampler": plan.sampler, "direction": plan.direction, "seed": str(plan.seed)}
-        name = self.study or f"search-{digest({**said, **about, 'batch': str(plan.batch)})}"
-        if not re.fullmatch(r"[\w-][\w.-]*", name):
-            raise UserError(
-                f"hydra.sweeper.study: {name!r} names a file: letters, digits, _, - and . will do."
-            )
-        with open_study(space, plan, self.storage, name, said) as study:
-            self._say_start(space, study)
+        tables = self.task.tables if isinstance(self.task, Task) else {}
+        search = search_of(self.config, arguments, self.hydra_context.config_loader, tables)
+        space = search.space
+        with open_study(space, search.plan, search.folder, search.name, search.setting) as study:
+            _say_start(study)
             batch = study.ask()
             launched = bool(batch)
             while batch:
-                jobs = [space.overrides(trial.point) for trial in batch]
-                returns = self.launcher.launch(jobs, initial_job_idx=batch[0].number)
-                study.tell(batch, [_value(job) for job in returns])
+                study.tell(batch, self._values(batch, [space.overrides(trial.point) for trial in batch]))
                 batch = study.ask()
-            self._say_end(space, study)
+            for line in study.outcome:
+                _say(line)
             if launched:
                 self._write(space, study)
 
-    def _plan(self, space: "Space") -> "Plan":
-        from sweepgrad.search import Plan, natural_direction
+    def _values(self, batch: "Sequence[Trial]", overrides: Sequence[Sequence[str]]) -> list[float]:
+        """What comes of trials, in order; NaN for those that fail or cannot be run."""
+        assert self.launcher is not None
+        values = []
+        pairs = list(zip(batch, overrides, strict=True))
+        # What can be run is launched in stretches, since a launcher numbers jobs without gaps.
+        for runs, stretch in groupby(pairs, lambda pair: self._can_run(*pair)):
+            trials, jobs = zip(*stretch, strict=True)
+            if runs:
+                returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+                values += [_value(job) for job in returns]
+            else:
+                values += [math.nan] * len(trials)
+        return values
 
-        if "sweep.metric" in (key.lstrip("+") for key in space.dimensions):
-            raise UserError("sweep.metric: a search wants one metric; values of several do not compare.")
+    def _can_run(self, trial: "Trial", overrides: Sequence[str]) -> bool:
+        """Whether the values of a trial go together, which nobody could check before; says why if not."""
+        from sweepgrad.faults import ConfigFaults
+        from sweepgrad.preflight import checked
+        from sweepgrad.sweep.session import digest_of
+        from sweepgrad.task import Task
+
+        assert self.hydra_context is not None
         assert self.config is not None
-        metric = OmegaConf.select(self.config, "sweep.metric")
-        direction = self.direction.value if self.direction else natural_direction(metric)
-        return Plan(self.sampler.value, direction, self.seed, self.trials, self.batch)
-
-    def _say_start(self, space: "Space", study: "Study") -> None:
-        done = len(study.done())
-        if done >= self.trials:
-            _say(
-                f"{study.path} is complete with {done} trials, nothing is run. More: hydra.sweeper.trials=N;"
-                " to begin anew: hydra.sweeper.study=NAME, or delete that file"
-            )
-        elif done:
-            _say(f"goes on after {done} of {self.trials} trials in {study.path}")
-        if space.size < self.trials:
-            _say(
-                f"the space has {space.size} points only, so some of {self.trials} trials come twice; without"
-                " hydra/sweeper=optuna each is tried once"
-            )
-
-    def _say_end(self, space: "Space", study: "Study") -> None:
-        best, done = study.best(), study.done()
-        failed = sum(trial.value is None for trial in done)
-        if best is None:
-            _say(f"all {failed} trials failed, kept in {study.path}")
-            return
-        _say(f"best {best.value:.6g}, trial {best.number}: {shlex.join(_searched(best))}")
-        _say(f"{len(done) - failed} trials finished, {failed} failed, kept in {study.path}")
+        try:
+            config = checked(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+            if isinstance(self.task, Task):
+                digest_of(config)  # reads the table, which may have too few rows for a split
+        except (ConfigFaults, HydraException, UserError) as error:
+            why = " ".join(str(error).split())
+            _say(f"trial {trial.number} cannot be run, so it failed: {shlex.join(trial.searched)}: {why}")
+            return False
+        return True
 
     def _write(self, space: "Space", study: "Study") -> None:
         from sweepgrad.record import write_json
@@ -182,7 +162,7 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")  # as Hydra's own sweeper does
         best = study.best()
         trials = [
-            {"number": trial.number, "overrides": _searched(trial), "value": _finite(trial.value)}
+            {"number": trial.number, "overrides": trial.searched, "value": _finite(trial.value)}
             for trial in study.done()
         ]
         values = {
@@ -194,8 +174,17 @@ class OptunaSweeper(Sweeper):
         write_json(folder / RESULTS, values)
 
 
-def _searched(trial: "Done") -> list[str]:
-    return [f"{key}={value}" for key, value in trial.point.items()]
+def _say_start(study: "Study") -> None:
+    done, trials, size = len(study.done()), study.plan.trials, study.space.size
+    if study.complete:
+        _say(study.complete)
+    elif done:
+        _say(f"goes on after {done} of {trials} trials in {study.path}")
+    if size < trials:
+        _say(
+            f"the space has {size} points only, so some of {trials} trials come twice; without"
+            " hydra/sweeper=optuna each is tried once"
+        )
 
 
 def _but_the_sweep(overrides: Sequence[str]) -> list[str]:

@@ -4,11 +4,16 @@ The sampler is made anew for each batch, from a seed of its own, in a study in m
 results. So it does not matter where a search was interrupted, nor how many trials it is to have.
 """
 
-from collections.abc import Sequence
+import re
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -20,7 +25,7 @@ from optuna.trial import FrozenTrial
 
 from sweepgrad import rng
 from sweepgrad.errors import UserError
-from sweepgrad.space import Choices, Dimension, Interval, Space, Steps
+from sweepgrad.space import Choices, Dimension, Interval, Space, Steps, digest, parse, setting
 
 Direction = Literal["minimize", "maximize"]
 
@@ -44,6 +49,68 @@ class Plan:
         for name in ("trials", "batch"):
             if getattr(self, name) < 1:
                 raise UserError(f"hydra.sweeper.{name}: must be at least 1, is {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a command line searches, and the study that keeps it.
+
+    Attributes:
+        folder: of the studies' files.
+        name: of the study.
+        setting: all that results depend on besides `plan`, by key.
+    """
+
+    space: Space
+    plan: Plan
+    folder: Path
+    name: str
+    setting: dict[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The study's file."""
+        return self.folder / f"{self.name}.log"
+
+
+def search_of(
+    config: DictConfig, arguments: Sequence[str], loader: ConfigLoader, tables: Mapping[str, str]
+) -> Search:
+    """The search that a command line asks for: the same for the same command, unless it begins anew.
+
+    Arguments:
+        config: as Hydra composed it for the whole sweep.
+        arguments: the overrides of the command line, without Hydra's own.
+        tables: what tells the contents of each table, by name.
+
+    Raises:
+        UserError: it makes no sense; or it is to begin anew by the name of a study that there is.
+    """
+    asked = config.hydra.sweeper
+    space = parse(asked.params or {}, arguments, loader)
+    if "sweep.metric" in (key.lstrip("+") for key in space.dimensions):
+        raise UserError("sweep.metric: a search wants one metric; values of several do not compare.")
+    direction = (
+        asked.direction.name
+        if asked.direction
+        else natural_direction(OmegaConf.select(config, "sweep.metric"))
+    )
+    plan = Plan(asked.sampler.name, direction, asked.seed, asked.trials, asked.batch)
+    said = setting(space, config, loader, tables)
+    about = {key: str(getattr(plan, key)) for key in ("sampler", "direction", "seed", "batch")}
+    name = asked.study or f"search-{digest({**said, **about})}"
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise UserError(f"hydra.sweeper.study: {name!r} names a file: letters, digits, _, - and . will do.")
+    anew = OmegaConf.select(config, "sweep.resume") is False
+    if anew and not asked.study:
+        name += f"-{uuid.uuid4().hex[:6]}"
+    search = Search(space, plan, Path(asked.storage), name, said)
+    if anew and search.path.exists():
+        raise UserError(
+            f"sweep.resume=false begins a new study, and {search.path} is there already: give another name"
+            " (hydra.sweeper.study=NAME), or none, or leave out sweep.resume=false to go on with it."
+        )
+    return search
 
 
 def natural_direction(metric: object) -> Direction:

@@ -30,10 +30,12 @@ from hydra.core.override_parser.types import (
 )
 from omegaconf import DictConfig, OmegaConf
 
+from sweepgrad import versions
 from sweepgrad.errors import UserError
 
 _PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_./-]*", re.IGNORECASE)
 _OF_NO_EFFECT = ("hydra", "tracking", "sweep")  # sections that change where results go, not what they are
+_OF_EFFECT = ("sweep.metric", "sweep.halving")  # but for these: what a job tells, and after how many epochs
 
 
 @dataclass(frozen=True)
@@ -139,15 +141,22 @@ def parse(params: Mapping[str, str], arguments: Sequence[str], loader: ConfigLoa
     return space
 
 
-def setting(space: Space, config: DictConfig, loader: ConfigLoader) -> dict[str, str]:
+def setting(
+    space: Space, config: DictConfig, loader: ConfigLoader, tables: Mapping[str, str]
+) -> dict[str, str]:
     """All that the jobs' results depend on, by key: where it differs, results are not to be mixed.
 
-    The configuration is taken before interpolation, so that nothing of the machine enters. Of a config group
-    that is searched, the YAML of each option counts too. Tables are told by their path only, not by content.
+    The configuration is taken before interpolation, so that no path of the machine enters. Of a config group
+    that is searched, the YAML of each option counts too.
+
+    Arguments:
+        tables: what tells the contents of each table, by name.
     """
     fixed = [part for key, part in space.fixed.items() if _has_effect(key)]
     said = dict(_flat(config))
     said |= {key: part for key, part in space.fixed.items() if _has_effect(key)}
+    said["the code"] = versions.code()
+    said |= {f"the table {name}": contents for name, contents in tables.items()}
     for key, dimension in space.dimensions.items():
         said[key] = str(dimension)
         if isinstance(dimension, Choices) and loader.get_group_options(key.lstrip("+").partition("@")[0]):
@@ -229,7 +238,8 @@ def _quoted(value: Any) -> Any:
 
 def _has_effect(key: str) -> bool:
     name = key.lstrip("+~")
-    return name == "sweep.metric" or name.partition(".")[0] not in _OF_NO_EFFECT
+    within = any(name == key or name.startswith(f"{key}.") for key in _OF_EFFECT)
+    return within or name.partition(".")[0] not in _OF_NO_EFFECT
 
 
 def _flat(config: DictConfig) -> Iterator[tuple[str, str]]:

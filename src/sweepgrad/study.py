@@ -11,6 +11,7 @@ launcher finds the earlier result. What failed stays failed, and Optuna leaves i
 import errno
 import fcntl
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from sweepgrad.errors import UserError
-from sweepgrad.search import Plan, distributions, suggest, text
+from sweepgrad.search import Plan, Search, distributions, suggest, text
 from sweepgrad.space import Space
 
 _SETTING, _POINT = "setting", "point"  # attributes of a study and of a trial
@@ -37,13 +38,16 @@ class Trial:
     number: int
     point: dict[str, str]
 
+    @property
+    def searched(self) -> list[str]:
+        """Its point as overrides."""
+        return [f"{key}={value}" for key, value in self.point.items()]
+
 
 @dataclass(frozen=True)
-class Done:
+class Done(Trial):
     """A finished trial; the value is None where the job failed."""
 
-    number: int
-    point: dict[str, str]
     value: float | None
 
 
@@ -91,6 +95,29 @@ class Study:
         finished = [trial for trial in self.done() if trial.value is not None]
         return min(finished, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
+    @property
+    def complete(self) -> str:
+        """That all trials are done, in words; empty while some are not."""
+        done = len(self.done())
+        if done < self.plan.trials:
+            return ""
+        return (
+            f"{self.path} is complete with {done} trials, nothing is run. More: hydra.sweeper.trials=N;"
+            " to begin anew: sweep.resume=false"
+        )
+
+    @property
+    def outcome(self) -> list[str]:
+        """What came of it so far, in words."""
+        best, done = self.best(), self.done()
+        failed = sum(trial.value is None for trial in done)
+        if best is None:
+            return [f"all {failed} trials failed, kept in {self.path}"]
+        return [
+            f"best {best.value:.6g}, trial {best.number}: {shlex.join(best.searched)}",
+            f"{len(done) - failed} trials finished, {failed} failed, kept in {self.path}",
+        ]
+
     def _keep(self, params: Mapping[str, Any]) -> None:
         """Note a suggestion as under way, in one line of the file, so that no half of it can be there."""
         dimensions = self.space.dimensions
@@ -103,6 +130,18 @@ class Study:
                 user_attrs={_POINT: point},
             )
         )
+
+
+def if_complete(search: Search) -> list[str]:
+    """What to say of a search that has nothing left to run; empty if it has. Leaves no file.
+
+    Raises:
+        UserError: as `open_study`.
+    """
+    if not search.path.exists():
+        return []
+    with open_study(search.space, search.plan, search.folder, search.name, search.setting) as study:
+        return [study.complete, *study.outcome] if study.complete else []
 
 
 @contextmanager

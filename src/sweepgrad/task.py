@@ -9,7 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from sweepgrad.config import FileData
+from sweepgrad.data.doors import open_training
 from sweepgrad.errors import UserError
+from sweepgrad.experiment import dtype_of
 from sweepgrad.launchers import folder_of, numbered
 from sweepgrad.preflight import GROUPS, Plan, checked
 from sweepgrad.sweep import threads
@@ -66,6 +69,11 @@ class Task:
         return jobs
 
     @property
+    def tables(self) -> dict[str, str]:
+        """See `tables_of`."""
+        return tables_of(self._todo)
+
+    @property
     def halves(self) -> bool:
         """Whether jobs are to be compared while they are under way."""
         return self._todo.jobs[0].config.sweep.halving is not None
@@ -100,6 +108,23 @@ class Task:
             if key in said
         ]
         return " ".join(words) or "run"
+
+
+def tables_of(todo: Plan) -> dict[str, str]:
+    """SHA-256 of the tables that a plan reads, by name, so that searches notice when a file is changed.
+
+    The parts follow from these, from `split` and from the code; a simulated table from its settings.
+
+    Raises:
+        UserError: as `open_training`.
+    """
+    one_of_each = {job.config.data: job.config for job in todo.jobs}
+    found: dict[str, set[str]] = {}
+    for data, config in one_of_each.items():
+        if isinstance(data, FileData):
+            digests = open_training(data, config.split, dtype_of(config)).digests
+            found.setdefault(data.name, set()).add(digests.table)
+    return {name: " ".join(sorted(digests)) for name, digests in found.items()}
 
 
 def task_of(function: object, launcher: str) -> Task:
