@@ -78,11 +78,6 @@ class Task:
             jobs.append(self.session.job(number, self._name(said, folder), said, config, folder))
         return jobs
 
-    @property
-    def halves(self) -> bool:
-        """Whether jobs are to be compared while they are under way."""
-        return self._todo.jobs[0].config.sweep.halving is not None
-
     def rungs(self, jobs: Sequence[Job]) -> Rungs:
         """Where jobs pause, as `sweep.halving` says."""
         settings = self._todo.jobs[0].config.sweep
