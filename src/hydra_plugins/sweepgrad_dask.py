@@ -55,11 +55,6 @@ class DaskLauncher(Launcher):
         if self._workers is not None and self._workers < 1:
             raise UserError(f"hydra.launcher.workers: must be 1 or more, not {self._workers}")
         self._task: Task = task_of(task_function, "dask")
-        if self._task.halves:
-            raise UserError(
-                "sweep.halving: compares runs that are under way, which hydra/launcher=dask does not have in"
-                " one place: use hydra/launcher=threads, or say sweep.halving=null"
-            )
         self._context, self._config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:

@@ -73,11 +73,6 @@ class Task:
         """See `tables_of`."""
         return tables_of(self._todo)
 
-    @property
-    def halves(self) -> bool:
-        """Whether jobs are to be compared while they are under way."""
-        return self._todo.jobs[0].config.sweep.halving is not None
-
     def rungs(self, jobs: Sequence[Job]) -> Rungs:
         """Where jobs pause, as `sweep.halving` says."""
         settings = self._todo.jobs[0].config.sweep

@@ -1,5 +1,7 @@
 """A Dask cluster as the sweep sees it: who works there, and that they run our code and have our tables."""
 
+import asyncio
+import concurrent.futures
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from distributed import Future
+from distributed.comm import CommClosedError
 
 from sweepgrad.errors import UserError
 from sweepgrad.sweep import worker
@@ -133,6 +136,12 @@ class Cluster:
         )
         return Flight(future, only, len(self._uploaded), self._n_barred)
 
+    def fetch(self, future: "Future[worker.Answer]") -> "concurrent.futures.Future[worker.Answer]":
+        """Have what a batch came to sent here. It may take its time: other things go on meanwhile."""
+        loop: Any = self.client.loop  # Tornado's, around the one that is asked for
+        arriving = self.client.gather(future, asynchronous=True)
+        return asyncio.run_coroutine_threadsafe(arriving, loop.asyncio_loop)
+
     def stranded(self, flight: Flight) -> bool:
         """Whether all that might run it are gone."""
         return flight.only is not None and not flight.only & self._threads.keys()
@@ -153,22 +162,28 @@ class Cluster:
             raise UserError(f"no worker of {self.name} runs what runs here: {'; '.join(others.values())}")
         return self._n_barred > flight.barred
 
-    def upload(self, to: worker.Answer, flight: Flight, sources: Mapping[str, str]) -> None:
+    def upload(self, to: worker.Answer, flight: Flight, sources: Mapping[str, str]) -> bool:
         """Send the tables that a worker lacks, unless they came there while it said so.
 
         Arguments:
             to: what it said.
             sources: where tables are here, by their SHA-256.
 
+        Returns:
+            Whether they are there now; if not, the worker could not be reached.
+
         Raises:
-            UserError: one is not what it was, or did not arrive as it is.
+            UserError: one is not what it was, or did not arrive as it is, or the worker has no room for it.
         """
         for digest in to.get("missing", ()):
             before = self._uploaded.get((to["worker"], digest))
             if before is None or before < flight.sent:
-                with suppress(_Gone):
+                try:
                     self._send(to["address"], digest, Path(sources[digest]))
-                    self._uploaded[to["worker"], digest] = len(self._uploaded)
+                except _Gone:
+                    return False
+                self._uploaded[to["worker"], digest] = len(self._uploaded)
+        return True
 
     def _send(self, address: str, digest: str, source: Path) -> None:
         size, start, found = source.stat().st_size, 0, ""
@@ -188,7 +203,10 @@ class Cluster:
                 if answer is None:
                     raise _Gone
                 if isinstance(answer, Exception):
-                    raise UserError(f"worker {address} cannot keep {source.name}: {answer}")
+                    raise UserError(
+                        f"worker {address} cannot keep {source.name}: {answer}. `dask worker"
+                        " --local-directory` says on which disk it keeps tables"
+                    )
                 start, found = start + len(piece), answer
         if found != digest:
             raise UserError(f"{source} came to worker {address} with the SHA-256 {found}, and has {digest}")
@@ -214,10 +232,20 @@ class Cluster:
     def _ask(
         self, addresses: list[str] | None, function: Callable[..., Any], *arguments: Any
     ) -> dict[str, Any]:
-        """What a function says on workers, an exception if that is what comes of it, by address."""
+        """What a function says on workers, an exception if that is what comes of it, by address.
+
+        Workers that cannot be reached are left out.
+        """
         answers: dict[str, Any] = self.client.run(function, *arguments, workers=addresses, on_error="return")
-        return {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
+        return {address: answer for address, answer in answers.items() if not _unreached(answer)}
 
 
 class _Gone(Exception):
     """The worker is."""
+
+
+def _unreached(answer: Any) -> bool:
+    """Whether it is an error of the way to a worker: one of the worker's disk is an `OSError` as well."""
+    if isinstance(answer, CommClosedError | ConnectionError | TimeoutError):
+        return True
+    return type(answer) is OSError and answer.errno is None  # Dask's own, when a worker does not answer

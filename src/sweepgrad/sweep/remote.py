@@ -1,5 +1,6 @@
 """Running jobs on the workers of a Dask cluster; what they come to is written here, as if trained here."""
 
+import concurrent.futures
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,22 @@ from sweepgrad.sweep.job import Job, Outcome
 from sweepgrad.sweep.worker import Answer, GivenJob, Result
 
 _LOOK_SECONDS = 1.0  # between two looks at who works
-_RESULT_SECONDS = 30  # in which a result arrives; it is asked for again then
+_TRIES = 3  # of a batch whose results, or whose table, are lost on their way
 _AHEAD = 2  # batches for each core: while one is trained, another waits there
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Jobs, and whether they were given to the cluster while it did nothing else."""
+    """Jobs that are trained one after another.
+
+    Attributes:
+        alone: whether they are given to the cluster while it does nothing else.
+        losses: how often what came of them, or their table, was lost on its way.
+    """
 
     jobs: Sequence[Job]
     alone: bool = False
+    losses: int = 0
 
 
 def run(jobs: Sequence[Job], cluster: Cluster, cancelled: Event) -> Iterator[Outcome]:
@@ -48,7 +55,7 @@ def run(jobs: Sequence[Job], cluster: Cluster, cancelled: Event) -> Iterator[Out
 
     Raises:
         OSError: a folder cannot be written. Nothing more is run then.
-        UserError: the scheduler is gone, or no worker can run a job.
+        UserError: the scheduler is gone, or no worker can run a job, or what comes of one never arrives.
     """
     sweep = _Remote(jobs, cluster)
     try:
@@ -62,9 +69,10 @@ class _Remote:
     def __init__(self, jobs: Sequence[Job], cluster: Cluster) -> None:
         self._cluster, self._jobs = cluster, {job.number: job for job in jobs}
         self._batches = Batches(jobs)
-        self._again: deque[Sequence[Job]] = deque()
-        self._suspects: deque[Job] = deque()
+        self._again: deque[_Batch] = deque()
+        self._suspects: deque[_Batch] = deque()
         self._under_way: dict[Key, tuple[_Batch, Flight]] = {}
+        self._arriving: dict[Key, concurrent.futures.Future[Answer]] = {}
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
         self._looked = time.monotonic()
         self._sources = {
@@ -74,12 +82,14 @@ class _Remote:
     def begin(self) -> bool:
         """Give the cluster as much as it can do; whether anything is under way or left."""
         while len(self._under_way) < _AHEAD * self._cluster.cores:
-            jobs = self._again.popleft() if self._again else self._batches.take(self._cluster.cores)
-            if not jobs:
+            if self._again:
+                self._submit(self._again.popleft())
+            elif jobs := self._batches.take(self._cluster.cores):
+                self._submit(_Batch(jobs))
+            else:
                 break
-            self._submit(_Batch(jobs))
         if self._suspects and not (self._under_way or self._again or self._batches):
-            self._submit(_Batch([self._suspects.popleft()], alone=True))
+            self._submit(self._suspects.popleft())
         return bool(self._under_way or self._suspects or self._again or self._batches)
 
     def wait(self) -> Iterator[Outcome]:
@@ -92,41 +102,65 @@ class _Remote:
             return
         if future.key not in self._under_way:  # it was taken back
             return
+        if future.status == "finished" and future.key not in self._arriving:
+            self._fetch(future)
+            return
         batch, flight = self._under_way.pop(future.key)
+        arriving = self._arriving.pop(future.key, None)
         if future.status == "error":
             yield from self._failed(batch, flight, future)
-            return
-        try:
-            answer = future.result(timeout=_RESULT_SECONDS)
-        except Exception:  # noqa: BLE001 - its worker died since, or the scheduler was lost: there are many names
-            self._retry(batch)
-            return
-        yield from self._answered(batch, flight, answer)
+        elif arriving is None or arriving.cancelled():  # such as when the scheduler was lost for a moment
+            self._lost(batch, f"it was {future.status}")
+        elif (error := arriving.exception()) is not None:
+            self._lost(batch, repr(error))
+        else:
+            yield from self._answered(batch, flight, arriving.result())
 
     def drop(self) -> None:
         """Take back all that is under way."""
-        futures = [flight.future for _, flight in self._under_way.values()]
-        self._under_way.clear()
-        self._cluster.take_back(futures)
+        self._take_back([*self._under_way])
 
     def _submit(self, batch: _Batch) -> None:
         flight = self._cluster.submit([_given(job) for job in batch.jobs])
         self._under_way[flight.future.key] = batch, flight
         flight.future.add_done_callback(self._ended.put)
 
+    def _fetch(self, future: "Future[Answer]") -> None:
+        arriving = self._arriving[future.key] = self._cluster.fetch(future)
+        arriving.add_done_callback(lambda _: self._ended.put(future))
+
+    def _take_back(self, keys: Sequence[Key]) -> None:
+        flights = [self._under_way.pop(key)[1] for key in keys]
+        for arriving in [self._arriving.pop(key) for key in keys if key in self._arriving]:
+            arriving.cancel()
+        self._cluster.take_back([flight.future for flight in flights])
+
     def _retry(self, batch: _Batch) -> None:
-        if batch.alone:
-            self._suspects.extend(batch.jobs)
-        else:
-            self._again.append(batch.jobs)
+        (self._suspects if batch.alone else self._again).append(batch)
+
+    def _lost(self, batch: _Batch, why: str) -> None:
+        """Try a batch again that something kept from its end, but not for ever: that may be no accident.
+
+        Raises:
+            UserError: it was tried often enough, or the scheduler is gone.
+        """
+        self._cluster.look()
+        batch = replace(batch, losses=batch.losses + 1)
+        if batch.losses == _TRIES:
+            names = ", ".join(str(job.number) for job in batch.jobs[:5]) + ", …" * (len(batch.jobs) > 5)
+            raise UserError(
+                f"job {names}: what Dask workers made of it was lost {_TRIES} times on its way ({why}). What"
+                " had ended is kept, and the same command does the rest; the logs of the workers and of the"
+                " scheduler may say more"
+            )
+        self._retry(batch)
 
     def _look(self) -> None:
         self._looked = time.monotonic()
         self._cluster.look()
         for key, (batch, flight) in [*self._under_way.items()]:
             if self._cluster.stranded(flight):
-                del self._under_way[key]
-                self._cluster.take_back([flight.future])
+                self._take_back([key])
                 self._retry(batch)
 
     def _failed(self, batch: _Batch, flight: Flight, future: "Future[Answer]") -> Iterator[Outcome]:
@@ -135,18 +169,15 @@ class _Remote:
             if batch.alone:
                 yield from map(_killed, batch.jobs)
             elif len(batch.jobs) == 1:
-                self._suspects.extend(batch.jobs)
+                self._suspects.append(replace(batch, alone=True))
             else:
-                self._again.extend([job] for job in batch.jobs)
+                self._again.extend(replace(batch, jobs=[job]) for job in batch.jobs)
         elif self._cluster.bar(flight):
             self._retry(batch)
         else:
             raise UserError(f"a Dask worker cannot run a job: {error!r}")
 
     def _answered(self, batch: _Batch, flight: Flight, answer: Answer) -> Iterator[Outcome]:
-        if "refused" in answer and not self._cluster.bar(flight):
-            raise UserError(f"worker {answer['address']}: {answer['refused']}")
-        self._cluster.upload(answer, flight, self._sources)
         left = {job.number for job in batch.jobs}
         for result in answer["results"]:
             job = self._jobs[result["number"]]
@@ -154,8 +185,15 @@ class _Remote:
             outcome = _kept(job, result)
             self._batches.learn(job, outcome.seconds)
             yield outcome
+        if "refused" in answer and not self._cluster.bar(flight):
+            raise UserError(f"worker {answer['address']}: {answer['refused']}")
+        there = self._cluster.upload(answer, flight, self._sources)
         if left:
-            self._retry(replace(batch, jobs=[job for job in batch.jobs if job.number in left]))
+            rest = replace(batch, jobs=[job for job in batch.jobs if job.number in left])
+            if there:
+                self._retry(rest)
+            else:
+                self._lost(rest, f"worker {answer['address']} could not be sent its table")
 
 
 def _given(job: Job) -> GivenJob:

@@ -72,7 +72,7 @@ class Answer(TypedDict):
     """What became of a batch, and which worker says so.
 
     Attributes:
-        results: of the jobs that ended; where there are none, one of the other two says why.
+        results: of the jobs that ended; where some are lacking, one of the other two may say why.
         missing: tables, by their SHA-256, that must be sent first.
         refused: why this worker cannot run it at all.
     """
@@ -116,7 +116,8 @@ def train(order: Order) -> Answer:
     except UserError as error:
         answer["refused"] = str(error)
     except OSError as error:
-        answer["refused"] = f"cannot write {error.filename}: {error.strerror}"
+        place = error.filename or worker.local_directory  # a full disk has no file's name
+        answer["refused"] = f"cannot write {place}: {error.strerror}"
     return answer
 
 
@@ -133,13 +134,20 @@ def keep(
 
     Returns:
         After the last piece, the SHA-256 that it has.
+
+    Raises:
+        OSError: the folder takes no more; what came before is removed.
     """
     assert dask_worker is not None
     folder = Path(dask_worker.local_directory, _TABLES)
     folder.mkdir(exist_ok=True)
     partial = folder / f".{sender}-{name}"
-    with partial.open("ab" if start else "wb") as file:
-        file.write(content)
+    try:
+        with partial.open("ab" if start else "wb") as file:
+            file.write(content)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     if digest is None:
         return ""
     with partial.open("rb") as file:
