@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,9 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from sweepgrad import rng
 from sweepgrad.errors import UserError
-from sweepgrad.search import Plan
+from sweepgrad.search import Plan, Search
 from sweepgrad.space import Choices, Interval, Space, Steps
-from sweepgrad.study import Done, open_study
+from sweepgrad.study import Done, if_complete, open_study
 
 SPACE = Space(
     {
@@ -242,3 +243,22 @@ def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"hydra\.sweeper\.storage=FOLDER"):
         work(tmp_path / "file" / "studies")
+
+
+def test_a_complete_study_is_known_before_anything_is_claimed(tmp_path):
+    def said(plan: Plan, **setting: str) -> list[str]:
+        return if_complete(Search(SPACE, plan, tmp_path, "s", {"x": "1", **setting}))
+
+    assert said(PLAN) == []
+    assert not [*tmp_path.iterdir()]
+    with pytest.raises(Killed):
+        work(tmp_path, launches=2)
+    assert said(PLAN) == []
+    done = work(tmp_path)
+    best = min(trial.value for trial in done if trial.value is not None)
+    complete, found, _ = said(PLAN)
+    assert complete.startswith(f"{tmp_path / 's.log'} is complete with 22 trials, nothing is run.")
+    assert found.startswith(f"best {best:.6g}, trial ")
+    assert said(replace(PLAN, trials=23)) == []
+    with pytest.raises(UserError, match="x: was 1, is 2"):
+        said(PLAN, x="2")
