@@ -1,5 +1,6 @@
 """Sweeps on Dask clusters: real schedulers and workers, in processes of their own."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from distributed import LocalCluster, Scheduler
 from tests.support import SMALL, command, console_script, environment, people
 
 from sweepgrad import record as records
 from sweepgrad.config import Config
 from sweepgrad.preflight import plan
+from sweepgrad.sweep import worker
 from sweepgrad.sweep.batches import SECONDS, SHARES, Batches
 from sweepgrad.sweep.job import Job
 
@@ -460,6 +463,101 @@ def test_ctrl_c_ends_a_cluster_on_this_machine(folder, monkeypatch):
     until(lambda: not any(child.is_running() for child in below), 10)
     assert not [path.name for path in scratch.iterdir() if path.name.startswith(("sweepgrad", "dask"))]
     assert {path.name for path in folder.iterdir()} == {"runs", "scratch"}
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_keep_the_table_is_named(folder, dask):
+    """Something else has the place of the folder: the system's own error, as from a full disk."""
+    people().to_csv("people.csv", index=False)
+    dask.worker()
+    scratch = dask.folder / "scratch"
+    until(lambda: "Registered to" in (dask.folder / "log").read_text())
+    (own,) = scratch.rglob("worker-*/")
+    (own / "sweepgrad-tables").write_text("in the way")
+    running = begun(*CSV, "data.group=person", *GRID[2:], *dask.launcher)
+    try:
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 2
+    assert "cannot keep people.csv: [Errno 17] File exists" in err
+    assert err.count("sending people.csv") == 1
+    quiet(err)
+
+
+TRAIN = worker.train
+ANSWERS: list[worker.Answer] = []
+
+
+@contextlib.contextmanager
+def within() -> Iterator[tuple[str, str]]:
+    """The launcher of a real cluster whose worker is a thread of this process, for tests to change it."""
+    ANSWERS.clear()
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as cluster:
+        yield "hydra/launcher=dask", f"hydra.launcher.address={cluster.scheduler_address}"
+
+
+def refuses_halfway(order: worker.Order) -> worker.Answer:
+    """As `worker.train`, on a disk that is full before the last of several jobs."""
+    answer = TRAIN(order)
+    if len(answer["results"]) > 1:
+        answer["results"].pop()
+        answer["refused"] = "cannot write weights.npz: No space left on device"
+    ANSWERS.append(answer)
+    return answer
+
+
+def test_what_a_worker_did_before_it_refused_is_kept(folder, monkeypatch):
+    monkeypatch.setattr(worker, "train", refuses_halfway)
+    with within() as launcher:
+        result = command("train", "-m", *GRID, *launcher)
+    assert result.code == 2
+    assert "No space left on device" in result.err
+    ended = next(answer for answer in ANSWERS if "refused" in answer)
+    first = {str(answer["number"]) for answer in ended["results"]}
+    assert first
+    assert first <= jobs().keys()
+
+
+class Unreadable(dict[str, object]):
+    """What cannot be read where it arrives."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return int, ("not a number",)
+
+
+def answers_unreadably(order: worker.Order) -> Unreadable:
+    ANSWERS.append(TRAIN(order))
+    return Unreadable()
+
+
+def test_a_batch_whose_results_never_arrive_is_not_trained_for_ever(folder, monkeypatch):
+    monkeypatch.setattr(worker, "train", answers_unreadably)
+    with within() as launcher:
+        result = command("train", "-m", *GRID, *launcher)
+    assert result.code == 2
+    assert "was lost 3 times on its way (ValueError" in result.err
+    assert 3 <= len(ANSWERS) <= 6  # two batches are under way
+    quiet(result.err)
+
+
+@pytest.mark.slow
+def test_results_that_take_long_to_arrive_are_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(worker, "train", refuses_halfway)  # counts, since these are single jobs
+    gather = Scheduler.gather
+
+    async def slowly(self, *arguments, **named):
+        await asyncio.sleep(32)
+        return await gather(self, *arguments, **named)
+
+    monkeypatch.setattr(Scheduler, "gather", slowly)
+    with within() as launcher:
+        result = command("train", "-m", *SMALL, "seed=1,2", THERE, ANEW, *launcher)
+    assert result.code == 0, result.err
+    assert len(ANSWERS) == 2
+    whole("it", 2)
 
 
 def test_the_helpers_see_what_they_look_for(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from distributed import Future
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from sweepgrad.errors import UserError
 from sweepgrad.sweep import worker
