@@ -35,7 +35,7 @@ test: lint types ## Check style and types, then run all tests but the slow ones
 
 test-slow: $(DEV) $(PROJECT) ## Run the slow tests
 	@echo "testing, the slow ones …"
-	@$(BIN)/python -m pytest -q -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
 
 lint: $(DEV) $(PROJECT) ## Check style and formatting
 	@echo "checking style …"

@@ -340,3 +340,14 @@ def test_sweepgrad_train_goes_on_after_a_split_that_leaves_no_rows(folder):
     assert "cannot be run, so it failed" in result.err
     assert "trials finished" in result.err
     assert "is complete with 8 trials" in command("train", "--multirun", *search).err
+
+
+def test_a_search_with_nothing_left_to_run_makes_no_sweep(folder):
+    search = [*SMALL, *SEARCH[:4], "model.dropout=0.0,0.5"]
+    assert command("train", "--multirun", *search).code == 0
+    before = sorted(Path("runs", "sweeps").iterdir())
+    again = command("train", "--multirun", *search, "hydra.launcher.workers=1")
+    assert again.code == 0
+    assert "is complete" in again.err
+    assert "next:" not in again.out
+    assert sorted(Path("runs", "sweeps").iterdir()) == before

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hydra._internal.hydra import Hydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 
 from sweepgrad.compose import CONFIG_NAME
 from sweepgrad.errors import UserError
@@ -19,7 +20,7 @@ from sweepgrad.record import Status
 from sweepgrad.sweep import claim, estimate, shelf, threads
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
-from sweepgrad.task import SWEEP_ID, Task
+from sweepgrad.task import SWEEP_ID, Task, tables_of
 
 _RUNS = Path("runs")  # where earlier results are looked for, below the folder in which we are
 
@@ -50,6 +51,10 @@ def launch(
             progress.say(estimate.said(todo, threads.cores()))
         if outbox is None:
             _rehearse(todo, progress)
+            return 0
+        if todo.sweeper == "optuna" and (known := _known(composer, todo, overrides)):
+            for line in known:
+                progress.say(f"search: {line}")
             return 0
         outbox.connect(settings.tracking)
         outbox.open(progress.warn)
@@ -92,6 +97,16 @@ def _rehearse(todo: Plan, progress: Progress) -> None:
     if trained:
         progress.say(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
     progress.say("nothing was run")
+
+
+def _known(composer: Hydra, todo: Plan, overrides: list[str]) -> list[str]:
+    """What to say of a search that has nothing left to run; empty if it has."""
+    from sweepgrad.search import search_of  # Optuna takes a while to import
+    from sweepgrad.study import if_complete
+
+    loader = composer.config_loader
+    master = loader.load_configuration(CONFIG_NAME, overrides, RunMode.MULTIRUN)
+    return if_complete(search_of(master, list(master.hydra.overrides.task), loader, tables_of(todo)))
 
 
 def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, str]:
