@@ -259,6 +259,12 @@ def test_fail_fast_ends_with_the_first_failure_whoever_launches(launcher, folder
         (["hydra.job.chdir=true"], "hydra.job.chdir: jobs that share a process"),
         (["sweep.halving={first: 1, factor: 2}", "hydra.sweeper.max_batch_size=1"], "max_batch_size"),
         (["sweep.halving={first: 1, factor: 2}", "hydra/launcher=basic"], "use hydra/launcher=threads"),
+        (["sweep.halving={first: 3, factor: 2}"], "sweep.halving.first: 3 has no effect within 3 epochs"),
+        (["sweep.halving={frist: 1, factor: 2}"], "Did you mean sweep.halving.first?"),
+        (["sweep.halving=true"], "should be null, or keys and values"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.trials=0"], "hydra.sweeper.trials: must be at least 1"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.batch=-1"], "hydra.sweeper.batch: must be at least 1"),
+        (["optimizer.lr=interval(0.1, 0.2)"], "add hydra/sweeper=optuna"),
     ],
 )
 @pytest.mark.parametrize("rehearsal", [[], ["--dry-run"]])

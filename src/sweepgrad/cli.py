@@ -142,7 +142,10 @@ def _store(options: argparse.Namespace) -> "Store":
     except ValueError as error:
         raise UserError(f"--uri: {error}") from None
     if options.uri.startswith("sqlite:") and not file.exists():
-        raise UserError(f"there is no MLflow store at {file}: train something here first, or give --uri")
+        kept = "; sweepgrad sync sends what is kept in runs/" if Path("runs", "sweeps").is_dir() else ""
+        raise UserError(
+            f"there is no MLflow store at {file}: train something here first, or give --uri{kept}"
+        )
     return Store(options.uri, options.experiment, _say)
 
 

@@ -14,7 +14,9 @@ def combinations_of(overrides: Sequence[Override]) -> list[list[str]]:
     try:
         (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     except HydraException as error:
-        raise UserError(f"{error}. Sweep over a list, a range() or a choice() instead.") from None
+        raise UserError(
+            f"{error}. Sweep over a list, a range() or a choice() instead, or add hydra/sweeper=optuna."
+        ) from None
     if not batch:
         raise _no_run(overrides)
     return batch

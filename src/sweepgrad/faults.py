@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweepgrad.config import Config, FileData, SimulatedData
+from sweepgrad.config import Config, FileData, Halving, SimulatedData
 from sweepgrad.sections import (
     SGD,
     Adagrad,
@@ -86,6 +86,10 @@ def _fault(values: Mapping[str, Any], details: Any) -> Fault:
         if not key:  # about keys of several sections: the message begins with the one to change
             key, _, message = message.partition(": ")
         return Fault(key, message)
+    if kind == "model_type" and key == "sweep.halving":
+        return Fault(
+            key, f"{given!r} should be null, or keys and values: 'sweep.halving={{first: 2, factor: 3}}'"
+        )
     wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
     return Fault(key, f"{shown} {wanted}")
@@ -115,7 +119,7 @@ def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
         section = sections[0]
         options = _OPTIONS.get(section, {})
         chosen = _chosen(section, values[section])
-        known = list(chosen.model_fields)
+        known = list((Halving if sections == ["sweep", "halving"] else chosen).model_fields)
         elsewhere = next((option for option, other in options.items() if name in other.model_fields), None)
         if elsewhere is not None:
             option = values[section].get("name") or "csv"

@@ -49,12 +49,12 @@ def launch(
         load_engines(todo, progress.say)
         if todo.multirun and not quiet:
             progress.say(estimate.said(todo, threads.cores()))
-        if outbox is None:
-            _rehearse(todo, progress)
-            return 0
         if todo.sweeper == "optuna" and (known := _known(composer, todo, overrides)):
             for line in known:
                 progress.say(f"search: {line}")
+            return 0
+        if outbox is None:
+            _rehearse(todo, progress)
             return 0
         outbox.connect(settings.tracking)
         outbox.open(progress.warn)
@@ -128,7 +128,7 @@ def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, s
     except OSError as error:  # of Hydra's own files
         problem = f"{unwritten(error)}; nothing more is run"
     except HydraException as error:
-        problem = str(error)
+        problem = str(error).removesuffix(".")
     except BaseException:
         _close(session, "FAILED")
         raise

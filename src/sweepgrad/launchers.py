@@ -15,7 +15,7 @@ def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[s
 
     Arguments:
         master: as Hydra composes it for a sweep, or for the run.
-        config: of a job.
+        config: of the job that is to be trained longest.
     """
     launcher = master.hydra.runtime.choices["hydra/launcher"]
     if not multirun:
@@ -34,6 +34,11 @@ def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[s
         and OmegaConf.select(master, "hydra.sweeper.max_batch_size") is not None
     ):
         yield "sweep.halving: compares the jobs of a sweep, which hydra.sweeper.max_batch_size takes apart"
+    if config.sweep.halving is not None and config.sweep.halving.first >= config.train.epochs:
+        yield (
+            f"sweep.halving.first: {config.sweep.halving.first} has no effect within"
+            f" {config.train.epochs} epochs; say fewer, or sweep.halving=null"
+        )
     if launcher in _SHARED:
         for key in ("chdir", "env_set", "env_copy"):
             if master.hydra.job[key]:

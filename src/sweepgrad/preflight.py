@@ -147,7 +147,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
                 faults.append(f"hydra.sweep.subdir: {folder!r} would be the folder of {both}")
             folders.setdefault(folder, combination)
     _refuse(faults)
-    _refuse(list(refused(master, next(iter(jobs)), multirun=multirun)))
+    _refuse(list(refused(master, max(jobs, key=lambda job: job.train.epochs), multirun=multirun)))
     varying = tuple(
         override.key_or_group
         for place, override in enumerate(_parse(loader, combinations[0]))
@@ -155,6 +155,8 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
     )
     planned = tuple(PlannedJob(config, tuple(combination)) for config, combination in jobs.items())
     n_jobs = len(planned) if complete else int(OmegaConf.select(master, "hydra.sweeper.trials", default=1))
+    if n_jobs < 1:
+        _refuse([f"hydra.sweeper.trials: must be at least 1, not {n_jobs}"])
     return Plan(
         multirun=multirun,
         jobs=planned,

@@ -342,8 +342,8 @@ class Store:
             raise UserError(
                 f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
             )
-        if which is None:
-            return tops[0]
+        if which is None:  # a sweep may have ended before its first run
+            return next((run for run in tops if run.tags[KIND] == RUN_KIND or self.children(run)), tops[0])
         exact = [run for run in tops if which in (run.run_id, run.name)]
         matches = exact or [run for run in tops if run.run_id.startswith(which) or run.name.startswith(which)]
         if len(matches) == 1:

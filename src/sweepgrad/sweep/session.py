@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -48,6 +49,7 @@ class Session:
         self.sweep, self.outbox, self.progress = sweep, outbox, progress
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
         self._shelf: shelf.Index | None = None  # made once: a sweeper may ask for jobs one by one
+        self._began = int(time.time() * 1000)
         self.outcomes: list[Outcome] = []
         self.under_way: list[Job] = []
         self.resources = ExitStack()  # what launchers keep open until the last job has ended
@@ -114,11 +116,16 @@ class Session:
             return
         heard = {outcome.job.number for outcome in self.outcomes}
         for job in self.under_way:
-            record = (
-                None if job.number in heard else shelf.whole(job.folder, self.progress.warn, stopped_too=True)
-            )
-            if record is not None and record.job == job.id and record.digest == digest_of(job.config):
-                self._take(replace(reused(replace(job, earlier=job.folder)), reused=False))
+            if job.number in heard:
+                continue
+            try:
+                record = records.read(job.folder)
+            except (OSError, ValueError):  # there is none, or it is an older one that was damaged
+                continue
+            if record.job == job.id and record.ended >= self._began:
+                problem = (record.error or "").strip().rpartition("\n")[2]
+                outcome = reused(replace(job, earlier=job.folder))
+                self._take(replace(outcome, reused=False, problem=problem))
 
     def _found(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs, each with where its result was left before: in this sweep, or in another."""

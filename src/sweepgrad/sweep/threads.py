@@ -102,7 +102,10 @@ def _start(
                         said = time.monotonic()
                         events.put(running)
                 if trial.ended:
-                    events.put(trial.close())
+                    outcome = trial.close()
+                    events.put(outcome)
+                    if outcome.status == "FAILED" and trial.job.config.sweep.fail_fast:
+                        cancelled.set()  # here: whoever hears of it may be a job late
         except Cancelled:
             pass
         except BaseException as error:  # noqa: BLE001 - raised anew in the thread that waits
