@@ -39,7 +39,8 @@ def test_a_process_is_known_to_another_and_dead_once_it_ended():
 
 def test_a_number_that_was_given_out_again_is_another_process():
     number, _, started = process.this().partition("@")
-    assert not process.lives(f"{number}@{float(started) - 1:.2f}")
+    assert not process.lives(f"{number}@{float(started) - 60:.2f}")
+    assert process.lives(f"{number}@{float(started) - 1:.2f}")  # the clock was set
     assert not process.lives("999999999@1.00")
 
 
