@@ -1,13 +1,16 @@
 """The one who writes to MLflow: what it is told, what it answers, and what it does when it is left alone."""
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import mlflow
@@ -69,6 +72,25 @@ def test_all_is_answered_in_the_order_in_which_it_was_told(results):
     assert answers(told) == [{"open": None}, *({"sent": message} for message in told)]
     assert [run.info.status for run in logged("sweep")] == ["FINISHED"]
     assert [run.info.status for run in logged("job")] == ["FINISHED"] * 2
+
+
+def test_it_waits_for_another_writer_that_is_still_at_the_sweep(results):
+    """Such as that of a process that was killed, and whose sweep goes on."""
+    sweep = results[0].parent
+    told, said = SimpleQueue[Message | None](), list[Message]()
+    for message in ({"begin": str(sweep)}, {"send": str(results[0])}, None):
+        told.put(message)
+    thread = Thread(target=serve, args=(URI, "sweepgrad", process.this(), told, said.append))
+    lock = os.open(sweep, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(3)
+        assert said == [{"open": None}]
+    finally:
+        os.close(lock)
+    thread.join(30)
+    assert said[-1] == {"sent": {"send": str(results[0])}}
 
 
 def test_runs_are_of_the_process_that_trained_them(results):

@@ -10,6 +10,7 @@ What it answers:   {"say": TEXT} at any time; {"open": null, or why the store do
                    or null}.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -67,12 +68,34 @@ def serve(
     except (UserError, OSError) as error:
         answer({"refused": str(error)})
         return
+    with ExitStack() as held:
+        _serve(store, opened, told, answer, held)
+
+
+def _serve(
+    store: "Store | None",
+    opened: Callable[[], "Store"],
+    told: "SimpleQueue[Message | None]",
+    answer: Callable[[Message], None],
+    held: ExitStack,
+) -> None:
+    """As `serve`, once it is known whether the store answers.
+
+    Arguments:
+        store: None if it does not; `opened` tries again.
+        held: takes what is to be let go at the end.
+    """
+    from sweepgrad.reach import Unreachable
+
     backlog: deque[Message] = deque()
     begun: str | None = None
     tried = time.monotonic()
     for message in _messages(told):
         if message is not None:
             backlog.append(message)
+            if "begin" in message:
+                with suppress(OSError):  # `begin_sweep` says what is wrong
+                    held.enter_context(_alone(Path(message["begin"])))
             begun = message.get("begin", None if "end" in message else begun)
         if store is None and (message is None or time.monotonic() - tried > _RETRY_SECONDS):
             tried = time.monotonic()
@@ -86,12 +109,23 @@ def serve(
                 store, tried = None, time.monotonic()
                 if "send" in backlog[0]:  # should it be the run's own fault, the others get their turn
                     backlog.rotate(-1)
-                say(f"{error}; training goes on, and results are kept on disk")
+                answer({"say": f"{error}; training goes on, and results are kept on disk"})
     for message in backlog:
         answer({"unsent": message, "why": None})
     if store is not None and begun is not None:  # whoever told it died before the end
         with suppress(UserError, OSError, ValueError):
             store.end_sweep(Path(begun))
+
+
+@contextmanager
+def _alone(sweep: Path) -> Iterator[None]:
+    """While a writer is at a sweep, another one waits: that of a killed process may still be at it."""
+    lock = os.open(sweep, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _messages(told: "SimpleQueue[Message | None]") -> Iterator[Message | None]:
