@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import yaml
 from mlflow.entities import Run
@@ -306,7 +307,9 @@ def test_an_interrupted_sweep_keeps_what_finished_and_leaves_nothing_running(how
 @pytest.mark.slow
 def test_what_a_killed_process_left_running_is_closed_by_the_next(folder):
     process = first_short_then_long()
-    process.kill()
+    both = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    for each in both:  # the writer would close the sweep by itself
+        each.kill()
     process.communicate(timeout=30)
     assert [run.info.status for run in runs()].count("RUNNING") >= 1
     result = train(*SMALL)
