@@ -172,14 +172,19 @@ def test_artifacts_and_models_come_through_the_proxy(server, alone):
     kept = jobs_by_seed(alone)
     for run in children:
         job = kept[run["params"]["model.hidden"], run["params"]["seed"]]
-        for name in ("config.yaml", "learning_curve.png"):
-            assert proxied(server, f"{run['artifact_uri']}/{name}") == (job / name).read_bytes()
-        (output,) = run["outputs"]["model_outputs"]
-        model = get(server, f"logged-models/{output['model_id']}")["model"]
-        weights = proxied(server, f"{model['info']['artifact_uri']}/artifacts/model/weights.npz")
+        config = proxied(server, f"{run['artifact_uri']}/config.yaml")
+        assert config == (job / "config.yaml").read_bytes()
+        weights = proxied(server, f"{run['artifact_uri']}/bundle/weights.npz")
         assert weights == (job / "model" / "weights.npz").read_bytes()
         with np.load(io.BytesIO(weights), allow_pickle=False) as file:
             assert file.files
+    chosen = json.loads((alone / "card.json").read_text())["run_id"]
+    (run,) = [run for run in children if run["run_id"] == chosen]
+    (output,) = run["outputs"]["model_outputs"]
+    model = get(server, f"logged-models/{output['model_id']}")["model"]
+    job = kept[run["params"]["model.hidden"], run["params"]["seed"]]
+    weights = proxied(server, f"{model['info']['artifact_uri']}/artifacts/bundle/weights.npz")
+    assert weights == (job / "model" / "weights.npz").read_bytes()
     nothing_is_kept_beside(server, alone)
 
 
@@ -279,7 +284,7 @@ def test_a_server_that_goes_away_and_comes_back_has_every_job_once(server, tmp_p
     assert sorted(run["params"]["seed"] for run in children) == seeds
     assert {run["status"] for run in (parent, *children)} == {"FINISHED"}
     for run in children:
-        assert len(run["outputs"]["model_outputs"]) == 1
+        assert proxied(server, f"{run['artifact_uri']}/bundle/weights.npz")
         history = get(server, "metrics/get-history", run_id=run["run_id"], metric_key="val/nll")["metrics"]
         assert [int(point["step"]) for point in history] == list(range(1, 301))
     assert "0 runs sent" in sweepgrad(tmp_path, "sync")
