@@ -23,9 +23,9 @@ def leaderboard(page: Page) -> None:
     sweep = store.latest_sweep()
     assert sweep is not None, "there is no sweep: make run first"
     runs = store.children(sweep)
-    console = Console(record=True, width=112, file=io.StringIO())
+    console = Console(record=True, width=132, file=io.StringIO())
     console.print(as_table(f"{sweep.name}: {len(runs)} runs", rank(runs)))
-    page.set_viewport_size({"width": 960, "height": 300})
+    page.set_viewport_size({"width": 1120, "height": 300})
     page.set_content(console.export_html(inline_styles=True))
     style = "pre { font: 13px/1.1 'DejaVu Sans Mono', monospace !important; display: inline-block }"
     page.add_style_tag(content=style)
