@@ -1,6 +1,6 @@
 """`hydra/launcher=dask`: the jobs of a sweep on the workers of a Dask cluster, on this machine or on many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ class DaskLauncher(Launcher):
         jobs = self._task.jobs(job_overrides, initial_job_idx, self._config, self._context.config_loader)
         return self._task.launch(jobs, self._execute)
 
-    def _execute(self, jobs: "Sequence[Job]", cancelled: Event) -> "Iterator[Outcome]":
+    def _execute(self, jobs: "Sequence[Job]", cancelled: Event) -> "Generator[Outcome, None, None]":
         from sweepgrad.sweep import remote
         from sweepgrad.sweep.cluster import Cluster
 

@@ -1,6 +1,6 @@
 """What becomes of the jobs of a command line: trained, taken over or failed, and handed to MLflow in turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -42,7 +42,7 @@ def jobs_of(whole: Session, *overrides: str) -> list[Job]:
     ]
 
 
-def execute(todo: Sequence[Job], cancelled: Event) -> Iterator[Running | Outcome]:
+def execute(todo: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
     if todo:
         yield from threads.run(todo, 2, halving_of(todo), cancelled)
 
@@ -171,7 +171,7 @@ def test_halving_that_goes_on_decides_as_if_it_had_never_been_interrupted(outbox
     first = session(outbox)
     todo = jobs_of(first, *space)
 
-    def interrupted(todo: Sequence[Job], cancelled: Event) -> Iterator[Running | Outcome]:
+    def interrupted(todo: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
         for n, event in enumerate(execute(todo, cancelled)):
             yield event
             if n == 9:

@@ -4,7 +4,7 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import log, nan
@@ -21,7 +21,7 @@ from sweepgrad.sweep.claim import Sweep
 from sweepgrad.sweep.job import Job, Outcome, Running, reused
 from sweepgrad.sweep.progress import Progress
 
-Execute = Callable[[Sequence[Job], Event], Iterator[Running | Outcome]]
+Execute = Callable[[Sequence[Job], Event], Generator[Running | Outcome, None, None]]
 
 
 class Ended(BaseException):
@@ -91,8 +91,7 @@ class Session:
             raise Ended(f"{unwritten(error)}; nothing more is run") from None
         finally:
             cancelled.set()
-            if hasattr(events, "close"):
-                events.close()
+            events.close()
             self._take_unheard()
         self.under_way = []
         return [ended[job.number] for job in jobs]
@@ -108,7 +107,7 @@ class Session:
             self.progress.say(f"{outcome.job.name}: {coin}; an optimizer.lr that is {hint} may help")
 
     def _take_unheard(self) -> None:
-        """Hand over what ended well in the moment in which an exception kept it from being heard of."""
+        """Hand over what ended in the moment in which an exception kept it from being heard of."""
         if self.sweep is None:  # a run on its own is kept, and sent, as far as it came
             for job in self.under_way:
                 if not self.outcomes and (job.folder / records.RECORD).exists():
