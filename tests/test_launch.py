@@ -136,9 +136,9 @@ def test_the_first_failure_ends_the_sweep_if_asked(folder):
 
 
 def test_what_a_sweep_is_must_be_the_same_for_all_its_runs(folder):
-    result = command("train", "-m", *SMALL, "sweep.metric=accuracy,nll")
+    result = command("train", "-m", *SMALL, "select.metric=accuracy,nll")
     assert result.code == 2
-    assert "sweep: must be the same for all runs of a sweep" in result.err
+    assert "select: must be the same for all runs of a sweep" in result.err
 
 
 # Halving

@@ -25,7 +25,7 @@ SEARCH = (
     "hydra/sweeper=optuna",
     "hydra.sweeper.trials=6",
     "hydra.sweeper.batch=3",
-    "++sweep.metric=nll",
+    "++select.metric=nll",
     "data=simulated",
     "model=choice(wide,deep)",
     "optimizer.lr=tag(log, interval(1e-4, 1e-1))",
@@ -186,13 +186,13 @@ def test_the_metric_has_its_direction():
 
     search = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=8", "seed=1,2"]
     for metric, best in (("nll", 1), ("accuracy", 2)):
-        multirun(*search, f"++sweep.metric={metric}", job=job)
+        multirun(*search, f"++select.metric={metric}", job=job)
         assert results()["best_value"] == best
     assert len(list(Path("runs", "studies").glob("*.log"))) == 2  # results of several metrics do not mix
 
 
 def test_a_small_space_is_told(capsys):
-    multirun("hydra/sweeper=optuna", "hydra.sweeper.trials=4", "++sweep.metric=nll", "seed=2,3")
+    multirun("hydra/sweeper=optuna", "hydra.sweeper.trials=4", "++select.metric=nll", "seed=2,3")
     assert "the space has 2 points only, so some of 4 trials come twice" in capsys.readouterr().err
 
 
@@ -208,11 +208,11 @@ def test_a_search_without_luck_is_told(capsys):
     ("overrides", "said"),
     [
         (["seed=1"], "nothing to search"),
-        (["seed=1,2", "++sweep.metric=f1"], "sweep.metric: f1 is none of accuracy, nll, roc_auc"),
-        (["seed=1,2", "++sweep.metric=nll,accuracy"], "a search wants one metric"),
-        (["seed=1,2", "++sweep.metric=nll", "hydra.sweeper.study=a/b"], "hydra.sweeper.study: 'a/b'"),
+        (["seed=1,2", "++select.metric=f1"], "select.metric: f1 is none of accuracy, nll, roc_auc"),
+        (["seed=1,2", "++select.metric=nll,accuracy"], "a search wants one metric"),
+        (["seed=1,2", "++select.metric=nll", "hydra.sweeper.study=a/b"], "hydra.sweeper.study: 'a/b'"),
         (
-            ["seed=1,2", "++sweep.metric=nll", "hydra.sweeper.batch=0"],
+            ["seed=1,2", "++select.metric=nll", "hydra.sweeper.batch=0"],
             "hydra.sweeper.batch: must be at least 1",
         ),
     ],
@@ -229,7 +229,7 @@ def test_faults_are_told_before_anything_is_run(overrides, said):
 )
 def test_hydra_knows_the_keys(override):
     with pytest.raises(ConfigCompositionException):
-        multirun("hydra/sweeper=optuna", "++sweep.metric=nll", override, "seed=1,2")
+        multirun("hydra/sweeper=optuna", "++select.metric=nll", override, "seed=1,2")
 
 
 def test_a_study_of_the_same_name_is_for_the_same_search():

@@ -117,7 +117,7 @@ def test_whole_numbers_are_even_and_lean_to_small_ones_where_logarithmic():
 
 def test_natural_directions():
     assert [natural_direction(m) for m in ("nll", "accuracy", "roc_auc")] == ["minimize", *["maximize"] * 2]
-    with pytest.raises(UserError, match=r"sweep\.metric: f1 is none of"):
+    with pytest.raises(UserError, match=r"select\.metric: f1 is none of"):
         natural_direction("f1")
 
 

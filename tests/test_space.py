@@ -181,7 +181,7 @@ def test_what_results_depend_on_is_told_apart(loader):
     for other in (
         ("model=choice(wide,middle)", *base[1:]),
         (*base[:2], "train.epochs=4"),
-        (*base, "sweep.metric=nll"),
+        (*base, "select.metric=nll"),
         (*base, "sweep.halving={first: 1, factor: 2}"),
         (*base, "sweep.halving={first: 1, factor: 3}"),
     ):

@@ -189,7 +189,7 @@ def _say_start(study: "Study") -> None:
 
 def _but_the_sweep(overrides: Sequence[str]) -> list[str]:
     """Overrides that make the same run again, in no sweep."""
-    return [override for override in overrides if not override.lstrip("+").startswith("sweep.")]
+    return [override for override in overrides if not override.lstrip("+").startswith(("sweep.", "select."))]
 
 
 def _finite(value: float | None) -> float | None:
@@ -200,7 +200,7 @@ def _finite(value: float | None) -> float | None:
 def _value(job: JobReturn) -> float:
     value: Any = job.return_value  # raises what the job raised, if it was no failed training
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"a job returned {value!r}, and a search wants a number: the value of sweep.metric.")
+        raise UserError(f"a job returned {value!r}, and a search wants a number: the value of select.metric.")
     return float(value)
 
 

@@ -28,7 +28,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="threads", node=Thread
 class ThreadsLauncher(Launcher):
     """Runs jobs of `sweepgrad train` on threads: the engine drops the GIL.
 
-    Sweepers get a `JobReturn` for each, in order, whose value is the metric that `sweep.metric` names. It is
+    Sweepers get a `JobReturn` for each, in order, whose value is the metric that `select.metric` names. It is
     not a number for a job that failed, so that no sweeper ends for it.
     """
 

@@ -203,6 +203,18 @@ class Halving(Section):
     factor: Annotated[int, Field(ge=2)]
 
 
+class Select(Section):
+    """How the best of a sweep is chosen, on validation rows: declared before it is trained.
+
+    `metric` is also what searches and halving go by. `rule`: "best" takes the highest mean (of nll the
+    lowest), and the smaller of equals; "one_standard_error" the smallest configuration that is no more than
+    one standard error of the best one's mean behind it.
+    """
+
+    metric: Literal["accuracy", "nll", "roc_auc"]
+    rule: Literal["best", "one_standard_error"]
+
+
 class Sweep(Section):
     """How the jobs of a sweep go together. Nothing of it changes what a single job comes to.
 
@@ -210,7 +222,6 @@ class Sweep(Section):
     """
 
     id: str | None
-    metric: Literal["accuracy", "nll", "roc_auc"]
     resume: bool
     fail_fast: bool
     halving: Halving | None
@@ -240,6 +251,7 @@ class Config(Section):
     engine: Engine
     tracking: Tracking
     sweep: Sweep
+    select: Select
 
     @model_validator(mode="after")
     def _numbers_fit_their_type(self) -> "Config":

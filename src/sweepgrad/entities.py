@@ -72,7 +72,7 @@ def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
     """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
     found: dict[str, str] = {}
     for key, value in config.items():
-        if f"{prefix}{key}" in ("tracking", "sweep"):
+        if f"{prefix}{key}" in ("tracking", "sweep", "select"):
             continue
         if isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}.")

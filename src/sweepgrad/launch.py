@@ -40,10 +40,10 @@ def launch(
         UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
     """
     settings = todo.jobs[0].config
-    for key in ("tracking", "sweep"):
+    for key in ("tracking", "sweep", "select"):
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
-    with Progress(quiet=quiet, metric=settings.sweep.metric) as progress:
+    with Progress(quiet=quiet, metric=settings.select.metric) as progress:
         check_tables(todo, progress.say)
         refuse_unwritable(Path(todo.folder.partition("*")[0]))
         load_engines(todo, progress.say)
@@ -184,7 +184,8 @@ def _claimed(todo: Plan, words: list[str], overrides: list[str]) -> claim.Sweep 
         return None
     config = todo.jobs[0].config
     # What a search will ask for follows from its overrides.
-    settings = [config.tracking.model_dump(), config.sweep.model_dump(), None if todo.complete else overrides]
+    sections = [section.model_dump() for section in (config.tracking, config.sweep, config.select)]
+    settings = [*sections, None if todo.complete else overrides]
     return claim.claim(
         todo.folder,
         claim.key([digest_of(job.config) for job in todo.jobs], settings),

@@ -145,7 +145,7 @@ def identity(config: Config, digests: dict[str, str]) -> str:
     Arguments:
         digests: of the table and of its parts.
     """
-    settings = config.model_dump(mode="json", exclude={"tracking", "sweep"})
+    settings = config.model_dump(mode="json", exclude={"tracking", "sweep", "select"})
     whole = {"config": settings, "data": digests, "code": versions.code()}
     return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 

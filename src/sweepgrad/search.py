@@ -88,12 +88,12 @@ def search_of(
     """
     asked = config.hydra.sweeper
     space = parse(asked.params or {}, arguments, loader)
-    if "sweep.metric" in (key.lstrip("+") for key in space.dimensions):
-        raise UserError("sweep.metric: a search wants one metric; values of several do not compare.")
+    if "select.metric" in (key.lstrip("+") for key in space.dimensions):
+        raise UserError("select.metric: a search wants one metric; values of several do not compare.")
     direction = (
         asked.direction.name
         if asked.direction
-        else natural_direction(OmegaConf.select(config, "sweep.metric"))
+        else natural_direction(OmegaConf.select(config, "select.metric"))
     )
     plan = Plan(asked.sampler.name, direction, asked.seed, asked.trials, asked.batch)
     said = setting(space, config, loader, tables)
@@ -124,7 +124,7 @@ def natural_direction(metric: object) -> Direction:
     if metric in ("accuracy", "roc_auc"):
         return "maximize"
     raise UserError(
-        f"sweep.metric: {metric} is none of accuracy, nll, roc_auc; give one of them,"
+        f"select.metric: {metric} is none of accuracy, nll, roc_auc; give one of them,"
         " or hydra.sweeper.direction."
     )
 

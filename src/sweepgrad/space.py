@@ -34,8 +34,9 @@ from sweepgrad import versions
 from sweepgrad.errors import UserError
 
 _PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_./-]*", re.IGNORECASE)
-_OF_NO_EFFECT = ("hydra", "tracking", "sweep")  # sections that change where results go, not what they are
-_OF_EFFECT = ("sweep.metric", "sweep.halving")  # but for these: what a job tells, and after how many epochs
+# Sections that change where results go, and what is done with them, not what they are.
+_OF_NO_EFFECT = ("hydra", "tracking", "sweep", "select")
+_OF_EFFECT = ("select.metric", "sweep.halving")  # but for these: what a job tells, and after how many epochs
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class Task:
 
     def rungs(self, jobs: Sequence[Job]) -> Rungs:
         """Where jobs pause, as `sweep.halving` says."""
-        settings = self._todo.jobs[0].config.sweep
-        return Rungs(settings.halving, settings.metric, jobs)
+        config = self._todo.jobs[0].config
+        return Rungs(config.sweep.halving, config.select.metric, jobs)
 
     def launch(self, jobs: Sequence[Job], execute: Execute) -> list[JobReturn]:
         """Run jobs by our own means, and give the sweeper what it expects of them."""

@@ -29,8 +29,8 @@ def job_of(number: int, config: Config, folder: Path) -> Job:
 
 def halving_of(todo: Sequence[Job]) -> Rungs:
     """As the configuration of the jobs says."""
-    settings = todo[0].config.sweep
-    return Rungs(settings.halving, settings.metric, todo)
+    config = todo[0].config
+    return Rungs(config.sweep.halving, config.select.metric, todo)
 
 
 def run(todo: Sequence[Job], workers: int = 2) -> list[Outcome]:

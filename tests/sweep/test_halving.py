@@ -66,7 +66,7 @@ def rate(job: Job) -> object:
 @pytest.mark.parametrize(("first", "factor"), [(1, 3), (2, 2), (1, 4)])
 def test_those_go_on_that_a_plain_halving_keeps(metric, first, factor, tmp_path):
     settings = f"sweep.halving={{first:{first},factor:{factor}}}"
-    todo = jobs(tmp_path, *NINE[:-1], settings, f"sweep.metric={metric}")
+    todo = jobs(tmp_path, *NINE[:-1], settings, f"select.metric={metric}")
     whole = [trained(job.config).history for job in todo]
     expected = epochs_of_each(whole, [rate(job) for job in todo], first=first, factor=factor, metric=metric)
     assert len(set(expected)) > 1  # some stop, some do not
@@ -93,7 +93,7 @@ def test_the_metric_decides(tmp_path):
 
 
 def test_the_area_under_the_curve_decides_if_asked(tmp_path):
-    todo = jobs(tmp_path, *NINE[:2], "train.epochs=2", HALVING, "sweep.metric=roc_auc")
+    todo = jobs(tmp_path, *NINE[:2], "train.epochs=2", HALVING, "select.metric=roc_auc")
     short = jobs(tmp_path / "short", *NINE[:2], "train.epochs=1")
     areas = [outcome.summary["best/val/roc_auc"] for outcome in in_order(run(short))]
     best = sorted(range(9), key=lambda number: -areas[number])[:3]

@@ -142,7 +142,7 @@ def test_the_first_failure_ends_it_all_if_asked(outbox):
 
 def test_a_failure_is_no_number_to_a_sweeper(outbox):
     whole = session(outbox)
-    todo = jobs_of(whole, "optimizer=sgd", "optimizer.lr=1e300,0.1", "sweep.metric=nll")
+    todo = jobs_of(whole, "optimizer=sgd", "optimizer.lr=1e300,0.1", "select.metric=nll")
     bad, good = whole.run(todo, execute)
     assert isnan(value(bad))
     assert value(good) == good.summary["best/val/nll"]

@@ -178,7 +178,7 @@ class Session:
 
 def _judged_by_weights(config: Config) -> bool:
     """Whether halving goes by what a history does not hold, so that it cannot follow one."""
-    return config.sweep.halving is not None and config.sweep.metric == "roc_auc"
+    return config.sweep.halving is not None and config.select.metric == "roc_auc"
 
 
 def unwritten(error: OSError) -> str:
@@ -188,8 +188,8 @@ def unwritten(error: OSError) -> str:
 
 
 def value(outcome: Outcome) -> float:
-    """What a sweeper is told of a job: the metric of `sweep.metric`; not a number if it failed."""
-    return outcome.summary.get(f"best/val/{outcome.job.config.sweep.metric}", nan)
+    """What a sweeper is told of a job: the metric of `select.metric`; not a number if it failed."""
+    return outcome.summary.get(f"best/val/{outcome.job.config.select.metric}", nan)
 
 
 def digest_of(config: Config) -> str:
