@@ -39,7 +39,7 @@ LAYERS = (
     ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots"),
     ("sweepgrad.experiment",),
-    ("sweepgrad.record", "sweepgrad.note"),
+    ("sweepgrad.record", "sweepgrad.note", "sweepgrad.openings"),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.writer",),
     (

@@ -1,7 +1,9 @@
 """Choosing by validation, opening the test rows once, and a card that says what is true."""
 
 import contextlib
+import getpass
 import json
+import shutil
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import sqrt
@@ -16,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
 from tests.support import CSV, Result, Sweep, command, inside, load_model, people
 
+from sweepgrad import openings
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
@@ -30,12 +33,13 @@ OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
 
 @dataclass(frozen=True)
 class Finalized:
-    """A sweep over people.csv that was finalized twice."""
+    """A sweep over people.csv that was finalized three times, the last time with --again."""
 
     folder: Path
     uri: str
     first: Result
     second: Result
+    third: Result
 
     @property
     def card(self) -> dict[str, Any]:
@@ -53,8 +57,8 @@ def done(tmp_path_factory, empty_store) -> Finalized:
     people(300, seed=1).to_csv(folder / "people.csv", index=False)
     with inside(folder, empty_store):
         assert command("train", "-m", *OVERRIDES, "model=wide,middle", "seed=1,2,3").code == 0
-        first, second = command("finalize", "--json"), command("finalize")
-    return Finalized(folder, f"sqlite:///{folder}/runs/mlflow.db", first, second)
+        results = (command("finalize", "--json", *again) for again in ([], [], ["--again"]))
+        return Finalized(folder, f"sqlite:///{folder}/runs/mlflow.db", *results)
 
 
 @pytest.fixture(scope="module")
@@ -176,27 +180,70 @@ def test_the_files_of_the_card_are_kept_and_sent(done):
     assert sent == {"card.md", "card.json", "calibration.png"}
 
 
-def test_every_opening_of_the_test_rows_is_counted(done):
-    assert done.card["earlier_openings"] == []
+def test_what_was_judged_is_shown_again_with_its_test_rows_closed(done):
     assert done.second.code == 0
-    kept = json.loads((done.folder / "runs" / "cards" / done.card["sweep"] / "card.json").read_text())
-    assert len(kept["earlier_openings"]) == 1
+    assert done.second.out == done.first.out
+    assert "judged before" in done.second.err
+    assert "the test rows stay closed" in done.second.err
+
+
+def test_every_opening_of_the_test_rows_is_told(done):
+    assert done.card["earlier_openings"] == []
+    third = json.loads(done.third.out)
+    assert third["earlier_openings"] == [done.card["opening"]]
+    assert third["test"] == done.card["test"]
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
-    assert "opened once before" in page
+    assert f"opened once before** ({done.card['opening']})" in page
     store = Store(done.uri, "sweepgrad")
     found = store.openings(digests(store))
-    assert [opening.tags["sweepgrad.chosen_run"] for opening in found] == [done.card["run_id"]] * 2
-    assert kept["earlier_openings"] == [found[0].name]
+    assert [str(opening) for opening in found] == [done.card["opening"], third["opening"]]
+    for opening in found:
+        assert opening.run_id == done.card["run_id"]
+        assert opening.sweep == done.card["sweep"]
+        assert opening.user == getpass.getuser()
+    tags = store.sweep(None).tags
+    assert {value for key, value in tags.items() if key.startswith("sweepgrad.opened.")} == {
+        done.card["opening"],
+        third["opening"],
+    }
+    assert openings.read(done.folder / "runs" / "openings.jsonl") == found
 
 
-def test_an_opening_counts_for_every_sweep_on_the_same_rows(folder):
+def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
-    for seeds in ("seed=1,2", "seed=3,4"):
-        assert command("train", "-m", *data, seeds).code == 0
-        result = command("finalize", "--json")
-    assert len(json.loads(result.out)["earlier_openings"]) == 1
+    assert command("train", "-m", *data, "seed=1,2").code == 0
+    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+    assert command("train", "-m", *data, "seed=3,4").code == 0
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "the test rows of simulated were opened once before" in refused.err
+    assert "--again" in refused.err
+    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
+    assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_openings"]) == 1
     assert command("train", *data, "split.seed=1").code == 0
     assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+
+
+@pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/openings.jsonl"])
+def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empty_store, lost):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", *data).code == 0
+    assert command("finalize").code == 0
+    Path(lost).unlink()
+    if lost.endswith(".db"):
+        for more in ("-wal", "-shm"):
+            Path(f"{lost}{more}").unlink(missing_ok=True)
+        shutil.copy(empty_store, lost)
+    assert command("train", *data, "seed=7").code == 0
+    assert "opened once before" in command("finalize").err
+
+
+def test_a_damaged_ledger_is_named(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    Path("runs", "openings.jsonl").write_text('{"id": "1"\n')
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "openings.jsonl, line 1 is damaged" in refused.err
 
 
 def test_a_sweep_that_did_not_finish_is_refused_unless_asked_for(folder):
@@ -321,7 +368,7 @@ def test_a_sweep_over_folds_is_finalized(folder):
     assert "chosen model, validation (fold 0 of 3)" in page
     # The same rows without a fold: they were opened before.
     assert command("train", *given).code == 0
-    assert len(json.loads(command("finalize", "--json").out)["earlier_openings"]) == 1
+    assert len(json.loads(command("finalize", "--json", "--again").out)["earlier_openings"]) == 1
 
 
 def test_means_over_different_folds_are_not_chosen_among(folder):
@@ -392,6 +439,7 @@ def card() -> Card:
         confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
         calibration_error=0.02,
         calibration_error_by_chance=0.04,
+        opening="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
         earlier_openings=(),
     )  # fmt: skip
 
@@ -453,4 +501,4 @@ def test_the_page_says_of_which_fold_its_figures_are(card):
     assert said in markdown(replace(of, n_candidates=1))
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
-    assert "opened for it for the first time" in page
+    assert ": the first time." in page

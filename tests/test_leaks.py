@@ -1,7 +1,10 @@
 """Nothing but the training rows is learned from, and no job ever holds a test row: shown end to end."""
 
 import io
+import json
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,10 @@ from sweepgrad.preflight import plan
 OVERRIDES = (*CSV, "data.group=person", "data.categorical=[town,member]", "model=middle", "train.epochs=4")
 SENTINEL = "Sentinelburgh"
 NUMBER = 31415926.5
+NEEDLES = (
+    *(text.encode() for text in (SENTINEL, str(NUMBER), str(int(NUMBER)))),
+    *(np.float64(number).tobytes() for number in (NUMBER, -NUMBER)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +100,50 @@ def test_no_test_row_is_in_any_file_that_a_job_leaves(folder, parts):
     files = [path for path in Path("runs").rglob("*") if path.is_file()]
     assert job / "record.json" in files
     assert any("mlartifacts" in path.parts for path in files)
-    needles = [SENTINEL.encode(), str(NUMBER).encode(), str(int(NUMBER)).encode()]
-    needles += [np.float64(NUMBER).tobytes(), np.float64(-NUMBER).tobytes()]
     for path in files:
         for content in contents(path):
-            assert not any(needle in content for needle in needles), path
+            assert not any(needle in content for needle in NEEDLES), path
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    ["threads", "basic", pytest.param("dask", marks=pytest.mark.slow)],
+)
+def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder, parts, launcher):
+    """All files of the jobs, and the whole store: only the sweep's own run has what the test rows gave."""
+    if launcher == "dask":
+        pytest.importorskip("distributed", reason="Dask is not installed")
+    table = people()
+    spoiled(table, parts.test).assign(age=table["age"]).to_csv("people.csv", index=False)
+    sweep = ("-m", *OVERRIDES, "train.epochs=2", "seed=1,2", f"hydra/launcher={launcher}")
+    assert command("train", *sweep).code == 0
+    files = [path for path in Path("runs").rglob("*") if path.is_file()]
+    for path in files:
+        for content in contents(path):
+            assert not any(needle in content for needle in NEEDLES), path
+    done = command("finalize", "--json")
+    assert done.code == 0, done.err
+    card = json.loads(done.out)
+    scores = [card["test"]["nll"], card["test"]["roc_auc"], card["calibration_error"]]
+    said = [str(score) for score in scores]
+    assert min(map(len, said)) > 10, "so short a number may stand anywhere: take another seed"
+    jobs = [path for path in files if path.suffix in (".json", ".yaml", ".npz", ".txt")]
+    for path in jobs:
+        for content in contents(path):
+            assert not any(text.encode() in content for text in said), path
+    with closing(sqlite3.connect("runs/mlflow.db")) as store:
+        children = "SELECT run_uuid FROM tags WHERE key = 'sweepgrad.kind' AND value = 'job'"
+        for table in ("metrics", "latest_metrics"):
+            rows = store.execute(f"SELECT key, value FROM {table} WHERE run_uuid IN ({children})").fetchall()
+            assert rows
+            assert not [key for key, value in rows if "test" in key or value in scores]
+        for table in ("tags", "params"):
+            rows = store.execute(f"SELECT key, value FROM {table} WHERE run_uuid IN ({children})").fetchall()
+            assert not [key for key, value in rows if any(text in value for text in said)]
+        judged = store.execute("SELECT value FROM metrics WHERE key = 'test/nll'").fetchall()
+        assert judged == [(scores[0],)]  # of the sweep's own run, so that the search can find it
+        dump = "\n".join(store.iterdump())
+    assert not any(needle in dump.encode() for needle in NEEDLES[:3])
 
 
 def test_the_search_would_find_a_row_that_leaked(folder, parts):

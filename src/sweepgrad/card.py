@@ -14,6 +14,11 @@ class Scores:
     nll: float
     roc_auc: float
 
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Scores":
+        low, high = values["accuracy_ci"]
+        return Scores(**{**values, "accuracy_ci": (low, high)})
+
 
 @dataclass(frozen=True)
 class Card:
@@ -27,7 +32,8 @@ class Card:
         baselines: by name, on the test rows.
         p_values: of the difference in accuracy to each baseline on the test rows.
         calibration_error_by_chance: what true probabilities would stay below in 95 of 100 such samples.
-        earlier_openings: when these test rows were opened before, by any sweep.
+        opening: when the test rows were opened for this card, by whom, and for which model.
+        earlier_openings: the same of each time that they were opened before, by any sweep.
     """
 
     sweep: str
@@ -45,6 +51,7 @@ class Card:
     confusion: dict[str, int]
     calibration_error: float
     calibration_error_by_chance: float
+    opening: str
     earlier_openings: tuple[str, ...]
 
     @property
@@ -91,6 +98,20 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict}
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Card":
+        """The card that `to_json` gave.
+
+        Raises:
+            KeyError, TypeError: it is of another version.
+        """
+        said = {key: value for key, value in values.items() if key != "verdict"}
+        for name in ("validation", "test"):
+            said[name] = Scores.from_json(said[name])
+        said["baselines"] = {name: Scores.from_json(each) for name, each in said["baselines"].items()}
+        said["earlier_openings"] = tuple(said["earlier_openings"])
+        return Card(**said)
 
 
 def markdown(card: Card) -> str:
@@ -190,16 +211,19 @@ def _fold(card: Card) -> str:
 
 
 def _opening(card: Card) -> str:
-    words = [f"No candidate was trained on the {card.data['n_test']} test rows, nor chosen by them."]
+    words = [
+        f"No candidate was trained on the {card.data['n_test']} test rows, nor chosen by them. They were opened"
+        f" {card.opening}"
+    ]
     if card.earlier_openings:
         n = len(card.earlier_openings)
         times = "once" if n == 1 else f"{n} times"
-        words.append(
-            f"**They had been opened {times} before** ({'; '.join(card.earlier_openings)}): if anything was changed"
-            " after seeing a test figure, this one flatters."
+        words[0] += (
+            f". **They had been opened {times} before** ({'; '.join(card.earlier_openings)}): what was changed"
+            " after seeing a test figure makes this one flatter."
         )
     else:
-        words.append("They were opened for it for the first time.")
+        words[0] += ": the first time."
     words.append(
         "Rows of the same group were kept in one part."
         if card.data["grouped"]

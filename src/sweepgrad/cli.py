@@ -13,7 +13,7 @@ from sweepgrad.errors import UserError
 if TYPE_CHECKING:
     from sweepgrad.tracking import Store
 
-CARDS = Path("runs", "cards")
+RUNS = Path("runs")
 _DEFAULT_URI = "sqlite:///runs/mlflow.db"
 
 _EXAMPLES = """\
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
     verb.add_argument(
         "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+    )
+    verb.add_argument(
+        "--again", action="store_true", help="open test rows that were opened before; the card says so"
     )
     verb.set_defaults(run=_finalize)
 
@@ -184,7 +187,10 @@ def _finalize(options: argparse.Namespace) -> int:
 
     from sweepgrad.finalize import finalize
 
-    card, folder = finalize(_store(options), options.sweep, CARDS, incomplete=options.incomplete)
+    done = finalize(_store(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again)
+    card, folder = done.card, done.folder
+    if not done.opened:
+        _say(f"judged before, {card.opening}; the test rows stay closed")
     if options.json:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
@@ -11,6 +12,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
 from sweepgrad import record as records
+from sweepgrad.openings import Opening
 from sweepgrad.record import Record
 
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
@@ -51,6 +53,32 @@ def logged(run: Run) -> Logged:
         dict(run.data.tags),
         run.info.end_time,
         run.info.artifact_uri or "",
+    )
+
+
+def opening_tags(opening: Opening) -> dict[str, str]:
+    """What `opening` reads back."""
+    return {
+        "sweepgrad.opening": opening.id,
+        "sweepgrad.opened": opening.when,
+        "sweepgrad.opened_for": opening.sweep,
+        "sweepgrad.chosen_run": opening.run_id,
+    }
+
+
+def opening(run: Logged) -> Opening:
+    """The opening that a run below a sweep stands for; runs older than the ledger have less to say."""
+    tags = run.tags
+    began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
+    return Opening(
+        id=tags.get("sweepgrad.opening", run.run_id),
+        when=tags.get("sweepgrad.opened", began),
+        user=tags.get("mlflow.user", "somebody"),
+        host=tags.get("sweepgrad.host", "some machine"),
+        sweep=tags.get("sweepgrad.opened_for", tags.get("mlflow.parentRunId", "")),
+        run_id=tags["sweepgrad.chosen_run"],
+        table=tags["sweepgrad.digest.table"],
+        test=tags["sweepgrad.digest.test"],
     )
 
 

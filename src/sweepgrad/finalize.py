@@ -1,18 +1,21 @@
 """Choosing a model by validation, and opening the test rows for it: the only place that does."""
 
+import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from sweepgrad import metrics, plots, rng
-from sweepgrad.autograd.value import Array
+from sweepgrad import metrics, openings, plots, rng
+from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
+from sweepgrad.autograd.value import Array, Value
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.config import Config
@@ -23,34 +26,54 @@ from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.faults import check
 from sweepgrad.leaderboard import Entry, comparable, folds, rank
+from sweepgrad.openings import Opening
 from sweepgrad.record import write_json
 from sweepgrad.tracking import DIGEST, Store
 
+CARD_FILES = ("card.md", "card.json", "calibration.png")
+CHOSEN = "sweepgrad.chosen_run"
 
-def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool = False) -> tuple[Card, Path]:
+
+@dataclass(frozen=True)
+class Judgement:
+    """What `finalize` came to.
+
+    Attributes:
+        folder: where the card is.
+        opened: whether the test rows were read for it; else the card is the one that was written then.
+    """
+
+    card: Card
+    folder: Path
+    opened: bool
+
+
+def finalize(
+    store: Store, which: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
+) -> Judgement:
     """Choose the best run of a sweep on validation rows, judge it on the test rows, write and log its card.
+
+    What was judged before is not judged again: its card is shown once more, and the test rows stay closed.
 
     The configuration is chosen by its mean over seeds and folds. Within it the first fold is taken, and the
     best seed on it: folds have different validation rows, so the best run of all would be the one with the
     easiest rows. All that can be checked is checked before the test rows are opened, and the opening is
-    recorded before they are read.
+    recorded, in the store and in a ledger beside it, before they are read.
 
     Arguments:
         which: the sweep, as for `Store.sweep`.
-        cards: the folder in which the card's own folder is made.
+        runs: the folder of cards/, in which the card's own folder is made, and of the ledger.
         incomplete: choose among the runs that finished, though others did not.
-
-    Returns:
-        The card and its folder.
+        again: open test rows that were opened before.
 
     Raises:
-        UserError: nothing to choose from, a sweep that has not finished, runs that cannot be compared, or a
-            table or split that has changed since.
+        UserError: nothing to choose from, a sweep that has not finished, runs that cannot be compared, a
+            table or split that has changed since, or test rows that were opened before.
     """
     sweep = store.sweep(which)
-    runs = store.children(sweep)
-    _refuse_unfinished(sweep, runs, incomplete)
-    entries = rank(runs)
+    jobs = store.children(sweep)
+    _refuse_unfinished(sweep, jobs, incomplete)
+    entries = rank(jobs)
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         raise UserError(
@@ -69,15 +92,24 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     training = open_training(config.data, config.split, dtype_of(config))
     digests = asdict(training.digests)
     _refuse_changed_rows(chosen, training.source, digests)
-    earlier = store.openings(digests)
-    store.record_opening(sweep, chosen, digests)
+    folder = runs / "cards" / sweep.name
+    if not again and (known := _judged_before(store, sweep, chosen, folder)):
+        return Judgement(known, folder, opened=False)
+    ledger = runs / openings.LEDGER
+    earlier = openings.of_rows([*store.openings(digests), *openings.read(ledger)], digests)
+    if earlier and not again:
+        raise UserError(_opened_before(training.source, earlier))
+    opening = openings.opening_now(sweep.name, chosen.run_id, digests)
+    openings.write(ledger, opening)
+    store.record_opening(sweep, opening, digests)
     val = open_validation(config.data, config.split, training.digests)
     test = open_test(config.data, config.split, training.digests)
 
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(val.frame)
     p_majority = np.full(len(test), training.y_train.mean())
-    p_logistic = _logistic(bundle, training, test.frame)
+    logistic = _logistic(bundle, training, test.frame)
+    p_logistic = expit(logistic)
     calibration = metrics.calibration(test.y, p_test)
     name = f"sweepgrad-{config.data.name}"
     card = Card(
@@ -85,7 +117,7 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
         run_id=chosen.run_id,
         n_candidates=len(candidates),
         n_configurations=len(entries),
-        n_unfinished=len(runs) - len(candidates),
+        n_unfinished=len(jobs) - len(candidates),
         registered=f"{name}/{store.register(chosen.run_id, name)}",
         model=_model(entries[0], bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
         data={
@@ -106,7 +138,7 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
         test=scores(test.y, p_test, units["test"], bundle.nll(test.frame, test.y)),
         baselines={
             "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
-            "logistic": scores(test.y, p_logistic, units["test"], metrics.nll(test.y, p_logistic)),
+            "logistic": scores(test.y, p_logistic, units["test"], nll_of_scores(test.y, logistic)),
         },
         p_values={
             "majority": metrics.p_value_of_difference(test.y, p_test, p_majority, units["test"]),
@@ -117,9 +149,9 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
         calibration_error_by_chance=metrics.calibration_error_by_chance(
             p_test, rng.key(config.split.seed, "calibration")
         ),
-        earlier_openings=tuple(opening.name for opening in earlier),
+        opening=str(opening),
+        earlier_openings=tuple(map(str, earlier)),
     )
-    folder = cards / sweep.name
     folder.mkdir(parents=True, exist_ok=True)
     plots.reliability(calibration, folder / "calibration.png")
     (folder / "card.md").write_text(markdown(card), encoding="utf-8")
@@ -128,10 +160,33 @@ def finalize(store: Store, which: str | None, cards: Path, *, incomplete: bool =
     store.log_result(
         sweep.run_id,
         {f"test/{key}": value for key, value in figures.items()},
-        {"sweepgrad.chosen_run": chosen.run_id, "sweepgrad.registered_model": card.registered},
-        [folder / "card.md", folder / "card.json", folder / "calibration.png"],
+        {CHOSEN: chosen.run_id, "sweepgrad.registered_model": card.registered},
+        [folder / name for name in CARD_FILES],
     )
-    return card, folder
+    return Judgement(card, folder, opened=True)
+
+
+def _judged_before(store: Store, sweep: Logged, chosen: Logged, folder: Path) -> Card | None:
+    """The card of this very choice, if the sweep has one; written to its folder once more."""
+    if sweep.tags.get(CHOSEN) != chosen.run_id:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CARD_FILES:
+        store.download(sweep, name, folder)
+    try:
+        return Card.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        return None  # another version's
+
+
+def _opened_before(source: str, earlier: Sequence[Opening]) -> str:
+    times = "once" if len(earlier) == 1 else f"{len(earlier)} times"
+    said = "".join(f"\n  {opening}" for opening in earlier)
+    return (
+        f"the test rows of {source} were opened {times} before:{said}\nTheir figure has been seen, so what"
+        " was chosen or changed since is not judged honestly by them. Take another split.seed and train anew;"
+        " or say --again to open them once more, which the card will tell"
+    )
 
 
 def scores(y: Array, p: Array, units: NDArray[np.int64], nll: float) -> Scores:
@@ -169,10 +224,15 @@ def _refuse_changed_rows(run: Logged, source: str, digests: dict[str, str]) -> N
 
 
 def _logistic(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
-    """Logistic regression by scikit-learn on the same inputs and training rows; probabilities (N,)."""
+    """Logistic regression by scikit-learn on the same inputs and training rows; its scores (N,)."""
     model = LogisticRegression(max_iter=1000)
     model.fit(training.X_train, training.y_train)
-    return np.asarray(model.predict_proba(bundle.preprocessor.transform(frame))[:, 1])
+    return np.asarray(model.decision_function(bundle.preprocessor.transform(frame)))
+
+
+def nll_of_scores(y: Array, logits: Array) -> float:
+    """As `metrics.nll` of their sigmoid, but finite where that rounds to 0 or 1."""
+    return float(negative_loglikelihood_of_scores(y, Value(logits), 1.0).item())
 
 
 def _model(entry: Entry, bundle: Bundle, config: Config, best_epoch: int) -> dict[str, object]:

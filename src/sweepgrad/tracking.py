@@ -1,13 +1,11 @@
 """Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
 
 import fcntl
-import getpass
 import json
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +21,7 @@ from sweepgrad import record as records
 from sweepgrad.config import store_uri
 from sweepgrad.entities import BUNDLE, Logged, logged
 from sweepgrad.errors import UserError
+from sweepgrad.openings import Opening
 from sweepgrad.process import lives, this
 from sweepgrad.reach import Refused, ask_for_health, fluent, once, prepare_sqlite, quiet, reaching
 from sweepgrad.record import Record
@@ -274,26 +273,27 @@ class Store:
             for file in files:
                 self._client.log_artifact(run_id, str(file))
 
-    def openings(self, digests: dict[str, str]) -> list[Logged]:
-        """Every time that some of these test rows were read, by whichever sweep; the first one first."""
+    def openings(self, digests: dict[str, str]) -> list[Opening]:
+        """Every time that these test rows were read, by whichever sweep; the first one first."""
         with reaching(self.uri):
             same = (
                 f"tags.`{DIGEST}table` = '{digests['table']}' AND tags.`{DIGEST}test` = '{digests['test']}'"
             )
             found = self._search(f"tags.`{KIND}` = '{OPENING_KIND}' AND {same}")
-        return found[::-1]
+        return [entities.opening(run) for run in found[::-1]]
 
-    def record_opening(self, sweep: Logged, chosen: Logged, digests: dict[str, str]) -> None:
-        """Record, as a run of its own below the sweep, that the test rows are about to be read."""
-        moment = datetime.now(UTC).isoformat(timespec="seconds")
+    def record_opening(self, sweep: Logged, opening: Opening, digests: dict[str, str]) -> None:
+        """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
         tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
-        tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "sweepgrad.chosen_run": chosen.run_id}
-        tags |= {"mlflow.user": getpass.getuser(), **self._origin_tags()}
+        tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "mlflow.user": opening.user}
+        tags |= {**self._origin_tags(), **entities.opening_tags(opening)}
         with reaching(self.uri):
-            run = self._client.create_run(
-                self.experiment_id, run_name=f"test rows opened at {moment}", tags=tags
-            )
+            with once():
+                run = self._client.create_run(
+                    self.experiment_id, run_name=f"test rows opened at {opening.when}", tags=tags
+                )
             self._client.set_terminated(run.info.run_id, "FINISHED")
+            self._client.set_tag(sweep.run_id, f"sweepgrad.opened.{opening.id[:8]}", str(opening))
 
     def register(self, run_id: str, name: str) -> str:
         """Register the model of a run under `name`, with the alias `chosen`; its version."""
