@@ -71,6 +71,14 @@ def test_the_commands_of_the_readme_run_in_their_order(shop):
 
 
 @pytest.mark.slow
+def test_the_commands_of_the_page_on_trust_run_in_their_order(tmp_path):
+    page = (ROOT / "docs" / "trust.md").read_text()
+    for command in (line for block in blocks("bash", page) for line in block.splitlines()):
+        done = run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
     commands = [
         line

@@ -24,8 +24,8 @@ from sweepgrad.bundle import Bundle
 from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.entities import BUNDLE, Logged
-from sweepgrad.leaderboard import comparable
 from sweepgrad.preflight import plan
+from sweepgrad.ranking import comparable
 from sweepgrad.tracking import Store
 
 OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
@@ -425,6 +425,11 @@ def card() -> Card:
             "learning_rate": 0.01, "batch_size": 32, "epochs": 30, "best_epoch": 20, "seed": 1,
             "n_parameters": 145, "runs": 3, "seeds": 3, "mean_validation_accuracy": 0.76,
         },
+        choice={
+            "rule": "best", "metric": "accuracy", "best_settings": {"model.hidden": "[9]"},
+            "settings": {"model.hidden": "[9]"}, "best_mean": 0.76, "mean": 0.76,
+            "best_standard_error": 0.02, "compared": 2, "tied": [], "flattery": 0.004,
+        },
         data={
             "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "grouped": True,
             "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
@@ -495,7 +500,7 @@ def test_the_page_says_of_which_fold_its_figures_are(card):
     page = markdown(of)
     assert said in page
     assert "of these the best of 3 seeds on the first fold" in page
-    assert "its test accuracy is 1.0 points below its mean validation accuracy" in page
+    assert "Here the test accuracy is 1.0 points below the mean validation accuracy" in page
     one = markdown(replace(of, model={**card.model, "runs": 1, "seeds": 1}))
     assert "was taken with its one run. The best of 6" in one
     assert said in markdown(replace(of, n_candidates=1))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import SMALL, command
 
-from sweepgrad import leaderboard
+from sweepgrad import leaderboard, ranking
 from sweepgrad import record as records
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
@@ -39,7 +39,7 @@ def run(accuracy=0.7, nll=0.5, status="FINISHED", **settings) -> Logged:
 
 def test_mean_and_standard_error_are_those_of_the_books():
     values = [0.70, 0.74, 0.78]
-    (entry,) = leaderboard.rank([run(value) for value in values])
+    (entry,) = ranking.rank([run(value) for value in values])
     mean = sum(values) / 3
     deviation = sqrt(sum((value - mean) ** 2 for value in values) / 2)
     assert entry.accuracy.mean == pytest.approx(mean, rel=1e-12)
@@ -48,13 +48,13 @@ def test_mean_and_standard_error_are_those_of_the_books():
 
 
 def test_one_seed_has_no_standard_error():
-    (entry,) = leaderboard.rank([run(0.7)])
+    (entry,) = ranking.rank([run(0.7)])
     assert entry.accuracy.standard_error is None
     assert str(entry.accuracy) == "0.7000"
 
 
 def test_the_highest_mean_comes_first_not_the_luckiest_seed():
-    entries = leaderboard.rank(
+    entries = ranking.rank(
         [
             run(value, hidden=hidden)
             for value, hidden in [(0.9, "[9]"), (0.5, "[9]"), (0.75, "[4]"), (0.76, "[4]")]
@@ -64,48 +64,48 @@ def test_the_highest_mean_comes_first_not_the_luckiest_seed():
 
 
 def test_equal_accuracies_are_told_apart_by_the_loss():
-    entries = leaderboard.rank([run(0.7, 0.6, a="x"), run(0.7, 0.4, a="y"), run(0.7, 0.5, a="z")])
+    entries = ranking.rank([run(0.7, 0.6, a="x"), run(0.7, 0.4, a="y"), run(0.7, 0.5, a="z")])
     assert [entry.settings["a"] for entry in entries] == ["y", "z", "x"]
 
 
 def test_within_an_entry_the_best_run_comes_first():
-    (entry,) = leaderboard.rank([run(0.6), run(0.8, 0.5), run(0.8, 0.4), run(0.7)])
+    (entry,) = ranking.rank([run(0.6), run(0.8, 0.5), run(0.8, 0.4), run(0.7)])
     assert [r.metrics["best/val/accuracy"] for r in entry.runs] == [0.8, 0.8, 0.7, 0.6]
     assert entry.runs[0].metrics["best/val/nll"] == 0.4
 
 
 @pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
 def test_only_runs_that_finished_count(status):
-    (entry,) = leaderboard.rank([run(0.6), run(0.99, status=status)])
+    (entry,) = ranking.rank([run(0.6), run(0.99, status=status)])
     assert len(entry.runs) == 1
     with pytest.raises(UserError, match="none of the 1 runs finished"):
-        leaderboard.rank([run(0.99, status=status)])
+        ranking.rank([run(0.99, status=status)])
 
 
 def test_only_keys_that_differ_are_shown_and_never_the_seed():
-    entries = leaderboard.rank([run(model__dropout=0.0, b="same"), run(model__dropout=0.5, b="same")])
+    entries = ranking.rank([run(model__dropout=0.0, b="same"), run(model__dropout=0.5, b="same")])
     assert [set(entry.settings) for entry in entries] == [{"model.dropout"}] * 2
 
 
 def test_a_key_that_some_runs_lack_is_shown():
-    entries = leaderboard.rank([run(optimizer__beta1=0.9), run()])
+    entries = ranking.rank([run(optimizer__beta1=0.9), run()])
     assert {entry.settings["optimizer.beta1"] for entry in entries} == {"0.9", ""}
 
 
 def test_the_seeds_of_split_and_data_are_settings_like_any_other():
-    assert len(leaderboard.rank([run(split__seed=0), run(split__seed=1)])) == 2
+    assert len(ranking.rank([run(split__seed=0), run(split__seed=1)])) == 2
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(8)))
 def test_the_order_of_the_runs_has_no_say(order):
     runs = [run(0.5 + i / 20, 0.5 - i / 50, hidden=i // 2) for i in range(8)]
-    expected = [entry.settings["hidden"] for entry in leaderboard.rank(runs)]
-    assert [entry.settings["hidden"] for entry in leaderboard.rank([runs[i] for i in order])] == expected
+    expected = [entry.settings["hidden"] for entry in ranking.rank(runs)]
+    assert [entry.settings["hidden"] for entry in ranking.rank([runs[i] for i in order])] == expected
 
 
 def test_json_and_csv_hold_full_precision():
-    entries = leaderboard.rank([run(1 / 3, hidden="[6, 6]", seed=1), run(1 / 7, hidden="[9]", seed=1)])
+    entries = ranking.rank([run(1 / 3, hidden="[6, 6]", seed=1), run(1 / 7, hidden="[9]", seed=1)])
     listed = json.loads(leaderboard.as_json(run(), entries))["entries"]
     assert [entry["val/accuracy"] for entry in listed] == [1 / 3, 1 / 7]
     assert [entry["val/accuracy_se"] for entry in listed] == [None, None]
@@ -117,7 +117,7 @@ def test_json_and_csv_hold_full_precision():
 def test_markup_in_a_value_is_shown_as_it_is():
     from rich.console import Console
 
-    entries = leaderboard.rank([run(data__name="[bold]x[/bold]"), run(data__name="y")])
+    entries = ranking.rank([run(data__name="[bold]x[/bold]"), run(data__name="y")])
     console = Console(width=200)
     with console.capture() as captured:
         console.print(leaderboard.as_table("[red]sweep", entries))
@@ -128,7 +128,7 @@ def test_markup_in_a_value_is_shown_as_it_is():
 def test_a_configuration_that_some_seeds_did_not_finish_stands_behind():
     lucky = [run(0.9, hidden="[9]", seed=1), run(0.1, status="FAILED", hidden="[9]", seed=2)]
     steady = [run(0.6, hidden="[6]", seed=1), run(0.7, hidden="[6]", seed=2)]
-    first, second = leaderboard.rank([*lucky, *steady])
+    first, second = ranking.rank([*lucky, *steady])
     assert (first.settings, first.unfinished) == ({"hidden": "[6]"}, 0)
     assert (second.settings, second.unfinished) == ({"hidden": "[9]"}, 1)
 
@@ -136,8 +136,8 @@ def test_a_configuration_that_some_seeds_did_not_finish_stands_behind():
 def test_runs_on_different_rows_are_not_comparable():
     tags = {f"sweepgrad.digest.{part}": part for part in ("table", "train", "val", "test")}
     a, b = replace(run(), tags=tags), replace(run(), tags={**tags, "sweepgrad.digest.val": "other"})
-    assert leaderboard.comparable([a, a])
-    assert not leaderboard.comparable([a, b])
+    assert ranking.comparable([a, a])
+    assert not ranking.comparable([a, b])
 
 
 # Folds
@@ -158,7 +158,7 @@ WIDE = dict(zip(PAIRS, [0.68, 0.80, 0.67, 0.69, 0.77, 0.66], strict=True))
 
 
 def test_seeds_and_folds_make_one_entry():
-    leader, other = leaderboard.rank(grid({"wide": WIDE, "deep": DEEP}))
+    leader, other = ranking.rank(grid({"wide": WIDE, "deep": DEEP}))
     assert (leader.settings, other.settings) == ({"model": "deep"}, {"model": "wide"})
     for entry, values in ((leader, [*DEEP.values()]), (other, [*WIDE.values()])):
         assert (len(entry.runs), entry.unfinished) == (6, 0)
@@ -167,7 +167,7 @@ def test_seeds_and_folds_make_one_entry():
 
 
 def test_the_difference_to_the_leader_is_paired():
-    leader, other = leaderboard.rank(grid({"wide": dict(reversed(WIDE.items())), "deep": DEEP}))
+    leader, other = ranking.rank(grid({"wide": dict(reversed(WIDE.items())), "deep": DEEP}))
     assert (leader.behind, leader.pairs, other.pairs) == (None, 0, 6)
     differences = np.array([*DEEP.values()]) - np.array([*WIDE.values()])
     assert other.behind is not None
@@ -180,7 +180,7 @@ def test_the_difference_to_the_leader_is_paired():
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
 def test_only_pairs_that_both_have_are_compared(n):
     of = {"wide": dict([*WIDE.items()][:n]) | {(7, 0): 0.5}, "deep": DEEP}
-    leader, other = leaderboard.rank(grid(of))
+    leader, other = ranking.rank(grid(of))
     assert leader.settings == {"model": "deep"}
     assert other.pairs == n
     differences = [DEEP[pair] - WIDE[pair] for pair in PAIRS[:n]]
@@ -195,7 +195,7 @@ def test_only_pairs_that_both_have_are_compared(n):
 
 def test_an_entry_that_lacks_pairs_of_others_stands_behind_them():
     easy = {pair: accuracy + 0.1 for pair, accuracy in WIDE.items() if pair != (1, 2)}
-    first, second = leaderboard.rank(grid({"easy": easy, "wide": WIDE}))
+    first, second = ranking.rank(grid({"easy": easy, "wide": WIDE}))
     assert (first.settings, first.unfinished) == ({"model": "wide"}, 0)
     assert (second.settings, second.unfinished) == ({"model": "easy"}, 1)
     assert second.behind is not None
@@ -208,7 +208,7 @@ def test_an_entry_that_lacks_a_fold_stands_behind_those_that_lack_a_seed():
         "no seed 1": {pair: 0.6 for pair in PAIRS if pair[0] != 1},
         "no fold 0": {pair: 0.7 for pair in PAIRS if pair[1] != 0},
     }
-    assert [e.settings["model"] for e in leaderboard.rank(grid(of))] == [
+    assert [e.settings["model"] for e in ranking.rank(grid(of))] == [
         "no seed 1",
         "no fold 2",
         "no fold 0",
@@ -217,18 +217,18 @@ def test_an_entry_that_lacks_a_fold_stands_behind_those_that_lack_a_seed():
 
 def test_a_pair_that_failed_and_was_trained_again_counts_once():
     again = [run(0.7, seed=1), run(status="FAILED", seed=2), run(0.8, seed=2)]
-    (entry,) = leaderboard.rank([*again, again[-1]])
+    (entry,) = ranking.rank([*again, again[-1]])
     assert (len(entry.runs), entry.unfinished) == (2, 0)
     assert entry.accuracy.standard_error == pytest.approx(0.1 / 2)  # sqrt(2 * 0.05^2) / sqrt(2) = 0.05
 
 
 def test_within_an_entry_runs_are_by_fold_and_only_then_by_accuracy():
-    (entry,) = leaderboard.rank(grid({"deep": {(s, f): 0.5 + s / 10 + f / 50 for s, f in PAIRS}}))
+    (entry,) = ranking.rank(grid({"deep": {(s, f): 0.5 + s / 10 + f / 50 for s, f in PAIRS}}))
     assert [(r.params["seed"], r.params["split.fold"]) for r in entry.runs] == [
         ("1", "0"), ("0", "0"), ("1", "1"), ("0", "1"), ("1", "2"), ("0", "2"),
     ]  # fmt: skip
     tenth = [run(0.9, seed=0, split__fold=10), run(0.1, seed=0, split__fold=9)]
-    assert [r.params["split.fold"] for r in leaderboard.rank(tenth)[0].runs] == ["9", "10"]
+    assert [r.params["split.fold"] for r in ranking.rank(tenth)[0].runs] == ["9", "10"]
 
 
 def digested(fold: int | None, folds: int = 3, other: str = "") -> Logged:
@@ -239,37 +239,37 @@ def digested(fold: int | None, folds: int = 3, other: str = "") -> Logged:
 
 
 def test_folds_of_the_same_rows_are_comparable():
-    assert leaderboard.comparable([digested(fold) for fold in (0, 1, 2, 0, 1, 2)])
-    assert leaderboard.comparable([digested(None), digested(None)])
+    assert ranking.comparable([digested(fold) for fold in (0, 1, 2, 0, 1, 2)])
+    assert ranking.comparable([digested(None), digested(None)])
     for part in ("table", "test", "train", "val"):
-        assert not leaderboard.comparable([digested(0), digested(1), digested(1, other=part)]), part
-    assert not leaderboard.comparable([digested(0), digested(1, folds=4)])
-    assert not leaderboard.comparable([digested(0), digested(None)])
+        assert not ranking.comparable([digested(0), digested(1), digested(1, other=part)]), part
+    assert not ranking.comparable([digested(0), digested(1, folds=4)])
+    assert not ranking.comparable([digested(0), digested(None)])
 
 
 def test_the_table_says_which_sign_and_the_files_hold_all():
     from rich.console import Console
 
-    entries = leaderboard.rank(grid({"wide": WIDE, "deep": DEEP}))
+    entries = ranking.rank(grid({"wide": WIDE, "deep": DEEP}))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(leaderboard.as_table("sweep", entries))
     header, first, second = (line for line in captured.get().splitlines() if "│" in line or "┃" in line)
-    assert "leader minus it" in header
+    assert "behind the leader" in header
     assert "deep" in first
     differences = np.array([*DEEP.values()]) - np.array([*WIDE.values()])
     error = differences.std(ddof=1) / sqrt(6)
-    assert f"│ {differences.mean():.4f} ± {error:.4f} │" in second
+    assert f" {differences.mean():.4f} ± {error:.4f} │" in second
     assert "wide" in second
     assert "different folds" not in captured.get()
     listed = json.loads(leaderboard.as_json(run(), entries))["entries"]
-    assert listed[1]["val/accuracy_leader_minus_it"] == pytest.approx(differences.mean(), rel=1e-12)
-    assert listed[1]["val/accuracy_leader_minus_it_se"] == pytest.approx(error, rel=1e-9)
+    assert listed[1]["behind_leader"] == pytest.approx(differences.mean(), rel=1e-12)
+    assert listed[1]["behind_leader_se"] == pytest.approx(error, rel=1e-9)
     assert [entry["pairs_with_leader"] for entry in listed] == [0, 6]
-    assert listed[0]["val/accuracy_leader_minus_it"] is None
+    assert listed[0]["behind_leader"] is None
     rows = list(csv.DictReader(io.StringIO(leaderboard.as_csv(entries))))
-    assert float(rows[1]["val/accuracy_leader_minus_it"]) == listed[1]["val/accuracy_leader_minus_it"]
-    assert rows[0]["val/accuracy_leader_minus_it"] == ""
+    assert float(rows[1]["behind_leader"]) == listed[1]["behind_leader"]
+    assert rows[0]["behind_leader"] == ""
 
 
 def test_a_sweep_over_seeds_and_folds_is_ranked_on_the_command_line(folder):
@@ -300,5 +300,5 @@ def test_a_sweep_over_seeds_and_folds_is_ranked_on_the_command_line(folder):
         assert entry["val/accuracy_se"] == pytest.approx(values.sem(), rel=1e-9)
     differences = frame[leader["model.hidden"]] - frame[other["model.hidden"]]
     assert other["pairs_with_leader"] == 6
-    assert other["val/accuracy_leader_minus_it"] == pytest.approx(differences.mean(), abs=1e-12)
-    assert other["val/accuracy_leader_minus_it_se"] == pytest.approx(differences.sem(), rel=1e-9)
+    assert other["behind_leader"] == pytest.approx(differences.mean(), abs=1e-12)
+    assert other["behind_leader_se"] == pytest.approx(differences.sem(), rel=1e-9)

@@ -133,12 +133,12 @@ def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder
             assert not any(text.encode() in content for text in said), path
     with closing(sqlite3.connect("runs/mlflow.db")) as store:
         children = "SELECT run_uuid FROM tags WHERE key = 'sweepgrad.kind' AND value = 'job'"
-        for table in ("metrics", "latest_metrics"):
-            rows = store.execute(f"SELECT key, value FROM {table} WHERE run_uuid IN ({children})").fetchall()
+        for kept in ("metrics", "latest_metrics"):
+            rows = store.execute(f"SELECT key, value FROM {kept} WHERE run_uuid IN ({children})").fetchall()
             assert rows
             assert not [key for key, value in rows if "test" in key or value in scores]
-        for table in ("tags", "params"):
-            rows = store.execute(f"SELECT key, value FROM {table} WHERE run_uuid IN ({children})").fetchall()
+        for kept in ("tags", "params"):
+            rows = store.execute(f"SELECT key, value FROM {kept} WHERE run_uuid IN ({children})").fetchall()
             assert not [key for key, value in rows if any(text in value for text in said)]
         judged = store.execute("SELECT value FROM metrics WHERE key = 'test/nll'").fetchall()
         assert judged == [(scores[0],)]  # of the sweep's own run, so that the search can find it

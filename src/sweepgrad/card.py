@@ -28,6 +28,8 @@ class Card:
         n_candidates: runs that were compared on validation rows.
         n_configurations: how many they are when seeds and folds are not counted.
         n_unfinished: runs that failed or were killed, and so could not be compared.
+        choice: by which rule and metric it was chosen, who is tied with the best, by how much being the best
+            flatters.
         registered: the name and version under which MLflow has the model.
         baselines: by name, on the test rows.
         p_values: of the difference in accuracy to each baseline on the test rows.
@@ -43,6 +45,7 @@ class Card:
     n_unfinished: int
     registered: str
     model: dict[str, Any]
+    choice: dict[str, Any]
     data: dict[str, Any]
     validation: Scores
     test: Scores
@@ -179,24 +182,62 @@ p = {card.p_values["majority"]:.3g}.
 def _choice(card: Card) -> str:
     if card.n_candidates == 1 and card.n_unfinished == 0:
         return f"It was trained on its own: there was nothing to choose between.{_fold(card)}"
-    model, n, n_seeds = card.model, card.n_candidates, card.model["seeds"]
-    mean = model["mean_validation_accuracy"]
+    model, choice, n, n_seeds = card.model, card.choice, card.n_candidates, card.model["seeds"]
     if card.data["fold"] is None:
         on, kind, accuracy = f"{card.data['n_val']} validation rows", "", card.validation.accuracy
         taken = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
     else:
-        on, kind, accuracy = "the validation rows of their folds", "mean ", mean
+        on, kind = "the validation rows of their folds", "mean "
+        accuracy = model["mean_validation_accuracy"]
         best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
         of_these = f"and of these {best} on the first fold, as no fold is better than another"
         taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
+    name = METRIC_NAMES[choice["metric"]]
+    mean, best_mean = (_value(choice["metric"], choice[key]) for key in ("mean", "best_mean"))
+    if choice["rule"] == "best":
+        rule = f"The configuration with the best mean {name} ({mean})"
+    else:
+        error = _value(choice["metric"], choice["best_standard_error"])
+        rule = (
+            f"The smallest configuration within one standard error ({error}) of the best mean {name}"
+            f" ({best_mean}), with {mean} itself,"
+        )
     gap = 100 * (accuracy - card.test.accuracy)
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
     return (
         f"{n} models ({card.n_configurations} configurations) of sweep `{card.sweep}` were compared on"
-        f" {on}.{unfinished} The configuration with the highest mean accuracy ({mean:.1%}) was taken with {taken}."
-        f" The best of {n} tends to look better on the rows it was chosen by than it is; here its test accuracy is"
-        f" {abs(gap):.1f} points {'below' if gap >= 0 else 'above'} its {kind}validation accuracy.{_fold(card)}"
+        f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
+        f" {choice['compared']} configurations looks better on the rows it was chosen by than it is: its mean"
+        f" {name} by {_value(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
+        f" and seeds), and the best of its seeds by more. Here the test accuracy is {abs(gap):.1f} points"
+        f" {'below' if gap >= 0 else 'above'} the {kind}validation accuracy.{_fold(card)}"
     )
+
+
+METRIC_NAMES = {"accuracy": "accuracy", "nll": "negative log-likelihood", "roc_auc": "ROC AUC"}
+
+
+def _value(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4f}"
+
+
+def _ties(card: Card) -> str:
+    """Who cannot be told from the best."""
+    choice = card.choice
+    tied, others = choice["tied"], choice["compared"] - 1
+    if others == 0:
+        return "There was no other configuration."
+    if not tied:
+        return f"It is told apart from all {others} others at 95 %, all comparisons together."
+    named = "; ".join(_said(settings) for settings in tied[:3]) + ("; …" if len(tied) > 3 else "")
+    return (
+        f"**{len(tied)} of the {others} others {'is' if len(tied) == 1 else 'are'} tied with the best"
+        f" ({_said(choice['best_settings'])})**: at 95 % the validation rows do not tell them apart ({named})."
+    )
+
+
+def _said(settings: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "the only one"
 
 
 def _fold(card: Card) -> str:

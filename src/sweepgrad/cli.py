@@ -156,17 +156,18 @@ def _leaderboard(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad import leaderboard
+    from sweepgrad.candidates import standings
 
     store = _store(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
-    entries = leaderboard.rank(runs)
-    if not leaderboard.comparable([run for entry in entries for run in entry.runs]):
-        _say("these runs were made on different tables or splits: their figures cannot be compared")
+    entries, metric, notice = standings(store, runs)
+    if notice:
+        _say(notice)
     if options.json:
-        print(leaderboard.as_json(sweep, entries))
+        print(leaderboard.as_json(sweep, entries, metric))
     elif options.csv:
-        print(leaderboard.as_csv(entries), end="")
+        print(leaderboard.as_csv(entries, metric), end="")
     else:
         unfinished = len(runs) - sum(len(entry.runs) for entry in entries)
         of = int(sweep.tags.get("sweepgrad.jobs", len(runs)))
@@ -176,7 +177,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
         console = Console()
         if not console.is_terminal:
             console = Console(width=200)
-        console.print(leaderboard.as_table(title, entries))
+        console.print(leaderboard.as_table(title, entries, metric))
     return 0
 
 

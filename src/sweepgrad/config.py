@@ -18,6 +18,7 @@ from sweepgrad.sections import Section as Section
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
+Metric = Literal["accuracy", "nll", "roc_auc"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Width = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]  # MLflow registers models under it
@@ -211,7 +212,7 @@ class Select(Section):
     one standard error of the best one's mean behind it.
     """
 
-    metric: Literal["accuracy", "nll", "roc_auc"]
+    metric: Metric
     rule: Literal["best", "one_standard_error"]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.models import ModelSignature
@@ -54,6 +56,14 @@ def logged(run: Run) -> Logged:
         run.info.end_time,
         run.info.artifact_uri or "",
     )
+
+
+def local(run: Logged, artifact: str) -> Path | None:
+    """Where an artifact of a run is, if that is a place of this machine."""
+    if not run.artifacts.startswith("file://"):
+        return None
+    path = Path(url2pathname(urlsplit(run.artifacts).path), artifact)
+    return path if path.exists() else None
 
 
 def opening_tags(opening: Opening) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -17,17 +16,18 @@ from sweepgrad import metrics, openings, plots, rng
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.bundle import Bundle
+from sweepgrad.candidates import compare, configuration
 from sweepgrad.card import Card, Scores, markdown
-from sweepgrad.config import Config
+from sweepgrad.config import Config, Select
 from sweepgrad.data.doors import Training, open_test, open_training, open_validation
 from sweepgrad.data.split import units_of
 from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
-from sweepgrad.faults import check
-from sweepgrad.leaderboard import Entry, comparable, folds, rank
 from sweepgrad.openings import Opening
+from sweepgrad.ranking import Entry, comparable, finished, folds, judged, rank
 from sweepgrad.record import write_json
+from sweepgrad.selection import Choice
 from sweepgrad.tracking import DIGEST, Store
 
 CARD_FILES = ("card.md", "card.json", "calibration.png")
@@ -73,7 +73,8 @@ def finalize(
     sweep = store.sweep(which)
     jobs = store.children(sweep)
     _refuse_unfinished(sweep, jobs, incomplete)
-    entries = rank(jobs)
+    select = _declared(store, jobs)
+    entries = rank(jobs, select.metric)
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         raise UserError(
@@ -85,9 +86,12 @@ def finalize(
             "no configuration finished on every fold, so their means are of different rows and cannot be"
             " compared: train what is missing"
         )
-    chosen = entries[0].runs[0]
+    choice = compare(store, entries, select)
+    entries = judged(entries, choice)
+    entry = entries[choice.chosen]
+    chosen = entry.runs[0]
+    config = configuration(store, chosen)
     with tempfile.TemporaryDirectory() as copies:
-        config = check(yaml.safe_load(store.download(chosen, "config.yaml", Path(copies)).read_text()))
         bundle = Bundle.load(store.download(chosen, BUNDLE, Path(copies)))
     training = open_training(config.data, config.split, dtype_of(config))
     digests = asdict(training.digests)
@@ -119,7 +123,8 @@ def finalize(
         n_configurations=len(entries),
         n_unfinished=len(jobs) - len(candidates),
         registered=f"{name}/{store.register(chosen.run_id, name)}",
-        model=_model(entries[0], bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
+        model=_model(entry, bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
+        choice=_choice(entries, choice, select),
         data={
             "name": config.data.name,
             "source": training.source,
@@ -164,6 +169,31 @@ def finalize(
         [folder / name for name in CARD_FILES],
     )
     return Judgement(card, folder, opened=True)
+
+
+def _declared(store: Store, jobs: Sequence[Logged]) -> Select:
+    """How the sweep was to be chosen from, as its runs say."""
+    first = next((run for run in jobs if finished(run)), None)
+    if first is None:
+        raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
+    return configuration(store, first).select
+
+
+def _choice(entries: Sequence[Entry], choice: Choice, select: Select) -> dict[str, object]:
+    """What the card says of how the model was chosen."""
+    best = choice.standings[choice.best]
+    return {
+        "rule": select.rule,
+        "metric": select.metric,
+        "best_settings": entries[choice.best].settings,
+        "settings": entries[choice.chosen].settings,
+        "best_mean": entries[choice.best].of(select.metric).mean,
+        "mean": entries[choice.chosen].of(select.metric).mean,
+        "best_standard_error": best.standard_error,
+        "compared": len(choice.standings),
+        "tied": [entries[number].settings for number in choice.tied if number != choice.best],
+        "flattery": choice.flattery,
+    }
 
 
 def _judged_before(store: Store, sweep: Logged, chosen: Logged, folder: Path) -> Card | None:

@@ -12,6 +12,8 @@ from sweepgrad import rng
 
 Array = NDArray[np.floating[Any]]
 
+BETTER = {"accuracy": 1, "nll": -1, "roc_auc": 1}  # 1 where more is better, -1 where less is
+
 _CHUNK = 1 << 18  # rows at a time, where more would only take memory
 
 

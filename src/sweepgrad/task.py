@@ -41,7 +41,7 @@ class Task:
         (outcome,) = self.session.run(
             [job],
             lambda jobs, cancelled: threads.run(
-                jobs, 1, Rungs(None, "", jobs), cancelled, keep_partial=alone
+                jobs, 1, Rungs(None, "accuracy", jobs), cancelled, keep_partial=alone
             ),
         )
         return value(outcome)

@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.parse import quote
 
 from sweepgrad.errors import UserError
-from sweepgrad.leaderboard import rank
+from sweepgrad.ranking import rank
 from sweepgrad.tracking import PARENT, Store
 
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweepgrad.config import Config, Halving
+from sweepgrad.config import Config, Halving, Metric
+from sweepgrad.metrics import BETTER
 
 if TYPE_CHECKING:
     from sweepgrad.sweep.job import Job, Trial
-
-METRICS = {"accuracy": 1.0, "nll": -1.0, "roc_auc": 1.0}  # 1 where more is better
 
 
 class Rungs:
@@ -27,7 +26,7 @@ class Rungs:
         metric: what candidates are compared by, on validation rows, at the best epoch so far.
     """
 
-    def __init__(self, halving: Halving | None, metric: str, jobs: Sequence["Job"]) -> None:
+    def __init__(self, halving: Halving | None, metric: Metric, jobs: Sequence["Job"]) -> None:
         self._halving, self._metric = halving, metric
         self._sizes = Counter(candidate(job.config) for job in jobs)
         self.epochs: list[int | None] = []  # None is the end of training
@@ -50,7 +49,7 @@ class Rungs:
         for trial in trials:
             candidates[candidate(trial.job.config)].append(trial)
         scores = {
-            key: fmean(METRICS[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in same)
+            key: fmean(BETTER[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in same)
             for key, same in candidates.items()
         }
         # A candidate of which some seeds failed stands behind: the mean of those that are left flatters it.

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from sweepgrad.sweep.halving import METRICS
+from sweepgrad.metrics import BETTER
 from sweepgrad.sweep.job import Outcome, Running
 
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended
@@ -104,7 +104,7 @@ class Progress:
             self.say(f"writing to MLflow: {left} left")
 
     def _score(self, outcome: Outcome) -> float:
-        return METRICS[self.metric] * outcome.summary[f"best/val/{self.metric}"]
+        return BETTER[self.metric] * outcome.summary[f"best/val/{self.metric}"]
 
     def _tell(self, live: str, line: str) -> None:
         """Show how far the sweep is: on a terminal at once, elsewhere a line at times."""

@@ -110,7 +110,7 @@ def train(order: Order) -> Answer:
             if missing:
                 return {**answer, "missing": sorted(missing)}
             with _while_wanted(worker, cancelled), _room(worker) as room:
-                for event in threads.run(jobs, 1, Rungs(None, "", jobs), cancelled, room=room):
+                for event in threads.run(jobs, 1, Rungs(None, "accuracy", jobs), cancelled, room=room):
                     if isinstance(event, Outcome):
                         answer["results"].append(_result(event))
     except UserError as error:
