@@ -141,9 +141,18 @@ def test_identical_candidates_are_tied_and_the_smaller_or_earlier_is_best():
 
 def test_a_constant_lead_on_every_row_is_no_chance():
     (one,) = candidates(0.5)
-    choice = choose([one, Candidate(5, one.contributions + 0.01)], EACH, "best", key=1)
-    assert choice.tied == (1,)
-    assert choice.standings[0].behind_error == 0
+    some = [Candidate(5, one.contributions + lead / 7) for lead in range(30)]
+    choice = choose(some, EACH, "best", key=1)
+    assert choice.tied == (29,)
+    assert [s.behind_error for s in choice.standings] == [0.0] * 30
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_differs_by_rounding_alone_is_tied(seed):
+    (one,) = candidates(0.5, seed=seed)
+    again = Candidate(20, np.tile(one.contributions, (7, 1)))
+    above = Candidate(30, one.contributions + 1e-15)
+    assert len(choose([one, again, above], EACH, "best", key=1).tied) == 3
 
 
 def test_one_standard_error_takes_the_smallest_near_enough():

@@ -9,7 +9,7 @@ every seed is judged on the same rows, and every row by the same seeds. Per run 
 and with G units of rows and S seeds the variance of the mean is estimated as V_rows + V_seeds - V_both
 (Cameron, Gelbach & Miller, Journal of Business & Economic Statistics 29, 2011): the interaction is in both of
 the first two and must count once. It is unbiased here and costs a pass, where a two-way bootstrap counts the
-interaction twice over or thrice (Owen, Annals of Applied Statistics 1, 2007). V_seeds - V_both is put to 0
+interaction about three times (Owen, Annals of Applied Statistics 1, 2007). V_seeds - V_both is put to 0
 where it comes out below: the variance is never less than that of the rows.
 
 V_rows leaves out each unit once (the jackknife, which MacKinnon, Nielsen & Webb, Journal of Econometrics 232,
