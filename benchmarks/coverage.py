@@ -62,7 +62,7 @@ class Setting:
         if self.unit:
             effects = draw.standard_normal(len(self.sizes), dtype=kind)
             total += np.sqrt(kind(self.unit)) * effects[self.units]
-        return total < ndtri(truth)[:, None, None].astype(kind)
+        return np.asarray(total < ndtri(truth)[:, None, None].astype(kind), dtype=np.bool_)
 
 
 def rows(n: int) -> NDArray[np.int64]:
@@ -79,7 +79,7 @@ def chosen(right: NDArray[np.bool_], setting: Setting, repetition: int) -> Choic
     return choose(candidates, setting.units, "best", rng.key(repetition, "coverage"))
 
 
-def share(held: Sequence[bool]) -> float:
+def share(held: Sequence[bool] | Sequence[float]) -> float:
     return float(np.mean(held))
 
 
