@@ -21,6 +21,8 @@ LAYERS = (
         "sweepgrad.home",
         "sweepgrad.rng",
         "sweepgrad.metrics",
+        "sweepgrad.crossed",
+        "sweepgrad.selection",
         "sweepgrad.process",
         "sweepgrad.versions",
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks import commands, report, sweep, sweep_floor, workloads
+from benchmarks import commands, coverage, report, sweep, sweep_floor, workloads
 from benchmarks.charts import GAP, spread
 from benchmarks.commands import Failed, Grid
 from benchmarks.peers import songs
@@ -193,3 +193,19 @@ def test_a_small_sweep_beside_what_it_cannot_do_without(tmp_path) -> None:
     assert result["ratio"] > 1
     assert min(result["seconds"].values()) > 0
     assert result["main_peak_bytes"][0] > 1e8
+
+
+def test_simulated_runs_are_right_as_often_as_is_said_and_go_together_as_is_said() -> None:
+    setting = coverage.Setting(np.full(400, 10), 2, unit=0.3, own=0.2, seed=0.01)
+    right = setting.right(np.array([0.8, 0.5]), np.random.default_rng(0))
+    assert right.shape == (2, 2, 4000)
+    assert right.mean(axis=(1, 2)) == pytest.approx([0.8, 0.5], abs=0.06)
+    # Two normal numbers of correlation r agree in sign with probability 1/2 + arcsin(r) / pi.
+    half = coverage.Setting(coverage.rows(20_000), 2, row=0.5)
+    first, second = half.right(np.array([0.5]), np.random.default_rng(1))[0]
+    assert np.mean(first == second) == pytest.approx(0.5 + np.arcsin(0.5) / np.pi, abs=0.02)
+
+
+def test_coverage_is_told_in_tables(capsys) -> None:
+    assert coverage.main(["--repetitions", "2", "--only", "accuracy"]) == 0
+    assert "| 300 independent rows, accuracy 0.7 |" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import chi2
+from scipy.stats import t as student
 
 from sweepgrad.metrics import (
     accuracy,
@@ -124,6 +125,26 @@ def test_rows_that_go_together_widen_the_interval_as_fewer_rows_would():
     assert repeated == pytest.approx((low, high), rel=5e-3)
     independent = accuracy_interval(np.repeat(y, 5), np.repeat(p, 5), units=np.arange(1000))
     assert independent == pytest.approx(accuracy_interval(np.repeat(y, 5), np.repeat(p, 5)), rel=1e-3)
+
+
+def test_few_unequal_units_widen_the_interval_by_jackknife_and_students_t():
+    units = np.repeat([0, 1, 2, 3], [30, 5, 20, 5])
+    right = np.repeat([1, 0, 1, 0], [30, 5, 12, 13])
+    share = right.mean()
+    without = np.array([right[units != unit].mean() for unit in range(4)])
+    n = share * (1 - share) / (3 / 4 * np.sum((without - share) ** 2))
+    assert n < 60
+    t = student.ppf(0.975, 60**2 / (30**2 + 5**2 + 20**2 + 5**2) - 1)
+    centre = (share + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * np.sqrt(share * (1 - share) / n + t**2 / (4 * n**2))
+    found = accuracy_interval(np.ones(60), right.astype(float), units=units)
+    assert_allclose(found, (centre - half, centre + half), rtol=1e-9)
+
+
+def test_units_that_mean_nothing_leave_the_interval_as_it_is():
+    right = np.tile([1.0, 0.0, 1.0], 20)
+    same = accuracy_interval(np.ones(60), right, units=np.repeat(np.arange(20), 3))
+    assert_allclose(same, accuracy_interval(np.ones(60), right), rtol=1e-12)
 
 
 def test_differences_are_mcnemars_and_repeated_rows_change_nothing():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, xlogy
+from scipy.special import ndtri, stdtrit, xlogy
 
 from sweepgrad import rng
 
@@ -51,19 +51,29 @@ def accuracy_interval(
 
     Rows of the same unit tend to be right or wrong together, so they count for less than independent ones:
     their number is divided by the design effect (Kish, "Survey Sampling", 1965), the variance of the accuracy
-    between units over that of independent rows, where that is above 1.
+    between units over that of independent rows, where that is above 1. The former is the jackknife's, and the
+    quantile then Student's, with one degree of freedom less than Kish's effective number of units: few and
+    unequal units need both.
 
     Arguments:
         units: (N,), the unit of each row, numbered from 0; None when every row is a unit of its own.
     """
     right = ((p >= 0.5) == (y == 1)).astype(np.float64)
     share, n = float(right.mean()), float(len(y))
-    if units is not None and 0 < share < 1:
-        excess = np.bincount(units, weights=right - share)
-        n_units = len(np.unique(units))
-        between = n_units / max(n_units - 1, 1) * float(np.sum(excess**2)) / n**2
-        n /= max(between / (share * (1 - share) / n), 1.0)
     z = float(ndtri((1 + confidence) / 2))
+    if units is not None and 0 < share < 1:
+        sizes = np.bincount(units)
+        n_units = int(np.count_nonzero(sizes))
+        if n_units > 1:
+            off = np.bincount(units, weights=right - share) / (n - sizes)  # by so much without the unit
+            between = (n_units - 1) / n_units * float(np.sum(off**2))
+            effect = between / (share * (1 - share) / n)
+            if effect > 1:
+                alike = n**2 / float(
+                    np.sum(sizes.astype(np.float64) ** 2)
+                )  # as many equal units, n_units at most
+                z = float(stdtrit(max(alike - 1, 1.0), (1 + confidence) / 2))
+                n /= effect
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return middle - half, middle + half
