@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,14 @@ DATA = ("data=simulated", "data.rows=400", "data.noise=0.2", "train.epochs=10", 
 GRID = ("model.hidden=[4],[16],[64]", "seed=1,2")
 
 
-def trained(*overrides: str) -> list[dict[str, object]]:
+def trained(*overrides: str) -> list[dict[str, Any]]:
     """The leaderboard of a sweep that is trained here."""
     result = command("train", "-m", *DATA, *GRID, *overrides)
     assert result.code == 0, result.err
     listed = command("leaderboard", "--json")
     assert listed.err == ""
-    return json.loads(listed.out)["entries"]
+    entries: list[dict[str, Any]] = json.loads(listed.out)["entries"]
+    return entries
 
 
 def test_the_smallest_within_one_standard_error_is_taken_where_that_was_declared(folder):

@@ -228,7 +228,8 @@ def _ties(card: Card) -> str:
     if others == 0:
         return "There was no other configuration."
     if not tied:
-        return f"It is told apart from all {others} others at 95 %, all comparisons together."
+        them = "the other one" if others == 1 else f"all {others} others together"
+        return f"At 95 % the validation rows tell the best apart from {them}."
     named = "; ".join(_said(settings) for settings in tied[:3]) + ("; …" if len(tied) > 3 else "")
     return (
         f"**{len(tied)} of the {others} others {'is' if len(tied) == 1 else 'are'} tied with the best"
