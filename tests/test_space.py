@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sweepgrad.errors import UserError
@@ -83,6 +83,7 @@ printable = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(printable, unique=True, min_size=2, max_size=4))
+@example(["", "İ"])
 def test_any_words_come_back(loader, words):
     line = "k=" + ",".join(QuotedString(word, Quote.double).with_quotes() for word in words)
     assert sorted(map(str, values_of(parse({}, [line], loader), "k"))) == sorted(words)

@@ -33,7 +33,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweepgrad import versions
 from sweepgrad.errors import UserError
 
-_PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_./-]*", re.IGNORECASE)
+# Without ASCII, IGNORECASE takes İ for an i, which Hydra's words do not have.
+_PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_./-]*", re.IGNORECASE | re.ASCII)
 # Sections that change where results go, and what is done with them, not what they are.
 _OF_NO_EFFECT = ("hydra", "tracking", "sweep", "select")
 _OF_EFFECT = ("select.metric", "sweep.halving")  # but for these: what a job tells, and after how many epochs
