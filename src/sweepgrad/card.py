@@ -197,7 +197,7 @@ def _choice(card: Card) -> str:
     if choice["rule"] == "best":
         rule = f"The configuration with the best mean {name} ({mean})"
     else:
-        error = _value(choice["metric"], choice["best_standard_error"])
+        error = _gap(choice["metric"], choice["best_standard_error"])
         rule = (
             f"The smallest configuration within one standard error ({error}) of the best mean {name}"
             f" ({best_mean}), with {mean} itself,"
@@ -208,7 +208,7 @@ def _choice(card: Card) -> str:
         f"{n} models ({card.n_configurations} configurations) of sweep `{card.sweep}` were compared on"
         f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
         f" {choice['compared']} configurations looks better on the rows it was chosen by than it is: its mean"
-        f" {name} by {_value(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
+        f" {name} by {_gap(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
         f" and seeds), and the best of its seeds by more. Here the test accuracy is {abs(gap):.1f} points"
         f" {'below' if gap >= 0 else 'above'} the {kind}validation accuracy.{_fold(card)}"
     )
@@ -218,7 +218,11 @@ METRIC_NAMES = {"accuracy": "accuracy", "nll": "negative log-likelihood", "roc_a
 
 
 def _value(metric: str, value: float) -> str:
-    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4f}"
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.4f}"
+
+
+def _gap(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} points" if metric == "accuracy" else f"{value:.4f}"
 
 
 def _ties(card: Card) -> str:
