@@ -1,16 +1,13 @@
 """Tab completion: the verbs are ours, what follows `train` is answered by Hydra."""
 
+import argparse
 import io
 import os
+import re
 from contextlib import redirect_stdout
 
-VERBS = ("train", "leaderboard", "finalize", "ui", "sync", "completion")
-_FLAGS = {
-    "leaderboard": ("--json", "--csv", "--uri", "--experiment", "--help"),
-    "finalize": ("--json", "--incomplete", "--uri", "--experiment", "--help"),
-    "ui": ("--host", "--port", "--uri", "--experiment", "--help"),
-    "completion": ("bash", "zsh"),
-}
+from sweepgrad.verbs import VERBS, verb
+
 _TRAIN_FLAGS = ("--multirun", "--cfg", "--help", "--hydra-help", "--config-dir", "--info")
 
 # Answers come one a line and are taken as they are: `compgen -W` would run what a file name has in $(...).
@@ -49,13 +46,19 @@ def complete(line: str) -> list[str]:
 
 def _candidates(words: list[str]) -> list[str]:
     if len(words) <= 1:
-        return [f"{verb} " for verb in VERBS]
-    verb, last = words[0], words[-1]
-    if verb != "train":
-        return [f"{flag} " for flag in _FLAGS.get(verb, ())]
-    if last.startswith("-"):
-        return [f"{flag} " for flag in _TRAIN_FLAGS]
-    return _ask_hydra(" ".join(words[1:]))
+        return [f"{name} " for name in ("train", *VERBS)]
+    name, last = words[0], words[-1]
+    takes_overrides, flags = name == "train", list(_TRAIN_FLAGS)
+    if name in VERBS:
+        arguments = argparse.ArgumentParser()
+        verb(name).add_arguments(arguments)
+        usage = arguments.format_usage()
+        takes_overrides = "KEY=VALUE" in usage
+        choices = re.search(r"{(.*?)}", usage)
+        flags = [*re.findall(r"--[a-z-]+", usage), "--help", *(choices[1].split(",") if choices else ())]
+    if takes_overrides and not last.startswith("-"):
+        return _ask_hydra(" ".join(words[1:]))
+    return [f"{flag} " for flag in flags]
 
 
 def _ask_hydra(overrides: str) -> list[str]:

@@ -1,0 +1,45 @@
+"""`sweepgrad finalize`."""
+
+import argparse
+
+from sweepgrad.verbs.stores import RUNS, add_store, add_sweep, say, store_of
+
+HELP = "choose by validation, open the test rows for the chosen model"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    add_sweep(verb)
+    verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
+    verb.add_argument(
+        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+    )
+    verb.add_argument(
+        "--again", action="store_true", help="open test rows that were opened before; the card says so"
+    )
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from sweepgrad.finalize import finalize
+
+    done = finalize(
+        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
+    )
+    card, folder = done.card, done.folder
+    if not done.opened:
+        say(f"judged before, {card.opening}; the test rows stay closed")
+    if options.json:
+        print(json.dumps(card.to_json(), indent=1, allow_nan=False))
+        return 0
+    low, high = card.test.accuracy_ci
+    print(f"chosen of {card.n_candidates} by validation: layers {card.model['layers']}, run {card.run_id}")
+    print(f"test accuracy {card.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on {card.test.n} rows")
+    for name, scores in card.baselines.items():
+        print(f"  {name}: {scores.accuracy:.1%}")
+    Console(width=100).print(card.verdict)
+    print(f"card: {folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
+    return 0
