@@ -41,7 +41,7 @@ LAYERS = (
     ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots"),
     ("sweepgrad.experiment",),
-    ("sweepgrad.record", "sweepgrad.note", "sweepgrad.openings"),
+    ("sweepgrad.record", "sweepgrad.folders", "sweepgrad.note", "sweepgrad.openings"),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.writer",),
     (
@@ -62,8 +62,8 @@ LAYERS = (
     ),
     ("sweepgrad.task",),
     ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing"),
-    ("sweepgrad.finalize", "sweepgrad.ui", "sweepgrad.completion"),
-    ("sweepgrad.cli", "hydra_plugins"),
+    ("sweepgrad.finalize", "sweepgrad.ui"),
+    ("sweepgrad.verbs", "sweepgrad.completion", "sweepgrad.cli", "hydra_plugins"),
 )
 
 

@@ -21,6 +21,7 @@ import pytest
 from distributed import LocalCluster, Scheduler
 from tests.support import SMALL, command, console_script, environment, people
 
+from sweepgrad import folders
 from sweepgrad import record as records
 from sweepgrad.config import Config
 from sweepgrad.preflight import plan
@@ -134,7 +135,7 @@ def whole(sweep: str, n: int) -> None:
     for name, record in found.items():
         assert record.status == "FINISHED"
         assert record.files
-        assert records.damage(Path("runs/sweeps", sweep, name), record) is None
+        assert folders.damage(Path("runs/sweeps", sweep, name), record) is None
     with contextlib.closing(sqlite3.connect("runs/mlflow.db")) as connection:
         sent = connection.execute("SELECT value FROM tags WHERE key = 'sweepgrad.job'").fetchall()
     assert sorted(job for (job,) in sent) == sorted(record.job for record in found.values())

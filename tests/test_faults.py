@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from tests.servers import MlflowServer, losing_answers, mlflow_server
 from tests.support import SMALL, Result, command, console_script, environment, inside
 
+from sweepgrad import folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.record import Record
@@ -129,7 +130,7 @@ def assert_whole(folder: Path, uri: str | None = None, n_jobs: int = N_JOBS) -> 
     for run in children:
         job = kept[run.data.tags["sweepgrad.job"]]
         record = records.read(job)
-        assert records.sent_as(job, record) == run.info.run_id
+        assert folders.sent_as(job, record) == run.info.run_id
         assert {key: run.data.metrics[key] for key in record.summary} == record.summary
         assert run.info.end_time == record.ended
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id, "bundle")}
@@ -371,7 +372,7 @@ def test_a_full_disk_below_the_results_ends_the_sweep_and_the_same_command_goes_
     assert "No space left on device" in result.err
     assert "runs/" in result.err
     for job in left(tmp_path):
-        assert records.damage(job, records.read(job)) is None
+        assert folders.damage(job, records.read(job)) is None
     assert len(left(tmp_path)) < 8
     ballast.unlink()
     result = again(tmp_path, *FEW)

@@ -19,6 +19,7 @@ from tests.support import SMALL, command, console_script, environment
 from tests.sweep.support import jobs
 from tests.sweep.support import run as train
 
+from sweepgrad import folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import Tracking
@@ -53,7 +54,7 @@ def begun() -> Sweep:
     """Word of a sweep of this process, in the folder of the results."""
     sweep = claim("runs/sweeps/mine", "key", name="mine", jobs=3, varying=[], words=[], resume=True)
     sweep = replace(sweep, note=replace(sweep.note, id="mine"))
-    records.write_json(sweep.folder / notes.SWEEP, asdict(sweep.note))
+    folders.write_json(sweep.folder / notes.SWEEP, asdict(sweep.note))
     return sweep
 
 
@@ -107,7 +108,7 @@ def test_what_is_handed_over_is_sent(outbox, results):
     assert (outbox.left, outbox.unsent, said) == (0, {}, [])
     assert by_kind("sweep") == ["FINISHED"]
     assert by_kind("job") == ["FINISHED"] * 3
-    assert {records.sent_as(result, records.read(result)) for result in results} <= {
+    assert {folders.sent_as(result, records.read(result)) for result in results} <= {
         run.info.run_id for run in logged()
     }
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from tests.support import CSV, command, inside, load_model, people
 
-from sweepgrad import entities
+from sweepgrad import entities, folders
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import FileData, store_uri
@@ -51,7 +51,7 @@ def all_runs(store: Store) -> list[mlflow.entities.Run]:
 
 def rewrite(folder: Path, **changes: object) -> records.Record:
     record = replace(records.read(folder), **changes)  # type: ignore[arg-type]
-    records.write_json(folder / "record.json", record.__dict__ | {
+    folders.write_json(folder / "record.json", record.__dict__ | {
         "data": record.data and record.data.__dict__,
         "history": [epoch.__dict__ for epoch in record.history],
     })  # fmt: skip
@@ -327,7 +327,7 @@ def test_a_run_whose_store_was_lost_is_sent_again(store, kept, tmp_path, empty_s
 
 
 def known(folder: Path) -> str:
-    run_id = records.sent_as(folder, records.read(folder))
+    run_id = folders.sent_as(folder, records.read(folder))
     assert run_id is not None
     return run_id
 

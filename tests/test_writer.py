@@ -222,7 +222,7 @@ def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
         outbox = Outbox()
         sweep = Path({str(results[0].parent)!r})
         mine = replace(note.read(sweep), process=process.this())
-        record.write_json(sweep / note.SWEEP, asdict(mine))
+        folders.write_json(sweep / note.SWEEP, asdict(mine))
         outbox.connect(Tracking(uri={URI!r}, experiment="sweepgrad"))
         outbox.begin(sweep)
         outbox.send(sweep / "0")

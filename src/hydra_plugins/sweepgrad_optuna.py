@@ -154,7 +154,7 @@ class OptunaSweeper(Sweeper):
         return True
 
     def _write(self, space: "Space", study: "Study") -> None:
-        from sweepgrad.record import write_json
+        from sweepgrad.folders import write_json
 
         assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir))

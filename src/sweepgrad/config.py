@@ -4,120 +4,24 @@ The YAML under `conf/` holds the values, this file and `sweepgrad.sections` the 
 says what breaks them.
 """
 
-import re
 import struct
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sweepgrad.sections import Fraction, OptimizerConfig, ScheduleConfig, StaircaseSchedule
+from sweepgrad.sections import DataConfig, OptimizerConfig, ScheduleConfig, Seed, StaircaseSchedule
+from sweepgrad.sections import FileData as FileData
 from sweepgrad.sections import Section as Section
+from sweepgrad.sections import SimulatedData as SimulatedData
+from sweepgrad.sections import Split as Split
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
 Metric = Literal["accuracy", "nll", "roc_auc"]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Width = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]  # MLflow registers models under it
-
-
-class FileData(Section):
-    """A table in a CSV or Parquet file, and the role of each of its columns.
-
-    Every column has exactly one role: target, numeric, categorical, group or drop. `numeric: null` and
-    `categorical: null` mean "the columns that nothing else names, by their type". `group` is a column, a list
-    of columns that identify an individual together, or a list of such lists, any of which identifies it.
-    `keep` lists columns to train on although a check objects to them. A `path` that begins with "bundled:" is
-    of a table that ships with sweepgrad. `name: null` means the file's name without its ending.
-    """
-
-    source: Literal["file"]
-    name: Name
-    path: str
-    sha256: str | None
-    target: str
-    positive: str | int | float | bool | None
-    numeric: tuple[str, ...] | None
-    categorical: tuple[str, ...] | None
-    drop: tuple[str, ...]
-    group: str | tuple[str, ...] | tuple[tuple[str, ...], ...] | None
-    keep: tuple[str, ...]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_after_the_file(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("name") is None and isinstance(values.get("path"), str):
-            stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(values["path"]).stem)
-            return {**values, "name": stem}
-        return values
-
-
-class SimulatedData(Section):
-    """A table drawn from a known rule, so that the best possible accuracy (1 - noise) is known too."""
-
-    source: Literal["simulated"]
-    name: Name
-    kind: Literal["moons", "linear"]
-    rows: Annotated[int, Field(ge=1)]
-    features: Annotated[int, Field(ge=1)]
-    noise: Annotated[float, Field(ge=0, lt=0.5)]
-    seed: Seed
-
-    @model_validator(mode="after")
-    def _moons_lie_in_a_plane(self) -> "SimulatedData":
-        if self.kind == "moons" and self.features < 2:
-            raise ValueError("moons need features >= 2; use kind: linear for a single feature")
-        return self
-
-
-class Split(Section):
-    """Shares of the rows; the same seed gives the same parts, whatever the run's own seed.
-
-    With a `fold` the rows outside the test part are divided into `folds` equal parts: the fold-th, from 0, is
-    for validation and the others are for training, so of `train` and `val` only the sum counts. The test part
-    is the same for every fold and without one. `fold: null` divides by the shares.
-    """
-
-    train: Fraction
-    val: Fraction
-    test: Fraction
-    seed: Seed
-    stratify: bool
-    folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml: runs that are older than folds do not say
-    fold: Annotated[int, Field(ge=0)] | None = None
-
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """Of training, validation and test: what the parts are meant to have of the rows."""
-        if self.fold is None:
-            return self.train, self.val, self.test
-        val = (self.train + self.val) / self.folds
-        return self.train + self.val - val, val, self.test
-
-    @model_validator(mode="after")
-    def _shares_make_a_whole(self) -> "Split":
-        total = self.train + self.val + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(
-                f"train + val + test must be 1, but {self.train} + {self.val} + {self.test} = {total:.10g}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _the_fold_is_one_of_the_folds(self) -> "Split":
-        if self.fold is not None and self.fold >= self.folds:
-            raise ValueError(
-                f"there is no fold {self.fold}: {self.folds} folds are numbered from 0 to {self.folds - 1}"
-            )
-        if self.fold is None and self.folds != type(self).model_fields["folds"].default:
-            raise ValueError(
-                f"folds: {self.folds} has no effect without a fold; say split.fold=range({self.folds}) in a"
-                " sweep, or split.fold=0"
-            )
-        return self
 
 
 class Model(Section):
@@ -226,9 +130,6 @@ class Sweep(Section):
     resume: bool
     fail_fast: bool
     halving: Halving | None
-
-
-DataConfig = Annotated[FileData | SimulatedData, Field(discriminator="source")]
 
 
 def _in_float32(value: float) -> float:

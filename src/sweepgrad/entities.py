@@ -13,6 +13,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
+from sweepgrad import folders
 from sweepgrad import record as records
 from sweepgrad.openings import Opening
 from sweepgrad.record import Record
@@ -175,7 +176,7 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     found = {"environment.json": (json.dumps(record.environment, indent=1) + "\n").encode()}
     if record.error:
         found["error.txt"] = record.error.encode()
-    if record.files and (problem := records.damage(folder, record)):
+    if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
         for name in ("config.yaml", *records.PICTURES):

@@ -24,9 +24,9 @@ from sweepgrad.data.split import units_of
 from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
+from sweepgrad.folders import write_json
 from sweepgrad.openings import Opening
 from sweepgrad.ranking import Entry, comparable, finished, folds, judged, rank
-from sweepgrad.record import write_json
 from sweepgrad.selection import Choice
 from sweepgrad.tracking import DIGEST, Store
 

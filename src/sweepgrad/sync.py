@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from sweepgrad import folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.errors import UserError
@@ -32,7 +33,7 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
             where = tracking["uri"], tracking["experiment"]
             if where not in stores:
                 stores[where] = Store(*where, say)
-            known = records.sent_as(folder, record)
+            known = folders.sent_as(folder, record)
             sent_before = known is not None and stores[where].has(known)
             if not sent_before:
                 stores[where].send(folder)

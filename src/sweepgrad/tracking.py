@@ -15,7 +15,7 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
-from sweepgrad import entities
+from sweepgrad import entities, folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
@@ -183,7 +183,7 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
             record = records.read(folder)
             files = entities.files(record, folder)
-            known = records.sent_as(folder, record)
+            known = folders.sent_as(folder, record)
             with reaching(self.uri):
                 begun = self._begun(record)
                 if begun is None and known is not None and self.has(known):
@@ -194,7 +194,7 @@ class Store:
                     self._client.set_terminated(run.run_id, record.status, record.ended)
                 if known != run.run_id:
                     to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
-                    records.write_json(folder / records.SENT, {**to, "ended": record.ended})
+                    folders.write_json(folder / records.SENT, {**to, "ended": record.ended})
         return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:

@@ -9,6 +9,7 @@ from threading import Event
 import pytest
 from tests.sweep.support import halving_of, jobs, run, trained, weights
 
+from sweepgrad import folders
 from sweepgrad import record as records
 from sweepgrad.config import Tracking
 from sweepgrad.outbox import Outbox
@@ -127,7 +128,7 @@ def test_what_is_damaged_is_trained_again_and_told(outbox, capsys):
     outcomes = second.run(jobs_of(second, "seed=1,2"), execute)
     assert [outcome.reused for outcome in outcomes] == [False, True]
     assert "weights.npz is not what was written; it is trained again" in capsys.readouterr().err
-    assert records.damage(todo[0].folder, records.read(todo[0].folder)) is None
+    assert folders.damage(todo[0].folder, records.read(todo[0].folder)) is None
 
 
 def test_the_first_failure_ends_it_all_if_asked(outbox):

@@ -13,8 +13,8 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from sweepgrad import folders, process
 from sweepgrad import note as notes
-from sweepgrad import process
 from sweepgrad import record as records
 from sweepgrad.errors import UserError
 from sweepgrad.note import Note
@@ -39,7 +39,7 @@ class Sweep:
             OSError: it cannot be written.
         """
         note = replace(self.note, status=status, halving=halving)
-        records.write_json(self.folder / notes.SWEEP, asdict(note))
+        folders.write_json(self.folder / notes.SWEEP, asdict(note))
 
 
 def key(jobs: Sequence[str], settings: object) -> str:
@@ -105,7 +105,7 @@ def claim(
         host = socket.gethostname()
         note = Note(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)
         folder.mkdir(parents=True, exist_ok=True)
-        records.write_json(folder / notes.SWEEP, asdict(note))
+        folders.write_json(folder / notes.SWEEP, asdict(note))
     finally:
         os.close(lock)
     return Sweep(note, folder, earlier)

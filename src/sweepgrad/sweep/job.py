@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
+from sweepgrad import folders
 from sweepgrad import record as records
 from sweepgrad.config import Config
 from sweepgrad.engine import Replay
@@ -87,7 +88,7 @@ def reused(job: Job) -> Outcome:
             config=job.config.model_dump(mode="json"),
             reused=record.reused or record.job,
         )
-        records.copy(job.earlier, job.folder, record)
+        folders.copy(job.earlier, job.folder, record)
     return Outcome(
         job,
         record.status,
@@ -217,7 +218,7 @@ class Trial:
             fit=self.fit,
             stopped=stopped,
         )
-        record = records.write(self.job.folder, record, self._experiment, self.fit)
+        record = folders.write(self.job.folder, record, self._experiment, self.fit)
         self.closed, self._last = True, record.summary
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
         # A sweep may have many that have ended, and a traceback holds all that there was.

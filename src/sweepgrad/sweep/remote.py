@@ -12,6 +12,7 @@ from typing import Any
 from dask.typing import Key
 from distributed import Future, KilledWorker
 
+from sweepgrad import folders
 from sweepgrad import record as records
 from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_training
@@ -221,7 +222,7 @@ def _kept(job: Job, result: Result) -> Outcome:
         changed["data"] = replace(record.data, source=training.source)
         changed["digest"] = records.identity(job.config, record.data.digests)
     record = replace(record, **changed)
-    records.place(job.folder, record, {name: result["model"][name] for name in record.files})
+    folders.place(job.folder, record, {name: result["model"][name] for name in record.files})
     return Outcome(
         job,
         record.status,
@@ -250,7 +251,7 @@ def _killed(job: Job) -> Outcome:
         ended=now,
         error=problem,
     )
-    records.write(job.folder, record)
+    folders.write(job.folder, record)
     return Outcome(job, "FAILED", {}, 0, 0, 0.0, problem=problem)
 
 

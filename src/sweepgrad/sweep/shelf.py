@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from sweepgrad import folders
 from sweepgrad import record as records
 
 _HEAD = re.compile(rb'\{\s*"digest":\s*"([0-9a-f]{64})"')
@@ -59,7 +60,7 @@ def whole(folder: Path, say: Callable[[str], None], *, stopped_too: bool = False
         return None
     if record.status != "FINISHED" or (record.stopped and not stopped_too):
         return None
-    if problem := records.damage(folder, record):
+    if problem := folders.damage(folder, record):
         say(f"{problem}; it is trained again")
         return None
     return record

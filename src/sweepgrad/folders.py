@@ -1,0 +1,129 @@
+"""Writing what a run leaves in its own folder, and seeing whether it is still what was written."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sweepgrad.errors import naming
+from sweepgrad.fit import Fit
+from sweepgrad.record import FILES, MODEL, PICTURES, RECORD, SENT, Record
+
+if TYPE_CHECKING:
+    from sweepgrad.bundle import Bundle
+    from sweepgrad.experiment import Experiment
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
+
+
+def write(
+    folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
+) -> Record:
+    """Leave a run in `folder`: its model and pictures where there are any, the record last; as written.
+
+    Raises:
+        OSError: there is no room, or no right to.
+    """
+    with naming(folder):
+        _make_ready(folder, record)
+        if experiment is not None and fit is not None:
+            bundle = experiment.bundle(fit)
+            bundle.save(folder / MODEL)
+            record = replace(record, files=_file_digests(folder / MODEL))
+            if record.sweep is None:
+                draw(folder, experiment, bundle, fit)
+        write_json(folder / RECORD, _plain(record))
+    return record
+
+
+def draw(folder: Path, experiment: "Experiment", bundle: "Bundle", fit: Fit) -> None:
+    """The pictures of a run."""
+    from sweepgrad import plots  # late: it takes most of a second, and a sweep needs none
+
+    learning_curve, decision_boundary = (folder / name for name in PICTURES)
+    plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
+    if plots.has_boundary(bundle):
+        plots.decision_boundary(bundle, experiment.val, decision_boundary)
+
+
+def copy(source: Path, folder: Path, record: Record) -> None:
+    """Leave in `folder` the result that is kept in `source`, under a record of its own.
+
+    Raises:
+        OSError: as `write`.
+    """
+    place(folder, record, {name: (source / MODEL / name).read_bytes() for name in FILES})
+
+
+def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
+    """Leave in `folder` the result of a job of a sweep that was trained elsewhere.
+
+    Arguments:
+        model: its files, by name; none if it has no model.
+
+    Raises:
+        OSError: as `write`.
+    """
+    with naming(folder):
+        _make_ready(folder, record)
+        if model:
+            (folder / MODEL).mkdir(exist_ok=True)
+        for name, content in model.items():
+            (folder / MODEL / name).write_bytes(content)
+        write_json(folder / RECORD, _plain(record))
+
+
+def _make_ready(folder: Path, record: Record) -> None:
+    """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+        (folder / name).unlink(missing_ok=True)
+    text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def damage(folder: Path, record: Record) -> str | None:
+    """What is wrong with the files beside a record, if anything."""
+    try:
+        found = _file_digests(folder / MODEL)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    changed = [name for name in FILES if found[name] != record.files.get(name)]
+    return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
+    data = record.data.__dict__ if record.data else None
+    return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
+
+
+def _file_digests(model: Path) -> dict[str, str]:
+    return {name: sha256((model / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def sent_as(folder: Path, record: Record) -> str | None:
+    """The id of the MLflow run that this very run became, if it is known to have been sent."""
+    try:
+        sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return str(sent["run_id"]) if sent["ended"] == record.ended else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file that is either whole or not there, even if the machine stops."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with naming(path), partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
