@@ -215,7 +215,7 @@ def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
         import os, signal
         from dataclasses import asdict
         from pathlib import Path
-        from sweepgrad import note, process, record
+        from sweepgrad import folders, note, process
         from sweepgrad.config import Tracking
         from sweepgrad.outbox import Outbox
         from dataclasses import replace
