@@ -61,7 +61,7 @@ LAYERS = (
         "sweepgrad.ready",
     ),
     ("sweepgrad.task",),
-    ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing"),
+    ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing", "sweepgrad.gradcheck"),
     ("sweepgrad.finalize", "sweepgrad.ui"),
     ("sweepgrad.verbs", "sweepgrad.completion", "sweepgrad.cli", "hydra_plugins"),
 )
