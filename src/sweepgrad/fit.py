@@ -135,6 +135,8 @@ def fit(
         history, best_epoch = start.history, start.best_epoch
         best_weights = np.concatenate([w.reshape(-1) for w in start.weights])
     for epoch in range(len(history) + 1, epochs + 1):
+        if patience is not None and history and len(history) - best_epoch >= patience:
+            return
         order = shuffled(rng.key(seed, "order", epoch), len(train.y))
         done, _ = steps.run(train, order, scalars, key, first=(epoch - 1) * steps_an_epoch + 1)
         if done < steps_an_epoch:
@@ -149,8 +151,6 @@ def fit(
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
             best_weights, best_epoch = steps.weights.copy(), epoch
         yield Fit(history, network.divided(best_weights), best_epoch, np.stack(steps.carried))
-        if patience is not None and epoch - best_epoch >= patience:
-            return
 
 
 def _check(examples: Examples, network: Network) -> None:

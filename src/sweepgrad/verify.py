@@ -26,7 +26,7 @@ from sweepgrad.sweep.job import Job, Outcome, Running
 
 Kind = Literal["bit-equal", "equal to rounding", "differs"]
 
-TOLERANCE = {"float64": 1e-6, "float32": 1e-2}
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 """What numbers may be apart in another environment, absolute and relative: rounding grows with the steps."""
 
 _WEIGHTS = "weights.npz"
@@ -133,10 +133,12 @@ def _findings(run: Kept, here: Copy, tolerance: float) -> list[str]:
     """What differs between what is kept of a run and what training it again gave."""
     found = []
     for copy in run.copies:
-        found += [f"{copy.place}: {words}" for words in _of_copy(copy, here, tolerance)]
+        place = "" if copy.place == run.id else f"{copy.place}: "
+        found += [f"{place}{words}" for words in _of_copy(copy, here, tolerance)]
     if run.metrics is not None:
-        expected = _numbers(here.record)
-        found += [f"metrics in MLflow: {words}" for words in _of_numbers(run.metrics, expected, tolerance)]
+        # What was sent is what was recorded, bit for bit, wherever it was trained.
+        expected = _numbers(run.record if tolerance else here.record)
+        found += [f"metrics in MLflow: {words}" for words in _of_numbers(run.metrics, expected, 0.0)]
     return found
 
 
@@ -166,6 +168,9 @@ def _of_itself(copy: Copy) -> Iterator[str]:
         keys = [key for key in record.config if said.get(key) != record.config[key]]
         if keys:
             yield f"config.yaml and record.json say different things of {', '.join(keys)}"
+    losses = [epoch.val_nll for epoch in record.history]
+    if losses and record.best_epoch != (best := 1 + losses.index(min(losses))):
+        yield f"its best epoch is {record.best_epoch}, and its lowest validation loss is that of epoch {best}"
     if record.environment.get("code") == versions.code() and record.data is not None:
         config = Kept("", "", (copy,)).config
         if record.digest != records.identity(config, record.data.digests):
@@ -195,16 +200,17 @@ def _of_numbers(
     apart = [
         place for place in order if place in found and not _same(found[place], expected[place], tolerance)
     ]
-    for places, what in ((lacking, "lacks"), (apart, "has")):
+    for places in (lacking, apart):
         if not places:
             continue
         epoch, name = places[0]
-        when = f"{name} after epoch {epoch}" if epoch else name
-        words = f"{what} {when}"
+        words = f"{name} after epoch {epoch}" if epoch else name
         if places is apart:
             one, other = found[places[0]], expected[places[0]]
-            words += f" as {one!r}, and training again gives {other!r} ({abs(one - other):.2g} apart)"
-        yield words + (f"; {len(places)} of {len(order)} numbers in all" if len(places) > 1 else "")
+            words += f" is {one!r}, and {other!r} when trained again ({abs(one - other):.2g} apart)"
+        else:
+            words += " is not there"
+        yield words + (f"; {len(places)} of {len(order)} numbers are like that" if len(places) > 1 else "")
 
 
 def _same(one: float, other: float, tolerance: float) -> bool:
