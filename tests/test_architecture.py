@@ -59,9 +59,17 @@ LAYERS = (
         "sweepgrad.sync",
         "sweepgrad.card",
         "sweepgrad.ready",
+        "sweepgrad.copies",
     ),
     ("sweepgrad.task",),
-    ("sweepgrad.launch", "sweepgrad.train", "sweepgrad.listing", "sweepgrad.gradcheck"),
+    (
+        "sweepgrad.launch",
+        "sweepgrad.train",
+        "sweepgrad.listing",
+        "sweepgrad.gradcheck",
+        "sweepgrad.verify",
+        "sweepgrad.continuing",
+    ),
     ("sweepgrad.finalize", "sweepgrad.ui"),
     ("sweepgrad.verbs", "sweepgrad.completion", "sweepgrad.cli", "hydra_plugins"),
 )

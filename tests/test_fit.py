@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sweepgrad import engine as engines
 from sweepgrad import metrics
+from sweepgrad.autograd.value import ShapeError
 from sweepgrad.fit import Diverged, Epoch, Examples, fit
 from sweepgrad.nn import Network
-from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
+from sweepgrad.optim import SGD, Adagrad, Adam, Constant, InverseRoot, Momentum, Staircase
 from sweepgrad.rng import key, normal, permutation, uniform
 
 D = 4
@@ -146,6 +148,55 @@ def test_a_longer_run_begins_like_a_shorter_one():
     long, short = run(NETWORK, epochs=5), run(NETWORK, epochs=3)
     for a, b in zip(long[:3], short, strict=True):
         assert_same(a, b)
+
+
+OPTIMIZERS = [SGD(0.1), Momentum(0.1, 0.9), Adagrad(0.1, 1e-8), Adam(0.01, 0.9, 0.999, 1e-8)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from(OPTIMIZERS),
+    st.sampled_from([Constant(), InverseRoot(3), Staircase(2, 0.5)]),
+    st.sampled_from([0.0, 0.4]),
+    st.none() | st.integers(1, 8),
+    st.sampled_from([np.float64, np.float32]),
+    st.integers(1, 30),
+    st.none() | st.just(0.5),
+    st.sampled_from(["native", "numpy"]),
+)
+def test_going_on_comes_to_the_bits_of_training_straight_through(
+    first, more, optimizer, schedule, dropout, patience, dtype, batch_size, clip, engine
+):
+    rows = [Examples(e.X.astype(dtype), e.y.astype(dtype)) for e in (TRAIN, VAL)]
+    settings = {
+        "network": Network(D, (5, 3), "tanh", dropout),
+        "optimizer": optimizer,
+        "train": rows[0],
+        "val": rows[1],
+        "batch_size": batch_size,
+        "schedule": schedule,
+        "patience": patience,
+        "weight_decay": 0.01,
+        "clip": clip,
+        "engine": engines.load(engine, dtype),
+    }
+    straight = run(**settings, epochs=first + more)
+    start = run(**settings, epochs=first)[-1]
+    went_on = run(**settings, epochs=first + more, start=start)
+    assert [fit.history for fit in went_on] == [fit.history for fit in straight[first:]]
+    for one, other in zip(went_on, straight[first:], strict=True):
+        assert_same(one, other)
+        assert one.state.tobytes() == other.state.tobytes()
+        assert one.state.dtype == dtype
+
+
+def test_a_start_that_is_another_networks_or_optimizers_is_refused():
+    start = run(NETWORK, Momentum(0.1, 0.9))[-1]
+    for network, optimizer in ((LINEAR, Momentum(0.1, 0.9)), (NETWORK, SGD(0.1))):
+        with pytest.raises(ShapeError, match="go on from"):
+            run(network, optimizer, epochs=9, start=start)
 
 
 def test_the_examples_are_left_as_they_were():

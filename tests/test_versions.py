@@ -94,3 +94,28 @@ def test_the_environment_names_what_computes():
     assert {"python", "platform", "numpy", "numba", "mlflow", "sweepgrad"} <= found.keys()
     assert found["code"] == versions.code()
     assert len(found["code"]) == 64
+
+
+def test_the_environment_says_what_decides_rounding():
+    found = versions.environment()
+    assert found["processor"]
+    assert "openblas" in found["blas"].lower() or "mkl" in found["blas"].lower() or found["blas"]
+    assert len(found["instructions"].split()) > 3  # the compiler is there
+
+
+def test_the_same_environment_differs_in_nothing():
+    here = versions.environment()
+    assert versions.differences(here, dict(here)) == ()
+    elsewhere = here | {"host": "another", "mlflow": "0.1", "hydra-core": "0.1", "sweepgrad": "0.1"}
+    assert versions.differences(here, elsewhere) == ()
+
+
+def test_what_differs_is_named_exactly():
+    then = {"numpy": "1.0", "code": "a" * 64, "instructions": "zen fma avx2", "blas": "x"}
+    now = {"numpy": "2.0", "code": "b" * 64, "instructions": "skylake fma avx512f", "blas": "x"}
+    assert versions.differences(then, now) == (
+        "code: aaaaaaaaaaaa then, bbbbbbbbbbbb now (SHA-256 of what trains and what it stands on)",
+        "instructions: zen then, skylake now, without avx2, with avx512f",
+        "numpy: 1.0 then, 2.0 now",
+    )
+    assert versions.differences({}, {"processor": "P"}) == ("processor: not recorded then, now P",)

@@ -1,6 +1,7 @@
 """A trained model as a folder of JSON and NumPy arrays: all that is needed to predict from raw columns."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class Bundle:
             description = json.loads((folder / "bundle.json").read_text())
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 weights = tuple(file[f"w{i}"] for i in range(len(file.files)))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{folder} holds no readable model: {error}") from None
         if description["format"] != FORMAT:
             raise UserError(f"{folder} has format {description['format']}, and this version reads {FORMAT}")

@@ -179,11 +179,12 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
-        for name in ("config.yaml", *records.PICTURES):
+        for name in (records.RECORD, "config.yaml", *records.PICTURES):
             if (folder / name).exists():
                 found[name] = (folder / name).read_bytes()
         for name in record.files:
-            found[f"{BUNDLE}/{name}"] = (folder / records.MODEL / name).read_bytes()
+            kept = name if name == records.STATE else f"{BUNDLE}/{name}"
+            found[kept] = folders.path_of(folder, name).read_bytes()
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     return found

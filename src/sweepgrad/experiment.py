@@ -29,11 +29,14 @@ class Experiment:
     optimizer: Optimizer
     schedule: Schedule
 
-    def fits(self, wrap: Callable[[Replay], Replay] = lambda replay: replay) -> Iterator[Fit]:
+    def fits(
+        self, wrap: Callable[[Replay], Replay] = lambda replay: replay, start: Fit | None = None
+    ) -> Iterator[Fit]:
         """Train as configured, and give the state of things after each epoch.
 
         Arguments:
             wrap: around the engine's replay, for instance to end it between two replays.
+            start: what to go on from, see `fit.fit`.
 
         Raises:
             Diverged: training left the finite numbers.
@@ -51,6 +54,7 @@ class Experiment:
             weight_decay=self.config.train.weight_decay,
             clip=self.config.train.clip,
             engine=wrap(engine.load(self.config.engine.name, self.dtype)),
+            start=start,
         )
 
     @property

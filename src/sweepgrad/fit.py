@@ -1,5 +1,6 @@
 """The one training loop: recorded once, replayed for every step of every epoch."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ EVALUATED_AT_ONCE = 256
 WORK_AT_ONCE = 300_000_000
 SMALLEST_WORK = 1_500  # what a step costs at least, in these units
 CHECKED_AT_ONCE = 1 << 16
+_CARRIED = re.compile(r"weights|state\d+")  # the labels of what `steps.training` carries from step to step
 
 
 class Diverged(ArithmeticError):
@@ -54,11 +56,14 @@ class Fit:
         history: one record for each epoch.
         weights: those after the best epoch.
         best_epoch: the first with the lowest validation loss, counted from 1.
+        state: what training goes on from, (1 + K, n_parameters): all weights after the last epoch, and below
+            them the K arrays that the optimizer keeps.
     """
 
     history: tuple[Epoch, ...]
     weights: Weights
     best_epoch: int
+    state: Array
 
     @property
     def best(self) -> Epoch:
@@ -79,6 +84,7 @@ def fit(
     weight_decay: float = 0.0,
     clip: float | None = None,
     engine: Replay | None = None,
+    start: Fit | None = None,
 ) -> Iterator[Fit]:
     """Train by minibatches, and give the state of things after each epoch; the last one is the result.
 
@@ -93,10 +99,12 @@ def fit(
         weight_decay: of the matrices, beside the optimizer's step; see `steps.Update`.
         clip: the length to which the gradient of a batch is shortened; None leaves it.
         engine: from `engine.load`; None is the native one.
+        start: what the same arguments gave with fewer epochs: training goes on from there, and comes to the
+            same bits as without. A schedule that looks at the number of epochs takes another course.
 
     Raises:
         Diverged: a loss or weight is no longer a finite number.
-        ShapeError: the examples do not fit the network.
+        ShapeError: the examples, or the start, do not fit the network.
         ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
     """
     for examples in (train, val):
@@ -122,7 +130,13 @@ def fit(
 
     history: tuple[Epoch, ...] = ()
     best_weights, best_epoch = steps.weights.copy(), 0
-    for epoch in range(1, epochs + 1):
+    if start is not None:
+        steps.go_on_from(start.state)
+        history, best_epoch = start.history, start.best_epoch
+        best_weights = np.concatenate([w.reshape(-1) for w in start.weights])
+    for epoch in range(len(history) + 1, epochs + 1):
+        if patience is not None and history and len(history) - best_epoch >= patience:
+            return
         order = shuffled(rng.key(seed, "order", epoch), len(train.y))
         done, _ = steps.run(train, order, scalars, key, first=(epoch - 1) * steps_an_epoch + 1)
         if done < steps_an_epoch:
@@ -136,9 +150,7 @@ def fit(
         history = (*history, Epoch(*numbers))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
             best_weights, best_epoch = steps.weights.copy(), epoch
-        yield Fit(history, network.divided(best_weights), best_epoch)
-        if patience is not None and epoch - best_epoch >= patience:
-            return
+        yield Fit(history, network.divided(best_weights), best_epoch, np.stack(steps.carried))
 
 
 def _check(examples: Examples, network: Network) -> None:
@@ -177,6 +189,22 @@ class _Passes:
     def weights(self) -> Array:
         """(n_parameters,), a view of the buffer."""
         return self._tapes[self.batch_size].inputs["weights"].of(self.buffer)
+
+    @property
+    def carried(self) -> list[Array]:
+        """The weights and the optimizer's arrays, each (n_parameters,), as views of the buffer."""
+        inputs = self._tapes[self.batch_size].inputs
+        return [slot.of(self.buffer) for label, slot in inputs.items() if _CARRIED.fullmatch(label)]
+
+    def go_on_from(self, state: Array) -> None:
+        """Take what was carried to the end of an earlier epoch, as `Fit.state` has it."""
+        carried = self.carried
+        shape = (len(carried), self.weights.size)
+        if state.shape != shape or state.dtype != self.buffer.dtype:
+            kind = f"{self.buffer.dtype} {shape}, not {state.dtype} {state.shape}"
+            raise ShapeError(f"the state that this network and optimizer go on from is {kind}")
+        for mine, given in zip(carried, state, strict=True):
+            mine[:] = given
 
     def run(
         self,

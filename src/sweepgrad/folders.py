@@ -8,11 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from sweepgrad.errors import naming
 from sweepgrad.fit import Fit
-from sweepgrad.record import FILES, MODEL, PICTURES, RECORD, SENT, Record
+from sweepgrad.record import FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
 
 if TYPE_CHECKING:
     from sweepgrad.bundle import Bundle
@@ -34,7 +35,9 @@ def write(
         if experiment is not None and fit is not None:
             bundle = experiment.bundle(fit)
             bundle.save(folder / MODEL)
-            record = replace(record, files=_file_digests(folder / MODEL))
+            np.save(folder / STATE, fit.state, allow_pickle=False)
+            names = (*FILES, STATE)
+            record = replace(record, files={name: digest(path_of(folder, name)) for name in names})
             if record.sweep is None:
                 draw(folder, experiment, bundle, fit)
         write_json(folder / RECORD, _plain(record))
@@ -57,14 +60,14 @@ def copy(source: Path, folder: Path, record: Record) -> None:
     Raises:
         OSError: as `write`.
     """
-    place(folder, record, {name: (source / MODEL / name).read_bytes() for name in FILES})
+    place(folder, record, {name: path_of(source, name).read_bytes() for name in record.files})
 
 
 def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
     """Leave in `folder` the result of a job of a sweep that was trained elsewhere.
 
     Arguments:
-        model: its files, by name; none if it has no model.
+        model: its files, and its state, by name; none if it has no model.
 
     Raises:
         OSError: as `write`.
@@ -74,14 +77,14 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
         if model:
             (folder / MODEL).mkdir(exist_ok=True)
         for name, content in model.items():
-            (folder / MODEL / name).write_bytes(content)
+            path_of(folder, name).write_bytes(content)
         write_json(folder / RECORD, _plain(record))
 
 
 def _make_ready(folder: Path, record: Record) -> None:
     """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (RECORD, SENT, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+    for name in (RECORD, SENT, STATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -89,12 +92,19 @@ def _make_ready(folder: Path, record: Record) -> None:
 
 def damage(folder: Path, record: Record) -> str | None:
     """What is wrong with the files beside a record, if anything."""
-    try:
-        found = _file_digests(folder / MODEL)
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
-    changed = [name for name in FILES if found[name] != record.files.get(name)]
-    return f"{folder / MODEL / changed[0]} is not what was written" if changed else None
+    for name in dict.fromkeys((*FILES, *record.files)):
+        path = path_of(folder, name)
+        try:
+            if digest(path) != record.files.get(name):
+                return f"{path} is not what was written"
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """Where a file that `Record.files` names lies in a run's folder."""
+    return folder / STATE if name == STATE else folder / MODEL / name
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -103,8 +113,13 @@ def _plain(record: Record) -> dict[str, Any]:
     return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
 
 
-def _file_digests(model: Path) -> dict[str, str]:
-    return {name: sha256((model / name).read_bytes()).hexdigest() for name in FILES}
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def sent_as(folder: Path, record: Record) -> str | None:

@@ -3,8 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hydra._internal.hydra import Hydra
@@ -12,15 +13,17 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from sweepgrad.compose import CONFIG_NAME
+from sweepgrad.config import Config
 from sweepgrad.errors import UserError
+from sweepgrad.fit import Fit
 from sweepgrad.outbox import Outbox
-from sweepgrad.preflight import Plan
+from sweepgrad.preflight import Plan, PlannedJob
 from sweepgrad.ready import check_tables, load_engines, refuse_unwritable
 from sweepgrad.record import Status
 from sweepgrad.sweep import claim, estimate, shelf, threads
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
-from sweepgrad.task import SWEEP_ID, Task, tables_of
+from sweepgrad.task import SWEEP_ID, Task, alone, tables_of
 
 _RUNS = Path("runs")  # where earlier results are looked for, below the folder in which we are
 
@@ -70,19 +73,68 @@ def launch(
             fail_fast=settings.sweep.fail_fast,
             runs=_RUNS.absolute(),
         )
+        task = Task(todo, session)
         progress.start(todo.n_jobs)
         if sweep is not None:
             varying = ", ".join(todo.varying) or "nothing"
             goes_on = "goes on" if sweep.earlier else "begins"
             progress.say(f"sweep {sweep.note.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
             outbox.begin(sweep.folder)
-        with _sigterm_as_ctrl_c():
-            status, problem = _train(composer, Task(todo, session), overrides)
-            try:
-                _close(session, status)
-            except KeyboardInterrupt:
-                progress.warn("not waiting for MLflow: sweepgrad sync sends what it does not have")
-                return 130
+        return _trained(session, todo, lambda: _call(composer, task, overrides))
+
+
+def go_on(config: Config, folder: Path, start: Fit, origin: str, words: Sequence[str], *, quiet: bool) -> int:
+    """Train a run on its own from where another one ended; the exit code, as of `train`.
+
+    Arguments:
+        config: the new run's.
+        folder: where it is left.
+        start: what to go on from.
+        origin: the id of the job that this is from.
+        words: what the configuration was changed by.
+
+    Raises:
+        UserError: as `launch`.
+    """
+    planned = PlannedJob(config, tuple(words))
+    todo = Plan(
+        multirun=False,
+        jobs=(planned,),
+        complete=True,
+        varying=(),
+        experiment=None,
+        sweeper="basic",
+        launcher="basic",
+        n_jobs=1,
+        folder=str(folder),
+    )
+    outbox = Outbox()
+    try:
+        outbox.connect(config.tracking)
+        with Progress(quiet=quiet, metric=config.select.metric) as progress:
+            check_tables(todo, progress.say)
+            refuse_unwritable(folder)
+            load_engines(todo, progress.say)
+            outbox.open(progress.warn)
+            session = Session(None, outbox, progress, resume=False, fail_fast=False, runs=_RUNS.absolute())
+            job = replace(
+                session.job(0, folder.name, words, config, folder.absolute()), start=start, continued=origin
+            )
+            progress.start(1)
+            return _trained(session, todo, lambda: session.run([job], alone))
+    finally:
+        outbox.drop()
+
+
+def _trained(session: Session, todo: Plan, run: Callable[[], object]) -> int:
+    """Have the jobs of a session run, their results sent, and the end told; the exit code."""
+    with _sigterm_as_ctrl_c():
+        status, problem = _train(session, run)
+        try:
+            _close(session, status)
+        except KeyboardInterrupt:
+            session.progress.warn("not waiting for MLflow: sweepgrad sync sends what it does not have")
+            return 130
     return _report(session, todo, status, problem)
 
 
@@ -109,17 +161,23 @@ def _known(composer: Hydra, todo: Plan, overrides: list[str]) -> list[str]:
     return if_complete(search_of(master, list(master.hydra.overrides.task), loader, tables_of(todo)))
 
 
-def _train(composer: Hydra, task: Task, overrides: list[str]) -> tuple[Status, str]:
-    """Have Hydra's sweeper and launcher call for the jobs; how that ended, and what went wrong."""
-    session, problem = task.session, ""
+def _call(composer: Hydra, task: Task, overrides: list[str]) -> None:
+    """Have Hydra's sweeper and launcher call for the jobs."""
+    sweep = task.session.sweep
+    if sweep is None:
+        composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
+    else:
+        place = str(sweep.folder).replace("\\", "\\\\").replace('"', '\\"')
+        overrides = [*overrides, f"{SWEEP_ID}{sweep.note.id}", f'hydra.sweep.dir="{place}"']
+        composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
+
+
+def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
+    """Have the jobs run; how that ended, and what went wrong."""
+    problem = ""
     try:
         with session.resources:
-            if session.sweep is None:
-                composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
-            else:
-                place = str(session.sweep.folder).replace("\\", "\\\\").replace('"', '\\"')
-                overrides = [*overrides, f"{SWEEP_ID}{session.sweep.note.id}", f'hydra.sweep.dir="{place}"']
-                composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
+            run()
         return "FAILED" if session.failed else "FINISHED", problem
     except Ended as end:
         problem = str(end)

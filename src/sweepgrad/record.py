@@ -4,6 +4,8 @@ record.json            what ran and how it went; written last, at once, so a fol
 config.yaml            the resolved configuration
 model/                 the bundle of the best epoch
 learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
+state.npy              what training can go on from: (1 + K, n_parameters), all weights after the last epoch,
+                       and below them the K arrays that the optimizer keeps
 decision_boundary.png  the model over the plane, where it takes just two number columns
 mlflow.json            which MLflow run it became; written once it has been sent
 """
@@ -25,6 +27,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
 MODEL, FILES = "model", ("bundle.json", "weights.npz")
+STATE = "state.npy"
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
 
@@ -66,7 +69,9 @@ class Record:
         data: None when the run failed before it had any.
         stopped: whether halving ended it before its last epoch.
         reused: the `job` of the run whose result this is, if it was not trained again.
-        files: SHA-256 of each file of the model, by name.
+        files: SHA-256 of each file of the model, and of its state, by name. Runs that are older than
+            `sweepgrad continue` have no state.
+        continued: the `job` of the run that this one went on from, if it did.
     """
 
     digest: str
@@ -87,6 +92,7 @@ class Record:
     stopped: bool = False
     reused: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    continued: str | None = None
 
     @property
     def sweep(self) -> str | None:
@@ -106,6 +112,7 @@ def of(
     experiment: "Experiment | None" = None,
     fit: Fit | None = None,
     stopped: bool = False,
+    continued: str | None = None,
 ) -> Record:
     """The record of a run that ended, in whichever way and however far it came."""
     data = _data(experiment) if experiment else None
@@ -126,6 +133,7 @@ def of(
         data=data,
         environment=versions.environment(),
         stopped=stopped,
+        continued=continued,
     )
 
 

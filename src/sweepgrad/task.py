@@ -1,8 +1,9 @@
 """What Hydra is given to run, and what our own launchers find behind it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from threading import Event
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +18,7 @@ from sweepgrad.launchers import folder_of, numbered
 from sweepgrad.preflight import GROUPS, Plan, checked
 from sweepgrad.sweep import threads
 from sweepgrad.sweep.halving import Rungs
-from sweepgrad.sweep.job import Job
+from sweepgrad.sweep.job import Job, Outcome, Running
 from sweepgrad.sweep.session import Execute, Session, value
 
 SWEEP_ID = "sweep.id="
@@ -37,13 +38,7 @@ class Task:
         said = [line for line in hydra.overrides.task if not line.startswith(SWEEP_ID)]
         folder = Path(hydra.runtime.output_dir)
         job = self.session.job(number, self._name(said, folder), said, checked(cfg), folder)
-        alone = not self._todo.multirun
-        (outcome,) = self.session.run(
-            [job],
-            lambda jobs, cancelled: threads.run(
-                jobs, 1, Rungs(None, "accuracy", jobs), cancelled, keep_partial=alone
-            ),
-        )
+        (outcome,) = self.session.run([job], one_of_many if self._todo.multirun else alone)
         return value(outcome)
 
     def jobs(
@@ -103,6 +98,16 @@ class Task:
             if key in said
         ]
         return " ".join(words) or "run"
+
+
+def alone(jobs: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
+    """Run a run on its own, which is kept as far as it came."""
+    return threads.run(jobs, 1, Rungs(None, "accuracy", jobs), cancelled, keep_partial=True)
+
+
+def one_of_many(jobs: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
+    """Run one job of a sweep, for a launcher that asks for them one by one."""
+    return threads.run(jobs, 1, Rungs(None, "accuracy", jobs), cancelled)
 
 
 def tables_of(todo: Plan) -> dict[str, str]:

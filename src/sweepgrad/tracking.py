@@ -35,7 +35,6 @@ DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 
-
 _MAX_BATCH = 1000  # metrics in a log_batch
 _MAX_TAG = 5000  # characters
 
@@ -214,6 +213,8 @@ class Store:
             tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
         if record.reused is not None:
             tags["sweepgrad.reused"] = record.reused
+        if record.continued is not None:
+            tags["sweepgrad.continued"] = record.continued
         if record.stopped:
             tags["sweepgrad.stopped"] = f"by halving, after epoch {len(record.history)}"
         with once():
@@ -359,6 +360,18 @@ class Store:
         with reaching(self.uri):
             found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
         return sorted(found, key=lambda run: (run.started, run.name))
+
+    def by_id(self, beginning: str) -> list[Logged]:
+        """The runs, on their own or of a sweep, whose id begins so."""
+        with reaching(self.uri):
+            found = self._search(f"attributes.run_id LIKE '{beginning}%'")
+        return [run for run in found if run.tags[KIND] in (JOB_KIND, RUN_KIND)]
+
+    def metrics(self, run: Logged) -> dict[tuple[int, str], float]:
+        """Every metric of a run, by step and name."""
+        with reaching(self.uri):
+            histories = [self._client.get_metric_history(run.run_id, key) for key in run.metrics]
+        return {(metric.step, metric.key): metric.value for history in histories for metric in history}
 
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
         """A copy of a run's artifact, a file or a folder."""

@@ -38,8 +38,8 @@ _told: list[str] = []
 def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to_stderr) -> Replay:
     """The engine of this name, ready to replay tapes of this dtype.
 
-    Without Numba, "native" gives what "numpy" does. Loading the native one keeps BLAS to one thread from then
-    on, in all of the process.
+    Without Numba, "native" gives what "numpy" does. Loading either keeps BLAS to one thread from then on, in
+    all of the process.
 
     Arguments:
         say: is told what takes long, and once what is not as asked for.
@@ -55,5 +55,7 @@ def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to
             machine.load(dtype, say)
             return machine.replay
     from sweepgrad.engine import reference
+    from sweepgrad.engine.blas import keep_to_one_thread
 
+    keep_to_one_thread()
     return reference.replay

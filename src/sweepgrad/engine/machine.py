@@ -6,16 +6,16 @@ that decides what is compiled. No architecture is compiled.
 
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from sweepgrad.engine import functions, loops
+from sweepgrad.engine.blas import keep_to_one_thread
 from sweepgrad.engine.compiling import compiled
 from sweepgrad.engine.loops import GOLDEN, mix
 from sweepgrad.engine.products import matmul
@@ -226,16 +226,5 @@ def _compile(dtype: np.dtype[Any], say: Callable[[str], None]) -> Callable[..., 
         array(numba.int64, 1),
         array(numba.float64, 2, readonly=False),
     )
-    _one_thread_for_blas()
+    keep_to_one_thread()
     return compiled(_interpret, numba.int64(*arguments), dtype.name, say)
-
-
-@cache
-def _one_thread_for_blas() -> None:
-    """Keep SciPy's BLAS, which Numba calls, to one thread, and with it any other BLAS of this process.
-
-    Jobs run side by side on threads of ours, and the order of its sums must not depend on how many there are.
-    """
-    from scipy.linalg import cython_blas  # noqa: F401 - loads it, so that it is there to be limited
-
-    threadpool_limits(1, "blas")

@@ -26,6 +26,9 @@ class Job:
         folder: where it is left.
         id: what MLflow knows it by, the same for every attempt at it.
         earlier: a folder in which its result was left before, whole.
+        start: what to go on from, instead of from the beginning.
+        continued: the id of the job that this is from.
+        until: the epoch to end after, if that is not the configuration's last.
     """
 
     number: int
@@ -35,6 +38,9 @@ class Job:
     folder: Path
     id: str
     earlier: Path | None = None
+    start: Fit | None = None
+    continued: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,10 @@ class Trial:
         self._started, self._seconds = int(time.time() * 1000), 0.0
         self._experiment: Experiment | None = None
         self._fits: Iterator[Fit] | None = None
-        self.fit: Fit | None = None
+        self.fit = job.start
         self._known = records.read(job.earlier) if job.earlier else None
-        self.epochs = 0
+        self.epochs = len(job.start.history) if job.start else 0
+        self._last_epoch = job.until or job.config.train.epochs
         self.ended = self.closed = self.failed = False
         self.error: Exception | None = None
         self._traceback = ""
@@ -132,7 +139,7 @@ class Trial:
         if self._experiment is None and not self.ended:
             try:
                 self._experiment = prepare(self.job.config)
-                self._fits = self._experiment.fits(self._stoppable)
+                self._fits = self._experiment.fits(self._stoppable, self.job.start)
             except Exception as error:  # noqa: BLE001 - one job's failure is not the end of the others
                 self.fail(error)
         return self._experiment.n_bytes if self._experiment else 0
@@ -157,7 +164,7 @@ class Trial:
             while self.fit is None or len(self.fit.history) <= self.epochs:
                 self.fit = next(self._fits)
             self.epochs = len(self.fit.history)
-            self.ended = self.epochs == self.job.config.train.epochs
+            self.ended = self.epochs == self._last_epoch
         except StopIteration:  # patience was at its end
             self.ended = True
         except Cancelled:
@@ -217,6 +224,7 @@ class Trial:
             experiment=self._experiment,
             fit=self.fit,
             stopped=stopped,
+            continued=self.job.continued,
         )
         record = folders.write(self.job.folder, record, self._experiment, self.fit)
         self.closed, self._last = True, record.summary

@@ -16,7 +16,7 @@ from typing import Any, NotRequired, TypedDict
 import psutil
 from distributed import Worker, get_worker
 
-from sweepgrad import __version__, versions
+from sweepgrad import __version__, folders, versions
 from sweepgrad import record as records
 from sweepgrad.config import Config, FileData, SimulatedData
 from sweepgrad.data.doors import open_training
@@ -59,7 +59,7 @@ class Order(TypedDict):
 
 
 class Result(TypedDict):
-    """What became of a job: its record as it is written, and the files of its model."""
+    """What became of a job: its record as it is written, and the files of its model and state."""
 
     number: int
     record: str
@@ -196,11 +196,12 @@ def _where_the_table_is(
 
 def _result(outcome: Outcome) -> Result:
     folder = outcome.job.folder
-    model = folder / records.MODEL
+    record = (folder / records.RECORD).read_text(encoding="utf-8")
+    names = records.parse(record).files
     return {
         "number": outcome.job.number,
-        "record": (folder / records.RECORD).read_text(encoding="utf-8"),
-        "model": {path.name: path.read_bytes() for path in sorted(model.iterdir())} if model.exists() else {},
+        "record": record,
+        "model": {name: folders.path_of(folder, name).read_bytes() for name in names},
         "seconds": outcome.seconds,
         "problem": outcome.problem,
     }
