@@ -14,7 +14,7 @@ from sweepgrad.config import Config
 from sweepgrad.data.doors import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import prepare
-from sweepgrad.faults import ConfigFaults
+from sweepgrad.faults import ConfigFaults, check
 from sweepgrad.home import config_dir, data_dir
 from sweepgrad.nn import Network
 from sweepgrad.preflight import Plan, checked, plan
@@ -124,6 +124,12 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("tracking.uri=''", "tracking.uri: '' is no store: say sqlite:///FILE"),
         ("data.target=7", "data.target: 7 should be a valid string"),
         ("data.drop=popularity", "data.drop: 'popularity' should be a valid list"),
+        ("data.transform=log", "data.transform: 'log' should be one of standardize, quantile_normal; or"),
+        ("data.transform=null", "data.transform: None should be one of standardize, quantile_normal; or"),
+        ("data.transform={tempo: log}", "data.transform: 'tempo': 'log' should be a column's name and quant"),
+        ("data.transform={tempo: standardize}", "data.transform: tempo: standardize has no effect"),
+        ("data.transform={7: quantile_normal}", "data.transform: 7: 'quantile_normal' should be a column's"),
+        ("data.transform={}", "data.transform: a mapping of no columns has no effect"),
         ("data.path=???", "data.path: must be given: data.path=…"),
         ("seed=${nothing.there}", "seed: Interpolation key 'nothing.there' not found"),
         ("seed=${oc.env:NOT_SET_X}", "seed: "),
@@ -408,12 +414,34 @@ def test_the_experiment_of_make_run():
     assert len(combinations) == len(configs) == 18
 
 
+def test_an_ensembles_networks_differ_in_their_seed_alone():
+    configs = [job.config for job in experiment("spotify_ensemble").jobs]
+    assert [config.seed for config in configs] == list(range(1, 11))
+    assert {config.model_copy(update={"seed": 0}).model_dump_json() for config in configs} == {
+        configs[0].model_copy(update={"seed": 0}).model_dump_json()
+    }
+
+
+def test_a_transform_is_of_all_number_columns_or_of_some():
+    assert one().data.transform_of("tempo") == "standardize"
+    assert one("data.transform=quantile_normal").data.transform_of("tempo") == "quantile_normal"
+    some = one("data.transform={tempo: quantile_normal}").data
+    assert (some.transform_of("tempo"), some.transform_of("energy")) == ("quantile_normal", "standardize")
+    assert some.model_dump()["transform"] == {"tempo": "quantile_normal"}
+
+
+def test_a_run_from_before_transforms_is_read():
+    recorded = one().model_dump(mode="json")
+    del recorded["data"]["transform"]
+    assert check(recorded) == one()
+
+
 def test_an_experiments_sweep_gives_way_to_the_command_line():
     todo = plan(["experiment=spotify_sweep", "seed=5"], multirun=False)
     assert {job.config.seed for job in todo.jobs} == {5}
 
 
-@pytest.mark.parametrize("name", ["assignment", "spotify_sweep"])
+@pytest.mark.parametrize("name", ["assignment", "spotify_sweep", "spotify_ensemble"])
 def test_architectures_have_about_200_parameters_on_spotify(name):
     todo = experiment(name)
     n_features = prepare(todo.jobs[0].config).network.n_features

@@ -17,6 +17,7 @@ from sweepgrad.sections import FileData as FileData
 from sweepgrad.sections import Section as Section
 from sweepgrad.sections import SimulatedData as SimulatedData
 from sweepgrad.sections import Split as Split
+from sweepgrad.sections import Transform as Transform
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 

@@ -146,7 +146,8 @@ def test_no_value_of_a_validation_or_test_row_reaches_the_preprocessor(tmp_path_
     frame = table()
     folder = tmp_path_factory.mktemp("leak")
     split = shares(seed=data.draw(st.integers(0, 5)))
-    before = open_training(file_data(written(frame, folder / "before.csv")), split)
+    transform = data.draw(st.sampled_from(["standardize", "quantile_normal", {"x2": "quantile_normal"}]))
+    before = open_training(file_data(written(frame, folder / "before.csv"), transform=transform), split)
     others = np.setdiff1d(np.arange(N), split_rows(labels(N), units_of(frame, (("song",),)), split).train)
     garbled = frame.astype(object)
     strange = {
@@ -161,7 +162,7 @@ def test_no_value_of_a_validation_or_test_row_reaches_the_preprocessor(tmp_path_
         garbled.loc[others, column] = pd.Series(
             (some * len(others))[: len(others)], index=others, dtype=object
         )
-    after = open_training(file_data(written(garbled, folder / "after.csv")), split)
+    after = open_training(file_data(written(garbled, folder / "after.csv"), transform=transform), split)
     assert before.preprocessor == after.preprocessor
     assert before.X_train.tobytes() == after.X_train.tobytes()
     assert before.y.tobytes() == after.y.tobytes()
@@ -185,6 +186,22 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
     )
     kept = data.model_copy(update={"keep": ("almost",)})
     assert "almost=same" in open_training(kept, shares()).preprocessor.names
+
+
+@pytest.mark.parametrize(
+    ("transform", "normal"),
+    [
+        ("standardize", ()),
+        ("quantile_normal", ("x1", "x2", "count")),
+        ({"x2": "quantile_normal"}, ("x2",)),
+    ],
+)
+def test_a_transform_is_of_the_columns_that_it_names(tmp_path, transform, normal):
+    data = file_data(written(table(), tmp_path / "t.csv"), transform=transform)
+    opened = open_training(data, shares())
+    assert tuple(part.column for part in opened.preprocessor.numeric if part.normal) == normal
+    assert np.abs(opened.X_train[:, opened.preprocessor.names.index("x2")].mean()) < 1e-12
+    assert FileData.model_validate(data.model_dump()) == data  # as a run records it
 
 
 def test_what_reveals_and_what_identifies_is_refused_in_one_message(tmp_path):

@@ -6,18 +6,19 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sweepgrad.data.preprocess import Categorical, Numeric, Preprocessor
 from sweepgrad.errors import UserError
 
 
-def fit(numeric=None, categorical=None):
+def fit(numeric=None, categorical=None, transform="standardize"):
     """A preprocessor fitted on columns given as name -> values."""
     numeric, categorical = numeric or {}, categorical or {}
     frame = pd.DataFrame({**numeric, **categorical})
     return Preprocessor(
-        tuple(Numeric.fit(frame[name]) for name in numeric),
+        tuple(Numeric.fit(frame[name], transform) for name in numeric),
         tuple(Categorical.fit(frame[name]) for name in categorical),
     )
 
@@ -141,13 +142,44 @@ def test_a_column_that_is_there_twice():
         fit({"a": [1.0, 2.0]}).transform(rows)
 
 
+def test_normal_scores_are_standardized_and_marked_where_missing():
+    fitted = fit({"a": [3, np.nan, 1, 1000]}, transform="quantile_normal")
+    assert fitted.names == ("a", "a missing")
+    # Ranks 1, 2, 3 of three: scores -q, 0, q with q the normal quantile of 5/6; their sd is q √(2/3).
+    high = 1 / np.sqrt(2 / 3)
+    rows = pd.DataFrame({"a": [1, 2, 3, 1000, np.nan, -50, 1e9]})
+    expected = [[-high, 0], [-high / 2, 0], [0, 0], [high, 0], [0, 1], [-high, 0], [high, 0]]
+    assert fitted.transform(rows) == pytest.approx(np.array(expected))
+    assert fitted.numeric[0].sd == pytest.approx(norm.ppf(5 / 6) * np.sqrt(2 / 3))
+
+
+def test_numbers_come_back_from_normal_scores_as_far_as_training_rows_reach():
+    a, b = [3, np.nan, 1, 1000], [5.0, 5.0, 6.0, 7.0]
+    fitted = fit({"a": a, "b": b}, transform="quantile_normal")
+    rows = pd.DataFrame({"a": [1, np.nan, 300, 9000], "b": [5, 6.5, 7, 2]})
+    back = fitted.numbers(fitted.transform(rows))
+    assert back["a"].to_numpy() == pytest.approx([1, np.nan, 300, 1000], nan_ok=True)
+    assert back["b"].to_numpy() == pytest.approx([5, 6.5, 7, 5])
+
+
+def test_a_bundle_from_before_normal_scores_is_read_and_written_as_it_was():
+    old = {
+        "numeric": [{"column": "a", "mean": 2.0, "sd": 0.5, "missing": False}],
+        "categorical": [{"column": "b", "levels": ["u", "v"], "missing": True}],
+    }
+    fitted = Preprocessor.from_json(old)
+    assert fitted.transform(pd.DataFrame({"a": [3.0], "b": ["v"]})).tolist() == [[2, 0, 1, 0]]
+    assert fitted.to_json() == old
+
+
 @settings(max_examples=50, deadline=None)
 @given(
+    st.sampled_from(["standardize", "quantile_normal"]),
     st.lists(st.floats(allow_nan=True, allow_infinity=False, width=32), min_size=1, max_size=9),
     st.lists(st.one_of(st.none(), st.text(), st.integers(), st.booleans()), min_size=1, max_size=9),
 )
-def test_json_and_back(numbers, levels):
+def test_json_and_back(transform, numbers, levels):
     n = min(len(numbers), len(levels))
-    fitted = fit({"a": numbers[:n]}, {"b": pd.Series(levels[:n], dtype=object)})
+    fitted = fit({"a": numbers[:n]}, {"b": pd.Series(levels[:n], dtype=object)}, transform)
     again = Preprocessor.from_json(json.loads(json.dumps(fitted.to_json(), allow_nan=False)))
     assert again == fitted  # floats to the bit: == on them, and they are never NaN

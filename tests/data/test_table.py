@@ -235,6 +235,18 @@ def test_digest(tmp_path):
         ({"group": (("id",), ("citi",))}, ["data.group names 'citi'", "did you mean city?"]),
         ({"keep": ("ages",)}, ["data.keep names 'ages'", "did you mean age?"]),
         ({"keep": ("id",), "drop": ("id",)}, ["data.keep names 'id'", "not a feature"]),
+        (
+            {"transform": {"ages": "quantile_normal"}},
+            ["data.transform names 'ages'", "no such column", "did you mean age?"],
+        ),
+        (
+            {"transform": {"city": "quantile_normal"}},
+            ["data.transform names 'city'", "not a number column", "data.numeric"],
+        ),
+        (
+            {"drop": ("id", "age", "height"), "transform": "quantile_normal"},
+            ["data.transform has no effect", "data.transform: standardize"],
+        ),
         ({"numeric": ("age",), "drop": ("age",)}, ["'age'", "data.numeric and by data.drop", "one role"]),
         ({"drop": ("left",)}, ["'left'", "data.target and by data.drop"]),
         ({"numeric": ("age", "age")}, ["'age'", "data.numeric and by data.numeric"]),

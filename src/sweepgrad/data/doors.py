@@ -177,7 +177,8 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
                 objections.append(objection)
                 continue
         if name in table.roles.numeric:
-            numeric[name] = Numeric.fit(column)
+            transform = data.transform_of(name) if isinstance(data, FileData) else "standardize"
+            numeric[name] = Numeric.fit(column, transform)
         else:
             categorical[name] = Categorical.fit(column)
         pace.tell(f"{number} of {len(table.roles.features)} columns looked at")

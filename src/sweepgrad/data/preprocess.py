@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweepgrad.config import Transform
 from sweepgrad.data.columns import as_level, as_numbers, level_order
+from sweepgrad.data.normal_scores import NormalScores
 from sweepgrad.errors import UserError
 
 Features = NDArray[np.floating[Any]]
@@ -17,21 +19,41 @@ Features = NDArray[np.floating[Any]]
 class Numeric:
     """A number column: (value - mean) / sd, the mean in place of a missing value.
 
-    `missing` says that training rows had missing values; then a second feature marks them.
+    `missing` says that training rows had missing values; then a second feature marks them. With `normal` the
+    values are replaced by their normal scores first, and mean and sd are those of the scores.
     """
 
     column: str
     mean: float
     sd: float
     missing: bool
+    normal: NormalScores | None = None
 
     @staticmethod
-    def fit(column: "pd.Series[Any]") -> "Numeric":
+    def fit(column: "pd.Series[Any]", transform: Transform = "standardize") -> "Numeric":
         values = as_numbers(column)
         absent = np.isnan(values)
         missing = bool(absent.any())
-        mean, sd = _mean_and_sd(values[~absent] if missing else values)
-        return Numeric(str(column.name), mean, sd, missing)
+        if missing:
+            values = values[~absent]
+        normal = NormalScores.fit(values) if transform == "quantile_normal" else None
+        mean, sd = _mean_and_sd(normal.of(values) if normal else values)
+        return Numeric(str(column.name), mean, sd, missing, normal)
+
+    def to_json(self) -> dict[str, Any]:
+        value = asdict(self)
+        if self.normal is None:
+            del value["normal"]  # as it was written before there were normal scores
+        else:
+            value["normal"] = {name: list(numbers) for name, numbers in value["normal"].items()}
+        return value
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Numeric":
+        normal = value.get("normal")
+        if normal is not None:
+            normal = NormalScores(tuple(normal["knots"]), tuple(normal["scores"]))
+        return Numeric(**{**value, "normal": normal})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,6 +63,8 @@ class Numeric:
         """(N,) raw values -> (N, len(names))."""
         values = as_numbers(column)
         absent = np.isnan(values)
+        if self.normal:
+            values = self.normal.of(values)
         values = (values - self.mean) / self.sd
         values[absent] = 0.0
         # A value that training rows are far from may be finite as float64 alone.
@@ -50,8 +74,13 @@ class Numeric:
             out[:, 1] = absent
 
     def inverse(self, features: Features) -> NDArray[np.float64]:
-        """(N, len(names)) -> (N,) raw values, NaN where they were missing."""
+        """(N, len(names)) -> (N,) raw values, NaN where they were missing.
+
+        Values beyond those of the training rows have the scores of the outermost, and come back as these.
+        """
         values = features[:, 0].astype(np.float64) * self.sd + self.mean
+        if self.normal:
+            values = self.normal.inverse(values)
         return np.where(features[:, 1] == 1, np.nan, values) if self.missing else values
 
 
@@ -156,14 +185,14 @@ class Preprocessor:
     def to_json(self) -> dict[str, Any]:
         """Numbers, text, lists and dicts only; through JSON and back, `from_json` gives an equal value."""
         return {
-            "numeric": [asdict(part) for part in self.numeric],
+            "numeric": [part.to_json() for part in self.numeric],
             "categorical": [{**asdict(part), "levels": list(part.levels)} for part in self.categorical],
         }
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Preprocessor":
         return Preprocessor(
-            numeric=tuple(Numeric(**part) for part in value["numeric"]),
+            numeric=tuple(Numeric.from_json(part) for part in value["numeric"]),
             categorical=tuple(
                 Categorical(**{**part, "levels": tuple(part["levels"])}) for part in value["categorical"]
             ),

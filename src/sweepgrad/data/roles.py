@@ -57,12 +57,18 @@ def _named(config: FileData) -> dict[str, tuple[str, ...]]:
     }
 
 
+def _transformed(config: FileData) -> tuple[str, ...]:
+    """The columns that have a transform of their own."""
+    return () if isinstance(config.transform, str) else tuple(dict(config.transform))
+
+
 def check_names(columns: list[str], config: FileData, path: Path) -> None:
     """Refuse names that are not in the file, and columns with two roles."""
     named = _named(config)
+    without_role = {"data.keep": config.keep, "data.transform": _transformed(config)}
     faults = [
         f"{key} names {name!r}, but the file has no such column{_nearest(name, columns)}"
-        for key, names in {**named, "data.keep": config.keep}.items()
+        for key, names in {**named, **without_role}.items()
         for name in names
         if name not in columns
     ]
@@ -106,6 +112,15 @@ def assign_roles(
             for name in config.keep
             if name not in roles.features
         )
+        faults.extend(
+            f"data.transform names {name!r}, which is not a number column (see data.numeric)"
+            for name in _transformed(config)
+            if name not in roles.numeric
+        )
+        if config.transform != "standardize" and not roles.numeric:
+            faults.append(
+                "data.transform has no effect without a number column; say data.transform: standardize"
+            )
         if not roles.features:
             faults.append("no column is left to learn from; see data.numeric, data.categorical and data.drop")
     if faults:
