@@ -192,7 +192,13 @@ def _whole(
     first = found[0].chosen
     of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
     mine = {split.opening for split in of_splits}
-    table = [o for o in known if o.table == found[0].digests["table"]]
+    earlier = {
+        opening.id
+        for opening in known
+        if opening.table == found[0].digests["table"]
+        and opening.when <= min(mine)
+        and str(opening) not in mine
+    }
     return Evaluation(
         sweep=sweep.name,
         what=f"{first.bundle.target} = {first.bundle.positive}, from {first.config.data.name}",
@@ -200,7 +206,7 @@ def _whole(
         rule=first.select.rule,
         grouped=isinstance(first.config.data, FileData) and bool(first.config.data.group),
         turns=_complete_turns([split.chosen.config.split for split in found]),
-        earlier_of_table=len({o.id for o in table if str(o) < min(mine) and str(o) not in mine}),
+        earlier_of_table=len(earlier),
         splits=of_splits,
     )
 

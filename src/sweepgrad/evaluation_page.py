@@ -50,8 +50,8 @@ def summary(whole: Evaluation) -> Iterator[str]:
     metric, name = whole.metric, METRIC_NAMES[whole.metric]
     yield (
         f"On validation rows the chosen configuration's mean {name} was {_better(metric, whole.gap)} than on"
-        f" test rows, of which being the best of many explains {_amount(metric, whole.flattery)} (bootstrap);"
-        f" the chosen model's own was {_better(metric, whole.own_gap)}."
+        f" test rows; being the best of many was expected to flatter it by {_amount(metric, whole.flattery)}"
+        f" (bootstrap). The chosen model's own was {_better(metric, whole.own_gap)}."
     )
     yield f"Chosen: {'; '.join(_often(settings, times, n) for settings, times in whole.chosen)}."
 
