@@ -58,6 +58,9 @@ LAYERS = (
         "sweepgrad.leaderboard",
         "sweepgrad.sync",
         "sweepgrad.card",
+        "sweepgrad.chosen",
+        "sweepgrad.evaluation",
+        "sweepgrad.evaluation_page",
         "sweepgrad.ready",
         "sweepgrad.copies",
     ),
@@ -70,7 +73,7 @@ LAYERS = (
         "sweepgrad.verify",
         "sweepgrad.continuing",
     ),
-    ("sweepgrad.finalize", "sweepgrad.ui"),
+    ("sweepgrad.finalize", "sweepgrad.evaluate", "sweepgrad.ui"),
     ("sweepgrad.verbs", "sweepgrad.completion", "sweepgrad.cli", "hydra_plugins"),
 )
 
@@ -143,7 +146,7 @@ def test_the_engine_knows_nothing_of_configuration_data_or_tracking():
         assert not any(name.startswith("sweepgrad.data") for name in others)
 
 
-def test_only_finalize_opens_the_test_rows():
+def test_only_finalize_and_evaluate_open_the_test_rows():
     users = {
         module
         for module, tree in MODULES.items()
@@ -151,7 +154,7 @@ def test_only_finalize_opens_the_test_rows():
         if (isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).endswith("open_test"))
         or (isinstance(node, ast.ImportFrom) and any(alias.name == "open_test" for alias in node.names))
     }
-    assert users == {"sweepgrad.finalize"}
+    assert users == {"sweepgrad.finalize", "sweepgrad.evaluate"}
 
 
 def test_what_opens_all_parts_stays_behind_the_doors():

@@ -20,7 +20,7 @@ from sweepgrad.data.split import PARTS, units_of
 from sweepgrad.entities import BUNDLE, Logged, local
 from sweepgrad.errors import UserError
 from sweepgrad.faults import check
-from sweepgrad.ranking import Entry, comparable, finished, fold_of, folds, judged, rank, seed_of
+from sweepgrad.ranking import Entry, comparable, finished, fold_of, folds, judged, rank, seed_of, splits
 from sweepgrad.selection import Candidate, Choice, choose, contributions
 from sweepgrad.tracking import DIGEST, Store
 
@@ -51,8 +51,11 @@ def standings(store: Store, runs: Sequence[Logged]) -> tuple[list[Entry], Metric
     except UserError as error:
         return rank(runs), "accuracy", f"ranked by accuracy, for its configuration cannot be read: {error}"
     entries = rank(runs, select.metric)
-    if not comparable([run for entry in entries for run in entry.runs]):
+    ranked = [run for entry in entries for run in entry.runs]
+    if not comparable(ranked):
         told = "these runs were made on different tables or splits: their figures cannot be compared"
+        if len(splits(ranked)) > 1:
+            told += "; sweepgrad evaluate judges the procedure split by split"
         return entries, select.metric, told
     try:
         return judged(entries, compare(store, entries, select)), select.metric, ""

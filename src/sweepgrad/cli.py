@@ -16,6 +16,7 @@ examples:
   sweepgrad train data=csv data.path=FILE data.target=COLUMN  your own table
   sweepgrad leaderboard                                       rank the latest sweep by validation
   sweepgrad finalize                                          choose, open the test rows once, write the card
+  sweepgrad evaluate                                          judge the procedure on a sweep over splits
   sweepgrad verify SWEEP                                      train its runs again, compare bit for bit
   sweepgrad ui                                                look at the runs in MLflow
   sweepgrad tape model=wide                                   see what a training step is made of

@@ -1,7 +1,6 @@
-"""Choosing a model by validation, and opening the test rows for it: the only place that does."""
+"""Choosing a model by validation, and opening the test rows for it."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,19 +15,18 @@ from sweepgrad import metrics, openings, plots, rng
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.bundle import Bundle
-from sweepgrad.candidates import compare, configuration
 from sweepgrad.card import Card, Scores, markdown
+from sweepgrad.chosen import choose_model, refuse_unfinished
 from sweepgrad.config import Config, Select
-from sweepgrad.data.doors import Training, open_test, open_training, open_validation
+from sweepgrad.data.doors import Training, open_test, open_validation
 from sweepgrad.data.split import units_of
-from sweepgrad.entities import BUNDLE, Logged
+from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
-from sweepgrad.experiment import dtype_of
 from sweepgrad.folders import write_json
 from sweepgrad.openings import Opening
-from sweepgrad.ranking import Entry, comparable, finished, folds, judged, rank
+from sweepgrad.ranking import Entry, folds
 from sweepgrad.selection import Choice
-from sweepgrad.tracking import DIGEST, Store
+from sweepgrad.tracking import Store
 
 CARD_FILES = ("card.md", "card.json", "calibration.png")
 CHOSEN = "sweepgrad.chosen_run"
@@ -55,10 +53,8 @@ def finalize(
 
     What was judged before is not judged again: its card is shown once more, and the test rows stay closed.
 
-    The configuration is chosen by its mean over seeds and folds. Within it the first fold is taken, and the
-    best seed on it: folds have different validation rows, so the best run of all would be the one with the
-    easiest rows. All that can be checked is checked before the test rows are opened, and the opening is
-    recorded, in the store and in a ledger beside it, before they are read.
+    All that can be checked is checked before the test rows are opened, and the opening is recorded, in the
+    store and in a ledger beside it, before they are read.
 
     Arguments:
         which: the sweep, as for `Store.sweep`.
@@ -72,30 +68,12 @@ def finalize(
     """
     sweep = store.sweep(which)
     jobs = store.children(sweep)
-    _refuse_unfinished(sweep, jobs, incomplete)
-    select = _declared(store, jobs)
-    entries = rank(jobs, select.metric)
-    candidates = [run for entry in entries for run in entry.runs]
-    if not comparable(candidates):
-        raise UserError(
-            "the runs of this sweep were made on different tables or splits, so their validation figures"
-            " cannot be compared: sweep with one data source, one split.seed and one split.folds"
-        )
-    if folds(entries[0].runs) != folds(candidates):
-        raise UserError(
-            "no configuration finished on every fold, so their means are of different rows and cannot be"
-            " compared: train what is missing"
-        )
-    choice = compare(store, entries, select)
-    entries = judged(entries, choice)
-    entry = entries[choice.chosen]
-    chosen = entry.runs[0]
-    config = configuration(store, chosen)
-    with tempfile.TemporaryDirectory() as copies:
-        bundle = Bundle.load(store.download(chosen, BUNDLE, Path(copies)))
-    training = open_training(config.data, config.split, dtype_of(config))
+    refuse_unfinished(sweep, jobs, incomplete=incomplete)
+    taken = choose_model(store, jobs)
+    entries, chosen, config, bundle = taken.entries, taken.run, taken.config, taken.bundle
+    n_candidates = sum(len(entry.runs) for entry in entries)
+    training = taken.training()
     digests = asdict(training.digests)
-    _refuse_changed_rows(chosen, training.source, digests)
     folder = runs / "cards" / sweep.name
     if not again and (known := _judged_before(store, sweep, chosen, folder)):
         return Judgement(known, folder, opened=False)
@@ -112,19 +90,19 @@ def finalize(
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(val.frame)
     p_majority = np.full(len(test), training.y_train.mean())
-    logistic = _logistic(bundle, training, test.frame)
+    logistic = logistic_scores(bundle, training, test.frame)
     p_logistic = expit(logistic)
     calibration = metrics.calibration(test.y, p_test)
     name = f"sweepgrad-{config.data.name}"
     card = Card(
         sweep=sweep.name,
         run_id=chosen.run_id,
-        n_candidates=len(candidates),
+        n_candidates=n_candidates,
         n_configurations=len(entries),
-        n_unfinished=len(jobs) - len(candidates),
+        n_unfinished=len(jobs) - n_candidates,
         registered=f"{name}/{store.register(chosen.run_id, name)}",
-        model=_model(entry, bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
-        choice=_choice(entries, choice, select),
+        model=_model(taken.entry, bundle, config, best_epoch=int(chosen.metrics["best/epoch"])),
+        choice=_choice(entries, taken.choice, taken.select),
         data={
             "name": config.data.name,
             "source": training.source,
@@ -169,14 +147,6 @@ def finalize(
         [folder / name for name in CARD_FILES],
     )
     return Judgement(card, folder, opened=True)
-
-
-def _declared(store: Store, jobs: Sequence[Logged]) -> Select:
-    """How the sweep was to be chosen from, as its runs say."""
-    first = next((run for run in jobs if finished(run)), None)
-    if first is None:
-        raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
-    return configuration(store, first).select
 
 
 def _choice(entries: Sequence[Entry], choice: Choice, select: Select) -> dict[str, object]:
@@ -230,30 +200,7 @@ def scores(y: Array, p: Array, units: NDArray[np.int64], nll: float) -> Scores:
     )
 
 
-def _refuse_unfinished(sweep: Logged, runs: Sequence[Logged], incomplete: bool) -> None:
-    if sweep.status == "RUNNING":
-        raise UserError(f"{sweep.name} is still running: wait for it, or look with sweepgrad leaderboard")
-    if sweep.status != "FINISHED" and not incomplete:
-        finished = sum(run.status == "FINISHED" for run in runs)
-        of = sweep.tags.get("sweepgrad.jobs", str(len(runs)))
-        raise UserError(
-            f"{sweep.name} is {sweep.status}: {finished} of {of} runs finished. Run it again, or choose among"
-            " these with --incomplete"
-        )
-
-
-def _refuse_changed_rows(run: Logged, source: str, digests: dict[str, str]) -> None:
-    """The rows to be opened must be the rows that were held out."""
-    changed = [part for part, digest in digests.items() if run.tags.get(f"{DIGEST}{part}") != digest]
-    if changed:
-        what = "its contents have changed" if "table" in changed else "it is split differently now"
-        raise UserError(
-            f"{source} is not what run {run.run_id} was trained on: {what}."
-            " Put the old one back, or train anew"
-        )
-
-
-def _logistic(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
+def logistic_scores(bundle: Bundle, training: Training, frame: pd.DataFrame) -> Array:
     """Logistic regression by scikit-learn on the same inputs and training rows; its scores (N,)."""
     model = LogisticRegression(max_iter=1000)
     model.fit(training.X_train, training.y_train)

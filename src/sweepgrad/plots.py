@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from sweepgrad.bundle import Bundle
 from sweepgrad.fit import Epoch, Examples
@@ -87,6 +89,32 @@ def reliability(calibration: Calibration, path: Path) -> None:
     curve.legend(frameon=False, loc="upper left")
     counts.bar(np.asarray(calibration.predicted), calibration.count, width=0.06, color=TEST)
     counts.set(xlabel="predicted probability", ylabel="rows")
+    _save(figure, path)
+
+
+def splits(
+    names: Sequence[str],
+    validation: Sequence[float],
+    test: Sequence[float],
+    interval: tuple[float, float],
+    path: Path,
+) -> None:
+    """The chosen model's accuracy on each split, on validation and on test rows; the latter's mean, with its
+    interval.
+    """
+    figure = Figure(figsize=(7, 1.6 + 0.22 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(names))
+    axes.axvline(fmean(test), color=TEST, linestyle=":", label=f"mean on test rows ({fmean(test):.1%})")
+    axes.axvspan(*interval, color=TEST, alpha=0.12, linewidth=0, label="its 95 % interval")
+    axes.hlines(places, validation, test, color=GREY, linewidth=1)
+    axes.scatter(validation, places, color=VAL, label="validation rows", zorder=3)
+    axes.scatter(test, places, color=TEST, label="test rows", zorder=3)
+    axes.set(yticks=places, yticklabels=names, xlabel="accuracy of the chosen model")
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(alpha=0.3, axis="x")
+    figure.legend(frameon=False, loc="outside upper center", ncols=2)
     _save(figure, path)
 
 

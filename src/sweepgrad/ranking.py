@@ -14,6 +14,7 @@ from sweepgrad.selection import Choice, Standing
 from sweepgrad.tracking import DIGEST
 
 _SEED, _FOLD = "seed", "split.fold"
+_SPLIT = ("split.seed", "split.turn")
 _NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
 
 
@@ -129,6 +130,21 @@ def comparable(runs: Sequence[Logged]) -> bool:
 def folds(runs: Sequence[Logged]) -> set[str]:
     """The folds that runs were validated on; {"null"} without folds."""
     return {fold_of(run) for run in runs}
+
+
+def splits(runs: Sequence[Logged]) -> dict[str, list[Logged]]:
+    """Runs by what they have of split.seed and split.turn, named by what differs, in numerical order."""
+
+    def numbers(run: Logged) -> tuple[int, ...]:
+        said = (run.params.get(key, "null") for key in _SPLIT)
+        return tuple(-1 if value == "null" else int(value) for value in said)
+
+    shown = differing([{key: run.params.get(key, "null") for key in _SPLIT} for run in runs])
+    found: dict[str, list[Logged]] = {}
+    for run in sorted(runs, key=numbers):
+        name = " ".join(f"{key}={run.params.get(key, 'null')}" for key in shown)
+        found.setdefault(name, []).append(run)
+    return found
 
 
 def differing(settings: Sequence[dict[str, str]]) -> list[str]:

@@ -165,6 +165,9 @@ class Split(Section):
     With a `fold` the rows outside the test part are divided into `folds` equal parts: the fold-th, from 0, is
     for validation and the others are for training, so of `train` and `val` only the sum counts. The test part
     is the same for every fold and without one. `fold: null` divides by the shares.
+
+    With a `turn` the test part is the turn-th, from 0, of `turns` equal parts of all rows: `test` must say
+    1 / turns. Turn 0 tests the rows that are tested without one.
     """
 
     train: Fraction
@@ -174,6 +177,8 @@ class Split(Section):
     stratify: bool
     folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml: runs that are older than folds do not say
     fold: Annotated[int, Field(ge=0)] | None = None
+    turns: Annotated[int, Field(ge=2)] = 5  # as in config.yaml, too
+    turn: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -202,6 +207,28 @@ class Split(Section):
             raise ValueError(
                 f"folds: {self.folds} has no effect without a fold; say split.fold=range({self.folds}) in a"
                 " sweep, or split.fold=0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_turn_is_one_of_the_turns(self) -> "Split":
+        if self.turn is None:
+            if self.turns != type(self).model_fields["turns"].default:
+                raise ValueError(
+                    f"turns: {self.turns} has no effect without a turn; say split.turn=range({self.turns})"
+                    " in a sweep, or split.turn=0"
+                )
+            return self
+        if self.turn >= self.turns:
+            raise ValueError(
+                f"there is no turn {self.turn}: {self.turns} turns are numbered from 0 to {self.turns - 1}"
+            )
+        if abs(self.test * self.turns - 1) > 0.02:  # a third cannot be said exactly
+            test = round(1 / self.turns, 3)
+            train = round((1 - test) * self.train / (self.train + self.val), 3)
+            raise ValueError(
+                f"each of {self.turns} turns tests 1 in {self.turns} rows, so test: {self.test:g} has no"
+                f" effect; say split.test={test:g} split.train={train:g} split.val={1 - test - train:.3g}"
             )
         return self
 

@@ -213,6 +213,78 @@ def test_folds_of_pairs_have_exact_sizes_in_each_stratum(seed):
         assert np.bincount(positives[part.test[::2] // 2]).tolist() == [10] * 3
 
 
+# Turns
+
+
+def turns_of(y, unit, split, turns, **more):
+    test = 1 / turns
+    shares = {"train": (1 - test) * 0.75, "val": (1 - test) * 0.25, "test": test, "turns": turns, **more}
+    return [
+        split_rows(y, unit, Split.model_validate({**split.model_dump(), **shares, "turn": turn}))
+        for turn in range(turns)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, splits, st.integers(2, 9), st.sampled_from([{}, {"folds": 3, "fold": 1}]))
+def test_every_row_is_tested_in_exactly_one_turn_and_no_unit_is_divided(rows, split, turns, fold):
+    y, unit = np.array(rows).T.astype(int)
+    unit = np.unique(unit, return_inverse=True)[1]
+    parts = turns_of(y.astype(float), unit, split, turns, **fold)
+    assert_array_equal(np.sort(np.concatenate([part.test for part in parts])), np.arange(len(rows)))
+    for part in parts:
+        together = np.concatenate([part.train, part.val, part.test])
+        assert_array_equal(np.sort(together), np.arange(len(rows)))
+        units = [set(unit[rows].tolist()) for rows in (part.train, part.val, part.test)]
+        assert sum(map(len, units)) == len(set.union(*units))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=200), splits, st.integers(2, 9))
+def test_turns_of_single_rows_are_of_equal_size_in_each_class(y, split, turns):
+    y = np.array(y, dtype=float)
+    for part in turns_of(y, np.arange(y.size), split, turns):
+        for stratum in [y == 0, y == 1] if split.stratify else [y >= 0]:
+            n = stratum.sum()
+            for rows, share in ((part.test, 1 / turns), (part.train, 0.75 * (1 - 1 / turns))):
+                assert abs(stratum[rows].sum() - share * n) <= 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows, splits, st.integers(2, 9), st.integers(2, 5))
+def test_in_a_turn_every_other_row_is_validated_in_exactly_one_fold(rows, split, turns, folds):
+    y, unit = np.array(rows).T.astype(int)
+    unit = np.unique(unit, return_inverse=True)[1]
+    by_fold = [
+        turns_of(y.astype(float), unit, split, turns, folds=folds, fold=fold)[-1] for fold in range(folds)
+    ]
+    alone = turns_of(y.astype(float), unit, split, turns)[-1]
+    validated = np.sort(np.concatenate([part.val for part in by_fold]))
+    assert_array_equal(validated, np.sort(np.r_[alone.train, alone.val]))
+    assert all(part.digest("test") == alone.digest("test") for part in by_fold)
+
+
+def test_the_first_turn_tests_what_is_tested_without_turns():
+    y, unit = labels(500), np.arange(500) // 2
+    first = split_rows(y, unit, Split(**shares(seed=3).model_dump(exclude={"turn"}), turn=0))
+    for part in ("train", "val", "test"):
+        assert_array_equal(getattr(first, part), getattr(split_rows(y, unit, shares(seed=3)), part))
+
+
+def test_splits_without_a_turn_are_what_they_were_before_turns():
+    """Digests written down at commit 199d716, the last one without turns."""
+    y, unit = labels(500, seed=1), np.arange(500) // 3
+    found = [
+        split_rows(y, unit, Split(train=0.6, val=0.2, test=0.2, seed=7, stratify=True, fold=fold))
+        for fold in (None, 2)
+    ]
+    digests = [[part.digest(which)[:12] for which in ("train", "val", "test")] for part in found]
+    assert digests == [
+        ["4a0f3ac86911", "7ebc42d83fbc", "4b134de1da43"],
+        ["70e5eaff693a", "572be5ec3c0f", "4b134de1da43"],
+    ]
+
+
 def test_the_shares_of_a_fold_are_what_its_parts_have():
     fold = Split(train=0.6, val=0.2, test=0.2, seed=0, stratify=True, folds=4, fold=3)
     assert fold.shares == pytest.approx((0.6, 0.2, 0.2), rel=1e-12)

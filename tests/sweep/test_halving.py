@@ -115,6 +115,18 @@ def test_seeds_and_folds_of_a_candidate_stop_together(tmp_path):
     assert sorted(min(epochs) for epochs in by_rate.values()) == [1] * 6 + [3] * 3
 
 
+def test_each_split_of_a_sweep_is_halved_by_itself(tmp_path):
+    """As if each had been a sweep of its own: no candidate stops for having got the harder rows."""
+    settings = (*NINE[:2], "train.epochs=3", HALVING)
+    together = run(jobs(tmp_path / "both", *settings, "split.seed=1,2"))
+    epochs = {(rate(each.job), each.job.config.split.seed): each.epochs for each in together}
+    for seed in (1, 2):
+        alone = run(jobs(tmp_path / str(seed), *settings, f"split.seed={seed}"))
+        assert {rate(each.job): each.epochs for each in alone} == {
+            by: epochs[by, seed] for by, of in epochs if of == seed
+        }
+
+
 def test_one_worker_and_two_decide_alike(tmp_path):
     one, two = (in_order(run(jobs(tmp_path / str(n), *NINE), n)) for n in (1, 2))
     for a, b in zip(one, two, strict=True):

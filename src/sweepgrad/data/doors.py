@@ -2,7 +2,7 @@
 
 `open_training` gives training and validation rows as features, and it is all that a job ever calls.
 `open_validation` gives the validation rows as the table has them. `open_test` gives the test rows, and
-`sweepgrad finalize` alone calls it, once a model is chosen.
+`sweepgrad finalize` and `sweepgrad evaluate` alone call it, once a model is chosen.
 """
 
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def open_validation(data: Data, split: Split, expected: Digests) -> Rows:
 
 
 def open_test(data: Data, split: Split, expected: Digests) -> Rows:
-    """The test rows, with the columns that `open_training` gives. For `sweepgrad finalize` and nothing else.
+    """The test rows, with the columns that `open_training` gives. For `finalize` and `evaluate` only.
 
     Raises:
         UserError: as `open_validation` does.

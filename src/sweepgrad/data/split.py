@@ -73,6 +73,9 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
     which that one is for validation. The line and the test part do not depend on it, so every other unit is
     validated in exactly one fold.
 
+    With `split.turn` the test part is one of `split.turns` equal arcs that make up the circle, the last one
+    for turn 0, so that every unit is tested in exactly one turn; the arc outside it begins where it ends.
+
     With `split.stratify` this is done by strata: the units with negative rows only, with both, with positive
     rows only. Nothing but the seed, the labels and the units has a say.
     """
@@ -93,24 +96,36 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
         order = permutation(key(split.seed, "split", s), members.size)
         n = int(sizes[members].sum())
         start_row = int(uniform(key(split.seed, "split start", s), ())[()] * n)
-        starts, part_of_arc = _arcs(n, split)
+        test, end = _test_arc(n, split)
+        starts, part_of_arc = _arcs(n, n - test, split)
         before = 0
         for start in range(0, members.size, _CHUNK):
             some = members[order[start : start + _CHUNK]]
             size = sizes[some].astype(np.int64)
             upto = before + np.cumsum(size)
             # Twice the middle, to stay in whole numbers.
-            middles = (2 * upto - size + 2 * start_row) % (2 * n)
+            middles = (2 * upto - size + 2 * (start_row - end)) % (2 * n)
             part[some] = part_of_arc[np.searchsorted(2 * starts, middles, side="right")]
             before = int(upto[-1])
     return Parts(part[units])
 
 
-def _arcs(n: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """The rows of n at which a circle's arcs begin, the first one's 0 apart, and the part of each arc."""
-    test = round((split.train + split.val) * n)
+def _test_arc(n: int, split: Split) -> tuple[int, int]:
+    """How many of a circle's n rows are in the test part's arc, and the row at which it ends."""
+    if split.turn is None:
+        return n - round((split.train + split.val) * n), n
+    end, start = (n - round(turn * n / split.turns) for turn in (split.turn, split.turn + 1))
+    return end - start, end
+
+
+def _arcs(n: int, test: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """The rows of n at which a circle's arcs begin, the first one's 0 apart, and the part of each arc.
+
+    Arguments:
+        test: the row at which the last one, the test part's, begins.
+    """
     if split.fold is None:
-        return np.array([round(split.train * n), test]), np.array([0, 1, 2], dtype=np.int8)
+        return np.array([min(round(split.train * n), test), test]), np.array([0, 1, 2], dtype=np.int8)
     first, last = (round(fold * test / split.folds) for fold in (split.fold, split.fold + 1))
     return np.array([first, last, test]), np.array([0, 1, 0, 2], dtype=np.int8)
 

@@ -20,6 +20,7 @@ class Rungs:
     """After which epochs jobs pause, and which of them go on.
 
     Runs that differ only in their seed or fold are one candidate, judged by its mean: they stop together.
+    Where a sweep has several splits, those of each are compared among themselves.
 
     Arguments:
         halving: None lets every job train to its end.
@@ -54,7 +55,12 @@ class Rungs:
         }
         # A candidate of which some seeds failed stands behind: the mean of those that are left flatters it.
         ranked = sorted(candidates, key=lambda key: (len(candidates[key]) < self._sizes[key], -scores[key]))
-        keep = set(ranked[: -(-len(ranked) // self._halving.factor)])
+        by_split: dict[tuple[int, int | None], list[str]] = defaultdict(list)
+        for key in ranked:
+            split = candidates[key][0].job.config.split
+            by_split[split.seed, split.turn].append(key)
+        factor = self._halving.factor
+        keep = {key for keys in by_split.values() for key in keys[: -(-len(keys) // factor)]}
         return [trial for trial in trials if candidate(trial.job.config) in keep]
 
 

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
-VERBS = ("leaderboard", "finalize", "ui", "tape", "gradcheck", "sync", "completion", "verify", "continue")
+VERBS = (
+    "leaderboard",
+    "finalize",
+    "evaluate",
+    "verify",
+    "continue",
+    "ui",
+    "tape",
+    "gradcheck",
+    "sync",
+    "completion",
+)
 """In the order of --help, where `train`, which Hydra reads, stands before them."""
 
 

@@ -1,0 +1,166 @@
+"""What it is worth to have the same song on both sides of a split: `python -m benchmarks.twins`.
+
+One procedure is evaluated on 20 splits that keep songs together and on 20 that part rows at random; beside it
+LightGBM as it comes (`pip install lightgbm`; left out where it is missing) and logistic regression, with the
+same features on the same splits. LightGBM learns from the training rows, as the procedure's models do, and
+once more from training and validation rows together, as it has no use for the latter.
+
+    python -m benchmarks.twins --procedure experiment=spotify_sweep seed=1,2 --splits 5
+
+evaluates another procedure: all that goes after `sweepgrad train`. With --folder what was evaluated stays
+there, and is not made again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from benchmarks.commands import Failed
+
+from sweepgrad.config import FileData
+from sweepgrad.data.doors import open_training
+from sweepgrad.data.file import locate
+from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.evaluation import Mean, corrected_mean
+from sweepgrad.preflight import plan
+
+PROCEDURE = ("experiment=spotify_sweep",)
+IDENTIFY = ("artists", "track_name", "track_id")  # what makes a song, and is no feature
+FIRST = 1000  # split.seed of the first split: the project's own test rows are those of 0
+RATIO = 0.2 / 0.8  # test rows to others
+NAMES = {
+    "procedure": "the procedure",
+    "lightgbm": "LightGBM, training rows",
+    "lightgbm_more": "LightGBM, and validation rows",
+    "logistic": "logistic regression",
+    "majority": "always the commoner answer",
+}
+Figures = dict[str, list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--procedure", nargs="+", default=PROCEDURE, metavar="KEY=VALUE")
+    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--folder", type=Path, help="keep what is made here (default: a temporary folder)")
+    options = parser.parse_args()
+    seeds = range(FIRST, FIRST + options.splits)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        found = {
+            kind: evaluated([*options.procedure, *more], seeds, folder / kind)
+            for kind, more in {"grouped": [], "random": at_random()}.items()
+        }
+    print(f"test accuracy on {options.splits} splits, mean ± sd: {' '.join(options.procedure)}\n")
+    print(table(found))
+
+
+def at_random() -> list[str]:
+    """Overrides that part rows at random, with the features that grouped splits have."""
+    (job,) = plan(["data=spotify"], multirun=False).jobs
+    assert isinstance(job.config.data, FileData)
+    return ["data.group=null", f"data.drop=[{','.join((*job.config.data.drop, *IDENTIFY))}]"]
+
+
+def evaluated(overrides: Sequence[str], seeds: range, folder: Path) -> Figures:
+    """Test accuracies by name, a figure for each split.
+
+    Raises:
+        Failed: a command did not end well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    split_seed = f"split.seed=range({seeds.start},{seeds.stop})"
+    kept = folder / "evaluation.json"
+    if not kept.exists():
+        run(["train", "-m", *overrides, split_seed], folder)
+        kept.write_text(run(["evaluate", "--json"], folder), encoding="utf-8")
+    said: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    figures = {
+        "procedure": [split["test"]["accuracy"] for split in said["splits"]],
+        **{
+            name: [split["baselines"][name]["accuracy"] for split in said["splits"]]
+            for name in said["baselines"]
+        },
+    }
+    if find_spec("lightgbm") is not None:
+        both = [lightgbm([*overrides, f"split.seed={seed}"]) for seed in seeds]
+        figures["lightgbm"], figures["lightgbm_more"] = ([*each] for each in zip(*both, strict=True))
+    return figures
+
+
+def run(arguments: Sequence[str], folder: Path) -> str:
+    """What `sweepgrad ARGUMENTS` prints, in a folder; what it says meanwhile is shown."""
+    command = [str(Path(sys.executable).with_name("sweepgrad")), *arguments]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)} ended with {done.returncode}")
+    return done.stdout
+
+
+def lightgbm(overrides: Sequence[str]) -> tuple[float, float]:
+    """Test accuracy on one split, learned from training rows, and from training and validation rows.
+
+    The test rows are read here once more, by other means than `sweepgrad evaluate`, which recorded that it
+    opened them; the digest tells that they are the same.
+    """
+    from lightgbm import LGBMClassifier
+
+    config = plan(overrides, multirun=True).jobs[0].config
+    assert isinstance(config.data, FileData)
+    training = open_training(config.data, config.split)
+    frame = pd.read_csv(locate(config.data))
+    y = (frame[config.data.target] == config.data.positive).to_numpy().astype(float)
+    parts = split_rows(y, units_of(frame, training.roles.group), config.split)
+    assert parts.digest("test") == training.digests.test
+    X_test = training.preprocessor.transform(frame.iloc[parts.test])
+    accuracies = []
+    for n in (training.n_train, len(training.y)):
+        model = LGBMClassifier(random_state=0, n_jobs=1, deterministic=True, verbose=-1)
+        model.fit(training.X[:n], training.y[:n])
+        p = np.asarray(model.booster_.predict(X_test))  # without the names of columns that arrays do not have
+        accuracies.append(float(np.mean((p >= 0.5) == (y[parts.test] == 1))))
+    return accuracies[0], accuracies[1]
+
+
+def table(found: dict[str, Figures]) -> str:
+    """A row for each model: both kinds of split, their difference, and how far the procedure is ahead."""
+    grouped, random = found["grouped"], found["random"]
+    lines = [
+        "| | grouped by song | at random | what the twins are worth | grouped: the procedure is ahead by |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, label in NAMES.items():
+        if name in grouped:
+            twins = difference(random[name], grouped[name])
+            ahead = "" if name == "procedure" else points(difference(grouped["procedure"], grouped[name]))
+            cells = (label, *(f"{share(each[name])}" for each in (grouped, random)), points(twins), ahead)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> Mean:
+    """Of the same splits, or of those with the same seed."""
+    return corrected_mean([a - b for a, b in zip(one, other, strict=True)], RATIO)
+
+
+def share(values: Sequence[float]) -> str:
+    m = corrected_mean(values, RATIO)
+    return f"{m.mean:.1%} ± {100 * m.sd:.1f}"
+
+
+def points(m: Mean) -> str:
+    return f"{100 * m.mean:+.1f} ({100 * m.low:+.1f} to {100 * m.high:+.1f})"
+
+
+if __name__ == "__main__":
+    main()

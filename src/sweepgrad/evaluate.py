@@ -1,0 +1,278 @@
+"""Judging a whole procedure: in each split of a sweep choose by validation, then open its test rows.
+
+A sweep over `split.seed` or `split.turn` repeats the same search on other parts of one table. Each split is
+chosen from and judged as `finalize` does with one; what it came to is kept as soon as it is known.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from sweepgrad import evaluation_page, metrics, openings, plots
+from sweepgrad.bundle import Bundle
+from sweepgrad.card import Scores
+from sweepgrad.chosen import Chosen, bundle_of, choose_model, refuse_unfinished
+from sweepgrad.config import FileData, Split
+from sweepgrad.data.doors import open_test, open_validation
+from sweepgrad.data.split import units_of
+from sweepgrad.data.table import Rows
+from sweepgrad.entities import Logged
+from sweepgrad.errors import UserError
+from sweepgrad.evaluation import Evaluation, Judged, figure
+from sweepgrad.finalize import logistic_scores, nll_of_scores, scores
+from sweepgrad.folders import write_json
+from sweepgrad.openings import Opening
+from sweepgrad.ranking import splits
+from sweepgrad.tracking import Store
+
+FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
+EVALUATED = "sweepgrad.evaluated"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `evaluate` came to.
+
+    Attributes:
+        folder: where the page is.
+        opened: on how many splits test rows were read for it; the others had been judged before.
+    """
+
+    evaluation: Evaluation
+    folder: Path
+    opened: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """A split that is chosen from and not judged yet."""
+
+    name: str
+    chosen: Chosen
+    digests: dict[str, str]
+    earlier: list[Opening]
+
+    @property
+    def judged_as(self) -> tuple[str, str]:
+        return self.digests["test"], self.chosen.run.run_id
+
+
+def evaluate(
+    store: Store,
+    which: str | None,
+    runs: Path,
+    *,
+    incomplete: bool = False,
+    again: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Choose and judge on each split of a sweep, write and log what that says of the procedure.
+
+    All splits are chosen from before the test rows of any are opened, and every opening is recorded, in the
+    store and in the ledger, before rows are read. What was judged before is not judged again.
+
+    Arguments:
+        which: the sweep, as for `Store.sweep`.
+        runs: the folder of evaluations/, in which the sweep's own folder is made, and of the ledger.
+        incomplete: choose among the runs that finished, though others did not.
+        again: open test rows that were opened before.
+        say: told how far things are.
+
+    Raises:
+        UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
+            `chosen.choose_model`), a table that has changed, or test rows that were opened before.
+    """
+    sweep = store.sweep(which)
+    jobs = store.children(sweep)
+    refuse_unfinished(sweep, jobs, incomplete=incomplete)
+    folder, ledger = runs / "evaluations" / sweep.name, runs / openings.LEDGER
+    known = openings.read(ledger)
+    found = _chosen(store, sweep, jobs, known, say)
+    judged = _judged_before(store, sweep, folder)
+    todo = [split for split in found if split.judged_as not in judged]
+    seen = [split for split in todo if split.earlier]
+    if seen and not again:
+        raise UserError(_opened_before(seen, len(found), runs))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, split in enumerate(todo, 1):
+        opening = openings.opening_now(sweep.name, split.chosen.run.run_id, split.digests)
+        openings.write(ledger, opening)
+        store.record_opening(sweep, opening, split.digests)
+        judged[split.judged_as] = _judge(store, split, opening)
+        write_json(folder / "splits.json", [asdict(each) for each in judged.values()])
+        test = judged[split.judged_as].test
+        say(f"{split.name}: {test.accuracy:.1%} on {test.n} test rows ({number} of {len(todo)} judged)")
+    whole = _whole(sweep, found, judged, known)
+    if EVALUATED not in sweep.tags or _written(folder) != json.loads(json.dumps(whole.to_json())):
+        _write(store, sweep, whole, folder)
+    return Outcome(whole, folder, len(todo))
+
+
+def _chosen(
+    store: Store, sweep: Logged, jobs: Sequence[Logged], known: Sequence[Opening], say: Callable[[str], None]
+) -> list[_Split]:
+    """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
+    by_name = splits(jobs)
+    if len(by_name) < 2:
+        raise UserError(
+            f"{sweep.name} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
+            " its model. For the procedure sweep over splits, such as 'split.seed=range(1000,1020)' or"
+            " 'split.turn=range(5)'"
+        )
+    found = []
+    for number, (name, members) in enumerate(by_name.items(), 1):
+        try:
+            chosen = choose_model(store, members)
+            digests = asdict(chosen.training().digests)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        earlier = openings.of_rows([*store.openings(digests), *known], digests)
+        found.append(_Split(name, chosen, digests, earlier))
+        say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
+    if len({split.digests["table"] for split in found}) > 1:
+        raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
+    if len({split.digests["test"] for split in found}) < len(found):
+        raise UserError(
+            "two splits have the same test rows, which would count twice: split.turn=0 tests those of"
+            " split.turn=null, and a table of few rows leaves few ways to split it"
+        )
+    return found
+
+
+def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
+    """Read the test rows, and see what the chosen model and the baselines make of them."""
+    chosen, bundle = split.chosen, split.chosen.bundle
+    training = chosen.training()
+    val = open_validation(chosen.config.data, chosen.config.split, training.digests)
+    test = open_test(chosen.config.data, chosen.config.split, training.digests)
+    units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
+    p_majority = np.full(len(test), training.y_train.mean())
+    logistic = logistic_scores(bundle, training, test.frame)
+    metric = chosen.select.metric
+    siblings = (_worth(bundle_of(store, run), test, units["test"]) for run in chosen.entry.runs)
+    return Judged(
+        split=split.name,
+        run_id=chosen.run.run_id,
+        digest=training.digests.test,
+        settings=chosen.entry.settings,
+        compared=len(chosen.choice.standings),
+        tied=len(chosen.choice.tied) - 1,
+        mean=chosen.entry.of(metric).mean,
+        test_mean=fmean(figure(each, metric) for each in siblings),
+        flattery=chosen.choice.flattery,
+        n_learned=training.n_train + training.n_val,
+        n_test_units=len(np.unique(units["test"])),
+        validation=_worth(bundle, val, units["val"]),
+        test=_worth(bundle, test, units["test"]),
+        baselines={
+            "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
+            "logistic": scores(test.y, expit(logistic), units["test"], nll_of_scores(test.y, logistic)),
+        },
+        opening=str(opening),
+        earlier_openings=tuple(map(str, split.earlier)),
+    )
+
+
+def _worth(bundle: Bundle, rows: Rows, units: NDArray[np.int64]) -> Scores:
+    return scores(rows.y, bundle.probabilities(rows.frame), units, bundle.nll(rows.frame, rows.y))
+
+
+def _whole(
+    sweep: Logged,
+    found: Sequence[_Split],
+    judged: dict[tuple[str, str], Judged],
+    known: Sequence[Opening],
+) -> Evaluation:
+    first = found[0].chosen
+    of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
+    mine = {split.opening for split in of_splits}
+    earlier = {
+        opening.id
+        for opening in known
+        if opening.table == found[0].digests["table"]
+        and opening.when <= min(mine)
+        and str(opening) not in mine
+    }
+    return Evaluation(
+        sweep=sweep.name,
+        what=f"{first.bundle.target} = {first.bundle.positive}, from {first.config.data.name}",
+        metric=first.select.metric,
+        rule=first.select.rule,
+        grouped=isinstance(first.config.data, FileData) and bool(first.config.data.group),
+        turns=_complete_turns([split.chosen.config.split for split in found]),
+        earlier_of_table=len(earlier),
+        splits=of_splits,
+    )
+
+
+def _complete_turns(of_splits: Sequence[Split]) -> int | None:
+    """How many turns there are, where every seed has all of them."""
+    turns: dict[int, set[int | None]] = {}
+    for split in of_splits:
+        turns.setdefault(split.seed, set()).add(split.turn)
+    n = of_splits[0].turns
+    return n if all(found == set(range(n)) for found in turns.values()) else None
+
+
+def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], Judged]:
+    """What is known of splits of this sweep, by their test rows and the run that was chosen."""
+    file = folder / "splits.json"
+    if not file.exists() and EVALUATED in sweep.tags:
+        folder.mkdir(parents=True, exist_ok=True)
+        store.download(sweep, file.name, folder)
+    try:
+        kept = [Judged.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}  # none, or another version's
+    return {(split.digest, split.run_id): split for split in kept}
+
+
+def _opened_before(seen: Sequence[_Split], n_splits: int, runs: Path) -> str:
+    """Of how many splits, for which sweeps, and where it is written what was found."""
+    by_sweep: dict[str, list[Opening]] = {}
+    for opening in sorted((o for split in seen for o in split.earlier), key=lambda opening: opening.when):
+        by_sweep.setdefault(opening.sweep, []).append(opening)
+    lines = []
+    for sweep, some in by_sweep.items():
+        times = "once" if len(some) == 1 else f"{len(some)} times, first"
+        pages = (runs / "evaluations" / sweep / "evaluation.md", runs / "cards" / sweep / "card.md")
+        said = "".join(f"\n    what was found: {page}" for page in pages if page.exists())
+        lines.append(f"\n  {times} {some[0]}{said}")
+    return (
+        f"the test rows of {len(seen)} of {n_splits} splits were opened before:{''.join(lines)}\nTheir"
+        " figures have been seen, so what was chosen or changed since is not judged honestly by them. Take"
+        " other splits, such as split.seed=range(2000,2020), and train anew; or say --again to open them once"
+        " more, which the page will tell"
+    )
+
+
+def _written(folder: Path) -> object:
+    """What the page's data say, if there are any."""
+    try:
+        return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path) -> None:
+    (folder / "evaluation.md").write_text(evaluation_page.markdown(whole), encoding="utf-8")
+    write_json(folder / "evaluation.json", whole.to_json())
+    plots.splits(
+        [split.split for split in whole.splits],
+        [split.validation.accuracy for split in whole.splits],
+        [split.test.accuracy for split in whole.splits],
+        (whole.test().low, whole.test().high),
+        folder / "splits.png",
+    )
+    store.log_result(
+        sweep.run_id,
+        {f"evaluation/{name}": value for name, value in whole.figures.items()},
+        {EVALUATED: str(len(whole.splits))},
+        [folder / name for name in FILES],
+    )
