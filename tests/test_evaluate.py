@@ -51,7 +51,7 @@ class Evaluated:
 
     @property
     def page(self) -> Path:
-        return self.folder / "runs" / "evaluations" / self.said["sweep"]
+        return self.folder / "runs" / "evaluations" / str(self.said["sweep"])
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,18 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from sweepgrad import evaluation_page, metrics, openings, plots
+from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle
 from sweepgrad.card import Scores
 from sweepgrad.chosen import Chosen, bundle_of, choose_model, refuse_unfinished
 from sweepgrad.config import FileData, Split
 from sweepgrad.data.doors import open_test, open_validation
 from sweepgrad.data.split import units_of
-from sweepgrad.data.table import Rows
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.evaluation import Evaluation, Judged, figure
@@ -155,7 +156,7 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
     p_majority = np.full(len(test), training.y_train.mean())
     logistic = logistic_scores(bundle, training, test.frame)
     metric = chosen.select.metric
-    siblings = (_worth(bundle_of(store, run), test, units["test"]) for run in chosen.entry.runs)
+    siblings = (_worth(bundle_of(store, run), test.frame, test.y, units["test"]) for run in chosen.entry.runs)
     return Judged(
         split=split.name,
         run_id=chosen.run.run_id,
@@ -168,8 +169,8 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
         flattery=chosen.choice.flattery,
         n_learned=training.n_train + training.n_val,
         n_test_units=len(np.unique(units["test"])),
-        validation=_worth(bundle, val, units["val"]),
-        test=_worth(bundle, test, units["test"]),
+        validation=_worth(bundle, val.frame, val.y, units["val"]),
+        test=_worth(bundle, test.frame, test.y, units["test"]),
         baselines={
             "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
             "logistic": scores(test.y, expit(logistic), units["test"], nll_of_scores(test.y, logistic)),
@@ -179,8 +180,9 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
     )
 
 
-def _worth(bundle: Bundle, rows: Rows, units: NDArray[np.int64]) -> Scores:
-    return scores(rows.y, bundle.probabilities(rows.frame), units, bundle.nll(rows.frame, rows.y))
+def _worth(bundle: Bundle, frame: pd.DataFrame, y: Array, units: NDArray[np.int64]) -> Scores:
+    """A model's scores on rows of raw columns with labels y (N,), in units (N,)."""
+    return scores(y, bundle.probabilities(frame), units, bundle.nll(frame, y))
 
 
 def _whole(
