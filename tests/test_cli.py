@@ -66,7 +66,7 @@ def test_help_of_train_lists_groups_and_keys(nowhere):
     assert result.code == 0
     for word in ("data: csv, simulated, spotify", "model: deep, linear, middle, wide", "optimizer:"):
         assert word in result.out
-    for word in ("experiment: assignment, spotify_sweep", "dropout:", "batch_size:", "lr:"):
+    for word in ("experiment: assignment, spotify_ensemble, spotify_sweep", "dropout:", "batch_size:", "lr:"):
         assert word in result.out
     assert not list(nowhere.iterdir())
 

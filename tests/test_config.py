@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from tests.support import CSV
 
-from sweepgrad.config import Config
+from sweepgrad.config import Config, FileData
 from sweepgrad.data.doors import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import prepare
@@ -438,12 +438,19 @@ def test_an_ensembles_networks_differ_in_their_seed_alone():
     }
 
 
-def test_a_transform_is_of_all_number_columns_or_of_some():
-    assert one().data.transform_of("tempo") == "standardize"
-    assert one("data.transform=quantile_normal").data.transform_of("tempo") == "quantile_normal"
-    some = one("data.transform={tempo: quantile_normal}").data
-    assert (some.transform_of("tempo"), some.transform_of("energy")) == ("quantile_normal", "standardize")
-    assert some.model_dump()["transform"] == {"tempo": "quantile_normal"}
+@pytest.mark.parametrize(
+    ("transform", "recorded", "tempo", "energy"),
+    [
+        ("standardize", "standardize", "standardize", "standardize"),
+        ("quantile_normal", "quantile_normal", "quantile_normal", "quantile_normal"),
+        ("{tempo: quantile_normal}", {"tempo": "quantile_normal"}, "quantile_normal", "standardize"),
+    ],
+)
+def test_a_transform_is_of_all_number_columns_or_of_some(transform, recorded, tempo, energy):
+    data = one(f"data.transform={transform}").data
+    assert isinstance(data, FileData)
+    assert (data.transform_of("tempo"), data.transform_of("energy")) == (tempo, energy)
+    assert data.model_dump()["transform"] == recorded
 
 
 def test_a_run_from_before_transforms_is_read():
