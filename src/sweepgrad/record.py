@@ -5,6 +5,7 @@ config.yaml            the resolved configuration
 model/                 the bundle of the best epoch
 learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
 decision_boundary.png  the model over the plane, where it takes just two number columns
+certificate.json       what leaks, or that nothing does: see `data.certificate`
 mlflow.json            which MLflow run it became; written once it has been sent
 """
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # reading records needs no training
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
+CERTIFICATE = "certificate.json"
 MODEL, FILES = "model", ("bundle.json", "weights.npz")
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
@@ -67,6 +69,8 @@ class Record:
         stopped: whether halving ended it before its last epoch.
         reused: the `job` of the run whose result this is, if it was not trained again.
         files: SHA-256 of each file of the model, by name.
+        certificate: what leaks, or that nothing does; None where training did not end well, and of runs that
+            are older than certificates.
     """
 
     digest: str
@@ -87,6 +91,7 @@ class Record:
     stopped: bool = False
     reused: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    certificate: dict[str, Any] | None = None
 
     @property
     def sweep(self) -> str | None:
@@ -126,6 +131,7 @@ def of(
         data=data,
         environment=versions.environment(),
         stopped=stopped,
+        certificate=_certificate(experiment) if experiment and fit else None,
     )
 
 
@@ -168,6 +174,12 @@ def parse(text: str) -> Record:
     history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
     overrides = tuple(values.pop("overrides"))
     return Record(**values, overrides=overrides, history=history, data=data)
+
+
+def _certificate(experiment: "Experiment") -> dict[str, Any]:
+    from sweepgrad.blind import proof  # late: reading records needs no training
+
+    return {**experiment.training.certificate.to_json(), "weights": proof(experiment).to_json()}
 
 
 def _data(experiment: "Experiment") -> Data:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
-VERBS = ("leaderboard", "finalize", "ui", "tape", "sync", "completion")
+VERBS = ("check", "leaderboard", "finalize", "ui", "tape", "sync", "completion")
 """In the order of --help, where `train`, which Hydra reads, stands before them."""
 
 
