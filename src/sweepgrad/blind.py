@@ -40,9 +40,10 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         shown = (
             f"{self.steps} steps over two epochs of the first {self.rows} training rows, with this run's"
-            f" network, optimizer, schedule, batches, clipping and weight decay (seed {_SEED}, learning rate {_RATE}),"
-            " done twice, once with validation features replaced by noise and their labels by the others: the"
-            " weights are the same to the bit after each stretch of steps and each evaluation"
+            " network, optimizer, schedule, batches, clipping and weight decay"
+            f" (seed {_SEED}, learning rate {_RATE}), done twice, once with validation features replaced by"
+            " noise and their labels by the others: the weights are the same to the bit after each stretch of"
+            " steps and each evaluation"
         )
         return {
             "unmoved": self.unmoved,

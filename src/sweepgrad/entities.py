@@ -19,6 +19,7 @@ from sweepgrad.openings import Opening
 from sweepgrad.record import Record
 
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
+UNSEEN = "sweepgrad.held_out_rows_unseen"
 _MAX_PARAM = 6000  # characters, MLflow's own limit
 
 
@@ -138,7 +139,7 @@ def certificate_tags(record: Record) -> dict[str, str]:
     return {
         "sweepgrad.leaks": "; ".join(leaks) or "none found",
         "sweepgrad.twins_across_parts": str(sum(sum(rows.values()) for rows in twins)),
-        "sweepgrad.held_out_rows_unseen": "proven" if all(unmoved) else "not proven",
+        UNSEEN: "proven" if all(unmoved) else "not proven",
     }
 
 

@@ -21,7 +21,8 @@ from sweepgrad.card import Card, Scores, markdown
 from sweepgrad.config import Config, Select
 from sweepgrad.data.doors import Training, open_test, open_training, open_validation
 from sweepgrad.data.split import units_of
-from sweepgrad.entities import BUNDLE, Logged
+from sweepgrad.doctor import in_words
+from sweepgrad.entities import BUNDLE, UNSEEN, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.folders import write_json
@@ -156,6 +157,7 @@ def finalize(
         ),
         opening=str(opening),
         earlier_openings=tuple(map(str, earlier)),
+        certificate=in_words(training.certificate, blind=chosen.tags.get(UNSEEN) == "proven"),
     )
     folder.mkdir(parents=True, exist_ok=True)
     plots.reliability(calibration, folder / "calibration.png")

@@ -19,7 +19,7 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
     """The share of the training rows on which the column alone tells the target, if that is nearly all.
 
     A rule that takes each level for its commoner class, or a number for one class above a threshold and for
-    the other below, may err on 2 % of the rows and on a quarter of the rarer class, and must be better than
+    the other below, may err on 2 % of the rows, and by two fifths of the rarer class, and must be better than
     chance could make any.
 
     Arguments:
@@ -38,7 +38,7 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
         wrong, allowed, rules = _wrong_by_threshold(values, y), int(WRONG * n), 2.0 * n
     else:
         return None
-    if wrong > min(allowed, rarer / 4) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
+    if wrong > min(allowed, 0.4 * rarer) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
         return None
     return 1 - wrong / n
 
@@ -57,7 +57,7 @@ def _wrong_by_threshold(values: NDArray[np.float64], y: NDArray[np.int8]) -> int
 
 def _by_chance(n: int, rarer: int, wrong: int) -> float:
     """About how likely labels in random order are off from a given rule in no more than `wrong` of n rows."""
-    if wrong > 100:  # of 5,000 rows at least, and no more than a quarter of the rarer class
+    if wrong > 100:  # of 5,000 rows at least, and no more than two fifths of the rarer class
         return 0.0
     ways = sum(float(comb(rarer, k)) * float(comb(n - rarer, wrong - k)) for k in range(wrong + 1))
     return float(ways / comb(n, rarer)) if np.isfinite(ways) else 0.0

@@ -91,7 +91,7 @@ def _strange(column: "pd.Series[Any]", n: int) -> Any:
     elif isinstance(dtype, pd.CategoricalDtype):
         choices = [dtype.categories[0], np.nan]
     elif types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype):
-        choices = [column.max(), pd.NaT]
+        choices = [column.max() + (column.max() - column.min()) + pd.Timedelta(1, "D"), pd.NaT]
     else:
         choices = [UNKNOWN, None, f"{UNKNOWN} either"]
     return pd.Series([choices[i % len(choices)] for i in range(n)], dtype=dtype).array

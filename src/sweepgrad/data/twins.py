@@ -6,6 +6,7 @@ what is found is held against what chance would make of these columns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 import pandas as pd
@@ -247,4 +248,5 @@ def _telling(numbers: Floats) -> list[int]:
 
 
 def _shares(rows: dict[str, int], parts: Parts) -> dict[str, float]:
-    return {pair: count / max(1, parts.size(pair.split("-")[1])) for pair, count in rows.items()}
+    sizes = {f"{one}-{other}": parts.size(other) for one in PARTS for other in PARTS}
+    return {pair: count / max(1, sizes[pair]) for pair, count in rows.items()}
