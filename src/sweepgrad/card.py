@@ -36,6 +36,7 @@ class Card:
         calibration_error_by_chance: what true probabilities would stay below in 95 of 100 such samples.
         opening: when the test rows were opened for this card, by whom, and for which model.
         earlier_openings: the same of each time that they were opened before, by any sweep.
+        certificate: what was found of leaks, in words; older cards have none.
     """
 
     sweep: str
@@ -56,6 +57,7 @@ class Card:
     calibration_error_by_chance: float
     opening: str
     earlier_openings: tuple[str, ...]
+    certificate: str = ""
 
     @property
     def verdict(self) -> str:
@@ -160,6 +162,8 @@ def markdown(card: Card) -> str:
 {_choice(card)}
 
 {_opening(card)}
+
+{card.certificate}
 
 ## On the test rows
 

@@ -19,6 +19,7 @@ from sweepgrad.openings import Opening
 from sweepgrad.record import Record
 
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
+UNSEEN = "sweepgrad.held_out_rows_unseen"
 _MAX_PARAM = 6000  # characters, MLflow's own limit
 
 
@@ -128,6 +129,20 @@ def params(record: Record) -> list[Param]:
     return [Param(key, value[:_MAX_PARAM]) for key, value in found.items()]
 
 
+def certificate_tags(record: Record) -> dict[str, str]:
+    """What of its certificate a run is searched by."""
+    if record.certificate is None:
+        return {}
+    leaks = record.certificate["leaks"]
+    twins = (record.certificate[sort]["rows"] for sort in ("twins", "near_twins"))
+    unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
+    return {
+        "sweepgrad.leaks": "; ".join(leaks) or "none found",
+        "sweepgrad.twins_across_parts": str(sum(sum(rows.values()) for rows in twins)),
+        UNSEEN: "proven" if all(unmoved) else "not proven",
+    }
+
+
 def datasets(record: Record) -> list[DatasetInput]:
     """The rows that the run learned from and those it was compared on, as MLflow's datasets."""
     assert record.data is not None
@@ -179,7 +194,7 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
-        for name in (records.RECORD, "config.yaml", *records.PICTURES):
+        for name in (records.RECORD, "config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
                 found[name] = (folder / name).read_bytes()
         for name in record.files:

@@ -20,7 +20,8 @@ from sweepgrad.chosen import choose_model, refuse_unfinished
 from sweepgrad.config import Config, Select
 from sweepgrad.data.doors import Training, open_test, open_validation
 from sweepgrad.data.split import units_of
-from sweepgrad.entities import Logged
+from sweepgrad.doctor import in_words
+from sweepgrad.entities import UNSEEN, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.folders import write_json
 from sweepgrad.openings import Opening
@@ -134,6 +135,7 @@ def finalize(
         ),
         opening=str(opening),
         earlier_openings=tuple(map(str, earlier)),
+        certificate=in_words(training.certificate, blind=chosen.tags.get(UNSEEN) == "proven"),
     )
     folder.mkdir(parents=True, exist_ok=True)
     plots.reliability(calibration, folder / "calibration.png")

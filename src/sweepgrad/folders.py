@@ -13,7 +13,7 @@ import yaml
 
 from sweepgrad.errors import naming
 from sweepgrad.fit import Fit
-from sweepgrad.record import FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
+from sweepgrad.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
 
 if TYPE_CHECKING:
     from sweepgrad.bundle import Bundle
@@ -84,10 +84,13 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
 def _make_ready(folder: Path, record: Record) -> None:
     """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (RECORD, SENT, STATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+    for name in (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
+    if record.certificate is not None:
+        said = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
+        (folder / CERTIFICATE).write_text(f"{said}\n", encoding="utf-8")
 
 
 def damage(folder: Path, record: Record) -> str | None:

@@ -20,6 +20,8 @@ def check_tables(todo: Plan, say: Say) -> None:
         training = open_training(data, split, dtype, say=say)
         for notice in training.notices:
             say(f"{data.name}: {notice}")
+        for leak in training.certificate.found:
+            say(f"{data.name}: {leak}; sweepgrad check says what to do")
         say(
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"

@@ -7,6 +7,7 @@ learning_curve.png     losses and accuracies by epoch; not for the jobs of a swe
 state.npy              what training can go on from: (1 + K, n_parameters), all weights after the last epoch,
                        and below them the K arrays that the optimizer keeps
 decision_boundary.png  the model over the plane, where it takes just two number columns
+certificate.json       what leaks, or that nothing does: see `data.certificate`
 mlflow.json            which MLflow run it became; written once it has been sent
 """
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # reading records needs no training
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 RECORD = "record.json"
+CERTIFICATE = "certificate.json"
 MODEL, FILES = "model", ("bundle.json", "weights.npz")
 STATE = "state.npy"
 SENT = "mlflow.json"
@@ -72,6 +74,8 @@ class Record:
         files: SHA-256 of each file of the model, and of its state, by name. Runs that are older than
             `sweepgrad continue` have no state.
         continued: the `job` of the run that this one went on from, if it did.
+        certificate: what leaks, or that nothing does; None where training did not end well, and of runs that
+            are older than certificates.
     """
 
     digest: str
@@ -93,6 +97,7 @@ class Record:
     reused: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     continued: str | None = None
+    certificate: dict[str, Any] | None = None
 
     @property
     def sweep(self) -> str | None:
@@ -134,6 +139,7 @@ def of(
         environment=versions.environment(),
         stopped=stopped,
         continued=continued,
+        certificate=_certificate(experiment) if experiment and fit else None,
     )
 
 
@@ -176,6 +182,12 @@ def parse(text: str) -> Record:
     history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
     overrides = tuple(values.pop("overrides"))
     return Record(**values, overrides=overrides, history=history, data=data)
+
+
+def _certificate(experiment: "Experiment") -> dict[str, Any]:
+    from sweepgrad.blind import proof  # late: reading records needs no training
+
+    return {**experiment.training.certificate.to_json(), "weights": proof(experiment).to_json()}
 
 
 def _data(experiment: "Experiment") -> Data:

@@ -226,6 +226,7 @@ class Store:
         tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
         if record.data is not None:
             tags += [RunTag(f"{DIGEST}{part}", value) for part, value in record.data.digests.items()]
+        tags += [RunTag(key, value[:_MAX_TAG]) for key, value in entities.certificate_tags(record).items()]
         for start in range(0, max(len(metrics), 1), _MAX_BATCH):
             self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
             params, tags = [], []

@@ -69,6 +69,9 @@ class FrameColumns(Columns):
         for start, stop in spans(self.n_rows, len(names)):
             yield self.frame.loc[:, list(names)].iloc[start:stop]
 
+    def select(self, names: Sequence[str], rows: Mask) -> pd.DataFrame:
+        return pd.DataFrame({name: self.frame[name].array[rows] for name in names})
+
 
 def spans(n_rows: int, n_columns: int) -> Iterator[tuple[int, int]]:
     """The first row of each block, and the one after its last."""

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from sweepgrad.config import FileData, SimulatedData, Split
 from sweepgrad.data.arrays import DType, place
-from sweepgrad.data.checks import examine
+from sweepgrad.data.certificate import Certificate, certify
+from sweepgrad.data.checkup import Checkup, look
 from sweepgrad.data.file import locate
+from sweepgrad.data.learn import learn
 from sweepgrad.data.pace import Pace, silent
-from sweepgrad.data.preprocess import Categorical, Features, Numeric, Preprocessor
+from sweepgrad.data.preprocess import Features, Preprocessor
 from sweepgrad.data.roles import Roles
 from sweepgrad.data.split import PARTS, Part, Parts, split_rows, units_of
 from sweepgrad.data.table import Rows, Table, read
@@ -54,6 +56,7 @@ class Training:
         preprocessor: fitted to the training rows, and what made X.
         roles: what each column of the table is for.
         source: the file's absolute path, or "simulated".
+        certificate: what leaks, or that nothing does: counts, digests and names of columns.
         notices: what the user should be told, such as roles that were guessed.
     """
 
@@ -66,6 +69,7 @@ class Training:
     roles: Roles
     source: str
     digests: Digests
+    certificate: Certificate
     notices: tuple[str, ...]
 
     @property
@@ -137,6 +141,22 @@ def open_test(data: Data, split: Split, expected: Digests) -> Rows:
     return _rows(data, split, expected, "test")
 
 
+def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) -> Checkup:
+    """What a table is like, all faults of its columns at once, and no row of it.
+
+    Labels of validation and test rows are read for the split, and counted over the whole table.
+
+    Raises:
+        UserError: if the table cannot be read or a part would be empty or lack a class.
+    """
+    pace = Pace(say, data.name)
+    table = read(data)
+    parts = split_rows(table.y, _units(table), split)
+    _check_parts(table, parts, split)
+    notices = table.notices + _lopsided(parts, split)
+    return look(table, parts, notices, unexamined=_unexamined(data, table), tell=pace.tell)
+
+
 def _rows(data: Data, split: Split, expected: Digests, part: Part) -> Rows:
     opened = _open(data, split, Pace(silent, data.name))
     if opened.digests != expected:
@@ -163,25 +183,15 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
     pace.tell("splitting the rows")
     parts = split_rows(table.y, _units(table), split)
     _check_parts(table, parts, split)
-    numeric: dict[str, Numeric] = {}
-    categorical: dict[str, Categorical] = {}
-    objections = []
-    train = parts.mask("train")
-    for number, name in enumerate(table.roles.features, 1):
-        column = table.columns.select([name], train)[name]
-        # A simulated table is meant to be predictable, and none of its columns is an identifier.
-        if isinstance(data, FileData) and name not in data.keep:
-            is_numeric = name in table.roles.numeric
-            objection = examine(column, table.y[train], numeric=is_numeric, target=table.roles.target)
-            if objection is not None:
-                objections.append(objection)
-                continue
-        if name in table.roles.numeric:
-            transform = data.transform_of(name) if isinstance(data, FileData) else "standardize"
-            numeric[name] = Numeric.fit(column, transform)
-        else:
-            categorical[name] = Categorical.fit(column)
-        pace.tell(f"{number} of {len(table.roles.features)} columns looked at")
+    learned = learn(
+        table.columns,
+        table.y,
+        table.roles,
+        parts.mask("train"),
+        unexamined=_unexamined(data, table),
+        tell=pace.tell,
+    )
+    objections = learned.objections
     refused = [objection for objection in objections if objection.kind != "constant"]
     if refused:
         raise UserError(
@@ -197,12 +207,19 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
         for objection in objections
     )
     table = replace(table, notices=table.notices + dropped + _lopsided(parts, split))
-    return _Opened(table, parts, Preprocessor(tuple(numeric.values()), tuple(categorical.values())))
+    return _Opened(table, parts, learned.preprocessor)
+
+
+def _unexamined(data: Data, table: Table) -> tuple[str, ...]:
+    """Columns to be learned from whatever they are like."""
+    # A simulated table is meant to be predictable, and none of its columns is an identifier.
+    return data.keep if isinstance(data, FileData) else table.roles.features
 
 
 def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
     opened = _open(data, split, pace)
     table, parts, preprocessor = opened.table, opened.parts, opened.preprocessor
+    certificate = certify(table, parts, preprocessor, unexamined=_unexamined(data, table), tell=pace.tell)
     X, y, kept = place(table, parts, preprocessor, dtype, pace)
     return Training(
         X,
@@ -214,6 +231,7 @@ def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
         roles=table.roles,
         source=table.source,
         digests=opened.digests,
+        certificate=certificate,
         notices=(*table.notices, *kept),
     )
 

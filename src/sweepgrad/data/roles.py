@@ -1,11 +1,11 @@
 """What each column of a table is for: told by the configuration, or by the column's type."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepgrad.config import FileData
+from sweepgrad.config import FileData, Transform
 from sweepgrad.data.columnar import Columns
 from sweepgrad.data.columns import check_numbers, kind_of
 from sweepgrad.data.file import complaint
@@ -25,6 +25,7 @@ class Roles:
 
     `positive` is the target's value that counts as 1, `negative` the other one. `group` holds alternatives
     that each identify an individual: rows that agree in all columns of any one of them belong together.
+    `transforms` says what is done to numeric columns that are not merely standardized.
     """
 
     target: str
@@ -34,6 +35,7 @@ class Roles:
     categorical: tuple[str, ...]
     group: tuple[tuple[str, ...], ...]
     dropped: tuple[str, ...]
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ def assign_roles(
         categorical=(*(config.categorical or ()), *categorical),
         group=_alternatives(config.group),
         dropped=config.drop,
+        transforms={name: config.transform_of(name) for name in (*(config.numeric or ()), *numeric)},
     )
     faults = [f"column {name!r} {UNFIT}" for name, kind in left.items() if kind is None]
     without = [name for name, kind in left.items() if kind is not None and name not in roles.features]

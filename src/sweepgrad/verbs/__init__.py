@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 VERBS = (
+    "check",
     "leaderboard",
     "finalize",
     "evaluate",

@@ -1,0 +1,63 @@
+"""That validation rows have no say is shown, and would be seen not to hold."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support import SMALL, command
+
+from sweepgrad import blind
+from sweepgrad.blind import proof
+from sweepgrad.experiment import prepare
+from sweepgrad.fit import Examples, fit
+from sweepgrad.preflight import plan
+
+
+def experiment(*overrides):
+    (job,) = plan([*SMALL, *overrides], multirun=False).jobs
+    return prepare(job.config)
+
+
+@pytest.mark.parametrize(
+    "more", [(), ("optimizer=sgd", "engine.name=numpy"), ("engine.dtype=float32", "model=linear")]
+)
+def test_garbage_for_validation_rows_moves_no_weight(more):
+    found = proof(experiment(*more))
+    assert found.unmoved
+    assert found.steps == 2 * -(-found.rows // 32)
+
+
+def test_training_that_looks_at_validation_rows_is_found_out(monkeypatch):
+    def peeking(network, optimizer, train, val, **settings):
+        both = (np.concatenate([a, b[:1]]) for a, b in ((train.X, val.X), (train.y, val.y)))
+        return fit(network, optimizer, Examples(*both), val, **settings)
+
+    monkeypatch.setattr("sweepgrad.experiment.fit", peeking)
+    monkeypatch.setattr(blind, "_proofs", {})
+    assert proof(experiment()).unmoved is False
+
+
+def test_runs_that_differ_in_seed_and_rate_share_a_proof():
+    one, other = experiment("seed=1"), experiment("seed=2", "optimizer.lr=0.5", "train.epochs=2")
+    assert proof(one) is proof(other)
+    assert proof(one) is not proof(replace(one, config=experiment("model=deep").config))
+
+
+def test_every_run_has_its_certificate_in_its_folder_and_in_the_store(folder):
+    assert command("train", "-m", *SMALL, "seed=1,2").code == 0
+    jobs = sorted(path.parent for path in Path("runs", "sweeps").rglob("certificate.json"))
+    assert len(jobs) == 2
+    certificates = [json.loads((job / "certificate.json").read_text()) for job in jobs]
+    assert certificates[0] == certificates[1]
+    assert certificates[0]["leaks"] == []
+    assert certificates[0]["preprocessing"]["unmoved"]
+    assert certificates[0]["weights"]["unmoved"]
+    assert len(list(Path("runs").rglob("mlartifacts/**/certificate.json"))) == 2
+    from sweepgrad.tracking import Store
+
+    store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
+    for run in store.children(store.sweep(None)):
+        assert run.tags["sweepgrad.leaks"] == "none found"
+        assert run.tags["sweepgrad.held_out_rows_unseen"] == "proven"
