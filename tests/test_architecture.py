@@ -38,10 +38,10 @@ LAYERS = (
         "sweepgrad.origins",
         "sweepgrad.preflight",
     ),
-    ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.fit"),
+    ("sweepgrad.order", "sweepgrad.steps", "sweepgrad.signs", "sweepgrad.divergence", "sweepgrad.fit"),
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots"),
     ("sweepgrad.experiment",),
-    ("sweepgrad.record", "sweepgrad.folders", "sweepgrad.note", "sweepgrad.openings"),
+    ("sweepgrad.diagnosis", "sweepgrad.record", "sweepgrad.folders", "sweepgrad.note", "sweepgrad.openings"),
     ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.writer",),
     (

@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad import engine as engines
 from sweepgrad import rng
-from sweepgrad.autograd.value import Array, ShapeError, Value, shapes_only
+from sweepgrad.autograd.value import Array, ShapeError
+from sweepgrad.divergence import Diverged as Diverged
+from sweepgrad.divergence import diverged
 from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import Tape
 from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import CONSTANT, Optimizer, Schedule
 from sweepgrad.order import shuffled
-from sweepgrad.steps import Update, evaluation, training
+from sweepgrad.signs import Examination, Signs
+from sweepgrad.steps import ClassWeights, Update, evaluation, training
 
 # Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
 EVALUATED_AT_ONCE = 256
@@ -22,10 +26,6 @@ EVALUATED_AT_ONCE = 256
 WORK_AT_ONCE = 300_000_000
 SMALLEST_WORK = 1_500  # what a step costs at least, in these units
 CHECKED_AT_ONCE = 1 << 16
-
-
-class Diverged(ArithmeticError):
-    """Training left the finite numbers; the message says when, in which layer, and the likely cause."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What held after an epoch, without dropout: mean losses in nats, accuracies in [0, 1]."""
+    """What held after an epoch, without dropout: mean losses in nats, accuracies in [0, 1].
+
+    `signs` are there where training is diagnosed. Rows count alike, however their classes are weighted.
+    """
 
     train_nll: float
     train_accuracy: float
     val_nll: float
     val_accuracy: float
+    signs: Signs | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def fit(
     schedule: Schedule = CONSTANT,
     weight_decay: float = 0.0,
     clip: float | None = None,
+    class_weights: ClassWeights | None = None,
+    diagnose: bool = False,
     engine: Replay | None = None,
 ) -> Iterator[Fit]:
     """Train by minibatches, and give the state of things after each epoch; the last one is the result.
@@ -92,6 +98,8 @@ def fit(
         schedule: what share of the optimizer's learning rate each step takes.
         weight_decay: of the matrices, beside the optimizer's step; see `steps.Update`.
         clip: the length to which the gradient of a batch is shortened; None leaves it.
+        class_weights: what losses are multiplied by in training; None leaves them.
+        diagnose: record the signs of each epoch; nothing else changes by it, to the bit.
         engine: from `engine.load`; None is the native one.
 
     Raises:
@@ -108,10 +116,15 @@ def fit(
     replay = engine or engines.load("native", dtype)
     update = Update(optimizer, weight_decay, clip)
     batch_size = min(batch_size, len(train.y))
-    inputs = {"scale": network.scale, "dropout": network.dropout, **update.inputs}
-    steps = _Passes(lambda rows: training(network, update, rows, dtype), batch_size, inputs, replay)
+    classes = class_weights.inputs if class_weights else {}
+    inputs = {"scale": network.scale, "dropout": network.dropout, **update.inputs, **classes}
+    record = partial(training, network, update, dtype=dtype, weighted=class_weights is not None)
+    close_up = record(batch_size, closely=True) if diagnose else None
+    steps = _Passes(record, batch_size, inputs, replay, close_up)
     steps.weights[:] = np.concatenate([w.reshape(-1) for w in network.initial(seed)])
-    evaluate = _Passes(lambda rows: evaluation(network, rows, dtype), EVALUATED_AT_ONCE, inputs, replay)
+    record = partial(evaluation, network, dtype=dtype, closely=diagnose)
+    evaluate = _Passes(record, EVALUATED_AT_ONCE, inputs, replay)
+    examination = Examination(network, train.X, replay) if diagnose else None
     key = rng.key(seed, "dropout")
     steps_an_epoch = -(-len(train.y) // batch_size)
 
@@ -128,12 +141,13 @@ def fit(
         if done < steps_an_epoch:
             rows = order[done * batch_size : (done + 1) * batch_size]
             when = f"in epoch {epoch}, at step {done + 1} of {steps_an_epoch}"
-            raise _diverged(when, network, update, steps.weights, train.X[rows])
+            raise diverged(when, network, update, steps.weights, train.X[rows])
         evaluate.weights[:] = steps.weights
-        numbers = [*_loss_and_accuracy(evaluate, train), *_loss_and_accuracy(evaluate, val)]
-        if not (np.isfinite(numbers).all() and np.isfinite(steps.weights).all()):
-            raise _diverged(f"at the end of epoch {epoch}", network, update, steps.weights, train.X)
-        history = (*history, Epoch(*numbers))
+        (on_train, _), (on_val, votes) = _evaluated(evaluate, train), _evaluated(evaluate, val)
+        if not (np.isfinite([*on_train, *on_val]).all() and np.isfinite(steps.weights).all()):
+            raise diverged(f"at the end of epoch {epoch}", network, update, steps.weights, train.X)
+        signs = examination.signs(steps.weights, steps.seen, votes, len(val.y)) if examination else None
+        history = (*history, Epoch(*on_train, *on_val, signs))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
             best_weights, best_epoch = steps.weights.copy(), epoch
         yield Fit(history, network.divided(best_weights), best_epoch)
@@ -161,12 +175,25 @@ def _check(examples: Examples, network: Network) -> None:
 
 
 class _Passes:
-    """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both."""
+    """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both.
+
+    Arguments:
+        close_up: takes the place of the tape for whole batches at the first of these in a pass.
+
+    Attributes:
+        seen: what the close-up collected.
+    """
 
     def __init__(
-        self, record: Callable[[int], Tape], batch_size: int, inputs: dict[str, float], replay: Replay
+        self,
+        record: Callable[[int], Tape],
+        batch_size: int,
+        inputs: dict[str, float],
+        replay: Replay,
+        close_up: Tape | None = None,
     ) -> None:
         self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
+        self.close_up, self.seen = close_up, np.zeros(0)
         self._tapes = {batch_size: record(batch_size)}
         whole = self._tapes[batch_size]
         self.buffer = np.zeros(whole.length, whole.dtype)
@@ -202,26 +229,33 @@ class _Passes:
         while step * self.batch_size < n:
             whole_left = n // self.batch_size - step
             rows = self.batch_size if whole_left else n % self.batch_size
-            steps = min(whole_left or 1, self.steps_at_once)
+            close_up = self.close_up if step == 0 else None
+            steps = 1 if close_up else min(whole_left or 1, self.steps_at_once)
             start = step * self.batch_size
             end = start + steps * rows
             chosen = np.arange(start, end) if order is None else order[start:end]
             told = scalars(np.arange(first + step, first + step + steps))
-            tape = self._ready(rows)
+            tape = close_up or self._tape(rows)
+            self._make_ready(tape)
             done, numbers = self.replay(
                 tape, self.buffer, examples.X, targets, chosen, told, key, first + step
             )
+            if close_up:
+                self.seen, numbers = numbers[0], numbers[:, :0]
             collected.append(numbers)
             step += done
             if done < steps:
                 break
         return step, np.concatenate(collected)
 
-    def _ready(self, rows: int) -> Tape:
-        """The tape for batches of so many rows, its constants and inputs in the buffer."""
+    def _tape(self, rows: int) -> Tape:
+        """The tape for batches of so many rows."""
         if rows not in self._tapes:
             self._tapes[rows] = self.record(rows)
-        tape = self._tapes[rows]
+        return self._tapes[rows]
+
+    def _make_ready(self, tape: Tape) -> None:
+        """Have the constants and inputs of a tape in the buffer."""
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
         for slot, constant in tape.constants:
@@ -229,37 +263,11 @@ class _Passes:
         for label, number in self.inputs.items():
             if label in tape.inputs:
                 tape.inputs[label].of(self.buffer)[...] = number
-        return tape
 
 
-def _loss_and_accuracy(evaluate: _Passes, examples: Examples) -> tuple[float, float]:
+def _evaluated(evaluate: _Passes, examples: Examples) -> tuple[tuple[float, float], float]:
+    """The mean loss and the accuracy; and how many rows are taken for positive, if that was collected."""
     _, sums = evaluate.run(examples, None, lambda steps: np.zeros((len(steps), 0), examples.X.dtype))
-    loss, wrong = sums.sum(axis=0) / len(examples.y)
-    return float(loss), 1 - float(wrong)
-
-
-def _diverged(when: str, network: Network, update: Update, flat: Array, X: Array) -> Diverged:
-    """Say in which layer and why, by computing these rows layer by layer once more."""
-    remedies = [f"optimizer.lr ({update.optimizer.lr:g})"]
-    if network.scale > 1:
-        remedies.append(f"model.scale ({network.scale:g})")
-    if update.weight_decay > 0:
-        remedies.append(f"train.weight_decay ({update.weight_decay:g})")
-    return Diverged(f"training diverged {when}: {_culprit(network, flat, X)}; lower {' or '.join(remedies)}")
-
-
-def _culprit(network: Network, flat: Array, X: Array) -> str:
-    weights, layers = network.divided(flat), len(network.widths) - 1
-    for number in range(1, layers + 1):
-        if not all(np.isfinite(w).all() for w in weights[2 * number - 2 : 2 * number]):
-            return f"weights of layer {number} of {layers} are infinite or no number"
-    for start in range(0, len(X), EVALUATED_AT_ONCE):
-        rows = Value(X[start : start + EVALUATED_AT_ONCE].T)
-        with shapes_only():
-            for number, h in enumerate(network.layers([Value(w) for w in weights], rows), start=1):
-                if not np.isfinite(h.data).all():
-                    largest = max(float(np.abs(w).max()) for w in weights[2 * number - 2 : 2 * number])
-                    return (
-                        f"layer {number} of {layers} gives infinite numbers, its weights reach {largest:.3g}"
-                    )
-    return f"the loss is infinite, weights of the last layer reach {np.abs(weights[-2]).max():.3g}"
+    loss, wrong, *positive = sums.sum(axis=0)
+    n = len(examples.y)
+    return (float(loss / n), 1 - float(wrong / n)), float(sum(positive))

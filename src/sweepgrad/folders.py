@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sweepgrad.errors import naming
-from sweepgrad.fit import Fit
+from sweepgrad.fit import Epoch, Fit
 from sweepgrad.record import FILES, MODEL, PICTURES, RECORD, SENT, Record
 
 if TYPE_CHECKING:
@@ -100,7 +100,12 @@ def damage(folder: Path, record: Record) -> str | None:
 def _plain(record: Record) -> dict[str, Any]:
     """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
     data = record.data.__dict__ if record.data else None
-    return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
+    return {**record.__dict__, "data": data, "history": [_epoch(epoch) for epoch in record.history]}
+
+
+def _epoch(epoch: Epoch) -> dict[str, Any]:
+    signs = {"signs": epoch.signs.to_json()} if epoch.signs else {}
+    return {name: value for name, value in epoch.__dict__.items() if name != "signs"} | signs
 
 
 def _file_digests(model: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ TRAINED_BY = (
     "bundle.py",
     "config.py",
     "sections.py",
+    "divergence.py",
     "errors.py",
     "experiment.py",
     "fit.py",
@@ -23,6 +24,7 @@ TRAINED_BY = (
     "optim.py",
     "order.py",
     "rng.py",
+    "signs.py",
     "steps.py",
 )
 _PACKAGES = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
