@@ -1,9 +1,9 @@
-"""What looking at training costs: `python -m benchmarks.diagnosis`, about half a minute on one core.
+"""What looking at training costs: `python -m benchmarks.diagnosis`, about half a minute.
 
-The same run with and without `train.diagnose`, in turn and in one process, each whole: training, evaluation
-after every epoch, and the signs. It prints the seconds of each, and the median of the ratios of neighbours.
-With `--signs` it prints what the thresholds of diagnosis.py were set by instead: the extremes of each sign over
-the bundled architectures, optimizers and activations, which train well, and its value in runs that do not.
+The same run with and without `train.diagnose`, in one process, an epoch of each in turn: training, evaluation
+and the signs, in seconds of this thread, which other work on the machine slows down but does not add to.
+With `--signs` it prints instead what the thresholds of diagnosis.py were set by: the signs of runs that train
+well, over the bundled architectures, optimizers and activations, and of runs that do not.
 """
 
 import os
@@ -22,9 +22,11 @@ from sweepgrad.fit import Epoch, Examples, fit
 from sweepgrad.nn import Network
 from sweepgrad.optim import Adam
 from sweepgrad.preflight import plan
+from sweepgrad.record import diagnosis_of
 from sweepgrad.rng import key, normal
 
-FEATURES, ROWS, VAL, BATCH, EPOCHS, ROUNDS = 14, 3600, 1200, 32, 40, 41
+FEATURES, ROWS, VAL, BATCH = 14, 3600, 1200, 32
+EPOCHS, WARM, ROUNDS = 1000, 20, 5
 HEALTHY = [
     *(f"model={model} optimizer={optimizer}" for model, optimizer in product(
         ("wide", "middle", "deep", "linear"), ("sgd", "momentum", "adagrad", "adam"))),
@@ -45,35 +47,30 @@ SICK = (
 )
 
 
-def ratios(dtype: str) -> list[tuple[float, float]]:
-    """Seconds without and with, round by round."""
+def epochs_of(dtype: str) -> tuple[list[float], list[float]]:
+    """Seconds of each epoch, without and with: two runs that are trained in turn, an epoch each."""
     number = {"float64": np.float64, "float32": np.float32}[dtype]
     X = normal(key(0, "X"), (ROWS + VAL, FEATURES)).astype(number)
     y = (X[:, 0] * X[:, 1] + 0.5 * X[:, 2] > 0).astype(number)
     train, val = Examples(X[:ROWS], y[:ROWS]), Examples(X[ROWS:], y[ROWS:])
     network, optimizer = Network(FEATURES, (8, 4), "relu", 0.5), Adam(0.005, 0.9, 0.999, 1e-8)
     replay = engine.load("native", number)
-
-    def seconds(diagnose: bool) -> float:
-        clock = time.perf_counter()
-        for _ in fit(
-            network, optimizer, train, val, epochs=EPOCHS, batch_size=BATCH, seed=0, diagnose=diagnose,
-            engine=replay,
-        ):  # fmt: skip
-            pass
-        return time.perf_counter() - clock
-
-    seconds(False), seconds(True)  # the tapes are recorded
-    found = []
-    for number_of_round in range(ROUNDS):  # which goes first alternates, for a machine that slows down
-        first = bool(number_of_round % 2)
-        times = {first: seconds(first), not first: seconds(not first)}
-        found.append((times[False], times[True]))
-    return found
+    runs = [
+        fit(network, optimizer, train, val, epochs=EPOCHS, batch_size=BATCH, seed=0, diagnose=diagnose,
+            engine=replay)
+        for diagnose in (False, True)
+    ]  # fmt: skip
+    times: tuple[list[float], list[float]] = ([], [])
+    for epoch in range(EPOCHS):
+        for which in (0, 1) if epoch % 2 else (1, 0):  # each goes first as often as the other
+            clock = time.thread_time()
+            next(runs[which])
+            times[which].append(time.thread_time() - clock)
+    return times[0][WARM:], times[1][WARM:]
 
 
 def signs(overrides: str) -> tuple[str, list[float]]:
-    """The verdict, and what it goes by: largest step, way, first gradient to last, saturated layer, output."""
+    """The verdict, and what it goes by: largest step, way, first to last, saturation of layer and output."""
     (job,) = plan([*overrides.split(), "train.diagnose=true"], multirun=False).jobs
     run = experiment.prepare(job.config)
     *_, result = run.fits()
@@ -85,8 +82,6 @@ def signs(overrides: str) -> tuple[str, list[float]]:
     first, last = (median(each.layers[i].gradient_norm for each in seen) for i in (0, -1))
     saturated = max((layer.saturated_share or 0.0 for layer in best.layers), default=0.0)
     numbers = [moves.max(), steps * moves.sum(axis=0).max(), first / last, saturated, best.output_saturated]
-    from sweepgrad.record import diagnosis_of
-
     return diagnosis_of(run, result, run.summary(result)), numbers
 
 
@@ -103,13 +98,12 @@ def main() -> None:
                 print(f"{'':43}{verdict}", flush=True)
         return
     for dtype in ("float64", "float32"):
-        found = ratios(dtype)
-        without, with_signs = (median(times) * 1e3 / EPOCHS for times in zip(*found, strict=True))
-        ratio = sorted(after / before for before, after in found)
-        low, middle, high = (ratio[len(ratio) * part // 4] for part in (1, 2, 3))
+        rounds = [epochs_of(dtype) for _ in range(ROUNDS)]
+        without, looking = (1e3 * np.concatenate(times) for times in zip(*rounds, strict=True))
+        low, middle, high = np.quantile(looking / without, (0.25, 0.5, 0.75))
         print(
-            f"{dtype}: {without:.3f} ms an epoch without, {with_signs:.3f} with; ratio {middle:.3f}"
-            f" (quartiles {low:.3f} to {high:.3f}, {ROUNDS} rounds)",
+            f"{dtype}: {np.median(without):.3f} ms an epoch without, {np.median(looking):.3f} with;"
+            f" ratio of neighbours {middle:.3f} (quartiles {low:.3f} to {high:.3f})",
             flush=True,
         )
 

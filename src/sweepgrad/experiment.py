@@ -96,14 +96,9 @@ class Experiment:
             "best/epoch": float(fit.best_epoch),
         }
 
-    def one_class(self, fit: Fit) -> bool:
-        """Whether the model of the best epoch takes validation rows of both classes for the same one."""
-        share = float(self.val.y.mean(dtype=np.float64))
-        constant_votes = (share, 1 - share)
-        if share in (0.0, 1.0) or not np.isclose(fit.best.val_accuracy, constant_votes).any():
-            return False
-        positive = self.network.probabilities(fit.weights, self.val.X) >= 0.5
-        return bool(positive.all() or not positive.any())
+    def positive(self, fit: Fit) -> float:
+        """The share of validation rows that the model of the best epoch takes for positive."""
+        return float(np.mean(self.network.probabilities(fit.weights, self.val.X) >= 0.5))
 
     @property
     def n_bytes(self) -> int:

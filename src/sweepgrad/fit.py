@@ -131,7 +131,9 @@ def fit(
     def scalars(numbers: NDArray[np.int64]) -> Array:
         """The learning rate of each of these steps, and its number."""
         shares = schedule.shares(numbers - 1, epochs * steps_an_epoch, steps_an_epoch)
-        return np.stack([float(optimizer.lr) * shares, numbers], axis=1).astype(dtype)
+        told = np.empty((len(numbers), 2), dtype)
+        told[:, 0], told[:, 1] = float(optimizer.lr) * shares, numbers
+        return told
 
     history: tuple[Epoch, ...] = ()
     best_weights, best_epoch = steps.weights.copy(), 0
@@ -143,10 +145,10 @@ def fit(
             when = f"in epoch {epoch}, at step {done + 1} of {steps_an_epoch}"
             raise diverged(when, network, update, steps.weights, train.X[rows])
         evaluate.weights[:] = steps.weights
-        (on_train, _), (on_val, votes) = _evaluated(evaluate, train), _evaluated(evaluate, val)
+        (on_train, _), (on_val, positive) = _evaluated(evaluate, train), _evaluated(evaluate, val)
         if not (np.isfinite([*on_train, *on_val]).all() and np.isfinite(steps.weights).all()):
             raise diverged(f"at the end of epoch {epoch}", network, update, steps.weights, train.X)
-        signs = examination.signs(steps.weights, steps.seen, votes, len(val.y)) if examination else None
+        signs = examination.signs(steps.weights, steps.seen, positive) if examination else None
         history = (*history, Epoch(*on_train, *on_val, signs))
         if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
             best_weights, best_epoch = steps.weights.copy(), epoch
@@ -266,8 +268,7 @@ class _Passes:
 
 
 def _evaluated(evaluate: _Passes, examples: Examples) -> tuple[tuple[float, float], float]:
-    """The mean loss and the accuracy; and how many rows are taken for positive, if that was collected."""
+    """The mean loss and the accuracy; and the share of rows taken for positive, if that was collected."""
     _, sums = evaluate.run(examples, None, lambda steps: np.zeros((len(steps), 0), examples.X.dtype))
-    loss, wrong, *positive = sums.sum(axis=0)
-    n = len(examples.y)
-    return (float(loss / n), 1 - float(wrong / n)), float(sum(positive))
+    loss, wrong, *positive = sums.sum(axis=0) / len(examples.y)
+    return (float(loss), 1 - float(wrong)), float(sum(positive))

@@ -189,7 +189,8 @@ def diagnosis_of(experiment: "Experiment", fit: Fit, summary: dict[str, float]) 
         fit.best_epoch,
         lr=experiment.config.optimizer.lr,
         steps_an_epoch=-(-len(experiment.train.y) // experiment.config.train.batch_size),
-        one_class=experiment.one_class(fit),
+        positive=experiment.positive(fit),
+        is_positive=float(experiment.val.y.mean(dtype="float64")),
         roc_auc=summary["best/val/roc_auc"],
     )
 

@@ -182,7 +182,7 @@ def _training(
             new = new - lr * fixed["weight_decay"] * (matrices * w)
         lengths = []
         for layer in _layers(network) if closely else ():
-            lengths += [(x[layer] * x[layer]).sum() ** 0.5 for x in (unclipped, new - w, w)]
+            lengths += [_length(x[layer]) for x in (unclipped, new - w, w)]
     return record(
         features=features,
         targets=targets,
@@ -240,6 +240,14 @@ def _stuck(h: Value, activation: str | None) -> Value:
             return (_FLAT_TANH - (1 - h * h)).step().mean()
         case _:
             return (_FLAT_SIGMOID - h * (1 - h)).step().mean()
+
+
+def _length(x: Value) -> Value:
+    """Of a vector, by a product that no optimizer has use for.
+
+    Adagrad's g * g, if it were shared, would no longer be added to its sum in one rounding.
+    """
+    return (x.reshape(1, x.size) @ x.reshape(x.size, 1)).reshape() ** 0.5
 
 
 def _layers(network: Network) -> list[slice]:
