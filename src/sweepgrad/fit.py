@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from sweepgrad import engine as engines
 from sweepgrad import rng
-from sweepgrad.autograd.value import Array, ShapeError
+from sweepgrad.autograd.value import Array
 from sweepgrad.divergence import Diverged as Diverged
 from sweepgrad.divergence import diverged
 from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import Tape
+from sweepgrad.examples import Examples as Examples
+from sweepgrad.examples import check
 from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import CONSTANT, Optimizer, Schedule
 from sweepgrad.order import shuffled
@@ -25,15 +27,6 @@ EVALUATED_AT_ONCE = 256
 # Parameters times rows that are replayed in one go, a few tenths of a second: Ctrl-C waits for the end of it.
 WORK_AT_ONCE = 300_000_000
 SMALLEST_WORK = 1_500  # what a step costs at least, in these units
-CHECKED_AT_ONCE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Features X (N, D) in C order and labels y (N,), zeros and ones; both float64, or both float32."""
-
-    X: Array
-    y: Array
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ def fit(
         ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
     """
     for examples in (train, val):
-        _check(examples, network)
+        check(examples, network)
     if val.X.dtype != train.X.dtype or batch_size < 1:
         types = f"{train.X.dtype} and {val.X.dtype}"
         raise ValueError(f"features are of one type, not {types}, and batches of 1 row or more")
@@ -157,25 +150,6 @@ def fit(
             return
 
 
-def _check(examples: Examples, network: Network) -> None:
-    X, y = examples.X, examples.y
-    if X.ndim != 2 or X.shape[1] != network.n_features:
-        raise ShapeError(f"the network takes (N, {network.n_features}) features, not {X.shape}")
-    if y.shape != (len(X),) or y.dtype != X.dtype:
-        raise ShapeError(
-            f"features are {X.dtype} {X.shape}, so labels are ({len(X)},), not {y.dtype} {y.shape}"
-        )
-    if X.dtype not in (np.float64, np.float32) or not X.flags.c_contiguous:
-        raise ValueError(f"features are float64 or float32 and in C order, not {X.dtype} {X.strides}")
-    if not len(X):
-        raise ValueError("there must be rows to train on, and to validate on")
-    if not ((y == 0) | (y == 1)).all():
-        raise ValueError("labels must be 0 or 1")
-    for start in range(0, len(X), CHECKED_AT_ONCE):  # a large table may be mapped from a file
-        if not np.isfinite(X[start : start + CHECKED_AT_ONCE]).all():
-            raise ValueError("a feature is infinite or no number")
-
-
 class _Passes:
     """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both.
 
@@ -194,11 +168,14 @@ class _Passes:
         replay: Replay,
         close_up: Tape | None = None,
     ) -> None:
-        self.record, self.batch_size, self.inputs, self.replay = record, batch_size, inputs, replay
+        self.record, self.batch_size, self.replay = record, batch_size, replay
         self.close_up, self.seen = close_up, np.zeros(0)
         self._tapes = {batch_size: record(batch_size)}
         whole = self._tapes[batch_size]
         self.buffer = np.zeros(whole.length, whole.dtype)
+        for label, number in inputs.items():  # which have the same places on all tapes
+            if label in whole.inputs:
+                whole.inputs[label].of(self.buffer)[...] = number
         work = max(SMALLEST_WORK, self.weights.size * batch_size)
         self.steps_at_once = max(1, WORK_AT_ONCE // work)
 
@@ -227,23 +204,21 @@ class _Passes:
             The number of steps done, and what each collected.
         """
         n, step, collected = len(examples.y), 0, []
-        targets = examples.y.reshape(-1, 1)
         while step * self.batch_size < n:
             whole_left = n // self.batch_size - step
             rows = self.batch_size if whole_left else n % self.batch_size
-            close_up = self.close_up if step == 0 else None
-            steps = 1 if close_up else min(whole_left or 1, self.steps_at_once)
+            steps = min(whole_left or 1, self.steps_at_once)
             start = step * self.batch_size
             end = start + steps * rows
             chosen = np.arange(start, end) if order is None else order[start:end]
             told = scalars(np.arange(first + step, first + step + steps))
-            tape = close_up or self._tape(rows)
-            self._make_ready(tape)
-            done, numbers = self.replay(
-                tape, self.buffer, examples.X, targets, chosen, told, key, first + step
-            )
-            if close_up:
-                self.seen, numbers = numbers[0], numbers[:, :0]
+            seen = 0
+            if step == 0 and self.close_up is not None:  # where it stops, so does the plain one
+                few, few_told = chosen[:rows], told[:1]
+                seen, (self.seen,) = self._replayed(self.close_up, examples, few, few_told, key, first)
+            rest, rest_told, at = chosen[seen * rows :], told[seen:], first + step + seen
+            done, numbers = self._replayed(self._tape(rows), examples, rest, rest_told, key, at)
+            done += seen
             collected.append(numbers)
             step += done
             if done < steps:
@@ -256,15 +231,16 @@ class _Passes:
             self._tapes[rows] = self.record(rows)
         return self._tapes[rows]
 
-    def _make_ready(self, tape: Tape) -> None:
-        """Have the constants and inputs of a tape in the buffer."""
+    def _replayed(
+        self, tape: Tape, examples: Examples, order: NDArray[np.int64], told: Array, key: int, first: int
+    ) -> tuple[int, Array]:
+        """As `machine.replay`, with the tape's constants put into the buffer, which may have to grow."""
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
         for slot, constant in tape.constants:
             slot.of(self.buffer)[...] = constant
-        for label, number in self.inputs.items():
-            if label in tape.inputs:
-                tape.inputs[label].of(self.buffer)[...] = number
+        targets = examples.y.reshape(-1, 1)
+        return self.replay(tape, self.buffer, examples.X, targets, order, told, key, first)
 
 
 def _evaluated(evaluate: _Passes, examples: Examples) -> tuple[tuple[float, float], float]:

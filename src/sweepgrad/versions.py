@@ -16,6 +16,7 @@ TRAINED_BY = (
     "sections.py",
     "divergence.py",
     "errors.py",
+    "examples.py",
     "experiment.py",
     "fit.py",
     "home.py",
