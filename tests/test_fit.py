@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
 
 from sweepgrad import engine as engines
 from sweepgrad import metrics
@@ -11,6 +12,7 @@ from sweepgrad.fit import Diverged, Epoch, Examples, fit
 from sweepgrad.nn import Network
 from sweepgrad.optim import SGD, Adagrad, Adam, Constant, InverseRoot, Momentum, Staircase
 from sweepgrad.rng import key, normal, permutation, uniform
+from sweepgrad.steps import ClassWeights
 
 D = 4
 LINEAR = Network(D, (), None)
@@ -287,6 +289,37 @@ def test_history_has_one_record_an_epoch():
         assert len(history) == epochs
         assert all(isinstance(epoch, Epoch) for epoch in history)
     assert len(run(epochs=5, patience=100)) == 5
+
+
+# Classes that count differently
+
+
+@pytest.mark.parametrize(("weight", "times"), [("balanced", 3), (8.0, 8)])
+def test_the_weighted_linear_model_comes_to_scikit_learns_optimum(weight, times):
+    """Its weighted loss is the plain one of rows where positive ones stand several times."""
+    X = normal(key(0, "rare"), (80, D))
+    order = np.argsort(X[:, 0] + 2 * normal(key(1, "rare"), (80,)))
+    y = np.zeros(80)
+    y[order[60:]] = 1
+    several = np.repeat(np.arange(80), np.where(y == 1, times, 1))
+    train, val = Examples(X, y), Examples(X[several], y[several])
+    classes = ClassWeights.of(y, weight)
+    result = run(optimizer=SGD(2.0), train=train, val=val, epochs=2000, batch_size=80, class_weights=classes)[
+        -1
+    ]
+    told = weight if weight == "balanced" else {0: 1.0, 1: weight}
+    expected = LogisticRegression(C=np.inf, class_weight=told, tol=1e-10, max_iter=10_000).fit(X, y)
+    assert_allclose(result.weights[0][:, 0], expected.coef_[0], rtol=1e-4, atol=1e-5)
+    assert_allclose(result.weights[1], expected.intercept_, rtol=1e-4, atol=1e-5)
+
+
+def test_reported_losses_and_accuracies_count_rows_alike():
+    classes = ClassWeights(3.0, 0.5)
+    result = run(NETWORK, epochs=4, class_weights=classes)[-1]
+    p = NETWORK.probabilities(result.weights, VAL.X)
+    assert_allclose(result.best.val_nll, metrics.nll(VAL.y, p), rtol=1e-12)
+    assert_allclose(result.best.val_accuracy, metrics.accuracy(VAL.y, p), rtol=1e-12)
+    assert result.history != run(NETWORK, epochs=4)[-1].history
 
 
 # Dropout

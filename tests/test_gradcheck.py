@@ -33,6 +33,7 @@ def forgets_tapes():
         ("model=wide", "model.activation=tanh", "model.scale=0.2"),
         ("model=deep", "model.activation=sigmoid", "model.dropout=0.5"),
         ("model=linear", "model.scale=3"),
+        ("model=wide", "train.class_weight=5"),
     ],
     ids=" ".join,
 )

@@ -4,16 +4,21 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import autograd
+import autograd.numpy as anp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils.class_weight import compute_class_weight
 from tests.engine.support import DTYPES, ENGINES, filled
 
 from sweepgrad import metrics, rng
 from sweepgrad.nn import Network
 from sweepgrad.optim import SCHEDULES, SGD, Adagrad, Adam, Constant, Cosine, InverseRoot, Momentum, Staircase
 from sweepgrad.rng import key, normal, permutation
-from sweepgrad.steps import Update, evaluation, training
+from sweepgrad.steps import ClassWeights, Update, evaluation, training
 
 N, D, ROWS, STEPS, LR = 40, 4, 6, 5, 0.05
 X = normal(key(0, "X"), (N, D))
@@ -209,6 +214,77 @@ def test_weight_decay_leaves_biases(optimizer, replay):
     matrix = is_matrix(network)
     assert_array_equal(decayed[~matrix], plain[~matrix])
     assert_allclose((plain - decayed)[matrix], RATES[0] * 0.5 * w[matrix], rtol=1e-9, atol=1e-14)
+
+
+# Classes that count differently
+
+
+def weighted_loss(flat, network, x, y, positive, negative):
+    """By HIPS autograd, row by row: the mean of weight times -log P(y | x)."""
+    h, start = x, 0
+    for number, (inputs, outputs) in enumerate(pairwise(network.widths)):
+        W = flat[start : start + inputs * outputs].reshape((inputs, outputs))
+        b = flat[start + inputs * outputs : start + (inputs + 1) * outputs]
+        h, start = anp.dot(h, W) + b, start + (inputs + 1) * outputs
+        h = anp.tanh(h) if number < len(network.hidden) else h
+    z = network.scale * h[:, 0]
+    weights = anp.where(y == 1, positive, negative)
+    return anp.mean(weights * anp.logaddexp(0, (1 - 2 * y) * z))
+
+
+@each_engine
+@each_dtype
+@pytest.mark.parametrize("weight", [0.2, 7.5, "balanced"])
+def test_a_weighted_step_follows_the_gradient_of_hips_autograd(weight, dtype, replay):
+    """With SGD and a rate of 1 the step is the gradient."""
+    classes = ClassWeights.of(Y, weight)
+    for network in (Network(D, (), None), Network(D, (5, 3), "tanh", scale=2.5)):
+        w, rows = start(network), ORDER[:ROWS]
+        tape = training(network, Update(SGD(1.0)), ROWS, dtype, weighted=True)
+        buffer = filled(tape, {"weights": w, "scale": network.scale, **classes.inputs})
+        told, y = np.ones((1, 2), dtype), Y.astype(dtype).reshape(-1, 1)
+        replay(tape, buffer, X.astype(dtype), y, rows, told, MASKS, 1)
+        found = w - tape.inputs["weights"].of(buffer)
+        expected = autograd.grad(weighted_loss)(
+            w, network, X[rows], Y[rows], classes.positive, classes.negative
+        )
+        precision = 1e-10 if dtype is np.float64 else 1e-4
+        assert_allclose(found, expected, rtol=precision, atol=precision / 10)
+        assert (
+            np.abs(expected - autograd.grad(weighted_loss)(w, network, X[rows], Y[rows], 1, 1)).max() > 1e-2
+        )
+
+
+@given(
+    st.lists(st.booleans(), min_size=2).filter(lambda y: len(set(y)) == 2),
+    st.floats(1e-3, 1e3) | st.just("balanced"),
+)
+def test_class_weights_are_1_in_the_mean_and_as_far_apart_as_said(labels, weight):
+    y = np.array(labels, float)
+    classes = ClassWeights.of(y, weight)
+    assert_allclose(np.where(y == 1, classes.positive, classes.negative).mean(), 1, rtol=1e-12)
+    relative = (y == 0).sum() / (y == 1).sum() if weight == "balanced" else weight
+    assert_allclose(classes.positive / classes.negative, relative, rtol=1e-12)
+
+
+def test_balanced_is_what_scikit_learn_calls_so():
+    classes = ClassWeights.of(Y, "balanced")
+    expected = compute_class_weight("balanced", classes=np.array([0.0, 1.0]), y=Y)
+    assert_allclose([classes.negative, classes.positive], expected, rtol=1e-12)
+
+
+def test_there_is_nothing_to_balance_in_one_class():
+    for y in (np.zeros(3), np.ones(3)):
+        with pytest.raises(ValueError, match="all training rows are of one class"):
+            ClassWeights.of(y, "balanced")
+
+
+def test_runs_that_differ_in_their_class_weights_share_a_tape_and_others_have_their_own():
+    network, update = Network(D, (5,), "relu"), Update(SGD(0.1))
+    plain = training(network, update, ROWS, np.float64)
+    weighted = training(network, update, ROWS, np.float64, weighted=True)
+    assert weighted is training(network, update, ROWS, np.float64, weighted=True)
+    assert weighted.inputs.keys() - plain.inputs.keys() == {"positive_weight", "negative_weight"}
 
 
 # Evaluation

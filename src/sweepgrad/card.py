@@ -157,6 +157,8 @@ def markdown(card: Card) -> str:
 | MLflow run | `{card.run_id}` |
 | registered model | `{card.registered}`, alias `chosen` |
 
+{model.get("diagnosis", "")}
+
 ## How it was chosen
 
 {_choice(card)}

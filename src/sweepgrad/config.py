@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sweepgrad.sections import DataConfig, OptimizerConfig, ScheduleConfig, Seed, StaircaseSchedule
 from sweepgrad.sections import FileData as FileData
@@ -53,6 +53,9 @@ class Train(Section):
     `patience`: stop after that many epochs without a better validation loss; null trains them all.
     `clip`: shorten the gradient of a batch to this length; null leaves it.
     `weight_decay`: times the learning rate, the share that every step takes off the weights, biases apart.
+    `class_weight`: what a positive row counts in the training loss, relative to a negative one; "balanced" is
+    negative over positive training rows, null counts all alike.
+    `diagnose`: record signs of how training goes, layer by layer.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -60,6 +63,19 @@ class Train(Section):
     patience: Annotated[int, Field(ge=1)] | None
     clip: Annotated[float, Field(gt=0)] | None
     weight_decay: Annotated[float, Field(ge=0)]
+    # As in config.yaml: runs that are older than these two do not say.
+    class_weight: Literal["balanced"] | Annotated[float, Field(gt=0)] | None = None
+    diagnose: bool = False
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _a_class_weight_has_an_effect(cls, weight: object) -> object:
+        number = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < inf
+        if weight not in (None, "balanced") and not number:
+            raise ValueError(f"{weight!r} should be balanced, null, or a number above 0")
+        if weight == 1:
+            raise ValueError("1 has no effect; say train.class_weight: null")
+        return weight
 
     @model_validator(mode="after")
     def _patience_has_an_effect(self) -> "Train":
@@ -163,6 +179,7 @@ class Config(Section):
             said = {f"optimizer.{k}": v for k, v in self.optimizer.model_dump().items()}
             said |= {"model.scale": self.model.scale, "model.dropout": self.model.dropout}
             said |= {"train.clip": self.train.clip, "train.weight_decay": self.train.weight_decay}
+            said |= {"train.class_weight": self.train.class_weight}
             for key, value in said.items():
                 if isinstance(value, float):
                     taken = _in_float32(value)

@@ -106,6 +106,8 @@ def metrics(record: Record) -> Iterator[Metric]:
         yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
         yield Metric("val/nll", epoch.val_nll, moment, step)
         yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
+        for name, value in epoch.signs.metrics.items() if epoch.signs else ():
+            yield Metric(name, value, moment, step)
 
 
 def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:

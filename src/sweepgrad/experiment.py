@@ -11,10 +11,12 @@ from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_training
 from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import DType, Tape
+from sweepgrad.errors import UserError
 from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, fit
 from sweepgrad.nn import Network
 from sweepgrad.optim import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
-from sweepgrad.steps import Update, evaluation, training
+from sweepgrad.signs import PROBED
+from sweepgrad.steps import ClassWeights, Update, evaluation, training
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Experiment:
     network: Network
     optimizer: Optimizer
     schedule: Schedule
+    class_weights: ClassWeights | None
 
     def fits(
         self, wrap: Callable[[Replay], Replay] = lambda replay: replay, start: Fit | None = None
@@ -53,6 +56,8 @@ class Experiment:
             schedule=self.schedule,
             weight_decay=self.config.train.weight_decay,
             clip=self.config.train.clip,
+            class_weights=self.class_weights,
+            diagnose=self.config.train.diagnose,
             engine=wrap(engine.load(self.config.engine.name, self.dtype)),
             start=start,
         )
@@ -65,7 +70,7 @@ class Experiment:
         """What is replayed at each step."""
         update = Update(self.optimizer, self.config.train.weight_decay, self.config.train.clip)
         rows = min(self.config.train.batch_size, len(self.train.y))
-        return training(self.network, update, rows, self.dtype)
+        return training(self.network, update, rows, self.dtype, weighted=self.class_weights is not None)
 
     def evaluation_tape(self) -> Tape:
         """What is replayed after each epoch."""
@@ -95,6 +100,10 @@ class Experiment:
             "best/epoch": float(fit.best_epoch),
         }
 
+    def positive(self, fit: Fit) -> float:
+        """The share of validation rows that the model of the best epoch takes for positive."""
+        return float(np.mean(self.network.probabilities(fit.weights, self.val.X) >= 0.5))
+
     @property
     def n_bytes(self) -> int:
         """What recording and training take at most beside the rows, about.
@@ -102,6 +111,7 @@ class Experiment:
         It is known before a tape is, since recording computes on arrays of the network's size.
         """
         rows = min(self.config.train.batch_size, len(self.train.y)) + EVALUATED_AT_ONCE
+        rows += PROBED * self.config.train.diagnose
         numbers = 24 * self.network.n_parameters + 6 * rows * sum(self.network.widths)
         return numbers * np.dtype(self.dtype).itemsize
 
@@ -118,7 +128,12 @@ def prepare(config: Config) -> Experiment:
     network = Network(n_features=train.X.shape[1], **config.model.model_dump())
     optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
     schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
-    return Experiment(config, training, train, val, network, optimizer, schedule)
+    weight = config.train.class_weight
+    try:
+        classes = None if weight is None else ClassWeights.of(train.y, weight)
+    except ValueError as error:
+        raise UserError(f"train.class_weight: {error}; say train.class_weight=null") from None
+    return Experiment(config, training, train, val, network, optimizer, schedule, classes)
 
 
 def dtype_of(config: Config) -> DType:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from sweepgrad import metrics, openings, plots, rng
+from sweepgrad import diagnosis, metrics, openings, plots, rng
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.bundle import Bundle
@@ -231,4 +231,5 @@ def _model(entry: Entry, bundle: Bundle, config: Config, best_epoch: int) -> dic
         "runs": len(entry.runs),
         "seeds": len({run.params["seed"] for run in entry.runs if folds([run]) == folds(entry.runs[:1])}),
         "mean_validation_accuracy": entry.accuracy.mean,
+        "diagnosis": diagnosis.sentence(entry.runs[0]),
     }

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from sweepgrad.errors import naming
-from sweepgrad.fit import Fit
+from sweepgrad.fit import Epoch, Fit
 from sweepgrad.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
 
 if TYPE_CHECKING:
@@ -113,7 +113,12 @@ def path_of(folder: Path, name: str) -> Path:
 def _plain(record: Record) -> dict[str, Any]:
     """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
     data = record.data.__dict__ if record.data else None
-    return {**record.__dict__, "data": data, "history": [epoch.__dict__ for epoch in record.history]}
+    return {**record.__dict__, "data": data, "history": [_epoch(epoch) for epoch in record.history]}
+
+
+def _epoch(epoch: Epoch) -> dict[str, Any]:
+    signs = {"signs": epoch.signs.to_json()} if epoch.signs else {}
+    return {name: value for name, value in epoch.__dict__.items() if name != "signs"} | signs
 
 
 def digest(path: Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad import engine, rng
-from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
+from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.engine.tape import DType
 from sweepgrad.errors import UserError
@@ -22,7 +22,7 @@ from sweepgrad.fit import Examples
 from sweepgrad.nn import Network
 from sweepgrad.optim import SGD
 from sweepgrad.preflight import plan
-from sweepgrad.steps import Update, training
+from sweepgrad.steps import ClassWeights, Update, training
 
 ENTRIES = 500
 """How many entries are checked of a network that has more: two forward passes and more for each."""
@@ -118,6 +118,7 @@ def gradcheck(
             rows,
             job.config.seed,
             job.config.engine,
+            experiment.class_weights,
         )
         if this in seen:
             continue
@@ -130,12 +131,13 @@ def _check(experiment: Experiment, rows: int, say: Callable[[str], None]) -> Rep
     batch = Examples(experiment.train.X[:rows], experiment.train.y[:rows])
     weights: Array = _weights(network, config.seed).astype(experiment.dtype)
     key = rng.key(config.seed, "dropout")
-    analytic = _analytic(network, weights, batch, key, config.engine.name)
+    classes = experiment.class_weights
+    analytic = _analytic(network, weights, batch, classes, key, config.engine.name)
     chosen = _chosen(network, rng.key(config.seed, "gradcheck"))
     layers = "-".join(map(str, network.widths))
     if network.n_parameters * rows > 100_000:
         say(f"{layers}: {len(chosen)} numeric derivatives …")
-    loss = _loss(network, batch, key)
+    loss = _loss(network, batch, classes, key)
     numeric = np.array([_numeric(loss, weights.astype(np.float64), i) for i in chosen])
     names = _names(network)
     derivative, doubt = numeric.T
@@ -171,15 +173,21 @@ def _weights(network: Network, seed: int) -> Array:
 
 
 def _analytic(
-    network: Network, weights: Array, batch: Examples, key: int, name: engine.Name
+    network: Network,
+    weights: Array,
+    batch: Examples,
+    classes: ClassWeights | None,
+    key: int,
+    name: engine.Name,
 ) -> NDArray[np.float64]:
     """What one step of SGD at rate 1 takes off the weights, (n_parameters,)."""
     dtype: DType = weights.dtype.type
-    tape = training(network, Update(SGD(1.0)), len(batch.y), dtype)
+    tape = training(network, Update(SGD(1.0)), len(batch.y), dtype, weighted=classes is not None)
     buffer = np.zeros(tape.length, dtype)
     for slot, constant in tape.constants:
         slot.of(buffer)[...] = constant
-    for label, number in {"scale": network.scale, "dropout": network.dropout}.items():
+    inputs = {"scale": network.scale, "dropout": network.dropout, **(classes.inputs if classes else {})}
+    for label, number in inputs.items():
         if label in tape.inputs:
             tape.inputs[label].of(buffer)[...] = number
     after = tape.inputs["weights"].of(buffer)
@@ -196,14 +204,17 @@ def _analytic(
     return weights.astype(np.float64) - after
 
 
-def _loss(network: Network, batch: Examples, key: int) -> Callable[[NDArray[np.float64]], float]:
+def _loss(
+    network: Network, batch: Examples, classes: ClassWeights | None, key: int
+) -> Callable[[NDArray[np.float64]], float]:
     """The loss of the batch as a function of weights (n_parameters,), in float64."""
     X, y = Value(batch.X.astype(np.float64)), batch.y.astype(np.float64)
+    counts = np.where(y == 1, classes.positive, classes.negative) if classes else np.ones(len(y))
     keys = [rng.fold(key, _STEP, layer) for layer in range(len(network.hidden))] if network.dropout else []
 
     def loss(weights: NDArray[np.float64]) -> float:
         scores = network.scores([Value(w) for w in network.divided(weights)], X, keys)
-        return negative_loglikelihood_of_scores(y, scores, network.scale).item()
+        return (counts * margins(y, scores, network.scale).softplus()).mean().item()
 
     return loss
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from sweepgrad import diagnosis
 from sweepgrad.config import Metric
 from sweepgrad.entities import Logged
 from sweepgrad.metrics import BETTER
@@ -33,6 +34,8 @@ def as_table(title: str, entries: Sequence[Entry], metric: Metric = "accuracy") 
         *(f"val {NAMES[o]}" for o in others),
     ):
         table.add_column(name, justify="right")
+    if diagnosed := any(diagnosis.of_runs(entry.runs) for entry in entries):
+        table.add_column("diagnosis")
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
@@ -43,6 +46,7 @@ def as_table(title: str, entries: Sequence[Entry], metric: Metric = "accuracy") 
             *([_behind(entry, first=place == 1)] if several else []),
             *(["yes" if entry.tied else ""] if several and seen else []),
             *(str(entry.of(other)) for other in others),
+            *([Text(diagnosis.of_runs(entry.runs))] if diagnosed else []),
             style="bold" if place == 1 else None,
         )
     if len({frozenset(folds(entry.runs)) for entry in entries}) > 1:
@@ -86,6 +90,7 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
             "behind_leader": entry.behind and entry.behind.mean,
             "behind_leader_se": entry.behind and entry.behind.standard_error,
             **_by_rows(entry, metric),
+            "diagnosis": diagnosis.of_runs(entry.runs),
             "run_ids": " ".join(run.run_id for run in entry.runs),
         }
         for place, entry in enumerate(entries, 1)

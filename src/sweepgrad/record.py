@@ -17,9 +17,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweepgrad import versions
+from sweepgrad import diagnosis, versions
 from sweepgrad.config import Config
 from sweepgrad.fit import Epoch, Fit
+from sweepgrad.signs import Signs
 
 if TYPE_CHECKING:  # reading records needs no training
     from sweepgrad.experiment import Experiment
@@ -76,6 +77,7 @@ class Record:
         continued: the `job` of the run that this one went on from, if it did.
         certificate: what leaks, or that nothing does; None where training did not end well, and of runs that
             are older than certificates.
+        diagnosis: what is told of how training went, see `diagnosis.verdict`.
     """
 
     digest: str
@@ -98,6 +100,7 @@ class Record:
     files: dict[str, str] = field(default_factory=dict)
     continued: str | None = None
     certificate: dict[str, Any] | None = None
+    diagnosis: str = ""
 
     @property
     def sweep(self) -> str | None:
@@ -121,6 +124,7 @@ def of(
 ) -> Record:
     """The record of a run that ended, in whichever way and however far it came."""
     data = _data(experiment) if experiment else None
+    summary = experiment.summary(fit) if experiment and fit else {}
     return Record(
         digest=identity(config, data.digests) if data else "",
         job=job,
@@ -133,13 +137,14 @@ def of(
         config=config.model_dump(mode="json"),
         history=fit.history if fit else (),
         best_epoch=fit.best_epoch if fit else 0,
-        summary=experiment.summary(fit) if experiment and fit else {},
+        summary=summary,
         n_parameters=experiment.network.n_parameters if experiment else 0,
         data=data,
         environment=versions.environment(),
         stopped=stopped,
         continued=continued,
         certificate=_certificate(experiment) if experiment and fit else None,
+        diagnosis=diagnosis_of(experiment, fit, summary) if experiment and fit else "",
     )
 
 
@@ -179,7 +184,7 @@ def parse(text: str) -> Record:
     data = values.pop("data")
     if data is not None:
         data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
-    history = tuple(Epoch(**epoch) for epoch in values.pop("history"))
+    history = tuple(map(_epoch, values.pop("history")))
     overrides = tuple(values.pop("overrides"))
     return Record(**values, overrides=overrides, history=history, data=data)
 
@@ -188,6 +193,26 @@ def _certificate(experiment: "Experiment") -> dict[str, Any]:
     from sweepgrad.blind import proof  # late: reading records needs no training
 
     return {**experiment.training.certificate.to_json(), "weights": proof(experiment).to_json()}
+
+
+def _epoch(values: dict[str, Any]) -> Epoch:
+    """An epoch as `folders` writes it; only where training was diagnosed it has signs."""
+    signs = values.get("signs")
+    return Epoch(**{**values, "signs": Signs.from_json(signs) if signs else None})
+
+
+def diagnosis_of(experiment: "Experiment", fit: Fit, summary: dict[str, float]) -> str:
+    """What is told of how a run went, given its summary."""
+    return diagnosis.verdict(
+        experiment.network,
+        fit.history,
+        fit.best_epoch,
+        lr=experiment.config.optimizer.lr,
+        steps_an_epoch=-(-len(experiment.train.y) // experiment.config.train.batch_size),
+        positive=experiment.positive(fit),
+        is_positive=float(experiment.val.y.mean(dtype="float64")),
+        roc_auc=summary["best/val/roc_auc"],
+    )
 
 
 def _data(experiment: "Experiment") -> Data:

@@ -19,6 +19,7 @@ from sweepgrad import entities, folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
+from sweepgrad.diagnosis import DIAGNOSIS
 from sweepgrad.entities import BUNDLE, Logged, logged
 from sweepgrad.errors import UserError
 from sweepgrad.openings import Opening
@@ -224,6 +225,7 @@ class Store:
         run_id = run.run_id
         metrics, params = list(entities.metrics(record)), entities.params(record)
         tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
+        tags += [RunTag(DIAGNOSIS, record.diagnosis[:_MAX_TAG])] if record.diagnosis else []
         if record.data is not None:
             tags += [RunTag(f"{DIGEST}{part}", value) for part, value in record.data.digests.items()]
         tags += [RunTag(key, value[:_MAX_TAG]) for key, value in entities.certificate_tags(record).items()]

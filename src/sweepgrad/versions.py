@@ -16,7 +16,9 @@ TRAINED_BY = (
     "bundle.py",
     "config.py",
     "sections.py",
+    "divergence.py",
     "errors.py",
+    "examples.py",
     "experiment.py",
     "fit.py",
     "home.py",
@@ -25,6 +27,7 @@ TRAINED_BY = (
     "optim.py",
     "order.py",
     "rng.py",
+    "signs.py",
     "steps.py",
 )
 _PACKAGES = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
