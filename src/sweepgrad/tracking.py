@@ -34,7 +34,7 @@ OPENING_KIND = "opening"  # the test rows were read
 DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
-
+DECIDED = "sweepgrad.decided"  # of a registered model that is no run's own: SHA-256 of its files
 
 _MAX_BATCH = 1000  # metrics in a log_batch
 _MAX_TAG = 5000  # characters
@@ -245,12 +245,12 @@ class Store:
         outputs = self._client.get_run(run_id).outputs
         return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
 
-    def _log_model(self, run_id: str, bundle: Path) -> None:
+    def _log_model(self, run_id: str, bundle: Path) -> str:
         """As a pyfunc that brings our own code along, so that it can be served where we are not installed."""
         package = Path(__file__).parent
         packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
         with fluent(self.uri), quiet("mlflow"), mlflow.start_run(run_id):
-            mlflow.pyfunc.log_model(
+            logged_model = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "pyfunc.py"),
                 code_paths=[str(package)],
@@ -258,6 +258,7 @@ class Store:
                 signature=entities.signature(bundle),
                 pip_requirements=[f"{package}=={version(package)}" for package in packages],
             )
+        return str(logged_model.model_id)
 
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
@@ -295,29 +296,40 @@ class Store:
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._client.set_tag(sweep.run_id, f"sweepgrad.opened.{opening.id[:8]}", str(opening))
 
-    def register(self, run_id: str, name: str) -> str:
-        """Register the model of a run under `name`, with the alias `chosen`; its version."""
+    def register(self, run_id: str, name: str, decided: Path | None = None) -> str:
+        """Register a model under `name`, with the alias `chosen`; its version.
+
+        Arguments:
+            run_id: the run whose model it is, or with which it is to be kept.
+            decided: the folder of a bundle that is not a run's own; None for the run's.
+        """
+        digest = entities.digest(decided) if decided else None
         with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
-            model = self._model_id(run_id)
-            if model is None:  # a job of a sweep has one only once it is chosen
-                info = self._client.get_run(run_id).info
-                with tempfile.TemporaryDirectory() as copies:
-                    self._log_model(run_id, Path(self._client.download_artifacts(run_id, BUNDLE, copies)))
-                self._client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
-                model = self._model_id(run_id)
-            assert model is not None
             if not self._client.search_registered_models(f"name = '{name}'"):
                 self._client.create_registered_model(name)
-            made = [v for v in self._client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
-            version = (
-                made[0]
-                if made
-                else self._client.create_model_version(
-                    name, source=f"models:/{model}", run_id=run_id, model_id=model
+            versions = self._client.search_model_versions(f"name = '{name}'")
+            made = next((v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, digest)), None)
+            if made is None:
+                model = self._model_id(run_id) if decided is None else None
+                model = model or self._log_model_later(run_id, decided)
+                made = self._client.create_model_version(
+                    name,
+                    source=f"models:/{model}",
+                    run_id=run_id,
+                    model_id=model,
+                    tags={DECIDED: digest} if digest else {},
                 )
-            )
-            self._client.set_registered_model_alias(name, "chosen", version.version)
-        return str(version.version)
+            self._client.set_registered_model_alias(name, "chosen", made.version)
+        return str(made.version)
+
+    def _log_model_later(self, run_id: str, bundle: Path | None) -> str:
+        """Give a run that has ended a model, its own or one that was made of it; the model's id."""
+        info = self._client.get_run(run_id).info
+        with tempfile.TemporaryDirectory() as copies:
+            folder = bundle or Path(self._client.download_artifacts(run_id, BUNDLE, copies))
+            model = self._log_model(run_id, folder)
+        self._client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
+        return model
 
     # Reading
 
