@@ -82,8 +82,8 @@ def reliability(calibration: Calibration, before: Calibration | None, path: Path
     drawn = [(calibration, TEST, "o", "-", "test rows")]
     if before is not None:
         drawn = [
-            (before, TRAIN, "s", "--", f"as trained: off by {before.error:.3f}"),
-            (calibration, TEST, "o", "-", f"with its temperature: off by {calibration.error:.3f}"),
+            (before, TRAIN, "s", "--", f"as trained: {before.error:.3f}"),
+            (calibration, TEST, "o", "-", f"with temperature: {calibration.error:.3f}"),
         ]
     for found, color, marker, line, label in drawn:
         curve.plot(
@@ -95,7 +95,11 @@ def reliability(calibration: Calibration, before: Calibration | None, path: Path
             markersize=5,
             label=label,
         )
-    title = f"calibration error {calibration.error:.3f}" if before is None else "calibration on the test rows"
+    title = (
+        f"calibration error {calibration.error:.3f}"
+        if before is None
+        else "calibration error on the test rows"
+    )
     curve.set(ylabel="observed share of positives", title=title, xlim=(0, 1), ylim=(0, 1))
     curve.grid(alpha=0.3)
     curve.legend(frameon=False, loc="upper left")
