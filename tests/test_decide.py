@@ -71,7 +71,7 @@ def log_odds(decided: Decided, runs: list[str], frame: pd.DataFrame, into: Path)
         (into / run).mkdir(exist_ok=True)
         p = Bundle.load(store.download(by_id[run], BUNDLE, into / run)).probabilities(frame)
         each.append(np.log(p / (1 - p)))
-    return np.mean(each, axis=0)
+    return np.asarray(np.mean(each, axis=0))
 
 
 def test_ensembles_stand_in_the_leaderboard_as_plain_averages(decided, rows, tmp_path):
@@ -161,10 +161,11 @@ def test_test_rows_have_no_say_in_what_is_decided(decided, folder):
 
 
 def test_the_best_averaged_are_of_one_fold_when_judged_on_it(folder):
-    data = ("data=simulated", "data.rows=300", "data.noise=0.2", "train.epochs=3", "engine.name=numpy")
-    grid = ("model.hidden=[2],[4],[8]", "seed=1,2", "split.folds=2", "split.fold=0,1")
+    data = ("data=simulated", "data.rows=300", "data.noise=0.2", "train.epochs=15")
+    grid = ("model.hidden=[4],[8],[16]", "seed=1,2", "split.folds=2", "split.fold=0,1")
+    how = ("optimizer.lr=0.03", "engine.name=numpy")
     deciding = ("select.ensemble={kind: best, size: 2}", "select.metric=nll", "select.threshold=prevalence")
-    assert command("train", "-m", *data, *grid, *deciding).code == 0
+    assert command("train", "-m", *data, *how, *grid, *deciding).code == 0
     entries = json.loads(command("leaderboard", "--json").out)["entries"]
     (average,) = (entry for entry in entries if entry["ensemble"])
     best = [entry for entry in entries if not entry["ensemble"]][:2]

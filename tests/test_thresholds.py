@@ -99,7 +99,7 @@ def test_the_flattery_is_what_other_rows_show(rule):
         said.append(cut.flattery)
     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     assert np.mean(gaps) > 3 * error, "the example shows nothing"
-    assert np.mean(said) == pytest.approx(np.mean(gaps), abs=3 * error)
+    assert 0.6 * np.mean(gaps) - 3 * error < np.mean(said) < np.mean(gaps) + 3 * error
 
 
 def test_rows_of_a_unit_flatter_as_few_rows_do():

@@ -255,8 +255,8 @@ def _fold(card: Card) -> str:
     if data["fold"] is None:
         return ""
     return (
-        f" The run is of fold {data['fold']} (from 0) of {data['folds']}: its validation figures speak of the"
-        f" {data['n_val']} rows of that fold, and it was trained on the {data['n_train']} rows of the others."
+        f" The {'runs are' if len(card.members) > 1 else 'run is'} of fold {data['fold']} (from 0) of {data['folds']}: its validation figures speak of the"
+        f" {data['n_val']} rows of that fold, and {'they were' if len(card.members) > 1 else 'it was'} trained on the {data['n_train']} rows of the others."
     )
 
 

@@ -88,7 +88,7 @@ def averaged(
     first = of[0][0]
     entry = replace(
         first,
-        settings=first.settings if len(of) == 1 else dict.fromkeys(first.settings, "…"),
+        settings=first.settings if len(of) == 1 else dict.fromkeys(first.settings, ""),
         runs=tuple(sorted((run for seed in seeds for run in seed), key=_by_fold)),
         unfinished=0,
         n_parameters=sum(entry.n_parameters * len(said) for entry, said in of),

@@ -91,7 +91,6 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
         {
             "rank": place,
             **entry.settings,
-            "ensemble": entry.ensemble or None,
             "n_parameters": entry.n_parameters,
             "runs": len(entry.runs),
             "unfinished": entry.unfinished,
@@ -104,6 +103,7 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
             "behind_leader": entry.behind and entry.behind.mean,
             "behind_leader_se": entry.behind and entry.behind.standard_error,
             **_by_rows(entry, metric),
+            "ensemble": entry.ensemble or None,
             "run_ids": " ".join(run.run_id for run in entry.runs),
         }
         for place, entry in enumerate(entries, 1)

@@ -37,7 +37,7 @@ class Entry:
     """A configuration with its runs, one for each pair of a seed and a fold; or an ensemble of such runs.
 
     Attributes:
-        settings: the values of the keys that differ within the sweep; of the best ones averaged, none.
+        settings: the values of the keys that differ within the sweep; of the best ones averaged, empty.
         runs: those that finished, by fold, and within a fold best on validation first: no fold goes before
             another for its accuracy, which is of other rows.
         unfinished: how many pairs more there are that were begun, or that another entry finished.
@@ -67,8 +67,10 @@ class Entry:
 
     @property
     def said(self) -> dict[str, str]:
-        """What tells it from others, in words."""
-        return {**self.settings, **({"average of": self.ensemble} if self.ensemble else {})}
+        """What tells it from others."""
+        if not self.ensemble:
+            return self.settings
+        return {**{k: v for k, v in self.settings.items() if v}, "average of": self.ensemble}
 
     @property
     def members(self) -> tuple[Logged, ...]:

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
     low, high = card.test.accuracy_ci
-    of = str(card.n_candidates) + (f" and {card.n_ensembles} averages" if card.n_ensembles else "")
+    averages = f" and {card.n_ensembles} average{'s' if card.n_ensembles > 1 else ''}"
+    of = f"{card.n_candidates}{averages if card.n_ensembles else ''}"
     several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
     print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
     for notice in card.notices:
