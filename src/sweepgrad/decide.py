@@ -11,9 +11,8 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle, ensemble
 from sweepgrad.candidates import bundle_of, compare, configuration
 from sweepgrad.config import Config, Metric, Select
-from sweepgrad.data.doors import Digests, open_training, open_validation
+from sweepgrad.data.doors import Digests, Rows, open_training, open_validation
 from sweepgrad.data.split import PARTS, units_of
-from sweepgrad.data.table import Rows
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of

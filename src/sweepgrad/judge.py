@@ -10,9 +10,8 @@ from sweepgrad import metrics, rng
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.card import Calibrated, Card, Decisions, Scores
-from sweepgrad.data.doors import Training
+from sweepgrad.data.doors import Rows, Training
 from sweepgrad.data.split import units_of
-from sweepgrad.data.table import Rows
 from sweepgrad.decide import Decision
 from sweepgrad.metrics import Calibration
 from sweepgrad.ranking import folds
