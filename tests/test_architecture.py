@@ -21,6 +21,8 @@ LAYERS = (
         "sweepgrad.home",
         "sweepgrad.rng",
         "sweepgrad.metrics",
+        "sweepgrad.temperature",
+        "sweepgrad.thresholds",
         "sweepgrad.crossed",
         "sweepgrad.selection",
         "sweepgrad.process",
@@ -49,7 +51,7 @@ LAYERS = (
     ("sweepgrad.mlp", "sweepgrad.bundle", "sweepgrad.plots"),
     ("sweepgrad.experiment", "sweepgrad.blind"),
     ("sweepgrad.diagnosis", "sweepgrad.record", "sweepgrad.folders", "sweepgrad.note", "sweepgrad.openings"),
-    ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.tracking", "sweepgrad.pyfunc"),
+    ("sweepgrad.reach", "sweepgrad.entities", "sweepgrad.models", "sweepgrad.tracking", "sweepgrad.pyfunc"),
     ("sweepgrad.writer",),
     (
         "sweepgrad.outbox",
@@ -61,11 +63,14 @@ LAYERS = (
     (
         "sweepgrad.selection",
         "sweepgrad.ranking",
+        "sweepgrad.ensembles",
         "sweepgrad.candidates",
+        "sweepgrad.decide",
         "sweepgrad.leaderboard",
         "sweepgrad.sync",
         "sweepgrad.card",
-        "sweepgrad.chosen",
+        "sweepgrad.card_page",
+        "sweepgrad.judge",
         "sweepgrad.evaluation",
         "sweepgrad.evaluation_page",
         "sweepgrad.doctor",
@@ -190,6 +195,7 @@ def test_only_what_speaks_mlflows_words_imports_it():
         "sweepgrad.tracking",
         "sweepgrad.reach",
         "sweepgrad.entities",
+        "sweepgrad.models",
         "sweepgrad.pyfunc",
     }
 

@@ -61,8 +61,8 @@ def test_rows_of_folds_count_as_the_means_over_folds_do(folder):
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     runs = store.children(store.sweep(None))
     select = configuration(store, runs[0]).select
-    standings = compare(store, rank(runs, select.metric), select).standings
-    for entry, standing in zip(entries, standings, strict=True):
+    _, choice = compare(store, rank(runs, select.metric), select)
+    for entry, standing in zip(entries, choice.standings, strict=True):
         assert standing.mean == pytest.approx(entry["val/accuracy"], abs=1e-12)
         assert entry["by_rows/low"] < entry["val/accuracy"] < entry["by_rows/high"]
 

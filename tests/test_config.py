@@ -201,6 +201,54 @@ def test_a_fault_of_a_combination_is_named(overrides, said):
     assert overrides[-1] in line
 
 
+COSTS = "{rule: cost, false_positive: 1, false_negative: 5}"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("threshold=f2", "threshold.rule: must be one of 'half', 'accuracy', 'f1', 'prevalence', 'cost'"),
+        ("threshold=3", "threshold.rule: must be one of 'half', "),
+        ("threshold=cost", "threshold.false_positive: is missing"),
+        ("threshold={false_positive: 2}", "threshold.rule: must be one of"),
+        ("threshold={rule: f1, false_positive: 1}", "threshold.false_positive: has no effect with rule: f1"),
+        (
+            "threshold={rule: cost, false_positive: 0, false_negative: 1}",
+            "threshold.false_positive: 0 should be greater than 0",
+        ),
+        ("threshold.rul=f1", "threshold.rul: is no key. Did you mean select.threshold.rule?"),
+        (
+            "ensemble={kind: seeds, size: 3}",
+            "ensemble.size: has no effect with kind: seeds; it belongs to kind",
+        ),
+        ("ensemble={kind: best, size: 1}", "ensemble.size: 1 should be greater than or equal to 2"),
+        ("calibration=yes", "calibration: 'yes' should be 'none' or 'temperature'"),
+    ],
+)
+def test_how_a_model_decides_is_checked(override, said):
+    line, *_ = faults(f"select.{override}")
+    assert line.startswith(f"select.{said}")
+
+
+def test_costs_want_right_probabilities():
+    (line,) = faults(f"select.threshold={COSTS}", "select.calibration=none")
+    assert line.startswith("select: a threshold by cost weighs probabilities, which are to be right")
+    assert one(f"select.threshold={COSTS}").select.threshold.rule == "cost"
+
+
+def test_a_bare_word_is_a_kind_without_settings():
+    select = one("select.threshold=f1", "select.ensemble=seeds").select
+    assert select == one("select.threshold={rule: f1}", "select.ensemble={kind: seeds}").select
+
+
+def test_sweeps_that_declared_nothing_decide_as_they_did():
+    said = one().model_dump()
+    for key in ("calibration", "threshold", "ensemble"):
+        del said["select"][key]
+    select = Config.model_validate(said).select
+    assert (select.calibration, select.threshold.rule, select.ensemble.kind) == ("none", "half", "none")
+
+
 def test_what_the_user_must_give_is_asked_for():
     assert [line.partition(" [")[0] for line in faults("data=csv")] == [
         "data.path: must be given: data.path=…",

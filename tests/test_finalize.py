@@ -21,7 +21,8 @@ from tests.support import CSV, Result, Sweep, command, inside, load_model, peopl
 from sweepgrad import openings
 from sweepgrad import record as records
 from sweepgrad.bundle import Bundle
-from sweepgrad.card import Card, Scores, markdown
+from sweepgrad.card import Calibrated, Card, Decisions, Scores
+from sweepgrad.card_page import markdown
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.preflight import plan
@@ -269,7 +270,8 @@ def test_test_figures_are_on_the_parent_and_on_no_child(done):
 
 def test_the_model_is_registered_once(done):
     (version,) = done.client.search_model_versions("name = 'sweepgrad-people'")
-    assert version.run_id == done.card["run_id"]
+    # With its temperature it is no longer the run's own model, so it is kept with the sweep.
+    assert version.run_id == Store(done.uri, "sweepgrad").sweep(None).run_id
     chosen = done.client.get_model_version_by_alias("sweepgrad-people", "chosen")
     assert chosen.version == version.version
 
@@ -413,6 +415,9 @@ def scores(accuracy: float, n: int = 400) -> Scores:
     return Scores(n, accuracy, wilson(round(accuracy * n), n), 0.5, 0.7)
 
 
+AT_HALF = {"accuracy": 0.75, "accuracy_at_half": 0.75, "f1": 0.75, "share": 0.5}
+
+
 @pytest.fixture
 def card() -> Card:
     return Card(
@@ -428,11 +433,11 @@ def card() -> Card:
         choice={
             "rule": "best", "metric": "accuracy", "best_settings": {"model.hidden": "[9]"},
             "settings": {"model.hidden": "[9]"}, "best_mean": 0.76, "mean": 0.76,
-            "best_standard_error": 0.02, "compared": 2, "tied": [], "flattery": 0.004,
+            "best_standard_error": 0.02, "compared": 2, "tied": [], "flattery": 0.004, "ensemble": "",
         },
         data={
-            "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "grouped": True,
-            "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
+            "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "negative": "no",
+            "grouped": True, "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
             "fold": None, "folds": None,
         },
         validation=scores(0.77),
@@ -442,8 +447,12 @@ def card() -> Card:
         n_unfinished=0,
         registered="sweepgrad-people/1",
         confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
-        calibration_error=0.02,
-        calibration_error_by_chance=0.04,
+        members=({"run_id": "r1", "layers": [14, 9, 1]},),
+        n_ensembles=0,
+        decisions=Decisions("half", None, None, 0.5, None, AT_HALF, AT_HALF, None),
+        temperature=1.25,
+        calibration={"validation": Calibrated(0.06, 0.03, 0.04), "test": Calibrated(0.05, 0.02, 0.04)},
+        notices=(),
         opening="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
         earlier_openings=(),
     )  # fmt: skip
@@ -482,7 +491,7 @@ def test_no_better_than_logistic_regression_is_said(card):
 
 def test_calibration_is_judged_against_chance(card):
     assert "as right as this many rows can show" in card.verdict
-    verdict = replace(card, calibration_error=0.2).verdict
+    verdict = replace(card, calibration={"test": Calibrated(0.3, 0.2, 0.04)}).verdict
     assert "off by 20.0% on average, more than chance explains (4.0%)" in verdict
 
 

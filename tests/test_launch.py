@@ -141,6 +141,20 @@ def test_what_a_sweep_is_must_be_the_same_for_all_its_runs(folder):
     assert "select: must be the same for all runs of a sweep" in result.err
 
 
+@pytest.mark.parametrize(
+    ("ensemble", "said"),
+    [
+        ("seeds", "select.ensemble: no configuration has two seeds to average"),
+        ("{kind: best, size: 3}", "select.ensemble: the 3 best of 2 configurations are to be averaged"),
+    ],
+)
+def test_an_ensemble_that_no_job_can_be_part_of_is_refused(folder, ensemble, said):
+    result = command("train", "-m", *SMALL, "model=wide,linear", f"select.ensemble={ensemble}")
+    assert result.code == 2
+    assert said in result.err
+    assert not Path("runs", "sweeps").exists()
+
+
 # Halving
 
 

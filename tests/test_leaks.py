@@ -124,7 +124,7 @@ def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder
     done = command("finalize", "--json")
     assert done.code == 0, done.err
     card = json.loads(done.out)
-    scores = [card["test"]["nll"], card["test"]["roc_auc"], card["calibration_error"]]
+    scores = [card["test"]["nll"], card["test"]["roc_auc"], card["calibration"]["test"]["after"]]
     said = [str(score) for score in scores]
     assert min(map(len, said)) > 10, "so short a number may stand anywhere: take another seed"
     jobs = [path for path in files if path.suffix in (".json", ".yaml", ".npz", ".txt")]

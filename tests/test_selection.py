@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from sweepgrad import metrics
-from sweepgrad.selection import Candidate, choose, contributions
+from sweepgrad.selection import Candidate, choose, contributions, flattery_of_best
 
 N = 60
 EACH = np.arange(N)
@@ -230,3 +230,23 @@ def test_what_does_not_fit_is_refused():
         choose(some, np.zeros(N, dtype=np.int64), "best", key=1)
     with pytest.raises(ValueError, match="candidate 0"):
         choose([Candidate(1, np.ones(N))], EACH, "best", key=1)
+
+
+def test_the_best_two_of_equals_flatter_as_the_larger_ones_do():
+    """Of four independent normal means with error e: the expected two largest are 1.029 e and 0.297 e."""
+    some = candidates(0.0, 0.0, 0.0, 0.0, n=400)
+    level = [Candidate(c.n_parameters, c.contributions - c.contributions.mean()) for c in some]
+    error = 1 / np.sqrt(400)
+    assert flattery_of_best(level, np.arange(400), 1, key=1, draws=20_000) == pytest.approx(
+        1.029 * error, rel=0.1
+    )
+    two = flattery_of_best(level, np.arange(400), 2, key=1, draws=20_000)
+    assert two == pytest.approx((1.029 + 0.297) / 2 * error, rel=0.1)
+    assert flattery_of_best(level, np.arange(400), 4, key=1) < 0.1 * error
+
+
+def test_what_was_flattered_before_flatters_on():
+    lone = candidates(0.0)[0]
+    assert choose([lone], EACH, "best", key=1).flattery < 0.02
+    before = Candidate(lone.n_parameters, lone.contributions, flattered=0.5)
+    assert choose([before], EACH, "best", key=1).flattery == pytest.approx(0.5, abs=0.02)

@@ -1,4 +1,4 @@
-"""What each configuration of a sweep says of each validation row: what choosing between them goes by."""
+"""What each candidate of a sweep says of each validation row: what choosing between them goes by."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,18 +10,20 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from sweepgrad import rng
+from sweepgrad import ensembles, rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle
-from sweepgrad.config import Config, Metric, Select
+from sweepgrad.config import Config, Select
 from sweepgrad.data.doors import Digests, open_validation
 from sweepgrad.data.preprocess import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
+from sweepgrad.ensembles import Said
 from sweepgrad.entities import BUNDLE, Logged, local
 from sweepgrad.errors import UserError
 from sweepgrad.faults import check
-from sweepgrad.ranking import Entry, comparable, finished, fold_of, folds, judged, rank, seed_of, splits
-from sweepgrad.selection import Candidate, Choice, choose, contributions
+from sweepgrad.ranking import Entry, fold_of, folds, judged, seed_of
+from sweepgrad.sections import BestEnsemble, SeedsEnsemble
+from sweepgrad.selection import Candidate, Choice, choose, flattery_of_best
 from sweepgrad.tracking import DIGEST, Store
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
@@ -34,68 +36,68 @@ def configuration(store: Store, run: Logged) -> Config:
         return check(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data())
 
 
-def standings(store: Store, runs: Sequence[Logged]) -> tuple[list[Entry], Metric, str]:
-    """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
-
-    Returns:
-        The entries, the metric that they are ranked by, and what the user should be told; empty for nothing.
-
-    Raises:
-        UserError: no run finished.
-    """
-    first = next((run for run in runs if finished(run)), None)
-    if first is None:
-        return rank(runs), "accuracy", ""  # which says so
-    try:
-        select = configuration(store, first).select
-    except UserError as error:
-        return rank(runs), "accuracy", f"ranked by accuracy, for its configuration cannot be read: {error}"
-    entries = rank(runs, select.metric)
-    ranked = [run for entry in entries for run in entry.runs]
-    if not comparable(ranked):
-        told = "these runs were made on different tables or splits: their figures cannot be compared"
-        if len(splits(ranked)) > 1:
-            told += "; sweepgrad evaluate judges the procedure split by split"
-        return entries, select.metric, told
-    try:
-        return judged(entries, compare(store, entries, select)), select.metric, ""
-    except UserError as error:
-        return entries, select.metric, f"without intervals over the validation rows: {error}"
+def bundle_of(store: Store, run: Logged) -> Bundle:
+    """The model of a run."""
+    with tempfile.TemporaryDirectory() as copies:
+        return Bundle.load(local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies)))
 
 
 def compare(
     store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None] = lambda _: None
-) -> Choice:
-    """Choose among the first of `entries`: those that have all that the very first has.
+) -> tuple[list[Entry], Choice]:
+    """Choose among the first of `entries`, those that have all that the very first has, and their ensembles.
 
     Arguments:
         entries: ranked; their runs can be compared.
         say: told how far things are.
 
+    Returns:
+        The entries with what was found, the ensembles that `select.ensemble` asks for in their places among
+        them; and the choice, which numbers them as they stand there.
+
     Raises:
-        UserError: a table or split is not what the runs were made on.
+        UserError: a table or split is not what the runs were made on, or members of an ensemble were trained
+            on different columns.
     """
 
     def has(entry: Entry) -> tuple[int, set[str]]:
         return entry.unfinished, folds(entry.runs)
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation = _Validation(store, select.metric)
-    found = []
+    validation = _Validation(store)
+    singles: list[Candidate] = []
+    added: list[tuple[Entry, Candidate]] = []
+    best: list[tuple[Entry, list[list[Said]]]] = []
     for number, entry in enumerate(full, 1):
-        found.append(Candidate(entry.n_parameters, validation.contributions(entry.runs)))
+        seeds = validation.seeds(entry.runs)
+        said = [[validation.said(run) for run in seed] for seed in seeds]
+        singles.append(Candidate(entry.n_parameters, ensembles.each(select.metric, said)))
+        if isinstance(select.ensemble, SeedsEnsemble) and len(seeds) > 1:
+            added.append(ensembles.averaged(select.metric, [(entry, said)], f"{len(seeds)} seeds", seeds))
+        if isinstance(select.ensemble, BestEnsemble) and number <= select.ensemble.size:
+            best.append((entry, said))
         say(f"{number} of {len(full)} configurations looked at, row by row")
-    return choose(found, validation.units, select.rule, rng.key(0, "choice"))
+    if isinstance(select.ensemble, BestEnsemble) and len(best) == (size := select.ensemble.size):
+        seeds = [seed for entry, _ in best for seed in validation.seeds(entry.runs)]
+        validation.refuse_several_tables(seeds)
+        flattered = flattery_of_best(singles, validation.units, size, rng.key(0, "members"))
+        added.append(ensembles.averaged(select.metric, best, f"{size} best", seeds, flattered))
+    found = [*zip(full, singles, strict=True), *added]
+    if added:
+        found.sort(key=lambda one: (-float(one[1].contributions.mean()), one[1].n_parameters))
+    choice = choose([one for _, one in found], validation.units, select.rule, rng.key(0, "choice"))
+    return judged([*(entry for entry, _ in found), *entries[len(full) :]], choice), choice
 
 
 class _Validation:
     """The validation rows of a sweep, fold by fold, and what its models say of them."""
 
-    def __init__(self, store: Store, metric: Metric) -> None:
-        self._store, self._metric = store, metric
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._rows: dict[str, tuple[pd.DataFrame, Array]] = {}
         self._features: dict[tuple[str, Preprocessor], Features] = {}
         self._units: dict[str, NDArray[np.int64]] = {}
+        self._data: dict[str, str] = {}
 
     @property
     def units(self) -> NDArray[np.int64]:
@@ -106,34 +108,36 @@ class _Validation:
             offset = int(found[-1].max()) + 1
         return np.concatenate(found)
 
-    def contributions(self, runs: Sequence[Logged]) -> Array:
-        """(S, N), for each seed that has a run on every fold; the mean is that of the folds' metrics."""
+    def seeds(self, runs: Sequence[Logged]) -> list[list[Logged]]:
+        """The runs of each seed that has one on every fold, by fold."""
         n_folds = len(folds(runs))
         by_seed: dict[str, dict[str, Logged]] = {}
         for run in runs:
             by_seed.setdefault(seed_of(run), {})[fold_of(run)] = run
-        pieces = [
-            [self._of(by_fold[fold]) for fold in sorted(by_fold)]
-            for by_fold in by_seed.values()
-            if len(by_fold) == n_folds
-        ]
-        n = sum(piece.size for piece in pieces[0])
-        return np.array([np.concatenate([p * (n / (n_folds * p.size)) for p in seed]) for seed in pieces])
+        return [[of[fold] for fold in sorted(of)] for of in by_seed.values() if len(of) == n_folds]
 
-    def _of(self, run: Logged) -> Array:
-        config = configuration(self._store, run)
-        with tempfile.TemporaryDirectory() as copies:
-            bundle = Bundle.load(local(run, BUNDLE) or self._store.download(run, BUNDLE, Path(copies)))
-        which = config.data.model_dump_json() + config.split.model_dump_json()
+    def said(self, run: Logged) -> Said:
+        """What a run's model says of the validation rows of its fold."""
+        config, bundle = configuration(self._store, run), bundle_of(self._store, run)
+        data = config.data.model_dump_json()
+        which = data + config.split.model_dump_json()
+        self._data[run.run_id] = data
         if which not in self._rows:
             digests = Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
             rows = open_validation(config.data, config.split, digests)
             self._rows[which] = rows.frame, rows.y
             self._units[fold_of(run)] = units_of(rows.frame, rows.roles.group)
         frame, y = self._rows[which]
-        known = which, bundle.preprocessor
+        (member,) = bundle.members
+        known = which, member.preprocessor
         if known not in self._features:
-            self._features[known] = bundle.preprocessor.transform(frame)
-        p = bundle.network.probabilities(bundle.weights, self._features[known])
-        # What rounds to 0 or 1 is not certain, and one row must not weigh infinitely.
-        return contributions(self._metric, y, np.clip(p, 1e-300, 1 - 2.0**-53))
+            self._features[known] = member.preprocessor.transform(frame)
+        return Said(y, member.network.log_odds(member.weights, self._features[known]))
+
+    def refuse_several_tables(self, seeds: Sequence[Sequence[Logged]]) -> None:
+        """Members of an ensemble are asked about the same rows, which have the columns of one section."""
+        if len({self._data[run.run_id] for seed in seeds for run in seed}) > 1:
+            raise UserError(
+                "select.ensemble: the best configurations differ in their data section, and an average wants"
+                " the same columns for all: choose among one of them, or say select.ensemble=none"
+            )

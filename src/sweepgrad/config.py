@@ -7,12 +7,23 @@ says what breaks them.
 import struct
 from math import inf
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from sweepgrad.sections import DataConfig, OptimizerConfig, ScheduleConfig, Seed, StaircaseSchedule
+from sweepgrad.sections import (
+    CostThreshold,
+    DataConfig,
+    EnsembleConfig,
+    HalfThreshold,
+    NoEnsemble,
+    OptimizerConfig,
+    ScheduleConfig,
+    Seed,
+    StaircaseSchedule,
+    ThresholdConfig,
+)
 from sweepgrad.sections import FileData as FileData
 from sweepgrad.sections import Section as Section
 from sweepgrad.sections import SimulatedData as SimulatedData
@@ -131,10 +142,38 @@ class Select(Section):
     `metric` is also what searches and halving go by. `rule`: "best" takes the highest mean (of nll the
     lowest), and the smaller of equals; "one_standard_error" the smallest configuration that is no more than
     one standard error of the best one's mean behind it.
+
+    `calibration: temperature` puts the chosen model's probabilities right by one number. `threshold` says
+    from which probability on it answers "positive". `ensemble` adds averages of models to the candidates.
+    A bare word stands for a kind without settings: `threshold: f1` is `threshold: {rule: f1}`.
     """
 
     metric: Metric
     rule: Literal["best", "one_standard_error"]
+    # What sweeps that are older than these three did.
+    calibration: Literal["none", "temperature"] = "none"
+    threshold: ThresholdConfig = HalfThreshold(rule="half")
+    ensemble: EnsembleConfig = NoEnsemble(kind="none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_are_kinds(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        named = {"threshold": "rule", "ensemble": "kind"}
+        return {
+            key: {named[key]: value} if key in named and isinstance(value, str) else value
+            for key, value in values.items()
+        }
+
+    @model_validator(mode="after")
+    def _costs_are_weighed_by_right_probabilities(self) -> "Select":
+        if isinstance(self.threshold, CostThreshold) and self.calibration == "none":
+            raise ValueError(
+                "a threshold by cost weighs probabilities, which are to be right for that; say calibration:"
+                " temperature"
+            )
+        return self
 
 
 class Sweep(Section):

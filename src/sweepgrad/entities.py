@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -182,6 +183,14 @@ def signature(bundle: Path) -> ModelSignature:
             ]
         ),
     )
+
+
+def digest(bundle: Path) -> str:
+    """SHA-256 of a model's files."""
+    found = sha256()
+    for name in records.FILES:
+        found.update((bundle / name).read_bytes())
+    return found.hexdigest()
 
 
 def files(record: Record, folder: Path) -> dict[str, bytes]:

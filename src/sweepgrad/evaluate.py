@@ -17,19 +17,20 @@ from scipy.special import expit
 
 from sweepgrad import evaluation_page, metrics, openings, plots
 from sweepgrad.autograd.value import Array
-from sweepgrad.bundle import Bundle
+from sweepgrad.bundle import Bundle, ensemble
+from sweepgrad.candidates import bundle_of
 from sweepgrad.card import Scores
-from sweepgrad.chosen import Chosen, bundle_of, choose_model, refuse_unfinished
 from sweepgrad.config import FileData, Split
-from sweepgrad.data.doors import open_test, open_validation
+from sweepgrad.data.doors import open_test
 from sweepgrad.data.split import units_of
+from sweepgrad.decide import Decision, decide, refuse_unfinished
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.evaluation import Evaluation, Judged, figure
-from sweepgrad.finalize import logistic_scores, nll_of_scores, scores
 from sweepgrad.folders import write_json
+from sweepgrad.judge import logistic_scores, nll_of_scores, scores
 from sweepgrad.openings import Opening
-from sweepgrad.ranking import splits
+from sweepgrad.ranking import Entry, fold_of, splits
 from sweepgrad.tracking import Store
 
 FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
@@ -55,13 +56,17 @@ class _Split:
     """A split that is chosen from and not judged yet."""
 
     name: str
-    chosen: Chosen
+    decision: Decision
     digests: dict[str, str]
     earlier: list[Opening]
 
     @property
+    def run_ids(self) -> str:
+        return " ".join(run.run_id for run in self.decision.runs)
+
+    @property
     def judged_as(self) -> tuple[str, str]:
-        return self.digests["test"], self.chosen.run.run_id
+        return self.digests["test"], self.run_ids
 
 
 def evaluate(
@@ -87,7 +92,7 @@ def evaluate(
 
     Raises:
         UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
-            `chosen.choose_model`), a table that has changed, or test rows that were opened before.
+            `decide.decide`), a table that has changed, or test rows that were opened before.
     """
     sweep = store.sweep(which)
     jobs = store.children(sweep)
@@ -102,7 +107,7 @@ def evaluate(
         raise UserError(_opened_before(seen, len(found), runs))
     folder.mkdir(parents=True, exist_ok=True)
     for number, split in enumerate(todo, 1):
-        opening = openings.opening_now(sweep.name, split.chosen.run.run_id, split.digests)
+        opening = openings.opening_now(sweep.name, split.run_ids, split.digests)
         openings.write(ledger, opening)
         store.record_opening(sweep, opening, split.digests)
         judged[split.judged_as] = _judge(store, split, opening)
@@ -129,12 +134,12 @@ def _chosen(
     found = []
     for number, (name, members) in enumerate(by_name.items(), 1):
         try:
-            chosen = choose_model(store, members)
-            digests = asdict(chosen.training().digests)
+            decision = decide(store, members)
+            digests = asdict(decision.training().digests)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         earlier = openings.of_rows([*store.openings(digests), *known], digests)
-        found.append(_Split(name, chosen, digests, earlier))
+        found.append(_Split(name, decision, digests, earlier))
         say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
     if len({split.digests["table"] for split in found}) > 1:
         raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
@@ -148,25 +153,24 @@ def _chosen(
 
 def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
     """Read the test rows, and see what the chosen model and the baselines make of them."""
-    chosen, bundle = split.chosen, split.chosen.bundle
-    training = chosen.training()
-    val = open_validation(chosen.config.data, chosen.config.split, training.digests)
-    test = open_test(chosen.config.data, chosen.config.split, training.digests)
+    decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
+    training, config = decision.training(), decision.configs[0]
+    test = open_test(config.data, config.split, training.digests)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     p_majority = np.full(len(test), training.y_train.mean())
-    logistic = logistic_scores(bundle, training, test.frame)
-    metric = chosen.select.metric
-    siblings = (_worth(bundle_of(store, run), test.frame, test.y, units["test"]) for run in chosen.entry.runs)
+    logistic = logistic_scores(training, test.frame)
+    entry, metric = decision.entry, decision.select.metric
+    siblings = [_worth(model, test.frame, test.y, units["test"]) for model in _models(store, entry)]
     return Judged(
         split=split.name,
-        run_id=chosen.run.run_id,
+        run_id=split.run_ids,
         digest=training.digests.test,
-        settings=chosen.entry.settings,
-        compared=len(chosen.choice.standings),
-        tied=len(chosen.choice.tied) - 1,
-        mean=chosen.entry.of(metric).mean,
+        settings=entry.said,
+        compared=len(decision.choice.standings),
+        tied=len(decision.choice.tied) - 1,
+        mean=entry.of(metric).mean,
         test_mean=fmean(figure(each, metric) for each in siblings),
-        flattery=chosen.choice.flattery,
+        flattery=decision.choice.flattery,
         n_learned=training.n_train + training.n_val,
         n_test_units=len(np.unique(units["test"])),
         validation=_worth(bundle, val.frame, val.y, units["val"]),
@@ -182,7 +186,17 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
 
 def _worth(bundle: Bundle, frame: pd.DataFrame, y: Array, units: NDArray[np.int64]) -> Scores:
     """A model's scores on rows of raw columns with labels y (N,), in units (N,)."""
-    return scores(y, bundle.probabilities(frame), units, bundle.nll(frame, y))
+    return scores(y, bundle.probabilities(frame), units, bundle.nll(frame, y), bundle.threshold)
+
+
+def _models(store: Store, entry: Entry) -> list[Bundle]:
+    """Those over which the entry's means are taken: each run's, or of an ensemble one a fold."""
+    if not entry.ensemble:
+        return [bundle_of(store, run) for run in entry.runs]
+    by_fold: dict[str, list[Bundle]] = {}
+    for run in entry.runs:
+        by_fold.setdefault(fold_of(run), []).append(bundle_of(store, run))
+    return [ensemble(members) for members in by_fold.values()]
 
 
 def _whole(
@@ -191,7 +205,7 @@ def _whole(
     judged: dict[tuple[str, str], Judged],
     known: Sequence[Opening],
 ) -> Evaluation:
-    first = found[0].chosen
+    first = found[0].decision
     of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
     mine = {split.opening for split in of_splits}
     earlier = {
@@ -203,11 +217,11 @@ def _whole(
     }
     return Evaluation(
         sweep=sweep.name,
-        what=f"{first.bundle.target} = {first.bundle.positive}, from {first.config.data.name}",
+        what=f"{first.bundle.target} = {first.bundle.positive}, from {first.configs[0].data.name}",
         metric=first.select.metric,
         rule=first.select.rule,
-        grouped=isinstance(first.config.data, FileData) and bool(first.config.data.group),
-        turns=_complete_turns([split.chosen.config.split for split in found]),
+        grouped=isinstance(first.configs[0].data, FileData) and bool(first.configs[0].data.group),
+        turns=_complete_turns([split.decision.configs[0].split for split in found]),
         earlier_of_table=len(earlier),
         splits=of_splits,
     )

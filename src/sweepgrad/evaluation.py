@@ -27,7 +27,7 @@ class Judged:
 
     Attributes:
         split: its name, such as "split.seed=1000".
-        run_id: of the model that was chosen.
+        run_id: of the model that was chosen; of an ensemble, its members' parted by blanks.
         digest: SHA-256 of the indices of the test rows.
         settings: what tells the chosen configuration from the others.
         compared: among how many configurations it was chosen.
@@ -130,6 +130,11 @@ class Evaluation:
     turns: int | None
     earlier_of_table: int
     splits: tuple[Judged, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """What tells the chosen ones apart; an ensemble does not say all that a configuration does."""
+        return list(dict.fromkeys(key for split in self.splits for key in split.settings))
 
     def test(self, metric: Metric = "accuracy") -> Mean:
         """What a model that the procedure chooses does on rows that had no say in it."""

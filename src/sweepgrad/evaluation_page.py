@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +18,14 @@ def as_table(whole: Evaluation) -> Table:
     """For a terminal: a row for each split."""
     table = Table(title=Text(f"{whole.sweep}: {whole.what}"), title_justify="left")
     table.add_column("split")
-    for key in whole.splits[0].settings:
+    for key in whole.keys:
         table.add_column(Text(key), justify="right")
     for name in (f"val {whole.metric}", "test accuracy", *whole.splits[0].baselines, "test rows", "tied"):
         table.add_column(name, justify="right")
     for split in whole.splits:
         table.add_row(
             split.split,
-            *(Text(value) for value in split.settings.values()),
+            *(Text(split.settings.get(key, "")) for key in whole.keys),
             _value(whole.metric, split.mean),
             f"{split.test.accuracy:.1%}",
             *(f"{scores.accuracy:.1%}" for scores in split.baselines.values()),
@@ -76,7 +76,7 @@ def warnings(whole: Evaluation) -> Iterator[str]:
 
 def as_csv(whole: Evaluation) -> str:
     """A line for each split."""
-    rows = [_flat(split) for split in whole.splits]
+    rows = [_flat(split, whole.keys) for split in whole.splits]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -87,13 +87,12 @@ def as_csv(whole: Evaluation) -> str:
 def markdown(whole: Evaluation) -> str:
     """The page; `splits.png` is expected beside it."""
     baselines = whole.splits[0].baselines
-    settings = [*whole.splits[0].settings]
-    head = ["split", *(f"`{key}`" for key in settings), f"validation {METRIC_NAMES[whole.metric]}"]
+    head = ["split", *(f"`{key}`" for key in whole.keys), f"validation {METRIC_NAMES[whole.metric]}"]
     head += ["test accuracy", "95 % interval", "test ROC AUC", *(_BASELINES[name] for name in baselines)]
     rows = [
         [
             f"`{s.split}`",
-            *s.settings.values(),
+            *(s.settings.get(key, "") for key in whole.keys),
             _value(whole.metric, s.mean),
             f"{s.test.accuracy:.1%}",
             f"{s.test.accuracy_ci[0]:.1%} to {s.test.accuracy_ci[1]:.1%}",
@@ -143,10 +142,10 @@ scikit-learn's, on the inputs and training rows of the chosen model.
 """
 
 
-def _flat(split: Judged) -> dict[str, object]:
+def _flat(split: Judged, keys: Sequence[str]) -> dict[str, object]:
     return {
         "split": split.split,
-        **split.settings,
+        **{key: split.settings.get(key, "") for key in keys},
         "run_id": split.run_id,
         "compared": split.compared,
         "tied": split.tied,

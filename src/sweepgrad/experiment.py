@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweepgrad import engine, metrics
-from sweepgrad.bundle import Bundle
+from sweepgrad.bundle import Bundle, Member
 from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_training
 from sweepgrad.engine import Replay
@@ -80,9 +80,7 @@ class Experiment:
         """The model of the best epoch, ready to predict from raw columns."""
         roles = self.training.roles
         return Bundle(
-            network=self.network,
-            weights=fit.weights,
-            preprocessor=self.training.preprocessor,
+            members=(Member(self.network, fit.weights, self.training.preprocessor),),
             target=roles.target,
             positive=roles.positive,
             negative=roles.negative,

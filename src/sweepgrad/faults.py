@@ -10,12 +10,20 @@ from pydantic import BaseModel, ValidationError
 from sweepgrad.config import Config, FileData, Halving, SimulatedData
 from sweepgrad.sections import (
     SGD,
+    AccuracyThreshold,
     Adagrad,
     Adam,
+    BestEnsemble,
     ConstantSchedule,
     CosineSchedule,
+    CostThreshold,
+    F1Threshold,
+    HalfThreshold,
     InverseRootSchedule,
     Momentum,
+    NoEnsemble,
+    PrevalenceThreshold,
+    SeedsEnsemble,
     StaircaseSchedule,
 )
 
@@ -78,6 +86,8 @@ def _fault(values: Mapping[str, Any], details: Any) -> Fault:
         return Fault(key, _unknown(values, path))
     if kind == "missing":
         return Fault(key, "is missing")
+    if key in _KINDS and kind != "union_tag_invalid":  # it names no kind at all
+        return _kindless(key, given)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = details["ctx"]["discriminator"].strip("'")
         return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
@@ -101,18 +111,23 @@ def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> li
     at: Any = values
     for step in location:
         if isinstance(at, Mapping) and isinstance(step, str):
-            if step not in at and path and len(location) > 1 and step in (at.get("source"), at.get("name")):
+            kind = next((at[key] for key in _TAGS if key in at), None)
+            if step not in at and path and len(location) > 1 and step == kind:
                 continue
             path.append(step)
             at = at.get(step)
         elif isinstance(at, list | tuple) and isinstance(step, int) and step < len(at):
             path.append(str(step))
             at = at[step]
+        elif isinstance(at, str) and isinstance(step, str) and step != at:
+            path.append(step)  # of a kind that is given by its bare word
     return path
 
 
 def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
     *sections, name = path
+    if ".".join(sections) in _KINDS:
+        return _unknown_of_kind(values, sections, name)
     if not sections:
         known = list(Config.model_fields)
     else:
@@ -128,6 +143,46 @@ def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
     there = ", ".join(known)
     return f"is no key.{nearest(name, known, prefix) or f' There are: {there}.'}"
 
+
+def _unknown_of_kind(values: Mapping[str, Any], sections: Sequence[str], name: str) -> str:
+    tag, kinds = _KINDS[".".join(sections)]
+    at: Any = values
+    for section in sections:
+        at = at[section]
+    kind = at if isinstance(at, str) else str(at[tag])
+    other = next((other for other, fields in kinds.items() if name in fields.model_fields), None)
+    if other is not None:
+        return f"has no effect with {tag}: {kind}; it belongs to {tag}: {other}."
+    known = list(kinds[kind].model_fields)
+    there = f" There are: {', '.join(known)}."
+    return f"is no key.{nearest(name, known, '.'.join(sections) + '.') or there}"
+
+
+def _kindless(key: str, given: Any) -> Fault:
+    """The fault of a section that comes in kinds and does not say which it is."""
+    tag, kinds = _KINDS[key]
+    known = {tag, *(name for fields in kinds.values() for name in fields.model_fields)}
+    wrong = next((name for name in given if name not in known), None) if isinstance(given, Mapping) else None
+    if wrong is not None:
+        return Fault(f"{key}.{wrong}", f"is no key.{nearest(str(wrong), sorted(known), f'{key}.')}")
+    return Fault(f"{key}.{tag}", f"must be one of {', '.join(map(repr, kinds))}")
+
+
+_TAGS = ("source", "name", "rule", "kind")
+
+_KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
+    "select.threshold": (
+        "rule",
+        {
+            "half": HalfThreshold,
+            "accuracy": AccuracyThreshold,
+            "f1": F1Threshold,
+            "prevalence": PrevalenceThreshold,
+            "cost": CostThreshold,
+        },
+    ),
+    "select.ensemble": ("kind", {"none": NoEnsemble, "seeds": SeedsEnsemble, "best": BestEnsemble}),
+}
 
 _OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
     "data": {"csv": FileData, "simulated": SimulatedData},

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from sweepgrad import diagnosis
 from sweepgrad.config import Metric
+from sweepgrad.decide import Decision
 from sweepgrad.entities import Logged
 from sweepgrad.metrics import BETTER
 from sweepgrad.ranking import Entry, Estimate, comparable, folds
@@ -17,10 +18,15 @@ from sweepgrad.ranking import Entry, Estimate, comparable, folds
 NAMES: dict[Metric, str] = {"accuracy": "accuracy", "nll": "nll", "roc_auc": "ROC AUC"}
 
 
-def as_table(title: str, entries: Sequence[Entry], metric: Metric = "accuracy") -> Table:
+def as_table(
+    title: str, entries: Sequence[Entry], metric: Metric = "accuracy", decision: Decision | None = None
+) -> Table:
     """For a terminal: the metric that was ranked by first, and how far each is behind the leader in it."""
     table = Table(title=Text(title), title_justify="left", caption_justify="left")
     table.add_column("#", justify="right")
+    averages = any(entry.ensemble for entry in entries)
+    if averages:
+        table.add_column("average of")
     for key in entries[0].settings:
         table.add_column(Text(key), justify="right")
     several, seen = len(entries) > 1, entries[0].standing is not None
@@ -39,6 +45,7 @@ def as_table(title: str, entries: Sequence[Entry], metric: Metric = "accuracy") 
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
+            *([entry.ensemble] if averages else []),
             *(Text(value) for value in entry.settings.values()),
             str(entry.n_parameters),
             str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
@@ -53,10 +60,20 @@ def as_table(title: str, entries: Sequence[Entry], metric: Metric = "accuracy") 
         table.caption = "means over different folds are of different rows: go by how far behind the leader"
     elif several and seen:
         table.caption = (
-            f"→ is what finalize takes. ±: a standard error, of {NAMES[metric]} over rows and seeds,"
-            " of others over runs.\ntied: not told apart from the leader at 95 %, all comparisons together"
+            f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {NAMES[metric]}"
+            " over rows and seeds, of others over runs.\ntied: not told apart from the leader at 95 %,"
+            " all comparisons together"
         )
     return table
+
+
+def _decided(decision: Decision | None) -> str:
+    """How the model that finalize takes decides, where that is not as it was trained."""
+    if decision is None or decision.as_trained:
+        return ""
+    return (
+        f", with temperature {decision.temperature:.3f} and positive from {decision.bundle.threshold:.3f} on"
+    )
 
 
 def _mean(entry: Entry, metric: Metric) -> str:
@@ -90,6 +107,7 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
             "behind_leader": entry.behind and entry.behind.mean,
             "behind_leader_se": entry.behind and entry.behind.standard_error,
             **_by_rows(entry, metric),
+            "ensemble": entry.ensemble or None,
             "diagnosis": diagnosis.of_runs(entry.runs),
             "run_ids": " ".join(run.run_id for run in entry.runs),
         }
@@ -111,7 +129,12 @@ def _by_rows(entry: Entry, metric: Metric) -> dict[str, object]:
     }
 
 
-def as_json(sweep: Logged, entries: Sequence[Entry], metric: Metric = "accuracy") -> str:
+def as_json(
+    sweep: Logged,
+    entries: Sequence[Entry],
+    metric: Metric = "accuracy",
+    decision: Decision | None = None,
+) -> str:
     rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries, metric)]
     return json.dumps(
         {
@@ -120,6 +143,12 @@ def as_json(sweep: Logged, entries: Sequence[Entry], metric: Metric = "accuracy"
             "metric": metric,
             "comparable": comparable([run for entry in entries for run in entry.runs]),
             "entries": rows,
+            "decision": decision
+            and {
+                "run_ids": [run.run_id for run in decision.runs],
+                "temperature": decision.temperature,
+                "threshold": decision.bundle.threshold,
+            },
         },
         indent=1,
     )

@@ -17,9 +17,9 @@ BETTER = {"accuracy": 1, "nll": -1, "roc_auc": 1}  # 1 where more is better, -1 
 _CHUNK = 1 << 18  # rows at a time, where more would only take memory
 
 
-def accuracy(y: Array, p: Array) -> float:
-    """The share of rows where p ≥ 0.5 agrees with y."""
-    return float(np.mean((p >= 0.5) == (y == 1)))
+def accuracy(y: Array, p: Array, threshold: float = 0.5) -> float:
+    """The share of rows where p ≥ threshold agrees with y."""
+    return float(np.mean((p >= threshold) == (y == 1)))
 
 
 def nll(y: Array, p: Array) -> float:
@@ -45,7 +45,12 @@ def roc_auc(y: NDArray[Any], p: Array) -> float:
 
 
 def accuracy_interval(
-    y: Array, p: Array, confidence: float = 0.95, *, units: NDArray[np.int64] | None = None
+    y: Array,
+    p: Array,
+    confidence: float = 0.95,
+    *,
+    units: NDArray[np.int64] | None = None,
+    threshold: float = 0.5,
 ) -> tuple[float, float]:
     """An interval for the accuracy on rows like these: Wilson's (1927), with the effective number of rows.
 
@@ -57,8 +62,9 @@ def accuracy_interval(
 
     Arguments:
         units: (N,), the unit of each row, numbered from 0; None when every row is a unit of its own.
+        threshold: the probability from which on a row is taken for positive.
     """
-    right = ((p >= 0.5) == (y == 1)).astype(np.float64)
+    right = ((p >= threshold) == (y == 1)).astype(np.float64)
     share, n = float(right.mean()), float(len(y))
     z = float(ndtri((1 + confidence) / 2))
     if units is not None and 0 < share < 1:
@@ -79,7 +85,9 @@ def accuracy_interval(
     return middle - half, middle + half
 
 
-def p_value_of_difference(y: Array, p: Array, q: Array, units: NDArray[np.int64] | None = None) -> float:
+def p_value_of_difference(
+    y: Array, p: Array, q: Array, units: NDArray[np.int64] | None = None, *, threshold: float = 0.5
+) -> float:
     """How likely accuracies of p and q as different as these are if neither is better; two-sided.
 
     McNemar's test (1947) without correction; with units, its form for clustered pairs, which sums the
@@ -87,11 +95,19 @@ def p_value_of_difference(y: Array, p: Array, q: Array, units: NDArray[np.int64]
 
     Arguments:
         units: as for `accuracy_interval`.
+        threshold: of p; that of q is 0.5.
     """
-    right_p, right_q = (p >= 0.5) == (y == 1), (q >= 0.5) == (y == 1)
-    difference = right_p.astype(np.float64) - right_q
+    right_p, right_q = (p >= threshold) == (y == 1), (q >= 0.5) == (y == 1)
+    return p_value_of_sum(right_p.astype(np.float64) - right_q, units)
+
+
+def p_value_of_sum(difference: Array, units: NDArray[np.int64] | None = None) -> float:
+    """How likely differences (N,) add up to so much if each is as likely the other way round; two-sided.
+
+    Of rows right against wrong this is McNemar's test; of costs, its like.
+    """
     if units is not None:
-        difference = np.bincount(units, weights=difference)
+        difference = np.asarray(np.bincount(units, weights=difference), dtype=np.float64)
     spread = sqrt(float(np.sum(difference**2)))
     return erfc(abs(float(difference.sum())) / spread / sqrt(2)) if spread > 0 else 1.0
 
@@ -140,12 +156,23 @@ def calibration_error_by_chance(p: Array, key: int, draws: int = 1000) -> float:
     return float(np.quantile([calibration(y, p).error for y in labels], 0.95))
 
 
-def confusion(y: Array, p: Array) -> dict[str, int]:
-    """Rows by what they are and what they are taken for, at p ≥ 0.5."""
-    taken, is_positive = p >= 0.5, y == 1
+def confusion(y: Array, p: Array, threshold: float = 0.5) -> dict[str, int]:
+    """Rows by what they are and what they are taken for, which is positive at p ≥ threshold."""
+    taken, is_positive = p >= threshold, y == 1
     return {
         "true_positive": int(np.sum(taken & is_positive)),
         "false_positive": int(np.sum(taken & ~is_positive)),
         "true_negative": int(np.sum(~taken & ~is_positive)),
         "false_negative": int(np.sum(~taken & is_positive)),
     }
+
+
+def f1(counted: dict[str, int]) -> float:
+    """The harmonic mean of precision and recall of what `confusion` counted; 0 without a true positive."""
+    twice = 2 * counted["true_positive"]
+    return twice / max(twice + counted["false_positive"] + counted["false_negative"], 1)
+
+
+def costs(y: Array, taken: NDArray[np.bool_], false_positive: float, false_negative: float) -> Array:
+    """What each row's answer costs, (N,): nothing where it is right."""
+    return np.where(taken, (1 - y) * false_positive, y * false_negative)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from sweepgrad import rng
-from sweepgrad.autograd.functional import dropout, sigmoid
+from sweepgrad.autograd.functional import dropout
 from sweepgrad.autograd.value import Array, ShapeError, Value
 
 Weights = tuple[Array, ...]
@@ -136,11 +136,15 @@ class Network:
             yield h
         yield weights[-2].T @ h + weights[-1].reshape(-1, 1)
 
-    def probabilities(self, weights: Weights, X: Array) -> Array:
-        """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
+    def log_odds(self, weights: Weights, X: Array) -> Array:
+        """scale * score of each row of X (N, n_features): the logarithm of p / (1 - p); shape (N,)."""
         ws, at_once = [Value(w) for w in weights], max(1, _AT_ONCE // max(self.widths))
         pieces = [X[start : start + at_once] for start in range(0, len(X), at_once)] or [X]
-        return np.concatenate([sigmoid(self.scores(ws, Value(x)), self.scale).data for x in pieces])
+        return np.concatenate([(self.scores(ws, Value(x)) * self.scale).data for x in pieces])
+
+    def probabilities(self, weights: Weights, X: Array) -> Array:
+        """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
+        return Value(self.log_odds(weights, X)).sigmoid().data
 
     def _check(self, weights: Sequence[Value]) -> None:
         layers = list(pairwise(self.widths))

@@ -40,7 +40,8 @@ def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> Non
 
 def has_boundary(bundle: Bundle) -> bool:
     """Whether the model takes just two number columns, so that its decisions can be drawn in a plane."""
-    return len(bundle.preprocessor.numeric) == 2 and not bundle.preprocessor.categorical
+    preprocessor = bundle.members[0].preprocessor
+    return len(preprocessor.numeric) == 2 and not preprocessor.categorical
 
 
 def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
@@ -50,12 +51,10 @@ def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
         ValueError: the model takes other than two number columns.
     """
     if not has_boundary(bundle):
-        raise ValueError(
-            f"a boundary can be drawn for two number columns, not for {bundle.preprocessor.columns}"
-        )
-    x, y = bundle.preprocessor.columns
+        raise ValueError(f"a boundary can be drawn for two number columns, not for {bundle.columns}")
+    x, y = bundle.columns
     some = slice(None, None, -(-len(examples.y) // _POINTS))
-    points, labels = bundle.preprocessor.numbers(examples.X[some]), examples.y[some]
+    points, labels = bundle.members[0].preprocessor.numbers(examples.X[some]), examples.y[some]
     margin = 0.1 * (points.max() - points.min())
     low, high = points.min() - margin, points.max() + margin
     across, up = np.linspace(low[x], high[x], 200), np.linspace(low[y], high[y], 200)
@@ -73,21 +72,43 @@ def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
     _save(figure, path)
 
 
-def reliability(calibration: Calibration, path: Path) -> None:
-    """Predicted probability against observed frequency, with the number of rows in each bin below."""
+def reliability(calibration: Calibration, before: Calibration | None, path: Path) -> None:
+    """Predicted probability against observed frequency, with the number of rows in each bin below.
+
+    Arguments:
+        before: the same of the model as it was trained, where a temperature was put on it since; else None.
+    """
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     curve, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     curve.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
-    curve.plot(calibration.predicted, calibration.observed, color=TEST, marker="o", label="test rows")
-    curve.set(
-        ylabel="observed share of positives",
-        title=f"calibration error {calibration.error:.3f}",
-        xlim=(0, 1),
-        ylim=(0, 1),
+    drawn = [(calibration, TEST, "o", "-", "test rows")]
+    if before is not None:
+        drawn = [
+            (before, TRAIN, "s", "--", f"as trained: {before.error:.3f}"),
+            (calibration, TEST, "o", "-", f"with temperature: {calibration.error:.3f}"),
+        ]
+    for found, color, marker, line, label in drawn:
+        curve.plot(
+            found.predicted,
+            found.observed,
+            color=color,
+            marker=marker,
+            linestyle=line,
+            markersize=5,
+            label=label,
+        )
+    title = (
+        f"calibration error {calibration.error:.3f}"
+        if before is None
+        else "calibration error on the test rows"
     )
+    curve.set(ylabel="observed share of positives", title=title, xlim=(0, 1), ylim=(0, 1))
     curve.grid(alpha=0.3)
     curve.legend(frameon=False, loc="upper left")
-    counts.bar(np.asarray(calibration.predicted), calibration.count, width=0.06, color=TEST)
+    for place, (found, color, *_) in enumerate(drawn):
+        width = 0.06 / len(drawn)
+        off = width * (place - (len(drawn) - 1) / 2)
+        counts.bar(np.asarray(found.predicted) + off, found.count, width=width, color=color)
     counts.set(xlabel="predicted probability", ylabel="rows")
     _save(figure, path)
 

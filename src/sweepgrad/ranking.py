@@ -35,20 +35,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration with its runs, one for each pair of a seed and a fold.
+    """A configuration with its runs, one for each pair of a seed and a fold; or an ensemble of such runs.
 
     Attributes:
-        settings: the values of the keys that differ within the sweep.
+        settings: the values of the keys that differ within the sweep; of the best ones averaged, empty.
         runs: those that finished, by fold, and within a fold best on validation first: no fold goes before
             another for its accuracy, which is of other rows.
         unfinished: how many pairs more there are that were begun, or that another entry finished.
         accuracy, nll, roc_auc: on validation rows, at each run's best epoch.
-        pairs: how many pairs both this entry and the leader finished; 0 for the leader.
-        behind: how far this one's metric is behind the leader's, over these pairs; None for the leader and
+        pairs: how many pairs both this entry and the leading configuration finished; 0 for that one.
+        behind: how far this one's metric is behind that one's, over these pairs; None for that one and
             without any.
         standing: what the validation rows, one by one, say of it; None where they were not looked at.
         tied: whether it is not told apart from the leader, or is the leader and has such others.
         chosen: whether `finalize` would take it.
+        ensemble: what is averaged, in words; empty for a configuration.
     """
 
     settings: dict[str, str]
@@ -63,6 +64,23 @@ class Entry:
     standing: Standing | None = None
     tied: bool = False
     chosen: bool = False
+    ensemble: str = ""
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What tells it from others."""
+        if not self.ensemble:
+            return self.settings
+        return {**{k: v for k, v in self.settings.items() if v}, "average of": self.ensemble}
+
+    @property
+    def members(self) -> tuple[Logged, ...]:
+        """The runs that make the model to be judged: of a configuration its best seed, of an ensemble all.
+
+        They are of one fold, the first, since folds have different validation rows.
+        """
+        first = tuple(run for run in self.runs if fold_of(run) == fold_of(self.runs[0]))
+        return first if self.ensemble else first[:1]
 
     def of(self, metric: Metric) -> Estimate:
         """Its mean over the runs."""

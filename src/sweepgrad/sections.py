@@ -72,6 +72,62 @@ Transform = Literal["standardize", "quantile_normal"]
 ColumnTransforms = tuple[tuple[str, Transform], ...]  # a mapping, but hashable
 
 
+class HalfThreshold(Section):
+    """Positive from a probability of one half on."""
+
+    rule: Literal["half"]
+
+
+class AccuracyThreshold(Section):
+    """Where most validation rows are right."""
+
+    rule: Literal["accuracy"]
+
+
+class F1Threshold(Section):
+    """Where F1 on validation rows, the harmonic mean of precision and recall, is highest."""
+
+    rule: Literal["f1"]
+
+
+class PrevalenceThreshold(Section):
+    """Where as large a share of the validation rows is taken for positive as is positive in training."""
+
+    rule: Literal["prevalence"]
+
+
+class CostThreshold(Section):
+    """Where both mistakes are expected to cost the same; only the ratio of the costs moves it."""
+
+    rule: Literal["cost"]
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+
+
+class NoEnsemble(Section):
+    kind: Literal["none"]
+
+
+class SeedsEnsemble(Section):
+    """For each configuration, all its seeds averaged."""
+
+    kind: Literal["seeds"]
+
+
+class BestEnsemble(Section):
+    """The `size` best configurations by validation, with all their seeds, averaged."""
+
+    kind: Literal["best"]
+    size: Annotated[int, Field(ge=2)]
+
+
+ThresholdConfig = Annotated[
+    HalfThreshold | AccuracyThreshold | F1Threshold | PrevalenceThreshold | CostThreshold,
+    Field(discriminator="rule"),
+]
+EnsembleConfig = Annotated[NoEnsemble | SeedsEnsemble | BestEnsemble, Field(discriminator="kind")]
+
+
 class FileData(Section):
     """A table in a CSV or Parquet file, and the role of each of its columns.
 

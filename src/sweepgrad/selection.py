@@ -24,10 +24,13 @@ class Candidate:
     Attributes:
         n_parameters: what makes one candidate simpler than another.
         contributions: (S, N), a row for each seed, a column for each validation row; higher is better.
+        flattered: by how much the mean is too high before any comparison, since the candidate was put
+            together from what did well on these rows, see `flattery_of_best`.
     """
 
     n_parameters: int
     contributions: Array
+    flattered: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def choose(
     own mean (Efron's correction of bias, as Tibshirani & Tibshirani, Annals of Applied Statistics 3, 2009,
     do for cross-validation). It tells the size, and no more: where all are truly equal it says down to 0.7
     of it (their means have been spread by chance once already), and where one leads by little, too much.
+    Where the best of a draw was flattered before, that is added.
 
     Arguments:
         units: (N,), numbers the unit of each row: rows of a unit are drawn together.
@@ -168,7 +172,22 @@ def choose(
     if rule == "one_standard_error":
         near = [c for c in place if standings[c].behind <= standings[best].standard_error]
         chosen = min(near, key=lambda c: (candidates[c].n_parameters, *rank(c)))
-    return Choice(best, chosen, standings, (best, *others), noise.flattery(found.mean))
+    flattered = np.array([candidates[c].flattered for c in order])
+    return Choice(best, chosen, standings, (best, *others), noise.flattery(found.mean, 1, flattered))
+
+
+def flattery_of_best(
+    candidates: Sequence[Candidate], units: NDArray[np.int64], size: int, key: int, draws: int = 1000
+) -> float:
+    """By how much the `size` best of the candidates flatter on average, taken together, by being these.
+
+    An average of their predictions is off about as they are, for it was put together by the same chance.
+
+    Arguments, raises: as `choose`.
+    """
+    _check(candidates, units)
+    found = summary([candidate.contributions for candidate in candidates], units)
+    return _Noise.drawn(found, key, draws).flattery(found.mean, size, np.zeros(len(candidates)))
 
 
 def _check(candidates: Sequence[Candidate], units: NDArray[np.int64]) -> None:
@@ -216,11 +235,16 @@ class _Noise(NamedTuple):
             _widening(max(int(found.free.sum()), 1), rng.fold(key, 3), draws),
         )
 
-    def flattery(self, mean: NDArray[np.float64]) -> float:
-        """The mean over draws of what chance gave the best of each; 0 where that is below."""
+    def flattery(self, mean: NDArray[np.float64], size: int, flattered: NDArray[np.float64]) -> float:
+        """The mean over draws of what chance gave the `size` best of each; 0 where that is below.
+
+        Arguments:
+            flattered: (C,), is added for those.
+        """
         noise = self.rows + self.seeds
-        best = np.argmax(mean[:, None] + noise, axis=0)
-        return max(float(noise[best, np.arange(noise.shape[1])].mean()), 0.0)
+        best = np.argsort(-(mean[:, None] + noise), axis=0, kind="stable")[:size]
+        chance = np.take_along_axis(noise, best, axis=0) + flattered[best]
+        return max(float(chance.mean()), 0.0)
 
 
 def _widening(df: float, key: int, draws: int) -> NDArray[np.float64]:

@@ -15,16 +15,16 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 
-from sweepgrad import entities, folders
+from sweepgrad import entities, folders, models
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import store_uri
 from sweepgrad.diagnosis import DIAGNOSIS
-from sweepgrad.entities import BUNDLE, Logged, logged
+from sweepgrad.entities import Logged, logged
 from sweepgrad.errors import UserError
 from sweepgrad.openings import Opening
 from sweepgrad.process import lives, this
-from sweepgrad.reach import Refused, ask_for_health, fluent, once, prepare_sqlite, quiet, reaching
+from sweepgrad.reach import Refused, ask_for_health, once, prepare_sqlite, quiet, reaching
 from sweepgrad.record import Record
 
 SWEEP = "sweepgrad.sweep"
@@ -242,26 +242,8 @@ class Store:
                 entities.write_files(files, Path(copies))
                 self._client.log_artifacts(run_id, copies)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
-        if record.sweep is None and has_model and self._model_id(run_id) is None:
-            self._log_model(run_id, folder / records.MODEL)
-
-    def _model_id(self, run_id: str) -> str | None:
-        outputs = self._client.get_run(run_id).outputs
-        return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
-
-    def _log_model(self, run_id: str, bundle: Path) -> None:
-        """As a pyfunc that brings our own code along, so that it can be served where we are not installed."""
-        package = Path(__file__).parent
-        packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
-        with fluent(self.uri), quiet("mlflow"), mlflow.start_run(run_id):
-            mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(package / "pyfunc.py"),
-                code_paths=[str(package)],
-                artifacts={BUNDLE: str(bundle)},
-                signature=entities.signature(bundle),
-                pip_requirements=[f"{package}=={version(package)}" for package in packages],
-            )
+        if record.sweep is None and has_model and models.model_of(self._client, run_id) is None:
+            models.log(self.uri, run_id, folder / records.MODEL)
 
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
@@ -299,29 +281,10 @@ class Store:
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._client.set_tag(sweep.run_id, f"sweepgrad.opened.{opening.id[:8]}", str(opening))
 
-    def register(self, run_id: str, name: str) -> str:
-        """Register the model of a run under `name`, with the alias `chosen`; its version."""
-        with reaching(self.uri), fluent(self.uri), quiet("mlflow"):
-            model = self._model_id(run_id)
-            if model is None:  # a job of a sweep has one only once it is chosen
-                info = self._client.get_run(run_id).info
-                with tempfile.TemporaryDirectory() as copies:
-                    self._log_model(run_id, Path(self._client.download_artifacts(run_id, BUNDLE, copies)))
-                self._client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
-                model = self._model_id(run_id)
-            assert model is not None
-            if not self._client.search_registered_models(f"name = '{name}'"):
-                self._client.create_registered_model(name)
-            made = [v for v in self._client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
-            version = (
-                made[0]
-                if made
-                else self._client.create_model_version(
-                    name, source=f"models:/{model}", run_id=run_id, model_id=model
-                )
-            )
-            self._client.set_registered_model_alias(name, "chosen", version.version)
-        return str(version.version)
+    def register(self, run_id: str, name: str, decided: Path | None = None) -> str:
+        """See `models.register`."""
+        with reaching(self.uri):
+            return models.register(self._client, self.uri, run_id, name, decided)
 
     # Reading
 

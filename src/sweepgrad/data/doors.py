@@ -23,7 +23,8 @@ from sweepgrad.data.pace import Pace, silent
 from sweepgrad.data.preprocess import Features, Preprocessor
 from sweepgrad.data.roles import Roles
 from sweepgrad.data.split import PARTS, Part, Parts, split_rows, units_of
-from sweepgrad.data.table import Rows, Table, read
+from sweepgrad.data.table import Rows as Rows
+from sweepgrad.data.table import Table, read
 from sweepgrad.errors import UserError
 
 Data = FileData | SimulatedData

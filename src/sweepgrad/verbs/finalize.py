@@ -36,7 +36,12 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
     low, high = card.test.accuracy_ci
-    print(f"chosen of {card.n_candidates} by validation: layers {card.model['layers']}, run {card.run_id}")
+    averages = f" and {card.n_ensembles} average{'s' if card.n_ensembles > 1 else ''}"
+    of = f"{card.n_candidates}{averages if card.n_ensembles else ''}"
+    several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
+    print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
+    for notice in card.notices:
+        say(notice)
     print(f"test accuracy {card.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on {card.test.n} rows")
     for name, scores in card.baselines.items():
         print(f"  {name}: {scores.accuracy:.1%}")

@@ -19,20 +19,20 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad import leaderboard
-    from sweepgrad.candidates import standings
+    from sweepgrad.decide import standings
 
     store = store_of(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
-    entries, metric, notice = standings(store, runs)
+    entries, metric, decision, notice = standings(store, runs)
     if notice:
         say(notice)
     if options.json:
-        print(leaderboard.as_json(sweep, entries, metric))
+        print(leaderboard.as_json(sweep, entries, metric, decision))
     elif options.csv:
         print(leaderboard.as_csv(entries, metric), end="")
     else:
-        unfinished = len(runs) - sum(len(entry.runs) for entry in entries)
+        unfinished = len(runs) - sum(len(entry.runs) for entry in entries if not entry.ensemble)
         of = int(sweep.tags.get("sweepgrad.jobs", len(runs)))
         title = f"{sweep.name}: {of} run{'s' if of > 1 else ''}"
         if missing := of - len(runs) + unfinished:
@@ -40,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
         console = Console()
         if not console.is_terminal:
             console = Console(width=200)
-        console.print(leaderboard.as_table(title, entries, metric))
+        console.print(leaderboard.as_table(title, entries, metric, decision))
     return 0

@@ -1,0 +1,76 @@
+"""Models in MLflow: logged as pyfuncs that bring our code along, and registered under a name."""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+
+from sweepgrad import entities
+from sweepgrad.entities import BUNDLE
+from sweepgrad.reach import fluent, quiet
+
+DECIDED = "sweepgrad.decided"  # of a registered model that is no run's own: SHA-256 of its files
+
+
+def log(uri: str, run_id: str, bundle: Path) -> str:
+    """Log a bundle as a model of a run, which is open afterwards; the model's id.
+
+    It can be served where we are not installed.
+    """
+    package = Path(__file__).parent
+    packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
+    with fluent(uri), quiet("mlflow"), mlflow.start_run(run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package / "pyfunc.py"),
+            code_paths=[str(package)],
+            artifacts={BUNDLE: str(bundle)},
+            signature=entities.signature(bundle),
+            pip_requirements=[f"{package}=={version(package)}" for package in packages],
+        )
+    return str(logged.model_id)
+
+
+def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
+    """The id of a run's model, if it has one."""
+    outputs = client.get_run(run_id).outputs
+    return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+
+
+def register(
+    client: mlflow.MlflowClient, uri: str, run_id: str, name: str, decided: Path | None = None
+) -> str:
+    """Register a model under `name`, with the alias `chosen`; its version.
+
+    Arguments:
+        run_id: the run whose model it is, or with which it is to be kept.
+        decided: the folder of a bundle that is not a run's own; None for the run's.
+    """
+    digest = entities.digest(decided) if decided else None
+    with fluent(uri), quiet("mlflow"):
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        versions = client.search_model_versions(f"name = '{name}'")
+        made = next((v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, digest)), None)
+        if made is None:
+            model = model_of(client, run_id) if decided is None else None
+            model = model or _log_later(client, uri, run_id, decided)
+            made = client.create_model_version(
+                name,
+                source=f"models:/{model}",
+                run_id=run_id,
+                model_id=model,
+                tags={DECIDED: digest} if digest else {},
+            )
+        client.set_registered_model_alias(name, "chosen", made.version)
+    return str(made.version)
+
+
+def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path | None) -> str:
+    """Give a run that has ended a model, its own or one that was made of it; the model's id."""
+    info = client.get_run(run_id).info
+    with tempfile.TemporaryDirectory() as copies:
+        model = log(uri, run_id, bundle or Path(client.download_artifacts(run_id, BUNDLE, copies)))
+    client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
+    return model
