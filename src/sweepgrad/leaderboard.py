@@ -40,8 +40,6 @@ def as_table(
         *(f"val {NAMES[o]}" for o in others),
     ):
         table.add_column(name, justify="right")
-    if diagnosed := any(diagnosis.of_runs(entry.runs) for entry in entries):
-        table.add_column("diagnosis")
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
@@ -53,17 +51,20 @@ def as_table(
             *([_behind(entry, first=place == 1)] if several else []),
             *(["yes" if entry.tied else ""] if several and seen else []),
             *(str(entry.of(other)) for other in others),
-            *([Text(diagnosis.of_runs(entry.runs))] if diagnosed else []),
             style="bold" if place == 1 else None,
         )
+    notes = []
     if len({frozenset(folds(entry.runs)) for entry in entries}) > 1:
-        table.caption = "means over different folds are of different rows: go by how far behind the leader"
+        notes.append("means over different folds are of different rows: go by how far behind the leader")
     elif several and seen:
-        table.caption = (
+        notes += [
             f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {NAMES[metric]}"
-            " over rows and seeds, of others over runs.\ntied: not told apart from the leader at 95 %,"
-            " all comparisons together"
-        )
+            " over rows and seeds, of others over runs.",
+            "tied: not told apart from the leader at 95 %, all comparisons together",
+        ]
+    said = {place: diagnosis.of_runs(entry.runs) for place, entry in enumerate(entries, 1)}
+    notes += [f"diagnosis of {place}: {text}" for place, text in said.items() if text]
+    table.caption = Text("\n".join(notes)) if notes else None
     return table
 
 
