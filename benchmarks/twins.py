@@ -34,7 +34,6 @@ from sweepgrad.preflight import plan
 
 PROCEDURE = ("experiment=spotify_sweep",)
 IDENTIFY = ("artists", "track_name", "track_id")  # what makes a song, and is no feature
-FIRST = 1000  # split.seed of the first split: the project's own test rows are those of 0
 RATIO = 0.2 / 0.8  # test rows to others
 NAMES = {
     "procedure": "the procedure",
@@ -52,9 +51,15 @@ def main() -> None:
     )
     parser.add_argument("--procedure", nargs="+", default=PROCEDURE, metavar="KEY=VALUE")
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument(
+        "--first",
+        type=int,
+        default=1000,
+        help="split.seed of the first (default: 1000; the project's own test rows are those of 0)",
+    )
     parser.add_argument("--folder", type=Path, help="keep what is made here (default: a temporary folder)")
     options = parser.parse_args()
-    seeds = range(FIRST, FIRST + options.splits)
+    seeds = range(options.first, options.first + options.splits)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         found = {
