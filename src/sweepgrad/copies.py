@@ -10,7 +10,7 @@ from sweepgrad import folders
 from sweepgrad import note as notes
 from sweepgrad import record as records
 from sweepgrad.config import Config
-from sweepgrad.entities import BUNDLE, Logged, local
+from sweepgrad.entities import BUNDLE, RECORD_IN_MLFLOW, Logged, local
 from sweepgrad.errors import UserError
 from sweepgrad.faults import ConfigFaults, check
 from sweepgrad.record import MODEL, RECORD, SENT, STATE, Record
@@ -25,9 +25,9 @@ class Copy:
 
     Attributes:
         place: for people.
-        folder: with record.json, config.yaml and state.npy.
+        folder: with the record, config.yaml and state.npy.
         model: the folder of its bundle.
-        record: what record.json says.
+        record: what record.json says, or run.json, as MLflow has it.
     """
 
     place: str
@@ -144,7 +144,7 @@ def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) ->
         copies += _in_folder(folder).copies
     if not copies:
         raise UserError(
-            f"run {run.run_id} has no {RECORD} in {store.uri}, as those that failed at once or are older than"
+            f"run {run.run_id} has no {RECORD_IN_MLFLOW} in {store.uri}, as those that are older than"
             " `sweepgrad verify`: give the folder that it was left in, or train it anew"
         )
     best = {(0, key): value for key, value in run.metrics.items() if key.startswith("best/")}
@@ -153,10 +153,10 @@ def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) ->
 
 def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
     place = f"MLflow, run {run.run_id[:8]}"
-    record = local(run, RECORD)
+    record = local(run, RECORD_IN_MLFLOW)
     if record is None:
         try:
-            record = store.download(run, RECORD, _made(scratch))
+            record = store.download(run, RECORD_IN_MLFLOW, _made(scratch))
         except (UserError, OSError):
             return None
         for name in ("config.yaml", BUNDLE, STATE):

@@ -21,6 +21,7 @@ from sweepgrad.record import Record
 
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
 UNSEEN = "sweepgrad.held_out_rows_unseen"
+RECORD_IN_MLFLOW = "run.json"  # not record.json: a store below runs/ is no place of runs that wait to be sent
 _MAX_PARAM = 6000  # characters, MLflow's own limit
 
 
@@ -205,7 +206,8 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
-        for name in (records.RECORD, "config.yaml", records.CERTIFICATE, *records.PICTURES):
+        found[RECORD_IN_MLFLOW] = (folder / records.RECORD).read_bytes()
+        for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
                 found[name] = (folder / name).read_bytes()
         for name in record.files:
