@@ -495,6 +495,25 @@ def test_calibration_is_judged_against_chance(card):
     assert "off by 20.0% on average, more than chance explains (4.0%)" in verdict
 
 
+def test_a_threshold_by_costs_is_judged_by_them(card):
+    worse_at_half = {**AT_HALF, "accuracy": 0.5, "cost": 0.4, "cost_of_one_answer": 0.6}
+    by_costs = Decisions("cost", 1.0, 5.0, 1 / 6, None, worse_at_half, worse_at_half, 0.001)
+    dear = replace(card, decisions=by_costs, test=scores(0.5))
+    assert dear.verdict.startswith("Worth deploying for these costs: its mistakes cost 0.400 a test row")
+    page = markdown(dear)
+    assert "from a probability of 0.1667 on" in page
+    assert "At 0.5 75.0% would be right, and not 50.0%." in page
+    unsure = replace(dear, decisions=replace(by_costs, p_value=0.3))
+    assert unsure.verdict.startswith("Not good enough to deploy")
+
+
+def test_the_page_has_calibration_before_and_after_and_what_is_to_be_told(card):
+    page = markdown(replace(card, notices=("every validation row is taken for left = no",)))
+    assert "| test | 0.050 | 0.020 | 0.040 |" in page
+    assert "divided by a temperature of 1.250, which draws probabilities towards one half" in page
+    assert "**Every validation row is taken for left = no.**" in page
+
+
 def test_the_page_warns_of_rows_split_at_random(card):
     assert "Rows of the same group were kept in one part." in markdown(card)
     page = markdown(replace(card, data={**card.data, "grouped": False}))
