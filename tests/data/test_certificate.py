@@ -66,7 +66,7 @@ def test_a_split_that_divides_groups_is_found_out(table):
     assert found.groups == {"unit": 2}
     assert found.found == ("2 groups of equal unit lie in more than one part",)
     assert "Leaks were found" in in_words(found, blind=True)
-    # Rows by themselves: of units 1 to 99 (the rows of the first have none) every fifth lies in training whole.
+    # Rows by themselves: of units 1 to 99 (rows of the first have none) every fifth lies in training whole.
     assert certified(table, parts_by(np.arange(N))).groups == {"unit": 99 - 19}
 
 
