@@ -21,7 +21,12 @@ def experiment(*overrides):
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("optimizer=sgd", "engine.name=numpy"), ("engine.dtype=float32", "model=linear")]
+    "more",
+    [
+        (),
+        ("optimizer=sgd", "engine.name=numpy"),
+        ("engine.name=numpy", "engine.dtype=float32", "model=linear"),
+    ],
 )
 def test_garbage_for_validation_rows_moves_no_weight(more):
     found = proof(experiment(*more))

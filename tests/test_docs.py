@@ -117,6 +117,13 @@ def test_the_python_of_the_readme_runs(tmp_path):
     assert "Value(" in done.stdout
 
 
+def test_the_python_of_the_page_on_trust_runs(tmp_path):
+    (code,) = blocks("python", (ROOT / "docs" / "trust.md").read_text())
+    (tmp_path / "example.py").write_text(code)
+    done = run("python -W error example.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
     text = (ROOT / "docs" / "many-machines.md").read_text()

@@ -1,5 +1,6 @@
 """What a look at a table came to, as a doctor's note for people."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -32,7 +33,7 @@ def show(checkup: Checkup, split: Split, console: Console) -> None:
     for leak in checkup.dishonest:
         console.print(Text(f"objection: {leak}", style="bold red"))
     if checkup.remedies:
-        console.print(Text(f"remedy: {' '.join(checkup.remedies)}"))
+        console.print(Text(f"remedy: {shlex.join(checkup.remedies)}"))
     elif checkup.dishonest:
         console.print(Text(f"remedy: {_by_hand(checkup)}"))
     else:
@@ -79,7 +80,7 @@ def findings(checkup: Checkup, split: Split) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "groups", "no data.group: every row counts as independent of the others"
-    yield "twins", f"equal in every feature: {counted(certificate.twins)}"
+    yield "twins", _equal(certificate.twins)
     yield "near twins", f"all but equal: {counted(certificate.near)}"
     yield "drift", _drift(checkup)
     for text in certificate.to_json()["left_out"]:
@@ -93,16 +94,18 @@ def in_words(certificate: Certificate, *, blind: bool) -> str:
         blind: whether it was proven of the run that validation rows have no say in its weights.
     """
     words = [f"**Leaks were found**: {'; '.join(certificate.found)}."] if certificate.found else []
-    groups = ["groups that cross the split"] if certificate.groups else []
-    looked = [*groups, "twins beyond chance", "columns that give the target away"]
     if not certificate.found:
-        words.append(
-            f"No leak was found: no {', no '.join(looked)}; {counted(certificate.twins)} equal in all."
-        )
+        groups = ["no group crosses the split"] if certificate.groups else []
+        looked = [*groups, "no column gives the target away", "no part has twins in another to speak of"]
+        words.append(f"No leak was found: {', '.join(looked)} (rows {_equal(certificate.twins)}).")
     proven = ["the preprocessing"] * (not certificate.moved) + ["the weights"] * blind
     if proven:
         words.append(f"By perturbation, held-out rows were shown to have no say in {' and '.join(proven)}.")
     return " ".join(words)
+
+
+def _equal(twins: Twins) -> str:
+    return f"equal in every feature: {counted(twins)}"
 
 
 def counted(twins: Twins) -> str:

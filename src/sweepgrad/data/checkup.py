@@ -1,7 +1,6 @@
 """A table looked at before anything is trained: what it holds, what is wrong with it, and what to do."""
 
 import re
-import shlex
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,7 +72,7 @@ class Checkup:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """Overrides that mend it, to be pasted behind `sweepgrad train`."""
+        """Overrides that mend it, for behind `sweepgrad train`."""
         found = []
         unfit = [o.column for o in self.objections if o.column != self.group_by] + [*self.certificate.columns]
         if unfit:
@@ -86,7 +85,7 @@ class Checkup:
                 dropped = tuple(name for name in self.roles.dropped if name != self.group_by)
                 found.append(f"data.drop={_listed(dropped)}")
             found.append(f"data.group={group}")
-        return tuple(map(shlex.quote, found))
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         return {
