@@ -19,8 +19,8 @@ DIAGNOSIS = "sweepgrad.diagnosis"  # the tag of a run in MLflow
 HEALTHY = "nothing unusual"
 
 # The gradient of the first layer over that of the last, at the median over epochs. Bundled architectures show
-# 0.6 to 4, three layers of sigmoids under SGD 0.05; eight of them 2e-5, and they learn nothing (Glorot & Bengio,
-# AISTATS 2010).
+# 0.6 to 4, three layers of sigmoids under SGD 0.05; eight of them 2e-5, and these learn nothing (Glorot &
+# Bengio, AISTATS 2010).
 VANISHING = 1e-3
 # The share of a layer's weights that one step moves. A thousandth is the rule of thumb (Karpathy, notes of
 # Stanford's CS231n, "Ratio of weights:updates"); bundled optimizers show up to 0.02, and 0.17 in the
@@ -28,8 +28,8 @@ VANISHING = 1e-3
 LARGE_STEP = 0.5
 # All steps of the run together, were they all in one direction. On 600 rows bundled ones show 0.8.
 SHORT_WAY = 0.05
-# Of unit-row pairs in a layer, or of rows at the output. The bundled deep network with tanh or sigmoid shows up
-# to 0.11 in a layer.
+# Of unit-row pairs in a layer, or of rows at the output. The bundled deep network with tanh or sigmoid shows
+# up to 0.11 in a layer.
 SATURATED = 0.5
 # An output may be certain with good reason. Then it is wrong on one such row in a thousand; ten are let pass,
 # and of all other rows half.
