@@ -10,6 +10,7 @@ import pytest
 from tests.support import command
 
 from sweepgrad.candidates import compare, configuration
+from sweepgrad.data.pace import silent
 from sweepgrad.ranking import rank
 from sweepgrad.tracking import Store
 
@@ -61,7 +62,7 @@ def test_rows_of_folds_count_as_the_means_over_folds_do(folder):
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     runs = store.children(store.sweep(None))
     select = configuration(store, runs[0]).select
-    _, choice = compare(store, rank(runs, select.metric), select)
+    _, choice = compare(store, rank(runs, select.metric), select, silent)
     for entry, standing in zip(entries, choice.standings, strict=True):
         assert standing.mean == pytest.approx(entry["val/accuracy"], abs=1e-12)
         assert entry["by_rows/low"] < entry["val/accuracy"] < entry["by_rows/high"]

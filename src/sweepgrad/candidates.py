@@ -14,7 +14,9 @@ from sweepgrad import ensembles, rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle
 from sweepgrad.config import Config, Select
+from sweepgrad.crossed import settled
 from sweepgrad.data.doors import Digests, open_validation
+from sweepgrad.data.pace import Pace
 from sweepgrad.data.preprocess import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
 from sweepgrad.ensembles import Said
@@ -42,41 +44,53 @@ def bundle_of(store: Store, run: Logged) -> Bundle:
         return Bundle.load(local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies)))
 
 
+def digests_of(run: Logged) -> Digests:
+    """Of the rows that a run was made on."""
+    return Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
+
+
 def compare(
-    store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None] = lambda _: None
+    store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
 ) -> tuple[list[Entry], Choice]:
     """Choose among the first of `entries`, those that have all that the very first has, and their ensembles.
 
     Arguments:
         entries: ranked; their runs can be compared.
-        say: told how far things are.
+        say: told how far things are, where they take long.
 
     Returns:
         The entries with what was found, the ensembles that `select.ensemble` asks for in their places among
         them; and the choice, which numbers them as they stand there.
 
     Raises:
-        UserError: a table or split is not what the runs were made on, or members of an ensemble were trained
-            on different columns.
+        UserError: a table or split is not what the runs were made on, no seed has a run on every fold, all
+            validation rows are of one group, or members of an ensemble were trained on different columns.
     """
 
     def has(entry: Entry) -> tuple[int, set[str]]:
         return entry.unfinished, folds(entry.runs)
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation = _Validation(store)
+    validation, pace = _Validation(store), Pace(say, "comparing")
     singles: list[Candidate] = []
     added: list[tuple[Entry, Candidate]] = []
     best: list[tuple[Entry, list[list[Said]]]] = []
     for number, entry in enumerate(full, 1):
         seeds = validation.seeds(entry.runs)
+        if not seeds:
+            raise UserError("no seed has a run on every fold: train what is missing")
         said = [[validation.said(run) for run in seed] for seed in seeds]
         singles.append(Candidate(entry.n_parameters, ensembles.each(select.metric, said)))
         if isinstance(select.ensemble, SeedsEnsemble) and len(seeds) > 1:
             added.append(ensembles.averaged(select.metric, [(entry, said)], f"{len(seeds)} seeds", seeds))
         if isinstance(select.ensemble, BestEnsemble) and number <= select.ensemble.size:
             best.append((entry, said))
-        say(f"{number} of {len(full)} configurations looked at, row by row")
+        pace.tell(f"{number} of {len(full)} configurations looked at, row by row")
+    if len(np.unique(validation.units)) < 2:
+        raise UserError(
+            "all validation rows are of one group, so nothing tells how sure a choice would be: take another"
+            " split.seed, or groups that are smaller (data.group)"
+        )
     if isinstance(select.ensemble, BestEnsemble) and len(best) == (size := select.ensemble.size):
         seeds = [seed for entry, _ in best for seed in validation.seeds(entry.runs)]
         validation.refuse_several_tables(seeds)
@@ -84,7 +98,7 @@ def compare(
         added.append(ensembles.averaged(select.metric, best, f"{size} best", seeds, flattered))
     found = [*zip(full, singles, strict=True), *added]
     if added:
-        found.sort(key=lambda one: (-float(one[1].contributions.mean()), one[1].n_parameters))
+        found.sort(key=lambda one: (-settled(one[1].contributions.mean()), one[1].n_parameters))
     choice = choose([one for _, one in found], validation.units, select.rule, rng.key(0, "choice"))
     return judged([*(entry for entry, _ in found), *entries[len(full) :]], choice), choice
 
@@ -123,8 +137,7 @@ class _Validation:
         which = data + config.split.model_dump_json()
         self._data[run.run_id] = data
         if which not in self._rows:
-            digests = Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
-            rows = open_validation(config.data, config.split, digests)
+            rows = open_validation(config.data, config.split, digests_of(run))
             self._rows[which] = rows.frame, rows.y
             self._units[fold_of(run)] = units_of(rows.frame, rows.roles.group)
         frame, y = self._rows[which]

@@ -6,6 +6,16 @@ from typing import Any
 METRIC_NAMES = {"accuracy": "accuracy", "nll": "negative log-likelihood", "roc_auc": "ROC AUC"}
 
 
+def in_words(metric: str, value: float) -> str:
+    """A figure of a metric."""
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.4f}"
+
+
+def gap_in_words(metric: str, value: float) -> str:
+    """A difference of two figures."""
+    return f"{100 * value:.1f} points" if metric == "accuracy" else f"{value:.4f}"
+
+
 @dataclass(frozen=True)
 class Scores:
     """How good probabilities and decisions are on n rows; `accuracy_ci` is a 95 % interval, nll a mean in nats."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweepgrad.card import METRIC_NAMES, Card
+from sweepgrad.card import METRIC_NAMES, Card, gap_in_words, in_words
 
 
 def markdown(card: Card) -> str:
@@ -198,12 +198,12 @@ def _choice(card: Card) -> str:
         of_these = f"and of these {best} on the first fold, as no fold is better than another"
         taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
     name = METRIC_NAMES[choice["metric"]]
-    mean, best_mean = (_value(choice["metric"], choice[key]) for key in ("mean", "best_mean"))
+    mean, best_mean = (in_words(choice["metric"], choice[key]) for key in ("mean", "best_mean"))
     what = "candidate" if card.n_ensembles else "configuration"
     if choice["rule"] == "best":
         rule = f"The {what} with the best mean {name} ({mean})"
     else:
-        error = _gap(choice["metric"], choice["best_standard_error"])
+        error = gap_in_words(choice["metric"], choice["best_standard_error"])
         rule = (
             f"The smallest {what} within one standard error ({error}) of the best mean {name}"
             f" ({best_mean}), with {mean} itself,"
@@ -216,18 +216,10 @@ def _choice(card: Card) -> str:
         f"{n} models ({card.n_configurations} configurations){averages} of sweep `{card.sweep}` were compared on"
         f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
         f" {choice['compared']} {what}s looks better on the rows it was chosen by than it is: its mean"
-        f" {name} by {_gap(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
+        f" {name} by {gap_in_words(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
         f" and seeds){by_more}. Here the test accuracy is {abs(gap):.1f} points"
         f" {'below' if gap >= 0 else 'above'} the {kind}validation accuracy.{_fold(card)}"
     )
-
-
-def _value(metric: str, value: float) -> str:
-    return f"{value:.1%}" if metric == "accuracy" else f"{value:.4f}"
-
-
-def _gap(metric: str, value: float) -> str:
-    return f"{100 * value:.1f} points" if metric == "accuracy" else f"{value:.4f}"
 
 
 def _ties(card: Card) -> str:

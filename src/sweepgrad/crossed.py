@@ -30,6 +30,11 @@ Array = NDArray[np.floating[Any]]
 ROUNDING = 1e-12  # relative: what is smaller is no difference, but how it was summed
 
 
+def settled(value: float) -> float:
+    """A mean without its last digits, which say no more than how it was summed."""
+    return float(f"{value:.11e}")
+
+
 class Summary(NamedTuple):
     """What is known of C candidates: all (C,) unless said.
 

@@ -1,6 +1,6 @@
 """From the runs of a sweep to the model to be judged, by validation rows: which one, and how it decides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from sweepgrad import rng, temperature, thresholds
 from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle, ensemble
-from sweepgrad.candidates import bundle_of, compare, configuration
+from sweepgrad.candidates import bundle_of, compare, configuration, digests_of
 from sweepgrad.config import Config, Metric, Select
-from sweepgrad.data.doors import Digests, Rows, Training, open_training, open_validation
-from sweepgrad.data.split import PARTS, units_of
+from sweepgrad.data.doors import Rows, Training, open_training, open_validation
+from sweepgrad.data.pace import silent
+from sweepgrad.data.split import units_of
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
@@ -34,7 +35,8 @@ class Decision:
         trained: the model as it was trained, deciding at one half.
         bundle: the model as it is to be judged.
         scale: what its log-odds were multiplied by; 1 where they were left alone.
-        cut: how the threshold was found on validation rows; None where it follows from costs alone.
+        cut: how the threshold was found on validation rows; None for one half and where it follows from costs
+            alone.
         val: the validation rows that all this went by; of the model's fold.
         notices: what is to be told of scale and threshold.
     """
@@ -83,7 +85,7 @@ class Decision:
         return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
 
 
-def decide(store: Store, jobs: Sequence[Logged]) -> Decision:
+def decide(store: Store, jobs: Sequence[Logged], say: Callable[[str], None] = silent) -> Decision:
     """Choose by validation, as the runs themselves declare (`select`).
 
     A configuration or an ensemble is chosen by its mean over seeds and folds. Of it the first fold is taken,
@@ -92,6 +94,7 @@ def decide(store: Store, jobs: Sequence[Logged]) -> Decision:
 
     Arguments:
         jobs: the runs of a sweep.
+        say: told how far things are, where they take long.
 
     Raises:
         UserError: nothing to choose from, runs that cannot be compared, or a table or split that has changed
@@ -101,7 +104,10 @@ def decide(store: Store, jobs: Sequence[Logged]) -> Decision:
     if first is None:
         raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
     select = configuration(store, first).select
-    entries = rank(jobs, select.metric)
+    return _decided(store, rank(jobs, select.metric), select, say)
+
+
+def _decided(store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None]) -> Decision:
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         several = len(splits(candidates))
@@ -115,7 +121,7 @@ def decide(store: Store, jobs: Sequence[Logged]) -> Decision:
             "no configuration finished on every fold, so their means are of different rows and cannot be"
             " compared: train what is missing"
         )
-    return settle(store, *compare(store, entries, select), select)
+    return settle(store, *compare(store, entries, select, say), select)
 
 
 def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -> Decision:
@@ -140,12 +146,17 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
     )
 
 
-def standings(store: Store, runs: Sequence[Logged]) -> tuple[list[Entry], Metric, Decision | None, str]:
+def standings(
+    store: Store, runs: Sequence[Logged], say: Callable[[str], None] = silent
+) -> tuple[list[Entry], Metric, Decision | None, str]:
     """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
 
+    Arguments:
+        say: told how far things are, where they take long.
+
     Returns:
-        The entries, the metric that they are ranked by, what `finalize` would judge, None where that is not
-        known, and what the user should be told; empty for nothing.
+        The entries, the metric that they are ranked by, what `finalize` would judge, None where it would
+        refuse, and what the user should be told; empty for nothing.
 
     Raises:
         UserError: no run finished.
@@ -159,14 +170,8 @@ def standings(store: Store, runs: Sequence[Logged]) -> tuple[list[Entry], Metric
         told = f"ranked by accuracy, for its configuration cannot be read: {error}"
         return rank(runs), "accuracy", None, told
     entries = rank(runs, select.metric)
-    ranked = [run for entry in entries for run in entry.runs]
-    if not comparable(ranked):
-        told = "these runs were made on different tables or splits: their figures cannot be compared"
-        if len(splits(ranked)) > 1:
-            told += "; sweepgrad evaluate judges the procedure split by split"
-        return entries, select.metric, None, told
     try:
-        decision = settle(store, *compare(store, entries, select), select)
+        decision = _decided(store, entries, select, say)
     except UserError as error:
         return entries, select.metric, None, f"without intervals over the validation rows: {error}"
     return decision.entries, select.metric, decision, "\n".join(decision.notices)
@@ -187,11 +192,6 @@ def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool
             f"{sweep.name} is {sweep.status}: {done} of {of} runs finished. Run it again, or choose among"
             " these with --incomplete"
         )
-
-
-def digests_of(run: Logged) -> Digests:
-    """Of the rows that a run was made on."""
-    return Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
 
 
 def _scale(select: Select, y: Array, log_odds: Array) -> tuple[float, str]:

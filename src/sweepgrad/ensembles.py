@@ -26,11 +26,6 @@ class Said:
     y: Array
     log_odds: Array
 
-    @property
-    def probabilities(self) -> Array:
-        """What rounds to 0 or 1 is not certain, and one row must not weigh infinitely."""
-        return np.clip(expit(self.log_odds), 1e-300, 1 - 2.0**-53)
-
 
 def each(metric: Metric, seeds: Sequence[Sequence[Said]]) -> Array:
     """What each of S seeds contributes to a metric, (S, N): its rows fold after fold.
@@ -42,7 +37,7 @@ def each(metric: Metric, seeds: Sequence[Sequence[Said]]) -> Array:
         [
             np.concatenate(
                 [
-                    contributions(metric, said.y, said.probabilities) * (n / (len(seed) * said.y.size))
+                    contributions(metric, said.y, said.log_odds) * (n / (len(seed) * said.y.size))
                     for said in seed
                 ]
             )
@@ -92,7 +87,7 @@ def averaged(
         runs=tuple(sorted((run for seed in seeds for run in seed), key=_by_fold)),
         unfinished=0,
         n_parameters=sum(entry.n_parameters * len(said) for entry, said in of),
-        accuracy=_over_folds(metrics.accuracy(said.y, said.probabilities) for said in whole),
+        accuracy=_over_folds(metrics.accuracy(said.y, expit(said.log_odds)) for said in whole),
         nll=_over_folds(
             float(np.mean(np.logaddexp(0.0, (1 - 2 * said.y) * said.log_odds))) for said in whole
         ),

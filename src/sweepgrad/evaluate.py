@@ -13,9 +13,8 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from sweepgrad import evaluation_page, metrics, openings, plots
+from sweepgrad import evaluation_page, openings, plots
 from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle, ensemble
 from sweepgrad.candidates import bundle_of
@@ -28,7 +27,7 @@ from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.evaluation import Evaluation, Judged, figure
 from sweepgrad.folders import write_json
-from sweepgrad.judge import logistic_scores, nll_of_scores, scores
+from sweepgrad.judge import baselines, scores
 from sweepgrad.openings import Opening
 from sweepgrad.ranking import Entry, fold_of, splits
 from sweepgrad.tracking import Store
@@ -157,8 +156,7 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
     training, config = decision.training(), decision.configs[0]
     test = open_test(config.data, config.split, training.digests)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
-    p_majority = np.full(len(test), training.y_train.mean())
-    logistic = logistic_scores(training, test.frame)
+    majority, logistic = baselines(training, test.frame)
     entry, metric = decision.entry, decision.select.metric
     siblings = [_worth(model, test.frame, test.y, units["test"]) for model in _models(store, entry)]
     return Judged(
@@ -176,8 +174,8 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
         validation=_worth(bundle, val.frame, val.y, units["val"]),
         test=_worth(bundle, test.frame, test.y, units["test"]),
         baselines={
-            "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
-            "logistic": scores(test.y, expit(logistic), units["test"], nll_of_scores(test.y, logistic)),
+            "majority": scores(test.y, majority, units["test"]),
+            "logistic": scores(test.y, logistic, units["test"]),
         },
         opening=str(opening),
         earlier_openings=tuple(map(str, split.earlier)),
@@ -186,7 +184,7 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
 
 def _worth(bundle: Bundle, frame: pd.DataFrame, y: Array, units: NDArray[np.int64]) -> Scores:
     """A model's scores on rows of raw columns with labels y (N,), in units (N,)."""
-    return scores(y, bundle.probabilities(frame), units, bundle.nll(frame, y), bundle.threshold)
+    return scores(y, bundle.log_odds(frame), units, bundle.threshold)
 
 
 def _models(store: Store, entry: Entry) -> list[Bundle]:

@@ -34,7 +34,7 @@ class Judged:
         tied: how many others could not be told from the best.
         mean: of the declared metric over the configuration's seeds and folds: what it was chosen by.
         test_mean: the same of its models on the test rows.
-        flattery: by how much being the best of many flatters that mean, by the bootstrap.
+        flattery: by how much being the best of many flatters the best mean, by the bootstrap.
         n_learned: training and validation rows.
         validation, test: of the chosen model.
         baselines: on the same test rows, by name.

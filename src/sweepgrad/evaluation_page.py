@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.card import METRIC_NAMES
+from sweepgrad.card import METRIC_NAMES, gap_in_words, in_words
 from sweepgrad.config import Metric
 from sweepgrad.evaluation import METRICS, Evaluation, Judged, Mean
 
@@ -26,7 +26,7 @@ def as_table(whole: Evaluation) -> Table:
         table.add_row(
             split.split,
             *(Text(split.settings.get(key, "")) for key in whole.keys),
-            _value(whole.metric, split.mean),
+            in_words(whole.metric, split.mean),
             f"{split.test.accuracy:.1%}",
             *(f"{scores.accuracy:.1%}" for scores in split.baselines.values()),
             str(split.test.n),
@@ -48,9 +48,10 @@ def summary(whole: Evaluation) -> Iterator[str]:
             f" {_ahead(whole.ahead_of(name))}."
         )
     metric, name = whole.metric, METRIC_NAMES[whole.metric]
+    flattery = gap_in_words(metric, whole.flattery)
     yield (
         f"On validation rows the chosen configuration's mean {name} was {_better(metric, whole.gap)} than on"
-        f" test rows; being the best of many was expected to flatter it by {_amount(metric, whole.flattery)}"
+        f" test rows; being the best of many was expected to flatter the best by {flattery}"
         f" (bootstrap). The chosen model's own was {_better(metric, whole.own_gap)}."
     )
     yield f"Chosen: {'; '.join(_often(settings, times, n) for settings, times in whole.chosen)}."
@@ -93,7 +94,7 @@ def markdown(whole: Evaluation) -> str:
         [
             f"`{s.split}`",
             *(s.settings.get(key, "") for key in whole.keys),
-            _value(whole.metric, s.mean),
+            in_words(whole.metric, s.mean),
             f"{s.test.accuracy:.1%}",
             f"{s.test.accuracy_ci[0]:.1%} to {s.test.accuracy_ci[1]:.1%}",
             f"{s.test.roc_auc:.3f}",
@@ -179,14 +180,6 @@ def _often(settings: dict[str, str], times: int, n: int) -> str:
     return f"{said} on {times} of {n}"
 
 
-def _value(metric: Metric, value: float) -> str:
-    return f"{value:.1%}" if metric == "accuracy" else f"{value:.4f}"
-
-
-def _amount(metric: Metric, value: float) -> str:
-    return f"{100 * value:.1f} points" if metric == "accuracy" else f"{value:.4f}"
-
-
 def _better(metric: Metric, m: Mean) -> str:
     low, high = (
         (f"{100 * m.low:+.1f}", f"{100 * m.high:+.1f}")
@@ -194,4 +187,4 @@ def _better(metric: Metric, m: Mean) -> str:
         else (f"{m.low:+.4f}", f"{m.high:+.4f}")
     )
     side = "better" if m.mean >= 0 else "worse"
-    return f"{_amount(metric, abs(m.mean))} {side} (95 % interval {low} to {high})"
+    return f"{gap_in_words(metric, abs(m.mean))} {side} (95 % interval {low} to {high})"

@@ -88,11 +88,11 @@ class Experiment:
 
     def summary(self, fit: Fit) -> dict[str, float]:
         """What the model of the best epoch does on the rows that a job may see, by the metrics' names."""
-        probabilities = self.network.probabilities(fit.weights, self.val.X)
+        log_odds = self.network.log_odds(fit.weights, self.val.X)  # probabilities round to 0 and 1
         return {
             "best/val/accuracy": fit.best.val_accuracy,
             "best/val/nll": fit.best.val_nll,
-            "best/val/roc_auc": metrics.roc_auc(self.val.y, probabilities),
+            "best/val/roc_auc": metrics.roc_auc(self.val.y, log_odds),
             "best/train/accuracy": fit.best.train_accuracy,
             "best/train/nll": fit.best.train_nll,
             "best/epoch": float(fit.best_epoch),

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from sweepgrad import diagnosis, metrics, rng
@@ -42,10 +42,9 @@ def card(
     config = decision.configs[0]
     bundle, val = decision.bundle, decision.val
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
-    p_test, p_val = bundle.probabilities(test.frame), bundle.probabilities(val.frame)
-    p_majority = np.full(len(test), training.y_train.mean())
-    logistic = logistic_scores(training, test.frame)
-    p_logistic = expit(logistic)
+    of_test, of_val = bundle.log_odds(test.frame), bundle.log_odds(val.frame)
+    p_test, p_val = expit(of_test), expit(of_val)
+    majority, logistic = baselines(training, test.frame)
     key = rng.key(config.split.seed, "calibration")
     candidates = [run for entry in decision.entries if not entry.ensemble for run in entry.runs]
     n_ensembles = sum(bool(entry.ensemble) for entry in decision.entries)
@@ -75,15 +74,17 @@ def card(
             "folds": None if config.split.fold is None else config.split.folds,
             "digest": training.digests.table,
         },
-        validation=scores(val.y, p_val, units["val"], bundle.nll(val.frame, val.y), bundle.threshold),
-        test=scores(test.y, p_test, units["test"], bundle.nll(test.frame, test.y), bundle.threshold),
+        validation=scores(val.y, of_val, units["val"], bundle.threshold),
+        test=scores(test.y, of_test, units["test"], bundle.threshold),
         baselines={
-            "majority": scores(test.y, p_majority, units["test"], metrics.nll(test.y, p_majority)),
-            "logistic": scores(test.y, p_logistic, units["test"], nll_of_scores(test.y, logistic)),
+            "majority": scores(test.y, majority, units["test"]),
+            "logistic": scores(test.y, logistic, units["test"]),
         },
         p_values={
-            name: metrics.p_value_of_difference(test.y, p_test, q, units["test"], threshold=bundle.threshold)
-            for name, q in (("majority", p_majority), ("logistic", p_logistic))
+            name: metrics.p_value_of_difference(
+                test.y, p_test, expit(other), units["test"], threshold=bundle.threshold
+            )
+            for name, other in (("majority", majority), ("logistic", logistic))
         },
         decisions=_decisions(decision, (val.y, p_val), (test.y, p_test), units["test"], training),
         confusion=metrics.confusion(test.y, p_test, bundle.threshold),
@@ -109,14 +110,18 @@ def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibratio
     return after, metrics.calibration(test.y, decision.trained.probabilities(test.frame))
 
 
-def scores(y: Array, p: Array, units: NDArray[np.int64], nll: float, threshold: float = 0.5) -> Scores:
-    """What the card says of probabilities p (N,) for labels y (N,) of rows in units (N,)."""
+def scores(y: Array, log_odds: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
+    """What the card says of log-odds (N,) for labels y (N,) of rows in units (N,).
+
+    Probabilities round to 0 and 1 where log-odds are large, so they would rank and count rows wrongly.
+    """
+    p = expit(log_odds)
     return Scores(
         n=len(y),
         accuracy=metrics.accuracy(y, p, threshold),
         accuracy_ci=metrics.accuracy_interval(y, p, units=units, threshold=threshold),
-        nll=nll,
-        roc_auc=metrics.roc_auc(y, p),
+        nll=negative_loglikelihood_of_scores(y, Value(log_odds)).item(),
+        roc_auc=metrics.roc_auc(y, log_odds),
     )
 
 
@@ -191,16 +196,15 @@ def _calibrated(y: Array, before: Array, after: Array, key: int) -> Calibrated:
     )
 
 
-def logistic_scores(training: Training, frame: pd.DataFrame) -> Array:
-    """Logistic regression by scikit-learn on the same inputs and training rows; its scores (N,)."""
+def baselines(training: Training, frame: pd.DataFrame) -> tuple[Array, Array]:
+    """Log-odds (N,) of rows: the same for all, as often as it is in training; and logistic regression's.
+
+    The latter is scikit-learn's, on the same inputs and training rows.
+    """
     model = LogisticRegression(max_iter=1000)
     model.fit(training.X_train, training.y_train)
-    return np.asarray(model.decision_function(training.preprocessor.transform(frame)))
-
-
-def nll_of_scores(y: Array, logits: Array) -> float:
-    """As `metrics.nll` of their sigmoid, but finite where that rounds to 0 or 1."""
-    return float(negative_loglikelihood_of_scores(y, Value(logits), 1.0).item())
+    majority = np.full(len(frame), logit(training.y_train.mean(dtype=np.float64)))
+    return majority, np.asarray(model.decision_function(training.preprocessor.transform(frame)))
 
 
 def _members(decision: Decision) -> tuple[dict[str, object], ...]:

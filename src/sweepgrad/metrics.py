@@ -132,7 +132,7 @@ class Calibration:
 
 def calibration(y: Array, p: Array, bins: int = 10) -> Calibration:
     """The reliability of probabilities (DeGroot & Fienberg, The Statistician 32, 1983)."""
-    which = np.minimum((p * bins).astype(int), bins - 1)
+    which = _bins(p, bins)
     count = np.bincount(which, minlength=bins)
     filled = count > 0
     predicted = np.bincount(which, weights=p, minlength=bins)[filled] / count[filled]
@@ -152,8 +152,20 @@ def calibration_error_by_chance(p: Array, key: int, draws: int = 1000) -> float:
     Arguments:
         key: the randomness, from `sweepgrad.rng.key`.
     """
-    labels = (rng.uniform(key, (draws, len(p))) < p).astype(np.float64)
-    return float(np.quantile([calibration(y, p).error for y in labels], 0.95))
+    n = len(p)
+    which = _bins(p, bins := 10)
+    predicted = np.bincount(which, weights=p, minlength=bins)
+    errors = []
+    for draw in range(draws):  # one at a time: all together would take gigabytes
+        positive = rng.uniform(key, (n,), first=draw * n) < p
+        observed = np.bincount(which[positive], minlength=bins)
+        errors.append(float(np.sum(np.abs(predicted - observed))) / n)
+    return float(np.quantile(errors, 0.95))
+
+
+def _bins(p: Array, bins: int) -> NDArray[np.int64]:
+    """The number of the bin of equal width in which each probability (N,) lies."""
+    return np.minimum((p * bins).astype(np.int64), bins - 1)
 
 
 def confusion(y: Array, p: Array, threshold: float = 0.5) -> dict[str, int]:

@@ -7,6 +7,7 @@ from math import sqrt
 from statistics import fmean, stdev
 
 from sweepgrad.config import Metric
+from sweepgrad.crossed import settled
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
 from sweepgrad.metrics import BETTER
@@ -117,8 +118,8 @@ def rank(runs: Sequence[Logged], metric: Metric = "accuracy") -> list[Entry]:
 
     def place(entry: Entry) -> tuple[bool, bool, float, int, float]:
         lacks_a_fold = folds(entry.runs) != all_folds
-        best = -BETTER[metric] * entry.of(metric).mean
-        return lacks_a_fold, entry.unfinished > 0, best, entry.n_parameters, entry.nll.mean
+        best = -BETTER[metric] * settled(entry.of(metric).mean)
+        return lacks_a_fold, entry.unfinished > 0, best, entry.n_parameters, settled(entry.nll.mean)
 
     leader, *others = sorted(entries, key=place)
     return [leader, *(_compared(entry, leader, metric) for entry in others)]

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, xlogy
+from scipy.special import chdtri, expit
 
 from sweepgrad import metrics, rng
-from sweepgrad.crossed import ROUNDING, Summary, summary
+from sweepgrad.crossed import ROUNDING, Summary, settled, summary
 
 Array = NDArray[np.floating[Any]]
 Metric = Literal["accuracy", "nll", "roc_auc"]
@@ -74,7 +74,7 @@ class Choice:
     flattery: float
 
 
-def contributions(metric: Metric, y: Array, p: Array) -> Array:
+def contributions(metric: Metric, y: Array, log_odds: Array) -> Array:
     """What each row contributes to a metric, (N,): their mean is the metric, of nll with its sign turned.
 
     For the area under the curve these are its Hájek projection, centred on it: a positive row counts by the
@@ -83,21 +83,20 @@ def contributions(metric: Metric, y: Array, p: Array) -> Array:
 
     Arguments:
         y: (N,), 0 or 1.
-        p: (N,), the probability of 1.
+        log_odds: (N,), of 1. (Probabilities round to 0 and 1, and then neither rank nor count rows rightly.)
     """
     if metric == "accuracy":
-        return np.asarray((p >= 0.5) == (y == 1), dtype=np.float64)
+        return np.asarray((expit(log_odds) >= 0.5) == (y == 1), dtype=np.float64)
     if metric == "nll":
-        with np.errstate(divide="ignore"):
-            return np.asarray(xlogy(y, p) + xlogy(1 - y, 1 - p), dtype=np.float64)
-    area, is_positive = metrics.roc_auc(y, p), y == 1
+        return np.asarray(-np.logaddexp(0.0, (1 - 2 * y) * log_odds), dtype=np.float64)
+    area, is_positive = metrics.roc_auc(y, log_odds), y == 1
     placed = np.empty(len(y))
     for these in (is_positive, ~is_positive):
-        others = np.sort(p[~these])
-        below = np.searchsorted(others, p[these], "left") + np.searchsorted(others, p[these], "right")
+        others, mine = np.sort(log_odds[~these]), log_odds[these]
+        below = np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")
         share = below / max(2 * others.size, 1)
-        mine = share if these is is_positive else 1 - share
-        placed[these] = area + (mine - area) * len(y) / max(mine.size, 1)
+        own = share if these is is_positive else 1 - share
+        placed[these] = area + (own - area) * len(y) / max(own.size, 1)
     return placed
 
 
@@ -145,7 +144,7 @@ def choose(
     place = {c: i for i, c in enumerate(order)}
 
     def rank(c: int) -> tuple[float, int, int]:
-        return -found.mean[place[c]], candidates[c].n_parameters, c
+        return -settled(found.mean[place[c]]), candidates[c].n_parameters, c
 
     best = min(place, key=rank)
     top = place[best]
@@ -186,7 +185,7 @@ def flattery_of_best(
     Arguments, raises: as `choose`.
     """
     _check(candidates, units)
-    found = summary([candidate.contributions for candidate in candidates], units)
+    found = summary([each.contributions for each in sorted(candidates, key=_identity)], units)
     return _Noise.drawn(found, key, draws).flattery(found.mean, size, np.zeros(len(candidates)))
 
 

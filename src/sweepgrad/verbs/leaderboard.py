@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     store = store_of(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
-    entries, metric, decision, notice = standings(store, runs)
+    entries, metric, decision, notice = standings(store, runs, say)
     if notice:
         say(notice)
     if options.json:
