@@ -23,7 +23,7 @@ def trained(*overrides: str) -> list[dict[str, Any]]:
     result = command("train", "-m", *DATA, *GRID, *overrides)
     assert result.code == 0, result.err
     listed = command("leaderboard", "--json")
-    assert listed.err == ""
+    assert "without intervals" not in listed.err
     entries: list[dict[str, Any]] = json.loads(listed.out)["entries"]
     return entries
 
@@ -88,3 +88,34 @@ def test_without_the_table_runs_are_ranked_by_what_was_logged(tmp_path, folder):
     assert "t.csv" in result.err
     (entry,) = json.loads(result.out)["entries"]
     assert entry["by_rows/se"] is None
+
+
+def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
+    """Whoever trains on three sites has one of them in validation, and nothing tells how sites differ."""
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"site": np.repeat([1, 2, 3], 60), "x": draw.normal(size=180)})
+    frame["y"] = (frame["x"] + draw.normal(size=180) > 0).astype(int)
+    frame.to_csv("sites.csv", index=False)
+    data = ("data=csv", "data.path=sites.csv", "data.target=y", "data.group=site")
+    shares = ("split.train=0.34", "split.val=0.33", "split.test=0.33")
+    assert command("train", "-m", *data, *shares, "model=linear", "train.epochs=2", "seed=1,2").code == 0
+    ranked, refused = command("leaderboard", "--json"), command("finalize")
+    assert ranked.code == 0
+    assert "all validation rows are of one group" in ranked.err
+    assert refused.code == 2
+    assert "all validation rows are of one group" in refused.err
+    assert not Path("runs/openings.jsonl").exists()
+
+
+def test_without_a_seed_on_every_fold_nothing_is_chosen(folder):
+    sweep = ("model=linear", "split.folds=2", "split.fold=range(2)", "seed=1,2", "train.epochs=2")
+    assert command("train", "-m", *DATA[:3], *sweep).code == 0
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    for run in store.children(store.sweep(None)):
+        if (run.params["seed"], run.params["split.fold"]) in (("1", "1"), ("2", "0")):
+            store._client.set_terminated(run.run_id, "KILLED")
+    ranked, refused = command("leaderboard", "--json"), command("finalize", "--incomplete")
+    assert ranked.code == 0
+    assert json.loads(ranked.out)["entries"][0]["chosen"] is None
+    assert refused.code == 2
+    assert "no seed has a run on every fold" in refused.err

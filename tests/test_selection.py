@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
+from scipy.special import logit
 
 from sweepgrad import metrics
 from sweepgrad.selection import Candidate, choose, contributions, flattery_of_best
@@ -21,10 +22,19 @@ def candidates(*means, seeds=1, n=N, seed=0):
 def test_contributions_have_the_metric_as_their_mean():
     draw = np.random.default_rng(0)
     y, p = draw.integers(0, 2, 300).astype(float), draw.integers(1, 20, 300) / 20
-    assert_allclose(contributions("accuracy", y, p).mean(), metrics.accuracy(y, p), rtol=1e-12)
-    assert_allclose(contributions("nll", y, p).mean(), -metrics.nll(y, p), rtol=1e-12)
-    assert_allclose(contributions("roc_auc", y, p).mean(), metrics.roc_auc(y, p), rtol=1e-12)
-    assert np.isnan(contributions("roc_auc", np.ones(5), p[:5])).all()
+    z = logit(p)
+    assert_allclose(contributions("accuracy", y, z).mean(), metrics.accuracy(y, p), rtol=1e-12)
+    assert_allclose(contributions("nll", y, z).mean(), -metrics.nll(y, p), rtol=1e-12)
+    assert_allclose(contributions("roc_auc", y, z).mean(), metrics.roc_auc(y, p), rtol=1e-12)
+    assert np.isnan(contributions("roc_auc", np.ones(5), z[:5])).all()
+
+
+def test_what_rounds_to_certainty_is_counted_and_ranked_all_the_same():
+    """Either mistake costs its log-odds, and of two positive rows the one that is surer is above."""
+    y, z = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1000.0, -1000.0, 1002.0, 1001.0])
+    assert_allclose(contributions("nll", y, z), [-1000, -1000, 0, -1001], atol=1e-12)
+    above = [(1002 > 1000) + (1002 > 1001), 0]
+    assert_allclose(contributions("roc_auc", y, z).mean(), sum(above) / 4)
 
 
 @pytest.mark.parametrize("n_positive", [3, 20, 37])
@@ -39,7 +49,7 @@ def test_auc_contributions_vary_as_delong_says(n_positive):
     of_negative = [sum(row[j] for row in above) / len(positive) for j in range(len(negative))]
     variance = sum((v - area) ** 2 for v in of_positive) / len(positive) ** 2
     variance += sum((v - area) ** 2 for v in of_negative) / len(negative) ** 2
-    found = contributions("roc_auc", y, p)
+    found = contributions("roc_auc", y, logit(np.clip(p, 1e-9, 1 - 1e-9)))
     assert_allclose(np.sum((found - area) ** 2) / 40**2, variance, rtol=1e-10)
 
 
@@ -139,6 +149,20 @@ def test_identical_candidates_are_tied_and_the_smaller_or_earlier_is_best():
     assert all(s.tied and s.behind == s.behind_error == 0 for s in choice.standings)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_differs_by_how_it_was_summed_is_equal(seed):
+    """The same accuracy in each of three folds, from other rows, and weighed as folds of unequal size are."""
+    draw = np.random.default_rng(seed)
+    sizes = [int(n) for n in draw.integers(40, 80, 3)]
+    n = sum(sizes)
+    right = [np.repeat([1.0, 0.0], [size // 2, size - size // 2]) for size in sizes]
+    shuffled = [
+        np.concatenate([draw.permutation(r) * (n / (3 * r.size)) for r in right])[None] for _ in range(2)
+    ]
+    larger, smaller = Candidate(30, shuffled[0]), Candidate(20, shuffled[1])
+    assert choose([larger, smaller], np.arange(n), "best", key=1).best == 1
+
+
 def test_a_constant_lead_on_every_row_is_no_chance():
     (one,) = candidates(0.5)
     some = [Candidate(5, one.contributions + lead / 7) for lead in range(30)]
@@ -204,6 +228,8 @@ def test_the_order_of_candidates_changes_nothing(order, seed):
         assert (order[after.best], order[after.chosen]) == (before.best, before.chosen)
         assert tuple(order[c] for c in after.tied) == before.tied
         assert after.flattery == before.flattery
+    mirrored = flattery_of_best([some[c] for c in order], units, 2, 3, 100)
+    assert mirrored == flattery_of_best(some, units, 2, 3, 100)
 
 
 def test_the_same_key_gives_the_same_and_another_other_draws():

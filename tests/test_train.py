@@ -78,6 +78,7 @@ def test_a_jobs_folder_holds_all_that_is_needed(sweep):
             "model/bundle.json",
             "model/weights.npz",
             "state.npy",
+            "certificate.json",
         }
 
 
@@ -166,7 +167,14 @@ def test_mlflow_knows_the_rows_and_has_the_files_of_each_run(sweep):
         assert json.loads(inputs["training"].profile or "")["num_rows"] == 120
         assert inputs["training"].digest != inputs["validation"].digest
         artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert artifacts == {"config.yaml", "environment.json", "run.json", "state.npy", "bundle"}
+        assert artifacts == {
+            "config.yaml",
+            "environment.json",
+            "run.json",
+            "state.npy",
+            "certificate.json",
+            "bundle",
+        }
         assert {"train", "val", "test", "table"} == {
             key.rpartition(".")[2] for key in run.data.tags if key.startswith("sweepgrad.digest.")
         }

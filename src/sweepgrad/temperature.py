@@ -22,7 +22,8 @@ def greatest_likelihood(y: Array, log_odds: Array) -> float | None:
     The loss, mean(softplus((1 - 2y) scale z)), is convex in the scale, so where its slope,
     mean((sigmoid(scale z) - y) z), is 0 lies the one minimum. There is none at a finite positive scale where
 
-    - every row lies on its right side: the larger, the better (the classes are separable);
+    - every row lies on its right side, or all but rows whose log-odds are next to nothing beside the largest:
+      the larger, the better (the classes are separable);
     - the log-odds go with the labels no better than turned round: the smaller, the better.
 
     Arguments:
