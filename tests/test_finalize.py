@@ -196,7 +196,7 @@ def test_every_opening_of_the_test_rows_is_told(done):
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
     assert f"opened once before** ({done.card['opening']})" in page
     store = Store(done.uri, "sweepgrad")
-    found = store.openings(digests(store))
+    found = store.openings(digests(store)["table"])
     assert [str(opening) for opening in found] == [done.card["opening"], third["opening"]]
     for opening in found:
         assert opening.run_id == done.card["run_id"]
@@ -302,7 +302,7 @@ def test_a_table_that_has_changed_is_refused(done):
     with contextlib.chdir(done.folder):
         before = Path("people.csv").read_text()
         store = Store(done.uri, "sweepgrad")
-        openings = store.openings(digests(store))
+        openings = store.openings(digests(store)["table"])
         try:
             Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
             result = command("finalize")
@@ -311,7 +311,7 @@ def test_a_table_that_has_changed_is_refused(done):
         assert result.code == 2
         assert "people.csv" in result.err
         assert "changed" in result.err
-        assert store.openings(digests(store)) == openings
+        assert store.openings(digests(store)["table"]) == openings
 
 
 def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
@@ -329,7 +329,7 @@ def test_runs_on_different_splits_are_refused(folder):
     assert "different tables or splits" in refused.err
     assert not Path("runs", "cards").exists()
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
-    assert store.openings(digests(store)) == []
+    assert store.openings(digests(store)["table"]) == []
 
 
 def test_a_sweep_over_folds_is_finalized(folder):
@@ -384,7 +384,7 @@ def test_means_over_different_folds_are_not_chosen_among(folder):
     refused = command("finalize", "--incomplete")
     assert refused.code == 2
     assert "no configuration finished on every fold" in refused.err
-    assert store.openings(digests(store)) == []
+    assert store.openings(digests(store)["table"]) == []
     assert "means over different folds are of different rows" in command("leaderboard").out
 
 

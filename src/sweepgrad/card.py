@@ -91,6 +91,10 @@ class Card:
         notices: what is to be told of temperature and threshold.
         opening: when the test rows were opened for this card, by whom, and for which model.
         earlier_openings: the same of each time that they were opened before, by any sweep.
+        interrupted_openings: the same of those for this very model of which nothing was kept; older cards have
+            none.
+        earlier_of_table: how often test rows of this table, of whichever split, had been opened before; older
+            cards do not count.
         certificate: what was found of leaks, in words; older cards have none.
     """
 
@@ -117,6 +121,8 @@ class Card:
     opening: str
     earlier_openings: tuple[str, ...]
     certificate: str = ""
+    interrupted_openings: tuple[str, ...] = ()
+    earlier_of_table: int = 0
 
     @property
     def verdict(self) -> str:
@@ -199,6 +205,6 @@ class Card:
         said["baselines"] = {name: Scores.from_json(each) for name, each in said["baselines"].items()}
         said["decisions"] = Decisions(**said["decisions"])
         said["calibration"] = {name: Calibrated(**each) for name, each in said["calibration"].items()}
-        for name in ("members", "notices", "earlier_openings"):
-            said[name] = tuple(said[name])
+        for name in ("members", "notices", "earlier_openings", "interrupted_openings"):
+            said[name] = tuple(said.get(name, ()) if name == "interrupted_openings" else said[name])
         return Card(**said)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweepgrad.card import METRIC_NAMES, Card, gap_in_words, in_words
+from sweepgrad.openings import of_table_in_words, times
 
 
 def markdown(card: Card) -> str:
@@ -259,14 +260,20 @@ def _opening(card: Card) -> str:
         f" {card.opening}"
     ]
     if card.earlier_openings:
-        n = len(card.earlier_openings)
-        times = "once" if n == 1 else f"{n} times"
+        n = times(len(card.earlier_openings))
         words[0] += (
-            f". **They had been opened {times} before** ({'; '.join(card.earlier_openings)}): what was changed"
+            f". **They had been opened {n} before** ({'; '.join(card.earlier_openings)}): what was changed"
             " after seeing a test figure makes this one flatter."
         )
     else:
-        words[0] += ": the first time."
+        words[0] += "." if card.interrupted_openings else ": the first time."
+    if card.interrupted_openings:
+        words.append(
+            f"Before that they were opened for the same model ({'; '.join(card.interrupted_openings)}), which was"
+            " interrupted before anything was kept."
+        )
+    if card.earlier_of_table:
+        words.append(of_table_in_words(card.earlier_of_table))
     words.append(
         "Rows of the same group were kept in one part."
         if card.data["grouped"]

@@ -19,16 +19,16 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle, ensemble
 from sweepgrad.candidates import bundle_of
 from sweepgrad.card import Scores
-from sweepgrad.config import FileData, Split
+from sweepgrad.config import FileData
 from sweepgrad.data.doors import open_test
 from sweepgrad.data.split import units_of
 from sweepgrad.decide import Decision, decide, refuse_unfinished
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
-from sweepgrad.evaluation import Evaluation, Judged, figure
+from sweepgrad.evaluation import Evaluation, Judged, complete_turns, figure, kept_in
 from sweepgrad.folders import write_json
 from sweepgrad.judge import baselines, scores
-from sweepgrad.openings import Opening
+from sweepgrad.openings import Before, Opening
 from sweepgrad.ranking import Entry, fold_of, splits
 from sweepgrad.tracking import Store
 
@@ -57,7 +57,6 @@ class _Split:
     name: str
     decision: Decision
     digests: dict[str, str]
-    earlier: list[Opening]
 
     @property
     def run_ids(self) -> str:
@@ -80,7 +79,8 @@ def evaluate(
     """Choose and judge on each split of a sweep, write and log what that says of the procedure.
 
     All splits are chosen from before the test rows of any are opened, and every opening is recorded, in the
-    store and in the ledger, before rows are read. What was judged before is not judged again.
+    store and in the ledger, before rows are read. What was judged before is not judged again; what was
+    interrupted before it was kept is.
 
     Arguments:
         which: the sweep, as for `Store.sweep`.
@@ -91,42 +91,59 @@ def evaluate(
 
     Raises:
         UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
-            `decide.decide`), a table that has changed, or test rows that were opened before.
+            `decide.decide`), a table that has changed, test rows that were opened before, or kept figures
+            that are damaged.
     """
     sweep = store.sweep(which)
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
-    folder, ledger = runs / "evaluations" / sweep.name, runs / openings.LEDGER
-    known = openings.read(ledger)
-    found = _chosen(store, sweep, jobs, known, say)
-    judged = _judged_before(store, sweep, folder)
-    todo = [split for split in found if split.judged_as not in judged]
-    seen = [split for split in todo if split.earlier]
-    if seen and not again:
-        raise UserError(_opened_before(seen, len(found), runs))
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, split in enumerate(todo, 1):
-        opening = openings.opening_now(sweep.name, split.run_ids, split.digests)
-        openings.write(ledger, opening)
-        store.record_opening(sweep, opening, split.digests)
-        judged[split.judged_as] = _judge(store, split, opening)
-        write_json(folder / "splits.json", [asdict(each) for each in judged.values()])
-        test = judged[split.judged_as].test
-        say(f"{split.name}: {test.accuracy:.1%} on {test.n} test rows ({number} of {len(todo)} judged)")
-    whole = _whole(sweep, found, judged, known)
-    if EVALUATED not in sweep.tags or _written(folder) != json.loads(json.dumps(whole.to_json())):
-        _write(store, sweep, whole, folder)
+    folder = runs / "evaluations" / sweep.name
+    found = _chosen(store, jobs, sweep.name, say)
+    with openings.alone(folder):
+        sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
+        judged = _judged_before(store, sweep, folder)
+        todo = [split for split in found if split.judged_as not in judged]
+        if not again:
+            _refuse_seen(store, sweep, todo, len(found), runs)
+        for number, split in enumerate(todo, 1):
+            opening, before = _claim(store, sweep, split, runs, again=again)
+            for other in before.interrupted:
+                say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
+            judged[split.judged_as] = _judge(store, split, opening, before)
+            write_json(folder / "splits.json", [asdict(each) for each in judged.values()])
+            test = judged[split.judged_as].test
+            say(f"{split.name}: {test.accuracy:.1%} on {test.n} test rows ({number} of {len(todo)} judged)")
+        whole = _whole(sweep, found, judged, _known(store, found[0].digests["table"], runs))
+        latest = max(split.opening for split in whole.splits)  # each begins with its moment
+        sent = sweep.tags.get(openings.JUDGED) == latest
+        if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
+            _write(store, sweep, whole, folder, latest)
     return Outcome(whole, folder, len(todo))
 
 
-def _chosen(
-    store: Store, sweep: Logged, jobs: Sequence[Logged], known: Sequence[Opening], say: Callable[[str], None]
-) -> list[_Split]:
+def _known(store: Store, table: str, runs: Path) -> list[Opening]:
+    """What the store and the ledger know of a table's openings."""
+    return openings.once_each([*store.openings(table), *openings.read(runs / openings.LEDGER)], table)
+
+
+def _claim(store: Store, sweep: Logged, split: _Split, runs: Path, *, again: bool) -> tuple[Opening, Before]:
+    """Write down that a split's test rows are about to be read."""
+    opening = openings.opening_now(sweep.name, split.run_ids, split.digests)
+    of_store = store.openings(opening.table)
+    try:
+        with openings.claim(runs / openings.LEDGER, of_store, opening, kept=False, again=again) as before:
+            store.record_opening(sweep, opening, split.digests)
+    except openings.Seen as seen:
+        raise UserError(f"{split.name} was opened by another process just now: {seen.earlier[-1]}") from None
+    return opening, before
+
+
+def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]) -> list[_Split]:
     """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
     by_name = splits(jobs)
     if len(by_name) < 2:
         raise UserError(
-            f"{sweep.name} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
+            f"{sweep} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
             " its model. For the procedure sweep over splits, such as 'split.seed=range(1000,1020)' or"
             " 'split.turn=range(5)'"
         )
@@ -137,8 +154,7 @@ def _chosen(
             digests = asdict(decision.training().digests)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
-        earlier = openings.of_rows([*store.openings(digests), *known], digests)
-        found.append(_Split(name, decision, digests, earlier))
+        found.append(_Split(name, decision, digests))
         say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
     if len({split.digests["table"] for split in found}) > 1:
         raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
@@ -150,7 +166,7 @@ def _chosen(
     return found
 
 
-def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
+def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Judged:
     """Read the test rows, and see what the chosen model and the baselines make of them."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
     training, config = decision.training(), decision.configs[0]
@@ -178,7 +194,8 @@ def _judge(store: Store, split: _Split, opening: Opening) -> Judged:
             "logistic": scores(test.y, logistic, units["test"]),
         },
         opening=str(opening),
-        earlier_openings=tuple(map(str, split.earlier)),
+        earlier_openings=tuple(map(str, before.seen)),
+        interrupted_openings=tuple(map(str, before.interrupted)),
     )
 
 
@@ -206,59 +223,47 @@ def _whole(
     first = found[0].decision
     of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
     mine = {split.opening for split in of_splits}
-    earlier = {
-        opening.id
-        for opening in known
-        if opening.table == found[0].digests["table"]
-        and opening.when <= min(mine)
-        and str(opening) not in mine
-    }
+    earlier = [opening for opening in known if opening.when <= min(mine) and str(opening) not in mine]
     return Evaluation(
         sweep=sweep.name,
         what=f"{first.bundle.target} = {first.bundle.positive}, from {first.configs[0].data.name}",
         metric=first.select.metric,
         rule=first.select.rule,
         grouped=isinstance(first.configs[0].data, FileData) and bool(first.configs[0].data.group),
-        turns=_complete_turns([split.decision.configs[0].split for split in found]),
+        turns=complete_turns([split.decision.configs[0].split for split in found]),
         earlier_of_table=len(earlier),
         splits=of_splits,
     )
-
-
-def _complete_turns(of_splits: Sequence[Split]) -> int | None:
-    """How many turns there are, where every seed has all of them."""
-    turns: dict[int, set[int | None]] = {}
-    for split in of_splits:
-        turns.setdefault(split.seed, set()).add(split.turn)
-    n = of_splits[0].turns
-    return n if all(found == set(range(n)) for found in turns.values()) else None
 
 
 def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], Judged]:
     """What is known of splits of this sweep, by their test rows and the run that was chosen."""
     file = folder / "splits.json"
     if not file.exists() and EVALUATED in sweep.tags:
-        folder.mkdir(parents=True, exist_ok=True)
         store.download(sweep, file.name, folder)
-    try:
-        kept = [Judged.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}  # none, or another version's
-    return {(split.digest, split.run_id): split for split in kept}
+    return {(split.digest, split.run_id): split for split in kept_in(file)}
 
 
-def _opened_before(seen: Sequence[_Split], n_splits: int, runs: Path) -> str:
-    """Of how many splits, for which sweeps, and where it is written what was found."""
+def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: int, runs: Path) -> None:
+    """Look at all before any is opened; say for which sweeps some were, and where it is what was found.
+
+    Raises:
+        UserError: test rows were opened before.
+    """
+    known = _known(store, todo[0].digests["table"], runs) if todo else []
+    to_be = [openings.opening_now(sweep.name, split.run_ids, split.digests) for split in todo]
+    if not (seen := [o for each in to_be if (o := openings.before_of(known, each, kept=False).seen)]):
+        return
     by_sweep: dict[str, list[Opening]] = {}
-    for opening in sorted((o for split in seen for o in split.earlier), key=lambda opening: opening.when):
+    for opening in sorted((o for some in seen for o in some), key=lambda opening: opening.when):
         by_sweep.setdefault(opening.sweep, []).append(opening)
     lines = []
-    for sweep, some in by_sweep.items():
+    for name, some in by_sweep.items():
         times = "once" if len(some) == 1 else f"{len(some)} times, first"
-        pages = (runs / "evaluations" / sweep / "evaluation.md", runs / "cards" / sweep / "card.md")
+        pages = (runs / "evaluations" / name / "evaluation.md", runs / "cards" / name / "card.md")
         said = "".join(f"\n    what was found: {page}" for page in pages if page.exists())
         lines.append(f"\n  {times} {some[0]}{said}")
-    return (
+    raise UserError(
         f"the test rows of {len(seen)} of {n_splits} splits were opened before:{''.join(lines)}\nTheir"
         " figures have been seen, so what was chosen or changed since is not judged honestly by them. Take"
         " other splits, such as split.seed=range(2000,2020), and train anew; or say --again to open them once"
@@ -274,7 +279,7 @@ def _written(folder: Path) -> object:
         return None
 
 
-def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path) -> None:
+def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path, latest: str) -> None:
     (folder / "evaluation.md").write_text(evaluation_page.markdown(whole), encoding="utf-8")
     write_json(folder / "evaluation.json", whole.to_json())
     plots.splits(
@@ -287,6 +292,6 @@ def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path) -> None
     store.log_result(
         sweep.run_id,
         {f"evaluation/{name}": value for name, value in whole.figures.items()},
-        {EVALUATED: str(len(whole.splits))},
+        {EVALUATED: str(len(whole.splits)), openings.JUDGED: latest},
         [folder / name for name in FILES],
     )

@@ -1,16 +1,19 @@
 """How good a whole procedure is: what it came to on several splits, the mean, and how sure that is."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from scipy.special import stdtrit
 
 from sweepgrad.card import Scores
-from sweepgrad.config import Metric
+from sweepgrad.config import Metric, Split
+from sweepgrad.errors import UserError
 from sweepgrad.metrics import BETTER
 
 METRICS: tuple[Metric, ...] = ("accuracy", "nll", "roc_auc")
@@ -40,6 +43,8 @@ class Judged:
         baselines: on the same test rows, by name.
         opening: when these test rows were opened, by whom.
         earlier_openings: the same of each time before.
+        interrupted_openings: the same of those for this very model of which nothing was kept; older
+            figures have none.
     """
 
     split: str
@@ -58,6 +63,7 @@ class Judged:
     baselines: dict[str, Scores]
     opening: str
     earlier_openings: tuple[str, ...]
+    interrupted_openings: tuple[str, ...] = ()
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Judged":
@@ -68,8 +74,42 @@ class Judged:
         """
         baselines = {name: Scores.from_json(each) for name, each in values["baselines"].items()}
         said = {name: Scores.from_json(values[name]) for name in ("validation", "test")}
-        earlier = tuple(values["earlier_openings"])
-        return Judged(**{**values, **said, "baselines": baselines, "earlier_openings": earlier})
+        openings = {
+            "earlier_openings": tuple(values["earlier_openings"]),
+            "interrupted_openings": tuple(values.get("interrupted_openings", ())),
+        }
+        return Judged(**{**values, **said, **openings, "baselines": baselines})
+
+
+def kept_in(file: Path) -> list[Judged]:
+    """What is known of the splits of a sweep; nothing if the file is not there.
+
+    Raises:
+        UserError: it cannot be read. What test rows came to may be in it, so it is not to be written over.
+    """
+    try:
+        return [Judged.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} was written by another version of sweepgrad ({error}), and what test rows came to is not"
+            " written over. Its page is evaluation.md beside it; or evaluate with that version"
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"{file} is damaged ({error}). It says what test rows came to, and is not written over: put it"
+            " back as it was, or move it away; where it was sent to the store it comes back from there"
+        ) from None
+
+
+def complete_turns(of_splits: Sequence[Split]) -> int | None:
+    """How many turns there are, where every seed has all of them."""
+    turns: dict[int, set[int | None]] = {}
+    for split in of_splits:
+        turns.setdefault(split.seed, set()).add(split.turn)
+    n = of_splits[0].turns
+    return n if all(found == set(range(n)) for found in turns.values()) else None
 
 
 @dataclass(frozen=True)

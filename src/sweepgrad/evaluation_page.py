@@ -10,6 +10,7 @@ from rich.text import Text
 from sweepgrad.card import METRIC_NAMES, gap_in_words, in_words
 from sweepgrad.config import Metric
 from sweepgrad.evaluation import METRICS, Evaluation, Judged, Mean
+from sweepgrad.openings import of_table_in_words
 
 _BASELINES = {"majority": "always the commoner answer", "logistic": "logistic regression"}
 
@@ -67,12 +68,15 @@ def warnings(whole: Evaluation) -> Iterator[str]:
     again = sum(bool(split.earlier_openings) for split in whole.splits)
     if again:
         yield f"The test rows of {again} of these splits had been opened before."
-    if whole.earlier_of_table:
-        times = "once" if whole.earlier_of_table == 1 else f"{whole.earlier_of_table} times"
+    resumed = [split for split in whole.splits if split.interrupted_openings]
+    if resumed:
+        said = "; ".join(opening for split in resumed for opening in split.interrupted_openings)
         yield (
-            f"Test rows of this table, of these or other splits, had been opened {times} before by the ledger"
-            " (runs/openings.jsonl)."
+            f"Those of {len(resumed)} were opened before for the same model, which was interrupted before"
+            f" anything was kept ({said})."
         )
+    if whole.earlier_of_table:
+        yield of_table_in_words(whole.earlier_of_table)
 
 
 def as_csv(whole: Evaluation) -> str:

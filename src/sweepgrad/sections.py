@@ -223,7 +223,7 @@ class Split(Section):
     is the same for every fold and without one. `fold: null` divides by the shares.
 
     With a `turn` the test part is the turn-th, from 0, of `turns` equal parts of all rows: `test` must say
-    1 / turns. Turn 0 tests the rows that are tested without one.
+    1 / turns. Turn 0 tests the rows that are tested without one, with these shares.
     """
 
     train: Fraction
@@ -280,11 +280,11 @@ class Split(Section):
                 f"there is no turn {self.turn}: {self.turns} turns are numbered from 0 to {self.turns - 1}"
             )
         if abs(self.test * self.turns - 1) > 0.02:  # a third cannot be said exactly
-            test = round(1 / self.turns, 3)
+            test = float(f"{1 / self.turns:.3g}")
             train = round((1 - test) * self.train / (self.train + self.val), 3)
             raise ValueError(
                 f"each of {self.turns} turns tests 1 in {self.turns} rows, so test: {self.test:g} has no"
-                f" effect; say split.test={test:g} split.train={train:g} split.val={1 - test - train:.3g}"
+                f" effect; say split.test={test:g} split.train={train:g} split.val={1 - test - train:.10g}"
             )
         return self
 

@@ -5,14 +5,14 @@ import json
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import Metric, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from sweepgrad import entities, folders, models
@@ -248,25 +248,27 @@ class Store:
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
     ) -> None:
-        """Add metrics, tags and files to a run."""
+        """Add files, metrics and tags to a run; tags come last, so that they speak of what is there."""
         now = int(time.time() * 1000)
         with reaching(self.uri):
-            self._client.log_batch(
-                run_id,
-                [Metric(key, value, now, 0) for key, value in metrics.items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
-            )
             for file in files:
                 self._client.log_artifact(run_id, str(file))
+            self._client.log_batch(run_id, [Metric(key, value, now, 0) for key, value in metrics.items()])
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def openings(self, digests: dict[str, str]) -> list[Opening]:
-        """Every time that these test rows were read, by whichever sweep; the first one first."""
+    def openings(self, table: str) -> list[Opening]:
+        """Every time that test rows of a table were read, the first one first.
+
+        By whichever sweep of whichever experiment of the store. What was deleted since counts: rows that were
+        seen stay seen.
+
+        Arguments:
+            table: its SHA-256.
+        """
+        condition = f"tags.`{KIND}` = '{OPENING_KIND}' AND tags.`{DIGEST}table` = '{table}'"
         with reaching(self.uri):
-            same = (
-                f"tags.`{DIGEST}table` = '{digests['table']}' AND tags.`{DIGEST}test` = '{digests['test']}'"
-            )
-            found = self._search(f"tags.`{KIND}` = '{OPENING_KIND}' AND {same}")
-        return [entities.opening(run) for run in found[::-1]]
+            found = [run for ids in self._experiments() for run in self._search(condition, ids, ViewType.ALL)]
+        return sorted(map(entities.opening, found), key=lambda opening: opening.when)
 
     def record_opening(self, sweep: Logged, opening: Opening, digests: dict[str, str]) -> None:
         """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
@@ -352,14 +354,25 @@ class Store:
             PROCESS: self._process,
         }
 
-    def _search(self, condition: str) -> list[Logged]:
-        """The runs of the experiment of which the condition holds, the latest first."""
+    def _experiments(self) -> Iterator[list[str]]:
+        """The ids of all experiments of the store, deleted ones too, some at a time."""
+        token = None
+        while True:
+            page = self._client.search_experiments(ViewType.ALL, max_results=1000, page_token=token)
+            yield [experiment.experiment_id for experiment in page]
+            token = page.token
+            if not token:
+                return
+
+    def _search(
+        self, condition: str, experiments: Sequence[str] = (), view: int = ViewType.ACTIVE_ONLY
+    ) -> list[Logged]:
+        """The runs of which the condition holds, the latest first; of this experiment, or of those named."""
+        ids = list(experiments) or [self.experiment_id]
         found: list[Logged] = []
         token = None
         while True:
-            page = self._client.search_runs(
-                [self.experiment_id], condition, max_results=1000, page_token=token
-            )
+            page = self._client.search_runs(ids, condition, view, max_results=1000, page_token=token)
             found += [logged(run) for run in page]
             token = page.token
             if not token:

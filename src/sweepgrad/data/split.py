@@ -74,7 +74,8 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
     validated in exactly one fold.
 
     With `split.turn` the test part is one of `split.turns` equal arcs that make up the circle, the last one
-    for turn 0, so that every unit is tested in exactly one turn; the arc outside it begins where it ends.
+    for turn 0, so that every unit is tested in exactly one turn; the arc outside it begins where it ends. The
+    last one is the test part that there is without turns, whichever way the shares round.
 
     With `split.stratify` this is done by strata: the units with negative rows only, with both, with positive
     rows only. Nothing but the seed, the labels and the units has a say.
@@ -112,9 +113,12 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
 
 def _test_arc(n: int, split: Split) -> tuple[int, int]:
     """How many of a circle's n rows are in the test part's arc, and the row at which it ends."""
+    last = round((split.train + split.val) * n)  # the row at which it begins without turns
     if split.turn is None:
-        return n - round((split.train + split.val) * n), n
-    end, start = (n - round(turn * n / split.turns) for turn in (split.turn, split.turn + 1))
+        return n - last, n
+    end, start = (
+        last if turn == 1 else n - round(turn * n / split.turns) for turn in (split.turn, split.turn + 1)
+    )
     return end - start, end
 
 

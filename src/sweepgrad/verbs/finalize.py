@@ -30,8 +30,15 @@ def run(options: argparse.Namespace) -> int:
         store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
     )
     card, folder = done.card, done.folder
+    if card is None:
+        say("judged before, by another version of sweepgrad, whose card this is; the test rows stay closed")
+        name = "card.json" if options.json else "card.md"
+        print((folder / name).read_text(encoding="utf-8"), end="")
+        return 0
     if not done.opened:
         say(f"judged before, {card.opening}; the test rows stay closed")
+    for opening in card.interrupted_openings if done.opened else ():
+        say(f"taken up again, for nothing was kept when the test rows were opened {opening}")
     if options.json:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
