@@ -431,6 +431,10 @@ def test_a_turn_tests_its_part_of_the_rows_and_the_test_share_says_so():
     remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
     split = one("split.turns=10", "split.turn=9", *remedy).split
     assert (split.train, split.val, split.test) == (0.675, 0.225, 0.1)
+    with pytest.raises(UserError, match="each of 75 turns") as refused:
+        one("split.turns=75", "split.turn=0")
+    remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
+    assert one("split.turns=75", "split.turn=0", *remedy).split.test == 0.0133
     third = one("split.turns=3", "split.turn=0", "split.train=0.5", "split.val=0.17", "split.test=0.33")
     assert third.split.turns == 3
 

@@ -19,6 +19,7 @@ from sweepgrad.config import Split
 from sweepgrad.data.split import Parts, split_rows, units_of
 from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.evaluate import evaluate
+from sweepgrad.judge import logistic_scores
 from sweepgrad.tracking import Store
 
 SEEDS = (11, 12, 13)
@@ -216,6 +217,67 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
     ledger = openings.read(Path("runs", openings.LEDGER))
     assert ledger[:2] == before
     assert [str(opening) for opening in ledger] == [s["opening"] for s in json.loads(result.out)["splits"]]
+
+
+def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch):
+    assert command("train", "-m", *SMALL, "model=wide,linear", "split.seed=20,21").code == 0
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    judge, calls = logistic_scores, iter(range(9))
+
+    def interrupted(*rows: Any) -> Any:
+        if next(calls) == 1:  # on the second split, whose rows are read by then
+            raise KeyboardInterrupt
+        return judge(*rows)
+
+    monkeypatch.setattr("sweepgrad.evaluate.logistic_scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(store, None, Path("runs"))
+    lost = openings.read(Path("runs", openings.LEDGER))[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifact", interrupt_at("splits.png"))
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(store, None, Path("runs"))
+    sweep = store.sweep(None)
+    assert not [tag for tag in sweep.tags if tag in ("sweepgrad.evaluated", openings.JUDGED)]
+    result = command("evaluate", "--json")
+    assert result.code == 0, result.err
+    first, second = json.loads(result.out)["splits"]
+    assert first["interrupted_openings"] == first["earlier_openings"] == second["earlier_openings"] == []
+    assert second["interrupted_openings"] == [str(lost)]
+    assert len(openings.read(Path("runs", openings.LEDGER))) == 3
+    assert store.sweep(None).tags["sweepgrad.evaluated"] == "2"
+    page = Path("runs", "evaluations", sweep.name, "evaluation.md").read_text()
+    assert f"interrupted before anything was kept ({lost})" in page
+
+
+def interrupt_at(name: str) -> Any:
+    send = mlflow.MlflowClient.log_artifact
+
+    def sending(client: mlflow.MlflowClient, run_id: str, path: str) -> None:
+        if path.endswith(name):
+            raise KeyboardInterrupt
+        send(client, run_id, path)
+
+    return sending
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("[{", "is damaged"), ('[{"split": "a"}]', "was written by another")]
+)
+def test_kept_figures_that_cannot_be_read_are_named_and_not_written_over(done, kept, said):
+    file = done.page / "splits.json"
+    before = file.read_bytes()
+    try:
+        file.write_text(kept)
+        with contextlib.chdir(done.folder):
+            for flag in ([], ["--again"]):
+                refused = command("evaluate", *flag)
+                assert refused.code == 2
+                assert f"splits.json {said}" in refused.err
+        assert file.read_text() == kept
+    finally:
+        file.write_bytes(before)
+    assert len(openings.read(done.folder / "runs" / openings.LEDGER)) == len(SEEDS)
 
 
 def test_rows_are_opened_a_second_time_only_with_a_flag(folder):

@@ -25,6 +25,7 @@ from sweepgrad.card import Calibrated, Card, Decisions, Scores
 from sweepgrad.card_page import markdown
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.entities import BUNDLE, Logged
+from sweepgrad.finalize import finalize
 from sweepgrad.preflight import plan
 from sweepgrad.ranking import comparable
 from sweepgrad.tracking import Store
@@ -237,6 +238,79 @@ def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empt
         shutil.copy(empty_store, lost)
     assert command("train", *data, "seed=7").code == 0
     assert "opened once before" in command("finalize").err
+
+
+def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledger(folder):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", *data).code == 0
+    assert command("finalize").code == 0
+    Path("runs", "openings.jsonl").unlink()
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    store._client.delete_experiment(store.experiment_id)
+    assert command("train", *data, "seed=7", "tracking.experiment=other").code == 0
+    assert "opened once before" in command("finalize", "--experiment", "other").err
+    assert command("train", *data, "split.seed=1", "tracking.experiment=other").code == 0
+    result = command("finalize", "--experiment", "other", "--json")
+    assert json.loads(result.out)["earlier_of_table"] == 1
+    (page,) = Path("runs", "cards").glob(f"{json.loads(result.out)['sweep']}/card.md")
+    assert "of whichever split, had been opened once before" in page.read_text()
+
+
+def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
+    """Before the rows are read; while they are judged; and while the card is sent."""
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    store, ledger = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"), Path("runs", "openings.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr("sweepgrad.models.register", raising(OSError(28, "No space left on device")))
+        refused = command("finalize")
+    assert "No space left" in refused.err
+    assert openings.read(ledger) == store.openings(digests(store)["table"]) == []
+    for place in ("sweepgrad.judge.card", "mlflow.MlflowClient.log_batch"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, raising(KeyboardInterrupt()))
+            with pytest.raises(KeyboardInterrupt):
+                finalize(store, None, Path("runs"))
+        assert "sweepgrad.chosen_run" not in store.sweep(None).tags
+    lost, kept = openings.read(ledger)
+    result = command("finalize", "--json")
+    assert result.code == 0, result.err
+    assert "the test rows stay closed" in result.err
+    card = json.loads(result.out)
+    assert (card["opening"], card["interrupted_openings"], card["earlier_openings"]) == (
+        str(kept),
+        [str(lost)],
+        [],
+    )
+    assert store.sweep(None).metrics["test/accuracy"] == card["test"]["accuracy"]
+    page = Path("runs", "cards", card["sweep"], "card.md").read_text()
+    assert f"opened for the same model ({lost}), which was interrupted" in page
+    assert len(openings.read(ledger)) == 2
+
+
+def raising(error: BaseException) -> Any:
+    def instead(*_: Any, **__: Any) -> None:
+        raise error
+
+    return instead
+
+
+def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    card = json.loads(command("finalize", "--json").out)
+    store, file = (
+        Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"),
+        Path("runs", "cards", card["sweep"]),
+    )
+    del card["decisions"]
+    (file / "card.json").write_text(json.dumps(card))
+    store._client.log_artifact(store.sweep(None).run_id, str(file / "card.json"))
+    shown, data = command("finalize"), command("finalize", "--json")
+    assert "by another version of sweepgrad" in shown.err
+    assert shown.out == (file / "card.md").read_text()
+    assert json.loads(data.out) == card
+    (file / "card.json").write_text("{")
+    assert "card.json is damaged" in command("finalize").err
+    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
 
 
 def test_a_damaged_ledger_is_named(folder):

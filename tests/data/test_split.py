@@ -264,11 +264,21 @@ def test_in_a_turn_every_other_row_is_validated_in_exactly_one_fold(rows, split,
     assert all(part.digest("test") == alone.digest("test") for part in by_fold)
 
 
-def test_the_first_turn_tests_what_is_tested_without_turns():
-    y, unit = labels(500), np.arange(500) // 2
-    first = split_rows(y, unit, Split(**shares(seed=3).model_dump(exclude={"turn"}), turn=0))
+@pytest.mark.parametrize("turns", [2, 3, 5, 7, 10])
+@pytest.mark.parametrize("n", [15, 151, 333, 500])
+@pytest.mark.parametrize("exactly", [True, False])
+def test_the_first_turn_tests_what_is_tested_without_turns(turns, n, exactly):
+    y, unit = labels(n), np.arange(n) // 2
+    test = 1 / turns if exactly else round(1 / turns, 2)
+    said = {**shares(seed=3).model_dump(), "test": test, "train": 0.7 * (1 - test), "val": 0.3 * (1 - test)}
+    without = split_rows(y, unit, Split.model_validate(said))
+    parts = [
+        split_rows(y, unit, Split.model_validate({**said, "turns": turns, "turn": turn}))
+        for turn in range(turns)
+    ]
     for part in ("train", "val", "test"):
-        assert_array_equal(getattr(first, part), getattr(split_rows(y, unit, shares(seed=3)), part))
+        assert_array_equal(getattr(parts[0], part), getattr(without, part))
+    assert_array_equal(np.sort(np.concatenate([part.test for part in parts])), np.arange(n))
 
 
 def test_splits_without_a_turn_are_what_they_were_before_turns():
