@@ -276,3 +276,15 @@ def test_what_was_flattered_before_flatters_on():
     assert choose([lone], EACH, "best", key=1).flattery < 0.02
     before = Candidate(lone.n_parameters, lone.contributions, flattered=0.5)
     assert choose([before], EACH, "best", key=1).flattery == pytest.approx(0.5, abs=0.02)
+
+
+def test_an_average_has_the_luck_of_its_members_seeds():
+    """Seeds that differ by 20 points make two means of them uncertain, but not the better of the two lucky."""
+    draw = np.random.default_rng(5)
+    runs = (draw.random((2, 400)) < np.array([[0.5], [0.9]])).astype(float)
+    single = Candidate(10, runs)
+    apart = [single, Candidate(20, runs + 0.01)]
+    together = [single, Candidate(20, runs + 0.01, members=(single,))]
+    flattery = [choose(some, np.arange(400), "best", key=1).flattery for some in (apart, together)]
+    assert flattery[0] > 0.05
+    assert flattery[1] < 0.01

@@ -354,3 +354,17 @@ def test_a_model_that_is_damaged_is_not_sent(store, kept):
     with pytest.raises(ValueError, match=r"weights\.npz is not what was written"):
         store.send(kept)
     assert not [run for run in all_runs(store) if "sweepgrad.job" in run.data.tags]
+
+
+def test_names_of_columns_that_mlflow_does_not_take_are_no_names_of_params(folder):
+    people().rename(columns={"income": "Umsatz (€)"}).to_csv("people.csv", index=False)
+    yaml = Path("myconf", "data", "kunden.yaml")
+    yaml.parent.mkdir(parents=True)
+    yaml.write_text(
+        'defaults: [csv]\nname: kunden\npath: people.csv\ntarget: left\npositive: "yes"\ndrop: [person]\n'
+        'transform: {"Umsatz (€)": quantile_normal}\n'
+    )
+    trained = command("train", "--config-dir", "myconf", "data=kunden", "train.epochs=1")
+    assert trained.code == 0, trained.err
+    (run,) = all_runs(Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"))
+    assert json.loads(run.data.params["data.transform"]) == {"Umsatz (€)": "quantile_normal"}

@@ -82,7 +82,8 @@ def compare(
         said = [[validation.said(run) for run in seed] for seed in seeds]
         singles.append(Candidate(entry.n_parameters, ensembles.each(select.metric, said)))
         if isinstance(select.ensemble, SeedsEnsemble) and len(seeds) > 1:
-            added.append(ensembles.averaged(select.metric, [(entry, said)], f"{len(seeds)} seeds", seeds))
+            name = f"{len(seeds)} seeds"
+            added.append(ensembles.averaged(select.metric, [(entry, said)], name, seeds, singles[-1:]))
         if isinstance(select.ensemble, BestEnsemble) and number <= select.ensemble.size:
             best.append((entry, said))
         pace.tell(f"{number} of {len(full)} configurations looked at, row by row")
@@ -95,7 +96,8 @@ def compare(
         seeds = [seed for entry, _ in best for seed in validation.seeds(entry.runs)]
         validation.refuse_several_tables(seeds)
         flattered = flattery_of_best(singles, validation.units, size, rng.key(0, "members"))
-        added.append(ensembles.averaged(select.metric, best, f"{size} best", seeds, flattered))
+        name = f"{size} best"
+        added.append(ensembles.averaged(select.metric, best, name, seeds, singles[:size], flattered))
     found = [*zip(full, singles, strict=True), *added]
     if added:
         found.sort(key=lambda one: (-settled(one[1].contributions.mean()), one[1].n_parameters))

@@ -3,12 +3,20 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+AVERAGE_OF = "average of"  # the key under which an ensemble says what it is
 METRIC_NAMES = {"accuracy": "accuracy", "nll": "negative log-likelihood", "roc_auc": "ROC AUC"}
 
 
 def in_words(metric: str, value: float) -> str:
     """A figure of a metric."""
     return f"{value:.1%}" if metric == "accuracy" else f"{value:.4f}"
+
+
+def settings_in_words(settings: dict[str, str]) -> str:
+    """What tells a candidate from others; empty where there are none."""
+    return ", ".join(
+        f"average of {value}" if key == AVERAGE_OF else f"{key}={value}" for key, value in settings.items()
+    )
 
 
 def gap_in_words(metric: str, value: float) -> str:
@@ -25,6 +33,10 @@ class Scores:
     accuracy_ci: tuple[float, float]
     nll: float
     roc_auc: float
+
+    def of(self, metric: str) -> float:
+        """One of them, by the name that `select.metric` gives it."""
+        return {"accuracy": self.accuracy, "nll": self.nll, "roc_auc": self.roc_auc}[metric]
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Scores":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweepgrad.card import METRIC_NAMES, Card, gap_in_words, in_words
+from sweepgrad.card import METRIC_NAMES, Card, gap_in_words, in_words, settings_in_words
 from sweepgrad.openings import of_table_in_words, times
 
 
@@ -183,18 +183,19 @@ def _choice(card: Card) -> str:
     model, choice, n, n_seeds = card.model, card.choice, card.n_candidates, card.model["seeds"]
     if choice["ensemble"]:
         on = f"{card.data['n_val']} validation rows"
-        kind, accuracy = "", card.validation.accuracy
+        kind, before = "", card.validation.of(choice["metric"])
         taken = f"all of its {len(card.members)} networks"
         if card.data["fold"] is not None:
             on, kind = "the validation rows of their folds", "mean "
-            accuracy = model["mean_validation_accuracy"]
+            before = choice["mean"]
             taken = f"its {len(card.members)} networks of the first fold, as no fold is better than another"
     elif card.data["fold"] is None:
-        on, kind, accuracy = f"{card.data['n_val']} validation rows", "", card.validation.accuracy
+        on, kind = f"{card.data['n_val']} validation rows", ""
+        before = card.validation.of(choice["metric"])
         taken = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
     else:
         on, kind = "the validation rows of their folds", "mean "
-        accuracy = model["mean_validation_accuracy"]
+        before = choice["mean"]
         best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
         of_these = f"and of these {best} on the first fold, as no fold is better than another"
         taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
@@ -209,7 +210,7 @@ def _choice(card: Card) -> str:
             f"The smallest {what} within one standard error ({error}) of the best mean {name}"
             f" ({best_mean}), with {mean} itself,"
         )
-    gap = 100 * (accuracy - card.test.accuracy)
+    gap = before - card.test.of(choice["metric"])
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
     averages = f" and {card.n_ensembles} of their averages" if card.n_ensembles else ""
     by_more = "" if choice["ensemble"] else ", and the best of its seeds by more"
@@ -218,8 +219,8 @@ def _choice(card: Card) -> str:
         f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
         f" {choice['compared']} {what}s looks better on the rows it was chosen by than it is: its mean"
         f" {name} by {gap_in_words(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
-        f" and seeds){by_more}. Here the test accuracy is {abs(gap):.1f} points"
-        f" {'below' if gap >= 0 else 'above'} the {kind}validation accuracy.{_fold(card)}"
+        f" and seeds){by_more}. Here the test {name} is {gap_in_words(choice['metric'], abs(gap))}"
+        f" {'below' if gap >= 0 else 'above'} the {kind}validation {name}.{_fold(card)}"
     )
 
 
@@ -240,7 +241,7 @@ def _ties(card: Card) -> str:
 
 
 def _said(settings: dict[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "the only one"
+    return settings_in_words(settings) or "the only one"
 
 
 def _fold(card: Card) -> str:

@@ -51,6 +51,7 @@ def averaged(
     of: Sequence[tuple[Entry, Sequence[Sequence[Said]]]],
     name: str,
     seeds: Sequence[Sequence[Logged]],
+    members: Sequence[Candidate],
     flattered: float = 0.0,
 ) -> tuple[Entry, Candidate]:
     """All seeds of some configurations, averaged, as an entry and a candidate.
@@ -64,15 +65,14 @@ def averaged(
         of: configurations, each with what its seeds say, fold by fold.
         name: what is averaged, in words.
         seeds: the runs of all, fold by fold.
-        flattered: see `Candidate`.
+        members, flattered: see `Candidate`.
     """
     n_seeds = min(len(said) for _, said in of)
     blocks: list[list[Sequence[Said]]] = [[] for _ in range(n_seeds)]
     for _, said in of:
         for number, seed in enumerate(said):
             blocks[number % n_seeds].append(seed)
-    members = [seed for block in blocks for seed in block]
-    whole = _mean(members)
+    whole = _mean(seed for block in blocks for seed in block)
     found = each(metric, [whole])
     if n_seeds > 1:
         without = each(
@@ -96,7 +96,7 @@ def averaged(
         behind=None,
         ensemble=name,
     )
-    return entry, Candidate(entry.n_parameters, found, flattered)
+    return entry, Candidate(entry.n_parameters, found, flattered, tuple(members))
 
 
 def _mean(seeds: Iterable[Sequence[Said]]) -> list[Said]:

@@ -118,7 +118,9 @@ def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
     for key, value in config.items():
         if f"{prefix}{key}" in ("tracking", "sweep", "select"):
             continue
-        if isinstance(value, dict):
+        if f"{prefix}{key}" == "data.transform":  # by columns, whose names MLflow does not take for a param's
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+        elif isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)

@@ -25,7 +25,7 @@ from sweepgrad.data.split import units_of
 from sweepgrad.decide import Decision, decide, refuse_unfinished
 from sweepgrad.entities import Logged
 from sweepgrad.errors import UserError
-from sweepgrad.evaluation import Evaluation, Judged, complete_turns, figure, kept_in
+from sweepgrad.evaluation import Evaluation, Judged, complete_turns, kept_in
 from sweepgrad.folders import write_json
 from sweepgrad.judge import baselines, scores
 from sweepgrad.openings import Before, Opening
@@ -183,7 +183,7 @@ def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Jud
         compared=len(decision.choice.standings),
         tied=len(decision.choice.tied) - 1,
         mean=entry.of(metric).mean,
-        test_mean=fmean(figure(each, metric) for each in siblings),
+        test_mean=fmean(each.of(metric) for each in siblings),
         flattery=decision.choice.flattery,
         n_learned=training.n_train + training.n_val,
         n_test_units=len(np.unique(units["test"])),

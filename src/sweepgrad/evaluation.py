@@ -19,11 +19,6 @@ from sweepgrad.metrics import BETTER
 METRICS: tuple[Metric, ...] = ("accuracy", "nll", "roc_auc")
 
 
-def figure(scores: Scores, metric: Metric) -> float:
-    """One of the scores, by the name that `select.metric` gives it."""
-    return {"accuracy": scores.accuracy, "nll": scores.nll, "roc_auc": scores.roc_auc}[metric]
-
-
 @dataclass(frozen=True)
 class Judged:
     """What the procedure chose on one split, and what that is worth on the split's test rows.
@@ -178,7 +173,7 @@ class Evaluation:
 
     def test(self, metric: Metric = "accuracy") -> Mean:
         """What a model that the procedure chooses does on rows that had no say in it."""
-        return self._mean([figure(split.test, metric) for split in self.splits])
+        return self._mean([split.test.of(metric) for split in self.splits])
 
     def ahead_of(self, baseline: str) -> Mean:
         """By how much its test accuracy is above a baseline's, on the same splits."""
@@ -193,9 +188,7 @@ class Evaluation:
     def own_gap(self) -> Mean:
         """The same of the one model that was taken, which was the best of the configuration's seeds, too."""
         sign, metric = BETTER[self.metric], self.metric
-        return self._mean(
-            [sign * (figure(s.validation, metric) - figure(s.test, metric)) for s in self.splits]
-        )
+        return self._mean([sign * (s.validation.of(metric) - s.test.of(metric)) for s in self.splits])
 
     @property
     def flattery(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.card import METRIC_NAMES, gap_in_words, in_words
+from sweepgrad.card import METRIC_NAMES, gap_in_words, in_words, settings_in_words
 from sweepgrad.config import Metric
 from sweepgrad.evaluation import METRICS, Evaluation, Judged, Mean
 from sweepgrad.openings import of_table_in_words
@@ -21,13 +21,21 @@ def as_table(whole: Evaluation) -> Table:
     table.add_column("split")
     for key in whole.keys:
         table.add_column(Text(key), justify="right")
-    for name in (f"val {whole.metric}", "test accuracy", *whole.splits[0].baselines, "test rows", "tied"):
+    for name in (
+        f"mean val {whole.metric}",
+        "val accuracy",
+        "test accuracy",
+        *whole.splits[0].baselines,
+        "test rows",
+        "tied",
+    ):
         table.add_column(name, justify="right")
     for split in whole.splits:
         table.add_row(
             split.split,
             *(Text(split.settings.get(key, "")) for key in whole.keys),
             in_words(whole.metric, split.mean),
+            f"{split.validation.accuracy:.1%}",
             f"{split.test.accuracy:.1%}",
             *(f"{scores.accuracy:.1%}" for scores in split.baselines.values()),
             str(split.test.n),
@@ -92,13 +100,20 @@ def as_csv(whole: Evaluation) -> str:
 def markdown(whole: Evaluation) -> str:
     """The page; `splits.png` is expected beside it."""
     baselines = whole.splits[0].baselines
-    head = ["split", *(f"`{key}`" for key in whole.keys), f"validation {METRIC_NAMES[whole.metric]}"]
-    head += ["test accuracy", "95 % interval", "test ROC AUC", *(_BASELINES[name] for name in baselines)]
+    head = ["split", *(f"`{key}`" for key in whole.keys), f"mean validation {METRIC_NAMES[whole.metric]}"]
+    head += [
+        "validation accuracy",
+        "test accuracy",
+        "95 % interval",
+        "test ROC AUC",
+        *(_BASELINES[name] for name in baselines),
+    ]
     rows = [
         [
             f"`{s.split}`",
             *(s.settings.get(key, "") for key in whole.keys),
             in_words(whole.metric, s.mean),
+            f"{s.validation.accuracy:.1%}",
             f"{s.test.accuracy:.1%}",
             f"{s.test.accuracy_ci[0]:.1%} to {s.test.accuracy_ci[1]:.1%}",
             f"{s.test.roc_auc:.3f}",
@@ -137,7 +152,8 @@ def markdown(whole: Evaluation) -> str:
 
 On each split the configuration was chosen by validation {METRIC_NAMES[whole.metric]} (rule `{whole.rule}`)
 among those of sweep `{whole.sweep}`, its model taken as `sweepgrad finalize` takes it, and the test rows
-opened after all splits had been chosen from. {how} {rows_are} On the test rows also: {others}.
+opened after all splits had been chosen from. It was chosen by the mean of its models, which decide at one
+half there; the other figures are of the model that was taken, at its own threshold. {how} {rows_are} On the test rows also: {others}.
 
 The interval is Nadeau & Bengio's corrected resampled t-test (Machine Learning 52, 2003), with variance
 (1/J + test rows / other rows) s² over J splits. No unbiased estimate of that variance exists, for splits
@@ -180,7 +196,7 @@ def _ahead(m: Mean) -> str:
 
 
 def _often(settings: dict[str, str], times: int, n: int) -> str:
-    said = ", ".join(f"{key}={value}" for key, value in settings.items()) or "the only configuration"
+    said = settings_in_words(settings) or "the only configuration"
     return f"{said} on {times} of {n}"
 
 

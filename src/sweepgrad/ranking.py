@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
 
+from sweepgrad.card import AVERAGE_OF
 from sweepgrad.config import Metric
 from sweepgrad.crossed import settled
 from sweepgrad.entities import Logged
@@ -72,7 +73,7 @@ class Entry:
         """What tells it from others."""
         if not self.ensemble:
             return self.settings
-        return {**{k: v for k, v in self.settings.items() if v}, "average of": self.ensemble}
+        return {**{k: v for k, v in self.settings.items() if v}, AVERAGE_OF: self.ensemble}
 
     @property
     def members(self) -> tuple[Logged, ...]:

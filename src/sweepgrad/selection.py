@@ -26,11 +26,13 @@ class Candidate:
         contributions: (S, N), a row for each seed, a column for each validation row; higher is better.
         flattered: by how much the mean is too high before any comparison, since the candidate was put
             together from what did well on these rows, see `flattery_of_best`.
+        members: the candidates whose runs it is an average of: what their seeds give it by chance, they have.
     """
 
     n_parameters: int
     contributions: Array
     flattered: float = 0.0
+    members: tuple["Candidate", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ def choose(
         near = [c for c in place if standings[c].behind <= standings[best].standard_error]
         chosen = min(near, key=lambda c: (candidates[c].n_parameters, *rank(c)))
     flattered = np.array([candidates[c].flattered for c in order])
-    return Choice(best, chosen, standings, (best, *others), noise.flattery(found.mean, 1, flattered))
+    shared = noise.shared([candidates[c] for c in order])
+    return Choice(best, chosen, standings, (best, *others), shared.flattery(found.mean, 1, flattered))
 
 
 def flattery_of_best(
@@ -233,6 +236,19 @@ class _Noise(NamedTuple):
             _widening(found.df_rows, rng.fold(key, 2), draws),
             _widening(max(int(found.free.sum()), 1), rng.fold(key, 3), draws),
         )
+
+    def shared(self, candidates: Sequence[Candidate]) -> "_Noise":
+        """The same with one draw for the seeds of an average and those of its members.
+
+        Drawn apart, the better one of the two would be so by a chance that both have.
+        """
+        place = {id(candidate): i for i, candidate in enumerate(candidates)}
+        seeds = self.seeds.copy()
+        for i, candidate in enumerate(candidates):
+            of = self.seeds[[place[id(member)] for member in candidate.members]].sum(axis=0)
+            if of.any():
+                seeds[i] = of * (self.seeds[i].std() / of.std())
+        return self._replace(seeds=seeds)
 
     def flattery(self, mean: NDArray[np.float64], size: int, flattered: NDArray[np.float64]) -> float:
         """The mean over draws of what chance gave the `size` best of each; 0 where that is below.
