@@ -137,5 +137,5 @@ def _start(kept: Kept) -> Fit:
 
 def _fit(copy: Copy) -> Fit:
     state = np.load(copy.path_of(STATE), allow_pickle=False)
-    (member,) = Bundle.load(copy.model).members
+    (member,) = Bundle.load(copy.folder / copy.model).members
     return Fit(copy.record.history, member.weights, copy.record.best_epoch, state)
