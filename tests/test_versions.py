@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from threadpoolctl import threadpool_info
 from tests.test_architecture import MODULES, ours
+from threadpoolctl import threadpool_info
 
 from sweepgrad import versions
 

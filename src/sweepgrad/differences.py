@@ -7,6 +7,9 @@ import numpy as np
 
 from sweepgrad.autograd.value import Array
 
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+"""What numbers may be apart in another environment, absolute and relative: rounding grows with the steps."""
+
 
 def of_numbers(
     found: Mapping[tuple[int, str], float], expected: Mapping[tuple[int, str], float], tolerance: float
@@ -20,7 +23,7 @@ def of_numbers(
     lacking = [place for place in order if place not in found]
     more = [place for place in found if place not in expected]
     apart = [
-        place for place in order if place in found and not _same(found[place], expected[place], tolerance)
+        place for place in order if place in found and not same(found[place], expected[place], tolerance)
     ]
     for places in (lacking, apart, more):
         if not places:
@@ -35,7 +38,7 @@ def of_numbers(
         yield words + (f"; {len(places)} of {len(order)} numbers are like that" if len(places) > 1 else "")
 
 
-def _same(one: float, other: float, tolerance: float) -> bool:
+def same(one: float, other: float, tolerance: float) -> bool:
     if float(one).hex() == float(other).hex():
         return True
     return tolerance > 0 and math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
@@ -57,7 +60,7 @@ def of_leaves(
             return
         a, b = one[key], other[key]
         numbers = isinstance(a, float) and isinstance(b, float)
-        if not (_same(a, b, tolerance) if numbers else a == b and type(a) is type(b)):  # type: ignore[arg-type]
+        if not (same(a, b, tolerance) if numbers else a == b and type(a) is type(b)):  # type: ignore[arg-type]
             yield f"{key} is {a!r}, and {b!r} {where}"
             return
 

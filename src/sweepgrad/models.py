@@ -36,9 +36,12 @@ def log(uri: str, run_id: str, bundle: Path) -> str:
 
 
 def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
-    """The id of a run's model, if it has one."""
+    """The id of a run's own model, if it has one: its first, for one that is decided on comes later."""
     outputs = client.get_run(run_id).outputs
-    return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+    found = [str(output.model_id) for output in outputs.model_outputs] if outputs else []
+    if len(found) > 1:  # in any order
+        found.sort(key=lambda model: client.get_logged_model(model).creation_timestamp)
+    return found[0] if found else None
 
 
 def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) -> Path | None:

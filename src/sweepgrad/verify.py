@@ -12,6 +12,7 @@ from sweepgrad import record as records
 from sweepgrad.comparison import findings
 from sweepgrad.copies import Copy, Kept
 from sweepgrad.data.doors import open_training
+from sweepgrad.differences import TOLERANCE
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.sweep import threads
@@ -19,9 +20,6 @@ from sweepgrad.sweep.halving import Rungs
 from sweepgrad.sweep.job import Job, Outcome, Running
 
 Kind = Literal["bit-equal", "equal to rounding", "differs"]
-
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
-"""What numbers may be apart in another environment, absolute and relative: rounding grows with the steps."""
 
 
 @dataclass(frozen=True)
