@@ -83,6 +83,8 @@ LAYERS = (
         "sweepgrad.train",
         "sweepgrad.listing",
         "sweepgrad.gradcheck",
+        "sweepgrad.differences",
+        "sweepgrad.comparison",
         "sweepgrad.verify",
         "sweepgrad.continuing",
     ),

@@ -65,6 +65,8 @@ def typed(bash: "pexpect.spawn[str]", line: str, expected: str) -> None:
         ),
         ("sweepgrad train --multi", "sweepgrad train --multirun "),
         ("sweepgrad leaderboard --js", "sweepgrad leaderboard --json "),
+        ("sweepgrad continue 3f2a train.ep", "sweepgrad continue 3f2a train.epochs="),
+        ("sweepgrad check --json data=sp", "sweepgrad check --json data=spotify"),
     ],
 )
 def test_tab_completes(bash, line, completed):

@@ -99,6 +99,9 @@ def test_another_number_of_epochs_is_refused_where_the_schedule_looks_at_it(fold
         (lambda r: r["files"].pop("state.npy"), "has no state.npy"),
         (lambda r: r["files"].update({"state.npy": "0"}), "state.npy is not what was written"),
         (lambda r: r.update(status="FAILED"), "failed: train it anew"),
+        (lambda r: r["history"][0].update(val_nll=0.0), "its lowest validation loss is that of epoch 1"),
+        (lambda r: r["history"][2].update(val_nll=0.1), "val_nll after epoch 3 is 0.1, and "),
+        (lambda r: r["history"][2].update(train_accuracy=0.1), "train_accuracy after epoch 3 is 0.1, and "),
     ],
 )
 def test_a_run_that_cannot_be_gone_on_with_is_refused(change, said, folder):

@@ -75,7 +75,9 @@ def test_rates_gradients_and_saturation_have_their_thresholds():
     assert "is high: a step moved 60% of the weights of layer 3 of 3" in said(with_layer(3, update_ratio=0.6))
     assert said(with_layer(3, update_ratio=0.4)) == HEALTHY
     still = replace(WELL, layers=tuple(replace(layer, update_ratio=2e-4) for layer in WELL.layers))
-    assert said(still, still).startswith("the learning rate (0.01) is low: all steps together")
+    assert said(still, still).startswith(
+        "the learning rate (0.01) is low: going by the first step of each epoch, all steps"
+    )
     assert said(still, still, still) == HEALTHY
     assert said(with_layer(1, gradient_norm=9e-5)) == (
         "gradients vanish: that of layer 1 is 9e-04 of that of layer 3 in length"
@@ -100,7 +102,7 @@ def trained(*overrides):
     (job,) = plan(["data=simulated", "data.rows=600", "train.diagnose=true", *overrides], multirun=False).jobs
     experiment = prepare(job.config)
     *_, fit = experiment.fits()
-    return diagnosis_of(experiment, fit, experiment.summary(fit))
+    return diagnosis_of(experiment, fit, experiment.summary(fit), experiment.log_odds(fit))
 
 
 @pytest.mark.parametrize("engine", ["engine.dtype=float64", "engine.dtype=float32"])

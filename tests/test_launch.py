@@ -141,6 +141,14 @@ def test_what_a_sweep_is_must_be_the_same_for_all_its_runs(folder):
     assert "select: must be the same for all runs of a sweep" in result.err
 
 
+@pytest.mark.parametrize("splits", ["split.seed=1,2,3", "split.seed=1 split.turn=0,1,2"])
+def test_configurations_are_counted_once_however_many_splits_there_are(folder, splits):
+    ensemble = "select.ensemble={kind: best, size: 3}"
+    result = command("train", "-m", *SMALL, "model=wide,linear", *splits.split(), ensemble)
+    assert result.code == 2
+    assert "the 3 best of 2 configurations are to be averaged" in result.err
+
+
 @pytest.mark.parametrize(
     ("ensemble", "said"),
     [

@@ -172,6 +172,14 @@ def test_signs_survive_json_and_are_never_infinite():
         assert Signs.from_json(json.loads(text)) == epoch.signs
 
 
+def test_a_share_that_is_too_large_for_its_type_is_the_largest_number():
+    (*_, last) = run(Network(D, (), None), SGD(1e160), weight_decay=0.0)[:1]
+    for epoch in last.history:
+        assert epoch.signs is not None
+        json.dumps(epoch.signs.to_json(), allow_nan=False)
+        assert max(layer.update_ratio for layer in epoch.signs.layers) > 1e150
+
+
 def test_metrics_are_named_by_layer():
     signs = Signs((Layer(1.0, 0.1, dead_share=0.5), Layer(2.0, 0.2)), 0.25, 0.1)
     assert signs.metrics == {

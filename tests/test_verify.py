@@ -94,6 +94,92 @@ def test_a_record_that_was_changed_by_hand_is_found(change, said, copied):
     assert said in result.out
 
 
+def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
+    job = copied.jobs[0]
+    changed(
+        job,
+        lambda r: (
+            r["summary"].update({"best/test/accuracy": 0.99}),
+            r["certificate"].update(leaks=["of course not"]),
+            r.update(diagnosis="a triumph", status="KILLED"),
+            r["files"].pop("state.npy"),
+        ),
+    )
+    with (job / "config.yaml").open("a") as file:
+        file.write("tested: true\n")
+    certificate = json.loads((job / "certificate.json").read_text())
+    (job / "certificate.json").write_text(json.dumps(certificate | {"leaks": ["none at all"]}))
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    for said in (
+        "best/test/accuracy is there, and not when trained again",
+        "certificate.leaks (length) is 1, and 0 when trained again",
+        "diagnosis is 'a triumph', and '' when trained again",
+        "it is KILLED, and has all its epochs",
+        "has bundle.json, weights.npz, and bundle.json, weights.npz, state.npy when trained again",
+        "config.yaml and record.json say different things of tested",
+        "certificate.json.leaks[0] is 'none at all', and 'of course not' in record.json",
+    ):
+        assert said in result.out
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"- a\n- list\n", b"a: [\n"])
+def test_a_config_that_is_none_is_a_finding(content, tmp_path):
+    job = left(tmp_path / "run", 1, "KILLED")
+    (job / "config.yaml").write_bytes(content)
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    assert "config.yaml holds no configuration" in result.out or "config.yaml cannot be read" in result.out
+
+
+def test_signs_of_a_layer_too_many_are_found(tmp_path):
+    job = left(tmp_path / "run", 1, "KILLED", "train.diagnose=true")
+    changed(job, lambda r: r["history"][0]["signs"]["layers"].append(r["history"][0]["signs"]["layers"][-1]))
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    assert "layer3/gradient_norm after epoch 1 is there, and not when trained again" in result.out
+
+
+def test_whatever_was_added_or_changed_in_the_store_is_found(copied):
+    run_id = json.loads((copied.jobs[0] / "mlflow.json").read_text())["run_id"]
+    with closing(sqlite3.connect(copied.folder / "runs" / "mlflow.db")) as connection:
+        for table in ("metrics", "latest_metrics"):
+            columns = "key, value, timestamp, step, is_nan, run_uuid"
+            connection.execute(
+                f"INSERT INTO {table} ({columns}) VALUES ('test/accuracy', 1, 0, 0, 0, '{run_id}')"
+            )
+        for change in (
+            "UPDATE params SET value = '7' WHERE key = 'seed'",
+            "UPDATE tags SET value = 'none at all' WHERE key = 'sweepgrad.leaks'",
+            "UPDATE runs SET status = 'KILLED' WHERE TRUE",
+        ):
+            connection.execute(f"{change} AND run_uuid = '{run_id}'")
+        connection.commit()
+    result = command("verify", run_id)
+    assert result.code == 1, result.err
+    for said in (
+        "metrics in MLflow: test/accuracy is there, and not when trained again",
+        "params in MLflow.seed is '7', and '1' in its record",
+        "tags in MLflow.sweepgrad.leaks is 'none at all', and 'none found' in its record",
+        "status in MLflow is KILLED, and FINISHED in its record",
+    ):
+        assert said in result.out
+
+
+def test_the_model_that_mlflow_serves_is_looked_at_and_what_finalize_adds_is_no_fault(folder):
+    assert command("train", *SMALL).code == 0
+    (job,) = Path("runs", "single").iterdir()
+    run_id = json.loads((job / "mlflow.json").read_text())["run_id"]
+    (served,) = Path("runs", "mlartifacts", "models").glob("*/artifacts/artifacts/*/weights.npz")
+    assert command("finalize").code == 0
+    result = command("verify", run_id)
+    assert result.code == 0, result.out + result.err
+    served.write_bytes(served.read_bytes()[:-40])
+    result = command("verify", run_id)
+    assert result.code == 1, result.err
+    assert "the model that MLflow serves: weights.npz not what was written" in result.out
+
+
 def test_a_metric_that_was_changed_in_the_store_is_found(copied):
     with closing(sqlite3.connect(copied.folder / "runs" / "mlflow.db")) as connection:
         connection.execute("UPDATE metrics SET value = 0.25 WHERE key = 'val/nll' AND step = 2")

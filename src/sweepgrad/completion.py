@@ -57,7 +57,12 @@ def _candidates(words: list[str]) -> list[str]:
         choices = re.search(r"{(.*?)}", usage)
         flags = [*re.findall(r"--[a-z-]+", usage), "--help", *(choices[1].split(",") if choices else ())]
     if takes_overrides and not last.startswith("-"):
-        return _ask_hydra(" ".join(words[1:]))
+        if name == "continue":
+            from sweepgrad.config import LENGTH
+
+            return [f"{key}=" for key in LENGTH]
+        # Hydra knows nothing of flags and of names of runs: it is handed overrides, and the last word.
+        return _ask_hydra(" ".join([*(word for word in words[1:-1] if "=" in word and word[0] != "-"), last]))
     return [f"{flag} " for flag in flags]
 
 

@@ -8,17 +8,20 @@ import numpy as np
 
 from sweepgrad import versions
 from sweepgrad.bundle import Bundle
-from sweepgrad.config import Config, Tracking
+from sweepgrad.config import LENGTH, Config, Tracking
 from sweepgrad.copies import Copy, Kept
 from sweepgrad.data.doors import open_training
+from sweepgrad.differences import TOLERANCE, same
 from sweepgrad.errors import UserError
-from sweepgrad.experiment import dtype_of
+from sweepgrad.experiment import Experiment, dtype_of, prepare
 from sweepgrad.faults import ConfigFaults, check
 from sweepgrad.fit import Fit
 from sweepgrad.record import STATE, Record
 
-KEYS = ("train.epochs", "train.patience")
+KEYS = LENGTH
 """What may be changed: all else has had its say in the epochs that are taken over."""
+
+_JUDGED = ("train_nll", "train_accuracy", "val_nll", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,12 @@ def continuation(
     config = _config(kept, changes, tracking)
     _refuse_another_course(kept.name, record, kept.config, config)
     _refuse_other_code_or_rows(kept, config)
-    for difference in versions.differences(record.environment, versions.environment()):
+    differences = versions.differences(record.environment, versions.environment())
+    for difference in differences:
         warn(f"trained where numbers may be rounded otherwise: {difference}")
-    return Continuation(config, _start(kept), record.job)
+    return Continuation(
+        config, _start(kept, TOLERANCE[config.engine.dtype] if differences else 0.0), record.job
+    )
 
 
 def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Config:
@@ -122,20 +128,40 @@ def _refuse_other_code_or_rows(kept: Kept, config: Config) -> None:
         )
 
 
-def _start(kept: Kept) -> Fit:
-    """What the run came to, from the first place that has it whole."""
+def _start(kept: Kept, tolerance: float) -> Fit:
+    """What the run came to, from the first place that has it whole, history and all."""
     problems = []
+    experiment = prepare(kept.config)
     for copy in kept.copies:
         if STATE not in copy.record.files:
             problems.append(f"{copy.place} has no {STATE}, as runs that are older than `sweepgrad continue`")
         elif copy.damage:
             problems.append(f"{copy.place}: {copy.damage}")
         else:
-            return _fit(copy)
+            fit = _fit(copy)
+            apart = _apart(experiment, fit, tolerance)
+            if not apart:
+                return fit
+            problems.append(f"{copy.place}: its history was changed, for {apart}")
     raise UserError(f"{'; '.join(problems)}: train anew")
 
 
 def _fit(copy: Copy) -> Fit:
     state = np.load(copy.path_of(STATE), allow_pickle=False)
-    (member,) = Bundle.load(copy.model).members
+    (member,) = Bundle.load(copy.folder / copy.model).members
     return Fit(copy.record.history, member.weights, copy.record.best_epoch, state)
+
+
+def _apart(experiment: Experiment, fit: Fit, tolerance: float) -> str:
+    """What a history says otherwise than the weights of its best and its last epoch, in words."""
+    losses = [epoch.val_nll for epoch in fit.history]
+    if fit.best_epoch != (best := 1 + losses.index(min(losses))):
+        return f"its best epoch is {fit.best_epoch}, and its lowest validation loss is that of epoch {best}"
+    last = experiment.network.divided(fit.state[0])
+    for number, weights in ((fit.best_epoch, fit.weights), (len(losses), last)):
+        epoch, (on_train, on_val) = fit.history[number - 1], experiment.judged(weights)
+        said = {f"{metric} after epoch {number}": getattr(epoch, metric) for metric in _JUDGED}
+        for (what, one), other in zip(said.items(), (*on_train, *on_val), strict=True):
+            if not same(one, other, tolerance):
+                return f"{what} is {one!r}, and {other!r} with the weights of then"
+    return ""

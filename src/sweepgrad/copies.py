@@ -13,8 +13,8 @@ from sweepgrad.config import Config
 from sweepgrad.entities import BUNDLE, RECORD_IN_MLFLOW, Logged, local
 from sweepgrad.errors import UserError
 from sweepgrad.faults import ConfigFaults, check
-from sweepgrad.record import MODEL, RECORD, SENT, STATE, Record
-from sweepgrad.tracking import KIND, SWEEP_KIND, Store
+from sweepgrad.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, Record
+from sweepgrad.tracking import KIND, RUN_KIND, SWEEP_KIND, Store
 
 _ID = re.compile(r"[0-9a-f]{4,32}")
 
@@ -26,29 +26,41 @@ class Copy:
     Attributes:
         place: for people.
         folder: with the record, config.yaml and state.npy.
-        model: the folder of its bundle.
+        model: the folder in it of its bundle.
         record: what record.json says, or run.json, as MLflow has it.
     """
 
     place: str
     folder: Path
-    model: Path
+    model: str
     record: Record
 
     def path_of(self, name: str) -> Path:
         """Where a file that `Record.files` names lies."""
-        return self.folder / name if name == STATE else self.model / name
+        return folders.path_of(self.folder, name, self.model)
 
     @property
     def damage(self) -> str | None:
         """The first of the files beside the record that is not what was written, in words."""
-        for name, digest in self.record.files.items():
-            try:
-                if folders.digest(self.path_of(name)) != digest:
-                    return f"{name} is not what was written"
-            except OSError as error:
-                return f"{name}: {error.strerror}"
-        return None
+        return folders.damage(self.folder, self.record, self.model)
+
+    @property
+    def record_name(self) -> str:
+        return RECORD if self.model == MODEL else RECORD_IN_MLFLOW
+
+
+@dataclass(frozen=True)
+class InStore:
+    """What MLflow says of a run besides the files that it keeps.
+
+    Attributes:
+        metrics: by step and name; those of the best epoch at 0.
+        model_damage: what is wrong with the model that MLflow serves for it, in words.
+    """
+
+    run: Logged
+    metrics: Mapping[tuple[int, str], float]
+    model_damage: str | None
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,13 @@ class Kept:
         id: of the run in MLflow, or where it was found by its folder.
         name: for people.
         copies: one at least.
-        metrics: what MLflow says, by step and name; None if it was not asked.
+        store: what MLflow says; None if it was not asked.
     """
 
     id: str
     name: str
     copies: tuple[Copy, ...]
-    metrics: Mapping[tuple[int, str], float] | None = None
+    store: InStore | None = None
 
     @property
     def record(self) -> Record:
@@ -134,7 +146,7 @@ def _in_folder(folder: Path) -> Kept:
         record = records.read(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{error}; train it anew, or put the file back") from None
-    return Kept(str(folder), record.name, (Copy(str(folder), folder, folder / MODEL, record),))
+    return Kept(str(folder), record.name, (Copy(str(folder), folder, MODEL, record),))
 
 
 def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) -> Kept:
@@ -147,8 +159,26 @@ def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) ->
             f"run {run.run_id} has no {RECORD_IN_MLFLOW} in {store.uri}, as those that are older than"
             " `sweepgrad verify`: give the folder that it was left in, or train it anew"
         )
-    best = {(0, key): value for key, value in run.metrics.items() if key.startswith("best/")}
-    return Kept(run.run_id, run.name, tuple(copies), {**store.metrics(run), **best})
+    # The latest value is kept by itself in the store, and is what its pages show.
+    history = store.metrics(run)
+    latest = {
+        (max((step for step, name in history if name == key), default=0), key): value
+        for key, value in run.metrics.items()
+    }
+    damage = _model_damage(store, run, copies[0].record, scratch)
+    return Kept(run.run_id, run.name, tuple(copies), InStore(run, {**history, **latest}, damage))
+
+
+def _model_damage(store: Store, run: Logged, record: Record, scratch: Path) -> str | None:
+    """What is wrong with the model that MLflow serves for a run; a job has one only when it was chosen."""
+    try:
+        bundle = store.model(run, scratch)
+        if bundle is None:
+            return "there is none" if run.tags[KIND] == RUN_KIND and record.files else None
+        apart = [name for name in FILES if folders.digest(bundle / name) != record.files.get(name)]
+    except (UserError, OSError, ValueError) as error:
+        return f"cannot be read: {error}"
+    return f"{', '.join(apart)} not what was written" if apart else None
 
 
 def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
@@ -159,7 +189,7 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
             record = store.download(run, RECORD_IN_MLFLOW, _made(scratch))
         except (UserError, OSError):
             return None
-        for name in ("config.yaml", BUNDLE, STATE):
+        for name in ("config.yaml", CERTIFICATE, BUNDLE, STATE):
             try:
                 store.download(run, name, scratch)
             except (UserError, OSError):  # `Copy.damage` says what is lacking
@@ -168,7 +198,7 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
         parsed = records.parse(record.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{record} is damaged, or of another version: {error!r}") from None
-    return Copy(place, record.parent, record.parent / BUNDLE, parsed)
+    return Copy(place, record.parent, BUNDLE, parsed)
 
 
 def _made(folder: Path) -> Path:

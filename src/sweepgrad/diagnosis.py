@@ -26,7 +26,8 @@ VANISHING = 1e-3
 # Stanford's CS231n, "Ratio of weights:updates"); bundled optimizers show up to 0.02, and 0.17 in the
 # first step of Adagrad.
 LARGE_STEP = 0.5
-# All steps of the run together, were they all in one direction. On 600 rows bundled ones show 0.8.
+# All steps of the run together, were they all in one direction, and each as long as the first of its epoch,
+# the only one that is looked at. On 600 rows bundled ones show 0.8.
 SHORT_WAY = 0.05
 # Of unit-row pairs in a layer, or of rows at the output. The bundled deep network with tanh or sigmoid shows
 # up to 0.11 in a layer.
@@ -130,8 +131,8 @@ def _causes(
     way = max(steps_an_epoch * sum(each.layers[i].update_ratio for each in signs) for i in range(n_layers))
     if way < SHORT_WAY:
         causes.append(
-            f"the learning rate ({lr:g}) is low: all steps together moved no layer's weights by more than"
-            f" {way:.2g} of their length"
+            f"the learning rate ({lr:g}) is low: going by the first step of each epoch, all steps together"
+            f" moved no layer's weights by more than about {way:.2g} of their length"
         )
     first, last = (median(each.layers[i].gradient_norm for each in signs) for i in (0, -1))
     if first < VANISHING * last:

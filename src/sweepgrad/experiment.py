@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweepgrad import engine, metrics
+from sweepgrad.autograd.value import Array
 from sweepgrad.bundle import Bundle, Member
 from sweepgrad.config import Config
 from sweepgrad.data.doors import Training, open_training
 from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.errors import UserError
-from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, fit
-from sweepgrad.nn import Network
+from sweepgrad.fit import EVALUATED_AT_ONCE, Examples, Fit, evaluated, fit
+from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
 from sweepgrad.signs import PROBED
 from sweepgrad.steps import ClassWeights, Update, evaluation, training
@@ -86,9 +87,18 @@ class Experiment:
             negative=roles.negative,
         )
 
-    def summary(self, fit: Fit) -> dict[str, float]:
-        """What the model of the best epoch does on the rows that a job may see, by the metrics' names."""
-        log_odds = self.network.log_odds(fit.weights, self.val.X)  # probabilities round to 0 and 1
+    def log_odds(self, fit: Fit) -> Array:
+        """What the model of the best epoch says of each validation row; (n_val,)."""
+        return self.network.log_odds(fit.weights, self.val.X)
+
+    def summary(self, fit: Fit, log_odds: Array | None = None) -> dict[str, float]:
+        """What the model of the best epoch does on the rows that a job may see, by the metrics' names.
+
+        Arguments:
+            log_odds: as of `log_odds`, if they are known.
+        """
+        if log_odds is None:
+            log_odds = self.log_odds(fit)  # probabilities round to 0 and 1
         return {
             "best/val/accuracy": fit.best.val_accuracy,
             "best/val/nll": fit.best.val_nll,
@@ -98,9 +108,11 @@ class Experiment:
             "best/epoch": float(fit.best_epoch),
         }
 
-    def positive(self, fit: Fit) -> float:
-        """The share of validation rows that the model of the best epoch takes for positive."""
-        return float(np.mean(self.network.probabilities(fit.weights, self.val.X) >= 0.5))
+    def judged(self, weights: Weights) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Loss and accuracy of weights on training and validation rows, to the bit as `fits` has them."""
+        replay = engine.load(self.config.engine.name, self.dtype)
+        on_train, on_val = (evaluated(self.network, weights, rows, replay) for rows in (self.train, self.val))
+        return on_train, on_val
 
     @property
     def n_bytes(self) -> int:

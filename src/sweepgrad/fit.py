@@ -162,6 +162,16 @@ def fit(
         yield Fit(history, network.divided(best_weights), best_epoch, np.stack(steps.carried))
 
 
+def evaluated(network: Network, weights: Weights, examples: Examples, engine: Replay) -> tuple[float, float]:
+    """The mean loss and the accuracy of weights, to the bits that `fit` has after an epoch with them."""
+    record = partial(evaluation, network, dtype=examples.X.dtype.type)
+    inputs = {"scale": network.scale, "dropout": network.dropout}
+    evaluate = _Passes(record, EVALUATED_AT_ONCE, inputs, engine)
+    evaluate.weights[:] = np.concatenate([w.reshape(-1) for w in weights])
+    (loss, accuracy), _ = _evaluated(evaluate, examples)
+    return loss, accuracy
+
+
 class _Passes:
     """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both.
 

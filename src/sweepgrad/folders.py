@@ -93,10 +93,10 @@ def _make_ready(folder: Path, record: Record) -> None:
         (folder / CERTIFICATE).write_text(f"{said}\n", encoding="utf-8")
 
 
-def damage(folder: Path, record: Record) -> str | None:
-    """What is wrong with the files beside a record, if anything."""
+def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
+    """What is wrong with the files beside a record, if anything; `model` is the folder of its bundle."""
     for name in dict.fromkeys((*FILES, *record.files)):
-        path = path_of(folder, name)
+        path = path_of(folder, name, model)
         try:
             if digest(path) != record.files.get(name):
                 return f"{path} is not what was written"
@@ -105,9 +105,9 @@ def damage(folder: Path, record: Record) -> str | None:
     return None
 
 
-def path_of(folder: Path, name: str) -> Path:
-    """Where a file that `Record.files` names lies in a run's folder."""
-    return folder / STATE if name == STATE else folder / MODEL / name
+def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
+    """Where a file that `Record.files` names lies in a run's folder, with its bundle in that of `model`."""
+    return folder / STATE if name == STATE else folder / model / name
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -146,14 +146,17 @@ def _refuse_nothing_to_average(todo: Plan) -> None:
     if ensemble.kind == "none" or not (todo.multirun and todo.complete):
         return
     seeds: dict[str, set[int]] = {}
+    configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
     for job in todo.jobs:
         settings = job.config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
         seeds.setdefault(settings, set()).add(job.config.seed)
+        configurations.setdefault((job.config.split.seed, job.config.split.turn), set()).add(settings)
+    most = max(map(len, configurations.values()))
     if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
         raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
-    if isinstance(ensemble, BestEnsemble) and len(seeds) < ensemble.size:
+    if isinstance(ensemble, BestEnsemble) and most < ensemble.size:
         raise UserError(
-            f"select.ensemble: the {ensemble.size} best of {len(seeds)} configurations are to be averaged;"
+            f"select.ensemble: the {ensemble.size} best of {most} configurations are to be averaged;"
             " say a smaller size, or vary more"
         )
 

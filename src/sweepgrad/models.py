@@ -3,8 +3,11 @@
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
+import yaml
 
 from sweepgrad import entities
 from sweepgrad.entities import BUNDLE
@@ -33,9 +36,37 @@ def log(uri: str, run_id: str, bundle: Path) -> str:
 
 
 def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
-    """The id of a run's model, if it has one."""
+    """The id of a run's own model, if it has one: its first, for one that is decided on comes later."""
     outputs = client.get_run(run_id).outputs
-    return str(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+    found = [str(output.model_id) for output in outputs.model_outputs] if outputs else []
+    if len(found) > 1:  # in any order
+        found.sort(key=lambda model: client.get_logged_model(model).creation_timestamp)
+    return found[0] if found else None
+
+
+def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) -> Path | None:
+    """The folder of the bundle in a run's model, if it has one; a copy of it where the store is elsewhere.
+
+    Arguments:
+        into: a folder for the copy.
+
+    Raises:
+        ValueError: it is no model of ours.
+    """
+    model = model_of(client, run_id)
+    if model is None:
+        return None
+    place = urlsplit(client.get_logged_model(model).artifact_location)
+    if place.scheme == "file":
+        folder = Path(url2pathname(place.path))
+    else:
+        with fluent(uri), quiet("mlflow"):
+            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}", dst_path=str(into)))
+    try:
+        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        return Path(folder, described["flavors"]["python_function"]["artifacts"][BUNDLE]["path"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"its MLmodel: {error!r}") from None
 
 
 def register(

@@ -17,7 +17,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from sweepgrad import diagnosis, versions
+from sweepgrad.autograd.value import Array, Value
 from sweepgrad.config import Config
 from sweepgrad.fit import Epoch, Fit
 from sweepgrad.signs import Signs
@@ -124,7 +127,8 @@ def of(
 ) -> Record:
     """The record of a run that ended, in whichever way and however far it came."""
     data = _data(experiment) if experiment else None
-    summary = experiment.summary(fit) if experiment and fit else {}
+    log_odds = experiment.log_odds(fit) if experiment and fit else np.zeros(0)
+    summary = experiment.summary(fit, log_odds) if experiment and fit else {}
     return Record(
         digest=identity(config, data.digests) if data else "",
         job=job,
@@ -144,7 +148,7 @@ def of(
         stopped=stopped,
         continued=continued,
         certificate=_certificate(experiment) if experiment and fit else None,
-        diagnosis=diagnosis_of(experiment, fit, summary) if experiment and fit else "",
+        diagnosis=diagnosis_of(experiment, fit, summary, log_odds) if experiment and fit else "",
     )
 
 
@@ -201,15 +205,15 @@ def _epoch(values: dict[str, Any]) -> Epoch:
     return Epoch(**{**values, "signs": Signs.from_json(signs) if signs else None})
 
 
-def diagnosis_of(experiment: "Experiment", fit: Fit, summary: dict[str, float]) -> str:
-    """What is told of how a run went, given its summary."""
+def diagnosis_of(experiment: "Experiment", fit: Fit, summary: dict[str, float], log_odds: Array) -> str:
+    """What is told of how a run went, given its summary and its log-odds of validation rows, (n_val,)."""
     return diagnosis.verdict(
         experiment.network,
         fit.history,
         fit.best_epoch,
         lr=experiment.config.optimizer.lr,
         steps_an_epoch=-(-len(experiment.train.y) // experiment.config.train.batch_size),
-        positive=experiment.positive(fit),
+        positive=float(np.mean(Value(log_odds).sigmoid().data >= 0.5)),
         is_positive=float(experiment.val.y.mean(dtype="float64")),
         roc_auc=summary["best/val/roc_auc"],
     )

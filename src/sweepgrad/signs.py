@@ -106,7 +106,7 @@ class Examination:
         layers = tuple(
             Layer(
                 gradient,
-                update / before if before else 0.0,
+                min(update / before, self._huge) if before else 0.0,  # the share too may be too large
                 dead_share=share if self._relu else None,
                 saturated_share=None if self._relu else share,
             )

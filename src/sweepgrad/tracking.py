@@ -40,6 +40,23 @@ _MAX_BATCH = 1000  # metrics in a log_batch
 _MAX_TAG = 5000  # characters
 
 
+def tags_of(record: Record) -> dict[str, str | None]:
+    """What a run is searched by, besides whose it is; None for what it does not have."""
+    digests = record.data.digests if record.data is not None else {}
+    stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
+    tags: dict[str, str | None] = {
+        "sweepgrad.error": record.error.splitlines()[-1] if record.error else None,
+        "sweepgrad.reused": record.reused,
+        "sweepgrad.continued": record.continued,
+        "sweepgrad.stopped": stopped,
+        DIAGNOSIS: record.diagnosis or None,
+        **dict.fromkeys(("sweepgrad.leaks", "sweepgrad.twins_across_parts", entities.UNSEEN)),
+        **entities.certificate_tags(record),
+        **{f"{DIGEST}{part}": value for part, value in digests.items()},
+    }
+    return {tag: value and value[:_MAX_TAG] for tag, value in tags.items()}
+
+
 class Store:
     """An MLflow experiment in a store that answers.
 
@@ -212,23 +229,13 @@ class Store:
         tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
         if record.sweep is not None:
             tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
-        if record.reused is not None:
-            tags["sweepgrad.reused"] = record.reused
-        if record.continued is not None:
-            tags["sweepgrad.continued"] = record.continued
-        if record.stopped:
-            tags["sweepgrad.stopped"] = f"by halving, after epoch {len(record.history)}"
         with once():
             return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
 
     def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
         run_id = run.run_id
         metrics, params = list(entities.metrics(record)), entities.params(record)
-        tags = [RunTag("sweepgrad.error", record.error.splitlines()[-1][:_MAX_TAG])] if record.error else []
-        tags += [RunTag(DIAGNOSIS, record.diagnosis[:_MAX_TAG])] if record.diagnosis else []
-        if record.data is not None:
-            tags += [RunTag(f"{DIGEST}{part}", value) for part, value in record.data.digests.items()]
-        tags += [RunTag(key, value[:_MAX_TAG]) for key, value in entities.certificate_tags(record).items()]
+        tags = [RunTag(key, value) for key, value in tags_of(record).items() if value is not None]
         for start in range(0, max(len(metrics), 1), _MAX_BATCH):
             self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
             params, tags = [], []
@@ -340,6 +347,11 @@ class Store:
         with reaching(self.uri):
             histories = [self._client.get_metric_history(run.run_id, key) for key in run.metrics]
         return {(metric.step, metric.key): metric.value for history in histories for metric in history}
+
+    def model(self, run: Logged, into: Path) -> Path | None:
+        """See `models.bundle_of`."""
+        with reaching(self.uri):
+            return models.bundle_of(self._client, self.uri, run.run_id, into)
 
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
         """A copy of a run's artifact, a file or a folder."""

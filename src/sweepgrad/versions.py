@@ -44,7 +44,7 @@ def code() -> str:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(f"{file.relative_to(package)}\0".encode())
             digest.update(file.read_bytes())
-    for name in ("numpy", "pandas", "pyarrow", *_COMPILERS):
+    for name in ("numpy", "scipy", "pandas", "pyarrow", *_COMPILERS):
         digest.update(f"{name} {_version(name)}\0".encode())
     digest.update(platform.machine().encode())
     return digest.hexdigest()

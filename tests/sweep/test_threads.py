@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -12,11 +13,20 @@ from tests.sweep.support import halving_of, jobs, run, trained, weights
 from sweepgrad import record as records
 from sweepgrad.experiment import prepare
 from sweepgrad.sweep import threads
-from sweepgrad.sweep.job import Outcome, Running
+from sweepgrad.sweep.job import Outcome, Running, Trial
 
 MIXED = ("model=wide,linear,deep", "seed=1,2,3", "train.epochs=2,5")
 LONG_EPOCH = ("data.rows=100000", "model.hidden=[96,96]", "train.batch_size=4", "train.epochs=50")
 """An epoch of many seconds: 15,000 steps of 10,000 parameters, and as much again to evaluate."""
+
+
+def test_what_is_dropped_before_it_was_read_says_nothing_of_the_epochs_it_was_to_go_on_from(tmp_path):
+    (todo,) = jobs(tmp_path, "train.epochs=5")
+    *_, start = prepare(todo.config).fits()
+    todo = replace(todo, start=start, continued="another")
+    outcome = Trial(todo, Event()).close("KILLED")
+    record = records.read(todo.folder)
+    assert (outcome.epochs, record.status, record.history, record.best_epoch) == (0, "KILLED", (), 0)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])

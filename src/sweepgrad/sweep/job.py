@@ -222,7 +222,7 @@ class Trial:
             ended=int(time.time() * 1000),
             error=self._traceback or None,
             experiment=self._experiment,
-            fit=self.fit,
+            fit=self.fit if self._experiment else None,  # what it was to go on from is not yet its own
             stopped=stopped,
             continued=self.job.continued,
         )
