@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import SMALL, command
+from tests.support import CSV, SMALL, command, people
 
-from sweepgrad import blind
+from sweepgrad import blind, entities
+from sweepgrad import record as records
 from sweepgrad.blind import proof
 from sweepgrad.experiment import prepare
 from sweepgrad.fit import Examples, fit
@@ -42,6 +43,52 @@ def test_training_that_looks_at_validation_rows_is_found_out(monkeypatch):
     monkeypatch.setattr("sweepgrad.experiment.fit", peeking)
     monkeypatch.setattr(blind, "_proofs", {})
     assert proof(experiment()).unmoved is False
+
+
+def test_training_that_looks_at_their_labels_alone_is_found_out(monkeypatch):
+    def peeking(network, optimizer, train, val, **settings):
+        y = train.y.copy()
+        y[: len(val.y)] = val.y[: len(y)]
+        return fit(network, optimizer, Examples(train.X, y), val, **settings)
+
+    monkeypatch.setattr("sweepgrad.experiment.fit", peeking)
+    monkeypatch.setattr(blind, "_proofs", {})
+    assert proof(experiment()).unmoved is False
+
+
+def test_networks_of_other_columns_have_a_proof_of_their_own(tmp_path):
+    people().to_csv(tmp_path / "people.csv", index=False)
+    table = [*CSV, f"data.path={tmp_path / 'people.csv'}", "train.epochs=2"]
+    one, other = (
+        prepare(plan([*table, f"data.drop=[person,{name}]"], multirun=False).jobs[0].config)
+        for name in ("age", "income")
+    )
+    assert one.training.digests == other.training.digests
+    assert proof(one) is not proof(other)
+
+
+def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
+    def out_of_memory(experiment):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(blind, "_proofs", {})
+    monkeypatch.setattr(blind, "_proof", out_of_memory)
+    assert command("train", *SMALL, "hydra.run.dir=runs/one").code == 0
+    record = records.read(Path("runs", "one"))
+    assert record.status == "FINISHED"
+    assert Path("runs", "one", "model", "weights.npz").exists()
+    assert record.certificate["weights"]["unmoved"] is None
+    assert "MemoryError: no room" in record.certificate["weights"]["proven"]
+    assert entities.certificate_tags(record)["sweepgrad.held_out_rows_unseen"] == "not proven"
+
+
+def test_for_a_run_that_is_stopped_nobody_waits():
+    stopped = experiment("optimizer.lr=0.123")
+    *_, last = stopped.fits()
+    how = {"job": "j", "name": "n", "overrides": (), "started": 0, "ended": 1}
+    record = records.of(stopped.config, status="KILLED", experiment=stopped, fit=last, **how)
+    assert record.certificate["weights"] == blind.unproven("the run was stopped")
+    assert record.certificate["preprocessing"]["unmoved"]
 
 
 def test_runs_that_differ_in_seed_and_rate_share_a_proof():

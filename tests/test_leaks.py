@@ -77,7 +77,7 @@ def test_validation_and_test_rows_have_no_say_in_the_weights(folder, parts):
     assert bits(trained("changed", one_row_changed, "train.epochs=1")) != bits(honest)
 
 
-def test_test_rows_have_no_say_in_anything_a_run_reports(folder, parts):
+def test_of_test_rows_a_run_reports_counts_in_its_certificate_and_nothing_else(folder, parts):
     table = people()
     honest = trained("honest", table, "train.patience=2")
     corrupted = trained("corrupted", spoiled(table, parts.test), "train.patience=2")

@@ -279,7 +279,7 @@ def test_what_was_flattered_before_flatters_on():
 
 
 def test_an_average_has_the_luck_of_its_members_seeds():
-    """Seeds that differ by 20 points make two means of them uncertain, but not the better of the two lucky."""
+    """Seeds 40 points apart make two means of them uncertain, but not the better one lucky."""
     draw = np.random.default_rng(5)
     runs = (draw.random((2, 400)) < np.array([[0.5], [0.9]])).astype(float)
     single = Candidate(10, runs)

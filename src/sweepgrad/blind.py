@@ -45,12 +45,19 @@ class Proof:
             " noise and their labels by the others: the weights are the same to the bit after each stretch of"
             " steps and each evaluation"
         )
+        if self.unmoved is None:
+            return unproven("the few steps left the finite numbers")
         return {
             "unmoved": self.unmoved,
             "proven": shown if self.unmoved else "nothing",
             "garbage": ["uniform noise from -4 to 4 for features", "each label the other one"],
             "not_meant": "validation rows choose which epoch is kept and, with train.patience, the last one",
         }
+
+
+def unproven(why: str) -> dict[str, Any]:
+    """In the place of a proof, where there is none."""
+    return {"unmoved": None, "proven": f"nothing was proven: {why}"}
 
 
 def proof(experiment: Experiment) -> Proof:
@@ -62,7 +69,10 @@ def proof(experiment: Experiment) -> Proof:
     config = _alike(experiment.config)
     which = (
         *(config.model, config.optimizer, config.schedule, config.train, config.engine),
-        experiment.training.digests,
+        *(
+            config.data,
+            experiment.training.digests,
+        ),  # which columns are learned from, and how, and which rows
     )
     with _proving:  # jobs in other threads wait for the one proof
         if which not in _proofs:

@@ -96,12 +96,24 @@ def in_words(certificate: Certificate, *, blind: bool) -> str:
     words = [f"**Leaks were found**: {'; '.join(certificate.found)}."] if certificate.found else []
     if not certificate.found:
         groups = ["no group crosses the split"] if certificate.groups else []
-        looked = [*groups, "no column gives the target away", "no part has twins in another to speak of"]
-        words.append(f"No leak was found: {', '.join(looked)} (rows {_equal(certificate.twins)}).")
-    proven = ["the preprocessing"] * (not certificate.moved) + ["the weights"] * blind
+        looked = [*groups, "no column gives the target away", *_harmless(certificate)]
+        words.append(f"No leak was found: {', '.join(looked)}.")
+    proven = ["the preprocessing"] * (certificate.moved == ()) + ["the weights"] * blind
     if proven:
         words.append(f"By perturbation, held-out rows were shown to have no say in {' and '.join(proven)}.")
     return " ".join(words)
+
+
+def _harmless(certificate: Certificate) -> Iterator[str]:
+    """What there is of twins where they do not count."""
+    sorts = (("equal in every feature to", certificate.twins), ("all but equal to", certificate.near))
+    if not any(any(twins.rows.values()) for _, twins in sorts):
+        yield "no row has a twin in another part"
+    for how, twins in sorts:
+        if twins.beyond_chance:
+            yield f"too few rows are {how} one of another part to move a figure ({counted(twins)})"
+        elif any(twins.rows.values()):
+            yield f"rows are {how} one of another part no more often than chance makes of such columns"
 
 
 def _equal(twins: Twins) -> str:

@@ -140,11 +140,10 @@ def certificate_tags(record: Record) -> dict[str, str]:
     if record.certificate is None:
         return {}
     leaks = record.certificate["leaks"]
-    twins = (record.certificate[sort]["rows"] for sort in ("twins", "near_twins"))
     unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
     return {
         "sweepgrad.leaks": "; ".join(leaks) or "none found",
-        "sweepgrad.twins_across_parts": str(sum(sum(rows.values()) for rows in twins)),
+        "sweepgrad.twins_across_parts": str(record.certificate["rows_with_twins"]),
         UNSEEN: "proven" if all(unmoved) else "not proven",
     }
 

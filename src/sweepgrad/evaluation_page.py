@@ -153,7 +153,8 @@ def markdown(whole: Evaluation) -> str:
 On each split the configuration was chosen by validation {METRIC_NAMES[whole.metric]} (rule `{whole.rule}`)
 among those of sweep `{whole.sweep}`, its model taken as `sweepgrad finalize` takes it, and the test rows
 opened after all splits had been chosen from. It was chosen by the mean of its models, which decide at one
-half there; the other figures are of the model that was taken, at its own threshold. {how} {rows_are} On the test rows also: {others}.
+half there; the other figures are of the model that was taken, at its own threshold. {how} {rows_are}
+On the test rows also: {others}.
 
 The interval is Nadeau & Bengio's corrected resampled t-test (Machine Learning 52, 2003), with variance
 (1/J + test rows / other rows) s² over J splits. No unbiased estimate of that variance exists, for splits

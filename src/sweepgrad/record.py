@@ -147,7 +147,7 @@ def of(
         environment=versions.environment(),
         stopped=stopped,
         continued=continued,
-        certificate=_certificate(experiment) if experiment and fit else None,
+        certificate=_certificate(experiment, status) if experiment and fit else None,
         diagnosis=diagnosis_of(experiment, fit, summary, log_odds) if experiment and fit else "",
     )
 
@@ -193,10 +193,18 @@ def parse(text: str) -> Record:
     return Record(**values, overrides=overrides, history=history, data=data)
 
 
-def _certificate(experiment: "Experiment") -> dict[str, Any]:
-    from sweepgrad.blind import proof  # late: reading records needs no training
+def _certificate(experiment: "Experiment", status: Status) -> dict[str, Any]:
+    """What leaks, or that nothing does. A proof that fails costs no model."""
+    from sweepgrad.blind import proof, unproven  # late: reading records needs no training
 
-    return {**experiment.training.certificate.to_json(), "weights": proof(experiment).to_json()}
+    if status == "KILLED":  # nobody waits any more
+        weights = unproven("the run was stopped")
+    else:
+        try:
+            weights = proof(experiment).to_json()
+        except Exception as error:  # noqa: BLE001 - it takes memory, as all does
+            weights = unproven(f"the proof failed with {type(error).__name__}: {error}")
+    return {**experiment.training.certificate.to_json(), "weights": weights}
 
 
 def _epoch(values: dict[str, Any]) -> Epoch:

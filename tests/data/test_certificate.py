@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,11 @@ import pytest
 
 from sweepgrad.config import FileData
 from sweepgrad.data import certificate as certificates
-from sweepgrad.data.certificate import certify
+from sweepgrad.data.certificate import certify, head
 from sweepgrad.data.learn import learn
 from sweepgrad.data.pace import silent
 from sweepgrad.data.preprocess import Numeric, Preprocessor
-from sweepgrad.data.split import Parts
+from sweepgrad.data.split import PARTS, Parts
 from sweepgrad.data.table import read
 from sweepgrad.doctor import in_words
 
@@ -80,14 +81,76 @@ def test_preprocessing_that_looks_at_all_rows_is_found_out(table, monkeypatch):
     monkeypatch.setattr(certificates, "learn", leaky)
     learned = leaky(table.columns, table.y, table.roles, parts.mask("train")).preprocessor
     found = certify(table, parts, learned, unexamined=(), tell=silent)
-    assert any("mean" in name for name in found.moved)
+    assert any("mean" in name for name in found.moved or ())
     assert found.found
     assert "preprocessing and" not in in_words(found, blind=True)
+
+
+def test_preprocessing_that_looks_at_the_labels_of_held_out_rows_is_found_out(table, monkeypatch):
+    def leaky(columns, y, roles, train, **how):
+        fitted = Numeric("x", mean=float(y @ np.arange(N) ** 2.0), sd=1.0, missing=False)
+        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "objections": ()})
+
+    parts = parts_by(np.arange(N) // 3)
+    monkeypatch.setattr(certificates, "learn", leaky)
+    learned = leaky(table.columns, table.y, table.roles, parts.mask("train")).preprocessor
+    assert certify(table, parts, learned, unexamined=(), tell=silent).moved
 
 
 def test_what_is_left_out_of_a_big_table_is_said(table, monkeypatch):
     monkeypatch.setattr(certificates, "MOST_ROWS", 100)
     found = certified(table, parts_by(np.arange(N) // 3))
     assert (found.looked_at, found.moved, found.rows["train"]) == (100, (), 180)
-    assert "first 100 of 300 rows" in found.to_json()["left_out"][0]
-    assert "its first 100 rows" in found.to_json()["preprocessing"]["proven"]
+    twins, preprocessing = found.to_json()["left_out"]
+    assert "twins" in twins
+    assert "preprocessing" in preprocessing
+    assert "100 of 300 rows" in twins
+    assert "100 of 300 rows" in preprocessing
+    assert "100 rows of it" in found.to_json()["preprocessing"]["proven"]
+
+
+def test_of_a_big_table_rows_of_every_part_are_looked_at(table, monkeypatch):
+    monkeypatch.setattr(certificates, "MOST_ROWS", 90)
+    sorted_by_part = Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), 100))
+    frame, y, parts, rows = head(table, sorted_by_part)
+    assert rows.tolist() == [*range(30), *range(100, 130), *range(200, 230)]
+    assert [parts.size(part) for part in PARTS] == [30, 30, 30]
+    assert np.array_equal(y, table.y[rows])
+    everything = table.columns.select(["x"], np.ones(N, dtype=bool))
+    assert frame["x"].tolist() == everything["x"][rows].tolist()
+    assert certified(table, sorted_by_part).moved == ()
+    looked_at = []
+
+    def leaky(columns, y, roles, train, **how):
+        looked_at.append(len(train))
+        fitted = Numeric("x", mean=float(y @ np.arange(len(y))), sd=1.0, missing=False)
+        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "objections": ()})
+
+    monkeypatch.setattr(certificates, "learn", leaky)
+    assert certify(table, sorted_by_part, Preprocessor((), ()), unexamined=(), tell=silent).moved
+    assert looked_at == [90, 90]
+
+
+def test_where_nothing_could_be_shown_nothing_is_claimed(table):
+    found = certified(table, Parts(np.zeros(N, dtype=np.int8)))
+    said = found.to_json()
+    assert said["preprocessing"]["unmoved"] is None
+    assert said["preprocessing"]["proven"].startswith("nothing was proven: ")
+    assert "was not shown" in said["left_out"][0]
+    assert "preprocessing" not in in_words(found, blind=True)
+
+
+def test_twins_in_words_are_none_or_chance_or_few():
+    table = certificates.Twins(
+        {"train-val": 0, "train-test": 0}, {"train-val": 0.0, "train-test": 0.0}, 0, 0.0, ()
+    )
+    few = replace(table, rows={"train-val": 0, "train-test": 12, "val-test": 0}, pairs=12)
+    few = replace(few, shares={"train-val": 0.0, "train-test": 0.0099, "val-test": 0.0})
+    chance = replace(few, by_chance=100.0)
+    for twins, said in (
+        (table, "no row has a twin in another part"),
+        (few, "too few rows are equal in every feature to one of another part to move a figure (12 of test"),
+        (chance, "no more often than chance makes of such columns"),
+    ):
+        found = certificates.Certificate("", {}, {"train": 9}, 9, {}, twins, table, 0, {}, ())
+        assert said in in_words(found, blind=True)

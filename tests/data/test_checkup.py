@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 from tests.support import command
 
+from sweepgrad.data.split import split_rows
+from sweepgrad.preflight import plan
+
 N = 400
 DRAW = np.random.default_rng(0)
 
@@ -74,14 +77,40 @@ def test_twins_are_told_with_the_column_that_names_them(nowhere):
     assert found["certificate"]["groups_across_parts"] == {"song": 0}
 
 
+def parts_of(frame):
+    """The rows of each part, which follow from the labels alone."""
+    (job,) = plan(["data=simulated"], multirun=False).jobs
+    return split_rows(
+        (frame["y"] == "yes").to_numpy().astype(np.int8), np.arange(len(frame)), job.config.split
+    )
+
+
 def test_drift_missing_values_and_rare_levels_are_told_and_are_no_crime(nowhere):
     frame = table()
-    frame.loc[:99, "a"] = np.nan
-    frame["town"] = np.where(np.arange(N) < 3, "rare", "common")
+    parts = parts_of(frame)
+    frame.loc[parts.train[:60], "a"] = np.nan
+    frame.loc[parts.val[:20], "a"] = np.nan
+    frame.loc[parts.test[:20], "a"] = np.nan
+    frame.loc[parts.val, "b"] += 3
+    frame["town"] = "common"
+    frame.loc[parts.train[:2], "town"] = "rare"
+    frame.loc[parts.test[:3], "town"] = "new"
     code, found = check(frame)
     assert code == 0
-    assert found["missing"]["a"] == pytest.approx(0.25, abs=0.1)
-    assert found["rare_levels"] == {"town": 1} or found["unseen_levels"] == {"town": 3}
+    assert found["missing"] == {"a": 60 / len(parts.train)}
+    assert found["rare_levels"] == {"town": 1}
+    assert found["unseen_levels"] == {"town": 3}
+    assert [(drift["column"], drift["part"]) for drift in found["drift"]] == [("b", "val")]
+    assert found["drift"][0]["p"] < 1e-9
+
+
+def test_a_large_group_in_one_part_is_no_drift(nowhere):
+    frame = table().assign(customer=np.arange(N))
+    frame.loc[:79, "customer"] = 0
+    frame.loc[:79, "b"] += 5
+    code, found = check(frame, "data.group=customer")
+    assert (code, found["groups"]) == (0, {"number": N - 79, "largest": 80})
+    assert found["drift"] == []
 
 
 def test_several_tables_are_looked_at_and_bad_input_is_refused(nowhere):

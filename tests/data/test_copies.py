@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sweepgrad.data.copies import near_copy
 
@@ -51,3 +53,28 @@ def test_where_a_class_is_rare_always_saying_no_is_no_copy():
 def test_few_rows_may_agree_by_chance():
     y = np.array([0, 0, 0, 0, 1, 1, 1, 1], dtype=np.int8)
     assert near_copy(pd.Series(y), y, numeric=True) is None
+
+
+def test_noise_that_is_mostly_missing_is_no_copy_in_a_file_sorted_by_the_target():
+    y = np.sort(Y)
+    values = np.where(DRAW.random(N) < 0.8, np.nan, DRAW.normal(size=N))
+    assert near_copy(pd.Series(values), y, numeric=True) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.3]), st.sampled_from([3, 13, 200]))
+def test_the_order_of_rows_has_no_say(seed, noise, values):
+    draw = np.random.default_rng(seed)
+    y = np.sort(draw.random(200) < 0.4).astype(np.int8)
+    copy = np.where(draw.random(200) < noise, 1 - y, y)
+    column = pd.Series(copy * 1000.0 + draw.integers(values, size=200)).where(copy == draw.integers(2))
+    other = draw.permutation(200)
+    assert near_copy(column, y, numeric=True) == near_copy(column[other], y[other], numeric=True)
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+def test_more_than_two_of_a_hundred_wrong_are_too_many(numeric):
+    y = (np.arange(249) % 2).astype(np.int8)  # 2 % of them are 4.98
+    for wrong, share in ((4, 1 - 4 / 249), (5, None)):
+        copy = np.where(np.arange(249) < wrong, 1 - y, y)
+        assert near_copy(pd.Series(copy), y, numeric=numeric) == (share and pytest.approx(share))

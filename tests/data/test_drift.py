@@ -3,7 +3,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sweepgrad.data.drift import _of_levels, _of_numbers
+from sweepgrad.data.columnar import FrameColumns
+from sweepgrad.data.drift import _of_levels, _of_numbers, drifts
+from sweepgrad.data.roles import Roles
+from sweepgrad.data.split import Parts
+from sweepgrad.data.table import Table
 
 DRAW = np.random.default_rng(0)
 
@@ -29,3 +33,16 @@ def test_missing_values_are_a_level_and_the_least_number():
     assert _of_numbers(one, other) < 1e-6
     assert _of_levels(one, other) < 1e-6
     assert _of_levels(other, other) == 1.0
+
+
+@pytest.mark.parametrize(("others", "named"), [(0, 1), (19, 0)])
+def test_the_more_columns_there_are_the_more_one_must_differ(others, named):
+    frame = pd.DataFrame({"x": np.r_[np.arange(100), np.arange(100) + 28, np.arange(100)]})
+    frame[[f"same{i}" for i in range(others)]] = 0
+    roles = Roles("y", 1, 0, tuple(frame), (), (), ())
+    table = Table("t", FrameColumns(frame, ""), np.zeros(300, dtype=np.int8), roles, "nowhere")
+    found = list(drifts(table, frame, Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), 100))))
+    p = stats.kstwobign.sf(0.28 * np.sqrt(50))  # 0.0008: less than 0.01 / 2 tests, more than 0.01 / 40
+    assert [(drift.column, drift.part, pytest.approx(drift.p)) for drift in found] == [
+        ("x", "val", 2 * p)
+    ] * named

@@ -1,7 +1,7 @@
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 from sklearn.preprocessing import QuantileTransformer
@@ -54,6 +54,7 @@ def test_values_of_a_long_column_come_within_a_step_of_it(n, seed, change):
 
 @settings(max_examples=60, deadline=None)
 @given(columns(), hnp.arrays(np.float64, st.integers(1, 50), elements=NUMBERS))
+@example(np.array([-1e301, 0, 5e-324]), np.array([0.0, 1.0]))
 def test_order_is_kept_and_every_score_is_finite(values, others):
     fitted = NormalScores.fit(values)
     rows = np.sort(np.concatenate([values, others]))

@@ -1,11 +1,14 @@
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import interp1d
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from sweepgrad.data.proof import GARBAGE, differences, garbled, sees_held_out
 
@@ -34,6 +37,25 @@ class Scale:
     levels: list[str]
 
 
+class Slotted:
+    __slots__ = ("__hidden", "mean")
+
+    def __init__(self, mean):
+        self.mean, self.__hidden = 0.0, mean
+
+
+class Called:
+    def __init__(self, mean):
+        self.mean, self.of = mean, self.__call__  # a method holds its object
+
+    def __call__(self, x):
+        return x - self.mean
+
+
+def less(mean):
+    return lambda x: x - mean
+
+
 STATISTICS = {
     "mean": lambda rows: rows["x"].mean(),
     "median": lambda rows: rows["x"].median(),
@@ -45,6 +67,14 @@ STATISTICS = {
     "grades": lambda rows: rows["grade"].value_counts().to_dict(),
     "whole numbers": lambda rows: rows["whole"].sum(),
     "a dataclass": lambda rows: Scale(rows["x"].mean(), sorted(rows["town"].unique())),
+    "slots": lambda rows: Slotted(rows["x"].mean()),
+    "an object to call": lambda rows: Called(rows["x"].mean()),
+    "a function": lambda rows: less(rows["x"].mean()),
+    "a method": lambda rows: Scale(rows["x"].mean(), []).__eq__,
+    "a partial": lambda rows: partial(np.subtract, rows["x"].mean()),
+    "a ufunc and a number": lambda rows: (np.log, rows["x"].mean()),
+    "an interpolation": lambda rows: interp1d(*np.sort(rows[["count", "x"]].to_numpy(), axis=0).T),
+    "a tree": lambda rows: DecisionTreeRegressor(random_state=0).fit(rows[["x"]], rows["count"]),
     "an estimator": lambda rows: StandardScaler().fit(rows[["x", "count"]].to_numpy()),
 }
 
@@ -95,7 +125,29 @@ def test_results_that_differ_in_one_bit_differ(values, place):
     other = values.copy()
     other[place] = float(np.nextafter(values[place], np.inf))
     assert differences(values, values.copy()) == []
-    assert differences(np.array(values), np.array(other)) or values[place] == np.inf
-    assert differences({"a": values}, {"a": other}) in ([f"a[{place}]"], [])
+    moved = values[place] != np.inf  # there is nothing after it
+    assert differences(np.array(values), np.array(other)) == ["the result"] * moved
+    assert differences({"a": values}, {"a": other}) == [f"a[{place}]"] * moved
     assert differences(values, [*values, 0.0])
     assert differences([np.nan], [np.nan]) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (pd.period_range("2020-01", periods=N, freq="M"), "'odd'.*period"),
+        (np.arange(N) * 1j, "'odd'.*complex128"),
+        (pd.Categorical([None] * N, categories=[]), "'odd'.*category"),
+    ],
+    ids=["periods", "complex numbers", "no categories"],
+)
+def test_a_column_of_which_no_garbage_can_be_made_is_named_and_speaks_against_no_fit(values, said):
+    frame = table().assign(odd=values)
+    with pytest.raises(ValueError, match=said):
+        sees_held_out(lambda rows, train: rows.loc[train, "x"].mean(), frame, TRAIN)
+
+
+@pytest.mark.parametrize("result", [object(), iter([1]), np.random.default_rng(0).bit_generator.lock])
+def test_what_cannot_be_compared_is_refused_by_name(result):
+    with pytest.raises(ValueError, match=r"^kept \(.*cannot be compared"):
+        sees_held_out(lambda rows, train: {"kept": result}, table(), TRAIN)

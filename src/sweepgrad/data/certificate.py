@@ -1,7 +1,7 @@
 """What is certified of a table and its split: that nothing leaks, or what does."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sweepgrad.data.table import Table
 from sweepgrad.data.twins import Twins, find
 
 MOST_ROWS, MOST_VALUES = 100_000, 1 << 22
-"""How much is looked at of a big table, from its first row on, for all but groups and digests."""
+"""About how much is looked at of a big table, the first rows of each part, for all but groups and digests."""
 
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -30,12 +30,15 @@ class Certificate:
     Attributes:
         table, digests: SHA-256 of the table, and of the row indices of each part.
         rows: of each part.
-        looked_at: how many rows, from the first on, were searched for twins and near copies, and served the
-            proof.
+        looked_at: how many rows, the first of each part, were searched for twins and near copies, and served
+            the proof.
         groups: how many values of each key of data.group lie in more than one part.
         twins: rows that are equal in all features; near: nearly equal; see `twins.find`.
+        twin_rows: how many validation and test rows have a twin in an earlier part, of a sort that counts.
         columns: those that alone tell the target on nearly all training rows looked at, and on which share.
-        moved: what of the preprocessing changed when validation and test rows were replaced by garbage.
+        moved: what of the preprocessing changed when validation and test rows were replaced by garbage; None
+            if nothing could be shown.
+        unproven: why nothing could.
     """
 
     table: str
@@ -45,8 +48,10 @@ class Certificate:
     groups: dict[str, int]
     twins: Twins
     near: Twins
+    twin_rows: int
     columns: dict[str, float]
-    moved: tuple[str, ...]
+    moved: tuple[str, ...] | None
+    unproven: str = ""
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -72,26 +77,34 @@ class Certificate:
             "groups_across_parts": self.groups,
             "twins": _plain(self.twins),
             "near_twins": _plain(self.near),
+            "rows_with_twins": self.twin_rows,
             "columns_that_tell_the_target": self.columns,
             "preprocessing": {
-                "unmoved": not self.moved,
-                "moved": list(self.moved),
+                "unmoved": None if self.moved is None else not self.moved,
+                "moved": list(self.moved or ()),
                 "proven": (
-                    f"refitted on {'the table' if whole else f'its first {self.looked_at} rows'} with all"
+                    f"refitted on {'the table' if whole else f'{self.looked_at} rows of it'} with all"
                     " validation and test rows, their labels too, replaced by garbage: the result is the same"
                     " to the bit"
                 )
-                if not self.moved
+                if self.moved == ()
+                else f"nothing was proven: {self.unproven}"
+                if self.moved is None
                 else "nothing",
                 "garbage": [GARBAGE[0]],
             },
-            "left_out": []
-            if whole
-            else [
-                f"twins, near twins and columns that tell the target were looked for in the first"
-                f" {self.looked_at} of {total} rows"
-            ],
+            "left_out": list(self._left_out()),
         }
+
+    def _left_out(self) -> Iterator[str]:
+        total = sum(self.rows.values())
+        if self.looked_at < total:
+            some = f"{self.looked_at} of {total} rows, the first of each part"
+            yield f"twins, near twins and columns that tell the target were looked for in {some}"
+            if self.moved is not None:
+                yield f"whether held-out rows have a say in the preprocessing was tried on {some}"
+        if self.moved is None:
+            yield f"whether held-out rows have a say in the preprocessing was not shown: {self.unproven}"
 
 
 def certify(
@@ -110,10 +123,10 @@ def certify(
         unexamined: columns that may tell the target.
         tell: told how far things are.
     """
-    frame, y, first = head(table, parts)
+    frame, y, first, rows = head(table, parts)
     train = first.mask("train")
     tell("looking for twins")
-    twins, near = find(frame, table.roles.numeric, table.roles.categorical, first)
+    twins, near, twin_rows = find(frame, table.roles.numeric, table.roles.categorical, first)
     columns = {
         name: share
         for name in table.roles.features
@@ -121,30 +134,52 @@ def certify(
         and (share := near_copy(frame.loc[train, name], y[train], numeric=name in table.roles.numeric))
     }
     tell("proving that no held-out row was learned from")
+    moved, unproven = None, ""
+    try:
+        moved = _moved(table, frame, y, train, learned, unexamined)
+    except ValueError as error:
+        unproven = str(error)
     return Certificate(
         table=table.columns.digest,
         digests={part: parts.digest(part) for part in PARTS},
         rows={part: parts.size(part) for part in PARTS},
         looked_at=len(frame),
         groups=dict(_crossing(table, parts)),
-        twins=twins,
-        near=near,
+        twins=_renumbered(twins, rows),
+        near=_renumbered(near, rows),
+        twin_rows=twin_rows,
         columns=columns,
-        moved=_moved(table, frame, y, train, learned, unexamined),
+        moved=moved,
+        unproven=unproven,
     )
 
 
-def head(table: Table, parts: Parts) -> tuple[pd.DataFrame, NDArray[np.int8], Parts]:
-    """The features, labels and parts of the first rows."""
+def head(table: Table, parts: Parts) -> tuple[pd.DataFrame, NDArray[np.int8], Parts, NDArray[np.int64]]:
+    """The features, labels and parts of the first rows of each part, as many as it has its share, and which.
+
+    They stay in the order of the table. Where a part has rows, one of them at least is taken.
+    """
     features = table.roles.features
     most = min(len(table), MOST_ROWS, max(1000, MOST_VALUES // len(features)))
-    blocks, n = [], 0
+    taken = np.zeros(len(table), dtype=np.bool_)
+    for part in PARTS:
+        rows = np.flatnonzero(parts.mask(part))
+        taken[rows[: -(-most * len(rows) // len(table))]] = True
+    blocks, start, last = [], 0, int(np.flatnonzero(taken)[-1])
     for block in table.columns.blocks(features):
-        blocks.append(block.iloc[: most - n])
-        n += len(blocks[-1])
-        if n == most:
+        blocks.append(block[taken[start : start + len(block)]])
+        start += len(block)
+        if start > last:
             break
-    return pd.concat(blocks, ignore_index=True), table.y[:n], Parts(parts.of[:n])
+    frame = pd.concat(blocks, ignore_index=True)
+    return frame, table.y[taken], Parts(parts.of[taken]), np.flatnonzero(taken)
+
+
+def _renumbered(twins: Twins, rows: NDArray[np.int64]) -> Twins:
+    """With the numbers of rows in the table in place of those among these rows."""
+    return replace(
+        twins, named=tuple((int(rows[one - 1]) + 1, int(rows[other - 1]) + 1) for one, other in twins.named)
+    )
 
 
 def _moved(
@@ -155,9 +190,15 @@ def _moved(
     learned: Preprocessor,
     unexamined: Collection[str],
 ) -> tuple[str, ...]:
-    """What changes of what is learned from these rows when all but the training rows are garbage."""
-    if not train.any() or train.all():  # of the first rows of a sorted table, say
-        return ()
+    """What changes of what is learned from these rows when all but the training rows are garbage.
+
+    Raises:
+        ValueError: nothing can be shown.
+    """
+    if not train.any() or train.all():
+        raise ValueError(
+            f"of the {len(train)} rows looked at {'all' if train.any() else 'none'} are for training"
+        )
 
     def fit(rows: pd.DataFrame, train: NDArray[np.bool_]) -> object:
         labels = y if rows is frame else np.where(train, y, 1 - y).astype(np.int8)

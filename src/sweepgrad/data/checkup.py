@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sweepgrad.data.certificate import Certificate, certify, head
 from sweepgrad.data.checks import Objection
 from sweepgrad.data.drift import Drift, drifts
-from sweepgrad.data.learn import learn
+from sweepgrad.data.learn import Learned, learn
 from sweepgrad.data.roles import Roles
-from sweepgrad.data.split import Parts, units_of
+from sweepgrad.data.split import Parts
 from sweepgrad.data.table import Table
 
 RARE = 5  # training rows of a level
@@ -123,14 +123,15 @@ def look(
         tell: told how far things are.
     """
     train = parts.mask("train")
-    learned = learn(table.columns, table.y, table.roles, train, unexamined=unexamined, tell=tell)
-    fit = table.without([objection.column for objection in learned.objections])
-    preprocessor = learned.preprocessor
+
+    def learned(unexamined: Collection[str]) -> Learned:
+        return learn(table.columns, table.y, table.roles, train, unexamined=unexamined, tell=tell)
+
+    found = learned(unexamined)
+    fit, preprocessor = table.without([o.column for o in found.objections]), found.preprocessor
     if not fit.roles.features:
         fit, unexamined = table, table.roles.features
-        preprocessor = learn(
-            table.columns, table.y, table.roles, train, unexamined=unexamined, tell=tell
-        ).preprocessor
+        preprocessor = learned(unexamined).preprocessor
     certificate = certify(fit, parts, preprocessor, unexamined=unexamined, tell=tell)
     missing, rare, unseen = {}, {}, {}
     for name in fit.roles.features:
@@ -145,9 +146,9 @@ def look(
             if n := int((~column[~train].isin(counts.index) & column[~train].notna()).sum()):
                 unseen[name] = n
         tell(f"{name} looked at")
-    units = _units(table)
-    frame, _, first = head(fit, parts)
-    alone = np.unique(units[: len(frame)], return_index=True)[1]
+    units = table.units()
+    frame, _, first, rows = head(fit, parts)
+    alone: NDArray[np.int64] = np.unique(units[rows], return_index=True)[1]
     frame, first = frame.iloc[alone].reset_index(drop=True), Parts(first.of[alone])
     return Checkup(
         name=table.name,
@@ -155,7 +156,7 @@ def look(
         roles=table.roles,
         notices=notices,
         positives=float(np.mean(table.y)),
-        objections=learned.objections,
+        objections=found.objections,
         certificate=certificate,
         missing=missing,
         rare=rare,
@@ -164,13 +165,6 @@ def look(
         groups=Groups(int(units.max()) + 1, int(np.bincount(units).max())) if table.roles.group else None,
         group_by=_group_by(fit, certificate),
     )
-
-
-def _units(table: Table) -> NDArray[np.int64]:
-    everything = np.ones(len(table), dtype=np.bool_)
-    if not table.roles.group:
-        return np.arange(len(table))
-    return units_of(table.columns.select(table.roles.grouping, everything), table.roles.group)
 
 
 def _group_by(table: Table, certificate: Certificate) -> str | None:

@@ -23,29 +23,33 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
     chance could make any.
 
     Arguments:
-        column: (N,), of the training rows.
+        column: (N,), of the training rows; missing numbers count as below all others.
         y: their labels.
         numeric: its role, else it is categorical.
     """
     n, rarer = y.size, int(min(y.sum(), y.size - y.sum()))
     values = as_numbers(column) if numeric else None
+    if (
+        values is not None
+    ):  # before anything is sorted: no NaN equals another, so each would end a run of equals
+        values = np.where(np.isnan(values), -np.inf, values)
     codes, levels = pd.factorize(column if values is None else values, use_na_sentinel=False)
     if len(levels) <= _FEW or (values is None and len(levels) <= n / 10):
         positives = np.bincount(codes, weights=y)
         wrong = int(np.minimum(positives, np.bincount(codes) - positives).sum())
-        allowed, rules = int(np.ceil(WRONG * n)), 2.0 ** min(len(levels), 1000)
+        rules = 2.0 ** min(len(levels), 1000)
     elif values is not None:
-        wrong, allowed, rules = _wrong_by_threshold(values, y), int(WRONG * n), 2.0 * n
+        wrong, rules = _wrong_by_threshold(values, y), 2.0 * n
     else:
         return None
-    if wrong > min(allowed, 0.4 * rarer) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
+    if wrong > min(WRONG * n, 0.4 * rarer) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
         return None
     return 1 - wrong / n
 
 
 def _wrong_by_threshold(values: NDArray[np.float64], y: NDArray[np.int8]) -> int:
-    """How many rows the best threshold of values (N,) puts on the wrong side; missing ones are below all."""
-    order = np.argsort(np.where(np.isnan(values), -np.inf, values), kind="stable")
+    """How many rows the best threshold of values (N,), none of them NaN, puts on the wrong side."""
+    order = np.argsort(values, kind="stable")
     ordered, label = values[order], y[order].astype(np.int64)
     below = np.cumsum(label)  # positive rows up to each row
     ends = np.append(ordered[1:] != ordered[:-1], True)  # a threshold parts no equal values

@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepgrad.config import FileData, SimulatedData, Split
 from sweepgrad.data.arrays import DType, place
@@ -22,7 +21,7 @@ from sweepgrad.data.learn import learn
 from sweepgrad.data.pace import Pace, silent
 from sweepgrad.data.preprocess import Features, Preprocessor
 from sweepgrad.data.roles import Roles
-from sweepgrad.data.split import PARTS, Part, Parts, split_rows, units_of
+from sweepgrad.data.split import PARTS, Part, Parts, split_rows
 from sweepgrad.data.table import Rows as Rows
 from sweepgrad.data.table import Table, read
 from sweepgrad.errors import UserError
@@ -152,7 +151,7 @@ def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) 
     """
     pace = Pace(say, data.name)
     table = read(data)
-    parts = split_rows(table.y, _units(table), split)
+    parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)
     notices = table.notices + _lopsided(parts, split)
     return look(table, parts, notices, unexamined=_unexamined(data, table), tell=pace.tell)
@@ -182,7 +181,7 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
         pace.say(f"reading {size / 1e6:.0f} MB …")
     table = read(data)
     pace.tell("splitting the rows")
-    parts = split_rows(table.y, _units(table), split)
+    parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)
     learned = learn(
         table.columns,
@@ -235,13 +234,6 @@ def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
         certificate=certificate,
         notices=(*table.notices, *kept),
     )
-
-
-def _units(table: Table) -> NDArray[np.integer[Any]]:
-    if not table.roles.group:
-        return np.arange(len(table), dtype=np.int32)
-    everything = np.ones(len(table), dtype=np.bool_)
-    return units_of(table.columns.select(table.roles.grouping, everything), table.roles.group)
 
 
 def _size(data: Data) -> int:

@@ -41,6 +41,8 @@ class NormalScores:
             grid = np.array([normal.cdf(score) for score in np.linspace(-highest, highest, KNOTS)])
             rows = np.clip(np.rint(grid * n - 0.5), 0, n - 1).astype(np.int64)
         knots = np.unique(ordered[rows])
+        if _far(knots):  # then some of the smallest numbers are one in `_segment`
+            knots = knots[np.append(True, np.diff(knots / 4) > 0)]
         below = np.searchsorted(ordered, knots, side="left")
         upto = np.searchsorted(ordered, knots, side="right")
         shares = ((below + upto) / (2 * n)).tolist()
@@ -65,12 +67,17 @@ class NormalScores:
         return values
 
 
+def _far(ends: Floats) -> bool:
+    """Whether ascending ends (K,) may be so far apart that their difference overflows."""
+    return bool(max(abs(ends[0]), abs(ends[-1])) > 1e300)
+
+
 def _segment(x: Floats, ends: Floats) -> tuple[NDArray[np.int64], Floats]:
     """After which of the ascending ends (K,) each x (N,) lies, and how far on the way to the next, in [0, 1].
 
     (`np.interp` divides before it multiplies: its slopes overflow where two ends are very near.)
     """
-    if max(abs(ends[0]), abs(ends[-1])) > 1e300:  # so far apart, their difference would overflow
+    if _far(ends):
         x, ends = x / 4, ends / 4
     x = np.clip(x, ends[0], ends[-1])
     i = np.clip(np.searchsorted(ends, x, side="right") - 1, 0, len(ends) - 2)

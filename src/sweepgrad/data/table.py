@@ -6,6 +6,7 @@ training rows alone.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sweepgrad.data.columnar import Columns, Mask
 from sweepgrad.data.file import locate, open_columns
 from sweepgrad.data.roles import Roles, assign_roles, check_names, check_values
 from sweepgrad.data.simulate import SimulatedColumns
+from sweepgrad.data.split import units_of
 from sweepgrad.data.target import labels
 
 
@@ -70,6 +72,13 @@ class Table:
         used = {*self.roles.features, *self.roles.grouping}
         names = [name for name in self.columns.names if name in used]
         return Rows(self.columns.select(names, mask), self.y[mask].astype(np.float64), self.roles)
+
+    def units(self) -> NDArray[np.integer[Any]]:
+        """Which rows belong together: the unit (N,) of each, see `split.units_of`."""
+        if not self.roles.group:
+            return np.arange(len(self), dtype=np.int32)
+        everything = np.ones(len(self), dtype=np.bool_)
+        return units_of(self.columns.select(self.roles.grouping, everything), self.roles.group)
 
     def without(self, columns: Collection[str]) -> "Table":
         """The table with these feature columns dropped."""

@@ -25,8 +25,11 @@ _CELL = 16  # times as wide
 _GRIDS, _GRID_COLUMNS = 3, 6
 _MOST_PAIRS = 4  # candidates a row
 _ALIKE = 0.99  # columns as correlated as this are counted as one
+_ROUNDING = 1e-9  # standard deviations: 0.3 and 0.1 * 3 are one number
+_FAR = 1e290  # standard deviations: no further, for the sake of sums
 
 Codes = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
@@ -60,7 +63,8 @@ class Twins:
 
 @dataclass(frozen=True)
 class _Cells:
-    """A table as numbers: codes (N, D) that are equal where the values are, and the numeric columns in sd."""
+    """A table as numbers: codes (N, D) that are equal where the values are, but for rounding, and the numeric
+    columns in sd."""
 
     codes: Codes
     numbers: Floats
@@ -69,16 +73,23 @@ class _Cells:
 
 def find(
     frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], parts: Parts
-) -> tuple[Twins, Twins]:
-    """Equal rows, and rows that are nearly equal, of a table's features (N, D).
+) -> tuple[Twins, Twins, int]:
+    """Equal rows, and rows that are nearly equal, of a table's features (N, D); and how many rows have a twin
+    in a part before theirs, each counted once, of either sort if that counts.
 
+    Equal: numbers less than `_ROUNDING` standard deviations apart are one, as 0.3 and 0.1 * 3.
     Nearly equal: the same levels, and numbers no more than `_NEAR` standard deviations apart in each column
     (less where rows lie dense). Wherever rows spread smoothly over at least one dimension, those up to four
     times as far apart are at least three times as many, so a greater number of near ones is no chance.
     """
     cells = _cells(frame, numeric, categorical)
     same = _numbered(cells.codes)
-    return _exact(cells, same, parts), _near(cells, same, parts)
+    found = (_exact(cells, same, parts), _near(cells, same, parts))
+    with_one = np.zeros(len(frame), dtype=np.bool_)
+    for twins, rows in found:
+        if twins.count:
+            with_one |= rows
+    return found[0][0], found[1][0], int(np.count_nonzero(with_one))
 
 
 def _cells(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> _Cells:
@@ -89,17 +100,35 @@ def _cells(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[st
         codes.append(np.append(texts, -1)[found])
     for name in numeric:
         values = as_numbers(frame[name])
-        codes.append(pd.factorize(values)[0])
-        absent = np.isnan(values)
-        # Halves of the range of the middle rows: what lies far out has no say in what is near.
-        low, high = np.quantile(values[~absent], [0.16, 0.84])
-        spread = (high - low) / 2 or np.std(np.clip(values[~absent], -1e150, 1e150)) or 1.0
-        numbers.append(np.where(absent, -1e6, np.clip(values / spread, -1e300, 1e300)))
+        scaled = _scaled(values)
+        codes.append(_rounded(scaled))
+        numbers.append(np.where(np.isnan(values), -1e6, scaled))
     return _Cells(
         np.stack(codes, axis=1).astype(np.int64),
         np.stack(numbers, axis=1) if numbers else np.empty((len(frame), 0)),
         len(categorical),
     )
+
+
+def _scaled(values: Floats) -> Floats:
+    """Values (N,) in standard deviations of the middle rows: what lies far out has no say in what is near."""
+    present = values[~np.isnan(values)]
+    if not present.size:
+        return values
+    low, high = np.quantile(present / 4, [0.16, 0.84])  # a quarter, for differences of the largest numbers
+    spread = (high - low) * 2 or np.std(np.clip(present, -1e150, 1e150)) or 1.0
+    with np.errstate(over="ignore"):
+        scaled: Floats = np.clip(values / spread, -_FAR, _FAR)
+    return scaled
+
+
+def _rounded(scaled: Floats) -> Codes:
+    """A code (N,) for each number (N,), the same for those that rounding alone parts; -1 for NaN."""
+    codes, levels = pd.factorize(scaled, sort=True)
+    if not len(levels):
+        return codes.astype(np.int64)
+    merged = np.cumsum(np.append(0, np.diff(levels) > _ROUNDING))
+    return np.append(merged, -1)[codes].astype(np.int64)
 
 
 def _numbered(codes: Codes) -> Codes:
@@ -110,13 +139,15 @@ def _numbered(codes: Codes) -> Codes:
     return numbers
 
 
-def _exact(cells: _Cells, same: Codes, parts: Parts) -> Twins:
+def _exact(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
+    """Equal rows, and which rows (N,) have one in a part before theirs."""
     n_same = int(same.max()) + 1
     counts = np.stack([np.bincount(same[parts.mask(part)], minlength=n_same) for part in PARTS])
-    rows, pairs, possible = {}, 0, 0
+    rows, pairs, possible, with_one = {}, 0, 0, np.zeros(len(same), dtype=np.bool_)
     for pair in PAIRS:
         one, other = (PARTS.index(part) for part in pair.split("-"))
         rows[pair] = int(counts[other][counts[one] > 0].sum())
+        with_one |= (parts.of == other) & (counts[one] > 0)[same]
         pairs += int(counts[one] @ counts[other])
         possible += int(counts[one].sum() * counts[other].sum())
     n = len(same)
@@ -126,7 +157,7 @@ def _exact(cells: _Cells, same: Codes, parts: Parts) -> Twins:
         here = np.flatnonzero(same == which)
         train, val = (here[parts.mask(part)[here]] for part in ("train", "val"))
         named += [(int(train[0]) + 1, int(row) + 1) for row in val]
-    return _told(Twins(rows, _shares(rows, parts), pairs, chance, tuple(named[:NAMED])))
+    return _told(Twins(rows, _shares(rows, parts), pairs, chance, tuple(named[:NAMED]))), with_one
 
 
 def _told(twins: Twins) -> Twins:
@@ -168,7 +199,8 @@ def _repeats(numbers: Floats) -> NDArray[np.bool_]:
     return alike
 
 
-def _near(cells: _Cells, same: Codes, parts: Parts) -> Twins:
+def _near(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
+    """Nearly equal rows, and which rows (N,) have one in a part before theirs."""
     # Of equal rows one in each part is enough to find what is near.
     _, first = np.unique(same * len(PARTS) + parts.of, return_index=True)
     numbers, levels = cells.numbers[first], _numbered(cells.codes[first][:, : cells.n_categorical])
@@ -196,18 +228,21 @@ def _near(cells: _Cells, same: Codes, parts: Parts) -> Twins:
     around = int(np.count_nonzero(~near))
     i, j = np.divmod(found[near], len(first))
     rows: dict[str, int] = {}
-    weight = np.bincount(same * len(PARTS) + parts.of)
+    sort = same * len(PARTS) + parts.of  # rows of one sort are equal and of one part
+    weight, with_one = np.bincount(sort), np.zeros(len(same), dtype=np.bool_)
     for pair in PAIRS:
         one, other = (PARTS.index(p) for p in pair.split("-"))
         forth, back = ((part[x] == one) & (part[y] == other) for x, y in ((i, j), (j, i)))
         there = np.concatenate([j[forth], i[back]])
-        met = np.unique(there)
-        rows[pair] = int(weight[same[first[met]] * len(PARTS) + other].sum())
+        met = sort[first[np.unique(there)]]
+        rows[pair] = int(weight[met].sum())
+        with_one |= np.isin(sort, met)
     a, b = np.where(part[i] <= part[j], i, j), np.where(part[i] <= part[j], j, i)
     both = (part[a] == 0) & (part[b] == 1)
     named = [(int(x) + 1, int(y) + 1) for x, y in zip(first[a[both]], first[b[both]], strict=True)]
     # Some of those around lie in another cell of each grid: a half instead of a third.
-    return _told(Twins(rows, _shares(rows, parts), len(i), around / 2, tuple(sorted(named)[:NAMED])))
+    twins = Twins(rows, _shares(rows, parts), len(i), around / 2, tuple(sorted(named)[:NAMED]))
+    return _told(twins), with_one
 
 
 def _candidates(
