@@ -19,7 +19,7 @@ from sweepgrad.config import Split
 from sweepgrad.data.split import Parts, split_rows, units_of
 from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.evaluate import evaluate
-from sweepgrad.judge import logistic_scores
+from sweepgrad.judge import baselines
 from sweepgrad.tracking import Store
 
 SEEDS = (11, 12, 13)
@@ -222,14 +222,14 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
 def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch):
     assert command("train", "-m", *SMALL, "model=wide,linear", "split.seed=20,21").code == 0
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
-    judge, calls = logistic_scores, iter(range(9))
+    judge, calls = baselines, iter(range(9))
 
     def interrupted(*rows: Any) -> Any:
         if next(calls) == 1:  # on the second split, whose rows are read by then
             raise KeyboardInterrupt
         return judge(*rows)
 
-    monkeypatch.setattr("sweepgrad.evaluate.logistic_scores", interrupted)
+    monkeypatch.setattr("sweepgrad.evaluate.baselines", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(store, None, Path("runs"))
     lost = openings.read(Path("runs", openings.LEDGER))[1]

@@ -18,9 +18,8 @@ from sweepgrad.errors import UserError
 from sweepgrad.fit import Fit
 from sweepgrad.outbox import Outbox
 from sweepgrad.preflight import Plan, PlannedJob
-from sweepgrad.ready import check_tables, load_engines, refuse_unwritable
+from sweepgrad.ready import check_tables, load_engines, refuse_nothing_to_average, refuse_unwritable
 from sweepgrad.record import Status
-from sweepgrad.sections import BestEnsemble, SeedsEnsemble
 from sweepgrad.sweep import claim, estimate, shelf, threads
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
@@ -47,7 +46,7 @@ def launch(
     for key in ("tracking", "sweep", "select"):
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
-    _refuse_nothing_to_average(todo)
+    refuse_nothing_to_average(todo)
     with Progress(quiet=quiet, metric=settings.select.metric) as progress:
         check_tables(todo, progress.say)
         refuse_unwritable(Path(todo.folder.partition("*")[0]))
@@ -138,27 +137,6 @@ def _trained(session: Session, todo: Plan, run: Callable[[], object]) -> int:
             session.progress.warn("not waiting for MLflow: sweepgrad sync sends what it does not have")
             return 130
     return _report(session, todo, status, problem)
-
-
-def _refuse_nothing_to_average(todo: Plan) -> None:
-    """An ensemble that no job can be part of is a setting without effect. (A search may yet find members.)"""
-    ensemble = todo.jobs[0].config.select.ensemble
-    if ensemble.kind == "none" or not (todo.multirun and todo.complete):
-        return
-    seeds: dict[str, set[int]] = {}
-    configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
-    for job in todo.jobs:
-        settings = job.config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
-        seeds.setdefault(settings, set()).add(job.config.seed)
-        configurations.setdefault((job.config.split.seed, job.config.split.turn), set()).add(settings)
-    most = max(map(len, configurations.values()))
-    if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
-        raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
-    if isinstance(ensemble, BestEnsemble) and most < ensemble.size:
-        raise UserError(
-            f"select.ensemble: the {ensemble.size} best of {most} configurations are to be averaged;"
-            " say a smaller size, or vary more"
-        )
 
 
 def _rehearse(todo: Plan, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from sweepgrad.data.doors import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.experiment import dtype_of
 from sweepgrad.preflight import Plan
+from sweepgrad.sections import BestEnsemble, SeedsEnsemble
 
 Say = Callable[[str], None]
 
@@ -42,3 +43,28 @@ def refuse_unwritable(folder: Path) -> None:
         raise UserError(f"results are kept in {folder}, but {there} is a file: move it, or work elsewhere")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"results are kept in {folder}, but {there} is not yours to write to: work elsewhere")
+
+
+def refuse_nothing_to_average(todo: Plan) -> None:
+    """See whether jobs can be part of the ensemble that is asked for. (A search may yet find members.)
+
+    Raises:
+        UserError: none can, so that the setting would have no effect.
+    """
+    ensemble = todo.jobs[0].config.select.ensemble
+    if not (todo.multirun and todo.complete):
+        return
+    seeds: dict[str, set[int]] = {}
+    configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
+    for config in (job.config for job in todo.jobs):
+        settings = config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
+        seeds.setdefault(settings, set()).add(config.seed)
+        configurations.setdefault((config.split.seed, config.split.turn), set()).add(settings)
+    if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
+        raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
+    most = max(map(len, configurations.values()))
+    if isinstance(ensemble, BestEnsemble) and most < ensemble.size:
+        raise UserError(
+            f"select.ensemble: the {ensemble.size} best of {most} configurations are to be averaged;"
+            " say a smaller size, or vary more"
+        )
