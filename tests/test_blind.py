@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
     record = records.read(Path("runs", "one"))
     assert record.status == "FINISHED"
     assert Path("runs", "one", "model", "weights.npz").exists()
+    assert record.certificate
     assert record.certificate["weights"]["unmoved"] is None
     assert "MemoryError: no room" in record.certificate["weights"]["proven"]
     assert entities.certificate_tags(record)["sweepgrad.held_out_rows_unseen"] == "not proven"
@@ -85,8 +87,9 @@ def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
 def test_for_a_run_that_is_stopped_nobody_waits():
     stopped = experiment("optimizer.lr=0.123")
     *_, last = stopped.fits()
-    how = {"job": "j", "name": "n", "overrides": (), "started": 0, "ended": 1}
+    how: dict[str, Any] = {"job": "j", "name": "n", "overrides": (), "started": 0, "ended": 1}
     record = records.of(stopped.config, status="KILLED", experiment=stopped, fit=last, **how)
+    assert record.certificate
     assert record.certificate["weights"] == blind.unproven("the run was stopped")
     assert record.certificate["preprocessing"]["unmoved"]
 

@@ -14,6 +14,7 @@ from sweepgrad.data.pace import silent
 from sweepgrad.data.preprocess import Numeric, Preprocessor
 from sweepgrad.data.split import PARTS, Parts
 from sweepgrad.data.table import read
+from sweepgrad.data.twins import Twins
 from sweepgrad.doctor import in_words
 
 N = 300
@@ -141,9 +142,7 @@ def test_where_nothing_could_be_shown_nothing_is_claimed(table):
 
 
 def test_twins_in_words_are_none_or_chance_or_few():
-    table = certificates.Twins(
-        {"train-val": 0, "train-test": 0}, {"train-val": 0.0, "train-test": 0.0}, 0, 0.0, ()
-    )
+    table = Twins({"train-val": 0, "train-test": 0}, {"train-val": 0.0, "train-test": 0.0}, 0, 0.0, ())
     few = replace(table, rows={"train-val": 0, "train-test": 12, "val-test": 0}, pairs=12)
     few = replace(few, shares={"train-val": 0.0, "train-test": 0.0099, "val-test": 0.0})
     chance = replace(few, by_chance=100.0)

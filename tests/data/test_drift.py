@@ -39,7 +39,7 @@ def test_missing_values_are_a_level_and_the_least_number():
 def test_the_more_columns_there_are_the_more_one_must_differ(others, named):
     frame = pd.DataFrame({"x": np.r_[np.arange(100), np.arange(100) + 28, np.arange(100)]})
     frame[[f"same{i}" for i in range(others)]] = 0
-    roles = Roles("y", 1, 0, tuple(frame), (), (), ())
+    roles = Roles("y", 1, 0, tuple(frame.columns.tolist()), (), (), ())
     table = Table("t", FrameColumns(frame, ""), np.zeros(300, dtype=np.int8), roles, "nowhere")
     found = list(drifts(table, frame, Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), 100))))
     p = stats.kstwobign.sf(0.28 * np.sqrt(50))  # 0.0008: less than 0.01 / 2 tests, more than 0.01 / 40
