@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -145,13 +146,11 @@ def _refuse_nothing_to_average(todo: Plan) -> None:
     ensemble = todo.jobs[0].config.select.ensemble
     if ensemble.kind == "none" or not (todo.multirun and todo.complete):
         return
-    seeds: dict[str, set[int]] = {}
-    configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
+    seeds: dict[tuple[int, int | None, str], set[int]] = {}  # networks of two splits are never averaged
     for job in todo.jobs:
         settings = job.config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
-        seeds.setdefault(settings, set()).add(job.config.seed)
-        configurations.setdefault((job.config.split.seed, job.config.split.turn), set()).add(settings)
-    most = max(map(len, configurations.values()))
+        seeds.setdefault((job.config.split.seed, job.config.split.turn, settings), set()).add(job.config.seed)
+    most = max(Counter(which[:2] for which in seeds).values())
     if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
         raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
     if isinstance(ensemble, BestEnsemble) and most < ensemble.size:
