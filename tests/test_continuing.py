@@ -114,7 +114,9 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused(change, said, folder):
 
 def test_a_record_that_is_older_than_continuing_can_be_read(folder):
     job = left(Path("ended"), 3, "KILLED")
-    changed(job, lambda r: (r.pop("continued"), r["files"].pop("state.npy")))
+    changed(
+        job, lambda r: (r.pop("continued"), r["files"].pop("state.npy"), r["environment"].update(code="0"))
+    )
     assert json.loads((job / "record.json").read_text())["files"].keys() == {"bundle.json", "weights.npz"}
     (job / "state.npy").unlink()
     assert records.read(job).continued is None

@@ -19,7 +19,7 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
     """The share of the training rows on which the column alone tells the target, if that is nearly all.
 
     A rule that takes each level for its commoner class, or a number for one class above a threshold and for
-    the other below, may err on 2 % of the rows, and by two fifths of the rarer class, and must be better than
+    the other below, may err on 2 % of the rows, of a few on one, and by two fifths of the rarer class, and must be better than
     chance could make any.
 
     Arguments:
@@ -29,9 +29,7 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
     """
     n, rarer = y.size, int(min(y.sum(), y.size - y.sum()))
     values = as_numbers(column) if numeric else None
-    if (
-        values is not None
-    ):  # before anything is sorted: no NaN equals another, so each would end a run of equals
+    if values is not None:  # no NaN equals another, so each would end a run of equal ones
         values = np.where(np.isnan(values), -np.inf, values)
     codes, levels = pd.factorize(column if values is None else values, use_na_sentinel=False)
     if len(levels) <= _FEW or (values is None and len(levels) <= n / 10):
@@ -42,7 +40,7 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
         wrong, rules = _wrong_by_threshold(values, y), 2.0 * n
     else:
         return None
-    if wrong > min(WRONG * n, 0.4 * rarer) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
+    if wrong > min(max(WRONG * n, 1), 0.4 * rarer) or rules * _by_chance(n, rarer, wrong) > _CHANCE:
         return None
     return 1 - wrong / n
 
