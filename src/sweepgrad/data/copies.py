@@ -19,8 +19,8 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
     """The share of the training rows on which the column alone tells the target, if that is nearly all.
 
     A rule that takes each level for its commoner class, or a number for one class above a threshold and for
-    the other below, may err on 2 % of the rows, of a few on one, and by two fifths of the rarer class, and must be better than
-    chance could make any.
+    the other below, may err on 2 % of the rows, of a few on one, and by two fifths of the rarer class, and
+    must be better than chance could make any.
 
     Arguments:
         column: (N,), of the training rows; missing numbers count as below all others.
