@@ -58,10 +58,8 @@ def test_a_dead_layer_is_dead_from_the_epoch_it_died_in():
 def test_a_model_of_one_answer_is_told_with_its_cause_or_its_circumstances():
     one = {"positive": 0.0, "accuracy": 0.6}
     dead = with_layer(2, dead_share=1.0)
-    assert said(dead, **one) == (
-        "predicts the majority class for every validation row: layer 2 of 3 is dead from epoch 1"
-    )
     words = "predicts the majority class for every validation row, with dropout 0.5 in layers of 6, 6"
+    assert said(dead, **one) == f"{words}: layer 2 of 3 is dead from epoch 1"
     assert said(WELL, **one, roc_auc=0.55) == words
     assert said(None, **one, roc_auc=0.55) == words
     assert said(None, **one).endswith("put rows in order (ROC AUC 0.80), but not around one half")

@@ -70,10 +70,10 @@ def verdict(
     said = _same_answer(positive, is_positive)
     if not said:
         return "; ".join(causes) or (HEALTHY if signs else "")
-    if causes:
-        return f"{said}: {'; '.join(causes)}"
     if network.dropout:
         said += f", with dropout {network.dropout:g} in layers of {', '.join(map(str, network.hidden))}"
+    if causes:
+        return f"{said}: {'; '.join(causes)}"
     if roc_auc >= RANKS:
         said += f"; its probabilities put rows in order (ROC AUC {roc_auc:.2f}), but not around one half"
     return said
