@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
-from sweepgrad.leaderboard import as_table, rank
+from sweepgrad.decide import standings
+from sweepgrad.leaderboard import as_table
 from sweepgrad.tracking import Store
 
 HERE = Path(__file__).parent
@@ -23,9 +24,10 @@ def leaderboard(page: Page) -> None:
     sweep = store.latest_sweep()
     assert sweep is not None, "there is no sweep: make run first"
     runs = store.children(sweep)
-    console = Console(record=True, width=132, file=io.StringIO())
-    console.print(as_table(f"{sweep.name}: {len(runs)} runs", rank(runs)))
-    page.set_viewport_size({"width": 1120, "height": 300})
+    entries, metric, decision, _ = standings(store, runs)
+    console = Console(record=True, width=142, file=io.StringIO())
+    console.print(as_table(f"{sweep.name}: {len(runs)} runs", entries, metric, decision))
+    page.set_viewport_size({"width": 1200, "height": 400})
     page.set_content(console.export_html(inline_styles=True))
     style = "pre { font: 13px/1.1 'DejaVu Sans Mono', monospace !important; display: inline-block }"
     page.add_style_tag(content=style)
