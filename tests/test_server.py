@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from numpy.testing import assert_allclose
 from tests.servers import (
     NO_POSTGRESQL,
     POSTGRESQL,
@@ -168,7 +169,7 @@ def test_a_sweep_is_a_parent_with_its_jobs_and_all_that_they_left(server, alone)
 
 
 def test_artifacts_and_models_come_through_the_proxy(server, alone):
-    _, children = parents_and_children(runs(server, "alone"))
+    (parent,), children = parents_and_children(runs(server, "alone"))
     kept = jobs_by_seed(alone)
     for run in children:
         job = kept[run["params"]["model.hidden"], run["params"]["seed"]]
@@ -180,7 +181,7 @@ def test_artifacts_and_models_come_through_the_proxy(server, alone):
             assert file.files
     chosen = json.loads((alone / "card.json").read_text())["run_id"]
     (run,) = [run for run in children if run["run_id"] == chosen]
-    (output,) = run["outputs"]["model_outputs"]
+    (output,) = parent["outputs"]["model_outputs"]  # with its temperature it is no longer the run's own
     model = get(server, f"logged-models/{output['model_id']}")["model"]
     job = kept[run["params"]["model.hidden"], run["params"]["seed"]]
     weights = proxied(server, f"{model['info']['artifact_uri']}/artifacts/bundle/weights.npz")
@@ -210,13 +211,14 @@ def test_the_chosen_model_is_loaded_from_the_server_where_nothing_else_is(
     asked = {"name": "sweepgrad-simulated", "alias": "chosen"}
     version = get(server, "registered-models/alias", **asked)["model_version"]
     card = json.loads((alone / "card.json").read_text())
-    assert version["run_id"] == card["run_id"]
+    (parent,), _ = parents_and_children(runs(server, "alone"))
+    assert version["run_id"] == parent["run_id"]
     model = load_model(server.uri, "models:/sweepgrad-simulated@chosen")
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=["x1", "x2"])
     (run,) = [run for run in runs(server, "alone") if run["run_id"] == card["run_id"]]
     job = jobs_by_seed(alone)[run["params"]["model.hidden"], run["params"]["seed"]]
-    expected = Bundle.load(job / "model").probabilities(rows)
-    assert np.array_equal(model.predict(rows)["probability"].to_numpy(), expected)
+    expected = Bundle.load(job / "model").scaled(1 / card["temperature"]).probabilities(rows)
+    assert_allclose(model.predict(rows)["probability"].to_numpy(), expected, rtol=1e-12)
     assert list(tmp_path.iterdir()) == []
 
 

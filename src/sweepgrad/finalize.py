@@ -11,7 +11,7 @@ from sweepgrad.card import Card
 from sweepgrad.card_page import markdown
 from sweepgrad.data.doors import open_test
 from sweepgrad.decide import Decision, decide, refuse_unfinished
-from sweepgrad.entities import Logged
+from sweepgrad.entities import BUNDLE, Logged
 from sweepgrad.errors import UserError
 from sweepgrad.folders import write_json
 from sweepgrad.openings import Opening
@@ -120,8 +120,8 @@ def _register(store: Store, sweep: Logged, decision: Decision, name: str) -> str
     if decision.as_trained:
         return f"{name}/{store.register(decision.runs[0].run_id, name)}"
     with tempfile.TemporaryDirectory() as folder:
-        decision.bundle.save(Path(folder))
-        return f"{name}/{store.register(sweep.run_id, name, Path(folder))}"
+        decision.bundle.save(Path(folder, BUNDLE))
+        return f"{name}/{store.register(sweep.run_id, name, Path(folder, BUNDLE))}"
 
 
 def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> Judgement | None:
