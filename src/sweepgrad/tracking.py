@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
-from mlflow.entities import Metric, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 from sweepgrad import entities, folders, models
@@ -32,6 +32,7 @@ JOB = "sweepgrad.job"
 KIND = "sweepgrad.kind"
 SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
 OPENING_KIND = "opening"  # the test rows were read
+ANSWER_KIND = "answer"  # of the lab
 DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
@@ -263,6 +264,29 @@ class Store:
             self._client.log_batch(run_id, [Metric(key, value, now, 0) for key, value in metrics.items()])
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def log_answer(
+        self,
+        name: str,
+        params: dict[str, str],
+        metrics: dict[str, float],
+        files: Sequence[Path],
+        *,
+        holds: bool,
+    ) -> str:
+        """Make an answer of the lab a run; its id.
+
+        Arguments:
+            holds: whether all that it claims does.
+        """
+        tags = {KIND: ANSWER_KIND, **self._origin_tags()}
+        with reaching(self.uri):
+            with once():
+                run_id = self._client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
+            self._client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+            self.log_result(run_id, metrics, {"sweepgrad.holds": str(holds).lower()}, files)
+            self._client.set_terminated(run_id, "FINISHED")
+        return str(run_id)
+
     def openings(self, table: str) -> list[Opening]:
         """Every time that test rows of a table were read, the first one first.
 
@@ -313,7 +337,7 @@ class Store:
         """
         with reaching(self.uri):
             not_jobs = self._search(f"tags.`{KIND}` != '{JOB_KIND}'")
-        tops = [run for run in not_jobs if run.tags[KIND] != OPENING_KIND]
+        tops = [run for run in not_jobs if run.tags[KIND] in (SWEEP_KIND, RUN_KIND)]
         if not tops:
             raise UserError(
                 f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"

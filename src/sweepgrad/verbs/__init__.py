@@ -15,6 +15,7 @@ VERBS = (
     "ui",
     "tape",
     "gradcheck",
+    "lab",
     "sync",
     "completion",
 )

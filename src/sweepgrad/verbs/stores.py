@@ -15,10 +15,15 @@ RUNS = Path("runs")
 _DEFAULT_URI = "sqlite:///runs/mlflow.db"
 
 
-def add_store(verb: argparse.ArgumentParser) -> None:
-    """The arguments --uri and --experiment."""
+def add_uri(verb: argparse.ArgumentParser) -> None:
+    """The argument --uri."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     verb.add_argument("--uri", default=uri, help=f"MLflow store, as tracking.uri (default: {uri})")
+
+
+def add_store(verb: argparse.ArgumentParser) -> None:
+    """The arguments --uri and --experiment."""
+    add_uri(verb)
     verb.add_argument("--experiment", default="sweepgrad", help="as tracking.experiment (default: sweepgrad)")
 
 

@@ -1,0 +1,1 @@
+"""The lab: questions about how networks learn, each answered by a configuration that runs."""

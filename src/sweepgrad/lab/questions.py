@@ -1,0 +1,143 @@
+"""The lab's configurations: a YAML file in `experiment/lab/` names a question, and has its settings."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from yaml import YAMLError
+
+from sweepgrad.compose import SweepLoader, hydra_for
+from sweepgrad.errors import UserError
+from sweepgrad.faults import nearest
+from sweepgrad.lab.finding import Finding
+from sweepgrad.sections import Section
+
+GROUP = "experiment/lab"
+QUESTIONS = ("sgd", "backprop", "gradients", "bias_variance", "twice", "spotify", "scale")
+"""The modules of this package that answer one, in the order of the assignment."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What an experiment finds in the lab.
+
+    Attributes:
+        uri: of the MLflow store.
+        say: is told how far it is.
+    """
+
+    uri: str
+    say: Callable[[str], None]
+
+
+class Question(Protocol):
+    """What such a module has.
+
+    Attributes:
+        Settings: the section that its YAML is, besides `question`.
+        answer: takes the settings.
+    """
+
+    Settings: type[Section]
+    answer: Callable[[Any, Lab], Finding]
+
+
+def question(name: str) -> Question:
+    """The module that answers a question."""
+    return cast(Question, import_module(f"sweepgrad.lab.{name}"))
+
+
+def names(search: Sequence[str] = ()) -> list[str]:
+    """The YAML files of the lab: ours in the order of QUESTIONS, then those in further folders."""
+    with hydra_for(search) as hydra:
+        found = hydra.config_loader.get_group_options(GROUP)
+    ours = [name for name in QUESTIONS if name in found]
+    return ours + [name for name in found if name not in ours]
+
+
+def titles(of: Sequence[str], search: Sequence[str] = ()) -> dict[str, str]:
+    """What each YAML file of these names asks: the first line of its comment."""
+    with hydra_for(search) as hydra:
+        sources = [source for source in hydra.config_loader.get_sources() if source.scheme() == "file"]
+    said = {}
+    for name in of:
+        files = (Path(source.path, GROUP, f"{name}.yaml") for source in sources)
+        text = next(file for file in files if file.is_file()).read_text(encoding="utf-8")
+        comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+        said[name] = next((line for line in comments if line and not line.startswith("@")), "")
+    return said
+
+
+def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) -> tuple[str, Section]:
+    """What a YAML file of the lab asks, with overrides: the question, and its settings.
+
+    Arguments:
+        name: of the file, without ending.
+        overrides: KEY=VALUE, as for `sweepgrad train`.
+        search: further folders of YAML, as given by --config-dir.
+
+    Raises:
+        UserError: there is no such file, or naming all that is wrong with what it says.
+    """
+    with hydra_for(search) as hydra:
+        loader = hydra.config_loader
+        assert isinstance(loader, SweepLoader)
+        known = loader.get_group_options(GROUP)
+        if name not in known:
+            raise UserError(
+                f"the lab has no {name!r}.{nearest(name, known)} There are: {', '.join(known)}; and all"
+            )
+        try:
+            lines = [loader.adding(override) for override in loader.parse(overrides)]
+            composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
+            values = OmegaConf.to_container(composed, resolve=True)
+        except OverrideParseException as error:
+            raise UserError(f"{error.override}: {str(error.message).splitlines()[0]}") from None
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            raise UserError(f"{GROUP}/{name}.yaml: {error}") from None
+    assert isinstance(values, dict)
+    values.pop("hydra", None)
+    asked = values.pop("question", None)
+    if asked not in QUESTIONS:
+        raise UserError(f"{GROUP}/{name}.yaml: question: {asked!r} is none of {', '.join(QUESTIONS)}")
+    section = question(asked).Settings
+    try:
+        return asked, section.model_validate(_tuples(values))
+    except ValidationError as error:
+        faults = [_fault(details, section, name, overrides) for details in error.errors()]
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    raise UserError("\n  ".join([f"{count} in the configuration; nothing was run.", *faults]))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _fault(details: Any, section: type[Section], name: str, overrides: Sequence[str]) -> str:
+    """What pydantic found, in our words: key, problem and origin."""
+    key = ".".join(map(str, details["loc"]))
+    said = next(
+        (line for line in reversed(overrides) if key and line.lstrip("+").startswith(f"{key}=")), None
+    )
+    origin = f"[from {said or f'{GROUP}/{name}.yaml'}]"
+    if details["type"] == "extra_forbidden":
+        known = ["question", *section.model_fields]
+        there = f" There are: {', '.join(known)}."
+        return f"{key}: is no key.{nearest(key, known) or there} {origin}"
+    if details["type"] == "missing":
+        return f"{key}: is missing {origin}"
+    if details["type"] == "value_error":
+        message = details["msg"].removeprefix("Value error, ")
+        return f"{f'{key}: ' if key else ''}{message} {origin}"
+    given = details["input"]
+    shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
+    return f"{key}: {shown} {details['msg'].removeprefix('Input ').replace('tuple', 'list')} {origin}"

@@ -1,0 +1,18 @@
+"""Small simulated tables for the lab: drawn, split and standardized as those of a run."""
+
+import numpy as np
+
+from sweepgrad.config import SimulatedData, Split
+from sweepgrad.data.doors import open_training
+from sweepgrad.fit import Examples
+
+
+def simulated(data: SimulatedData, seed: int = 0) -> tuple[Examples, Examples]:
+    """Training rows, three of five, and validation rows, one of five, of a simulated table, in float64.
+
+    Arguments:
+        seed: of the split.
+    """
+    parts = {"train": 0.6, "val": 0.2, "test": 0.2, "folds": 5, "fold": None, "turns": 5, "turn": None}
+    rows = open_training(data, Split.model_validate({**parts, "stratify": True, "seed": seed}), np.float64)
+    return Examples(rows.X_train, rows.y_train), Examples(rows.X_val, rows.y_val)
