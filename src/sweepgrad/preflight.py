@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.types import Override, OverrideType
@@ -185,14 +186,23 @@ def checked(composed: DictConfig) -> Config:
         ConfigFaults: as `sweepgrad.faults.check`.
     """
     try:
-        values = {
-            str(key): OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
-            for key, part in composed.items_ex(resolve=True)
-            if key != "hydra"
-        }
+        values = plain(composed)
     except OmegaConfBaseException as error:
         raise ConfigFaults([Fault(error.full_key or "", str(error.msg).splitlines()[0])]) from None
     return check(values)
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    """What Hydra composed, without what is Hydra's own, as plain and resolved dicts, lists and values.
+
+    Raises:
+        OmegaConfBaseException: something is referred to that is not there.
+    """
+    return {
+        str(key): OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+        for key, part in composed.items_ex(resolve=True)
+        if key != "hydra"
+    }
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
@@ -17,6 +16,7 @@ from sweepgrad.compose import SweepLoader, hydra_for
 from sweepgrad.errors import UserError
 from sweepgrad.faults import nearest
 from sweepgrad.lab.finding import Finding
+from sweepgrad.preflight import plain
 from sweepgrad.sections import Section
 
 GROUP = "experiment/lab"
@@ -97,13 +97,11 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
         try:
             lines = [loader.adding(override) for override in loader.parse(overrides)]
             composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
-            values = OmegaConf.to_container(composed, resolve=True)
+            values = plain(composed)
         except OverrideParseException as error:
             raise UserError(f"{error.override}: {str(error.message).splitlines()[0]}") from None
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             raise UserError(f"{GROUP}/{name}.yaml: {error}") from None
-    assert isinstance(values, dict)
-    values.pop("hydra", None)
     asked = values.pop("question", None)
     if asked not in QUESTIONS:
         raise UserError(f"{GROUP}/{name}.yaml: question: {asked!r} is none of {', '.join(QUESTIONS)}")
@@ -124,10 +122,11 @@ def _tuples(value: Any) -> Any:
 
 def _fault(details: Any, section: type[Section], name: str, overrides: Sequence[str]) -> str:
     """What pydantic found, in our words: key, problem and origin."""
-    key = ".".join(map(str, details["loc"]))
-    said = next(
-        (line for line in reversed(overrides) if key and line.lstrip("+").startswith(f"{key}=")), None
-    )
+    key, message = ".".join(map(str, details["loc"])), details["msg"].removeprefix("Value error, ")
+    if not key:  # about several keys: the message begins with the one to change
+        key, _, message = message.partition(": ")
+    keys = (f"{key}=", f"{key.partition('.')[0]}=")
+    said = next((line for line in reversed(overrides) if line.lstrip("+").startswith(keys)), None)
     origin = f"[from {said or f'{GROUP}/{name}.yaml'}]"
     if details["type"] == "extra_forbidden":
         known = ["question", *section.model_fields]
@@ -136,8 +135,8 @@ def _fault(details: Any, section: type[Section], name: str, overrides: Sequence[
     if details["type"] == "missing":
         return f"{key}: is missing {origin}"
     if details["type"] == "value_error":
-        message = details["msg"].removeprefix("Value error, ")
-        return f"{f'{key}: ' if key else ''}{message} {origin}"
+        return f"{key}: {message} {origin}"
     given = details["input"]
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
-    return f"{key}: {shown} {details['msg'].removeprefix('Input ').replace('tuple', 'list')} {origin}"
+    wanted = message.removeprefix("Input ").replace("tuple", "list").replace("Tuple ", "")
+    return f"{key}: {shown} {wanted} {origin}"

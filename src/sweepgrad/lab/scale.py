@@ -1,0 +1,353 @@
+"""The scale of the output sigmoid: what it does to the curve, the gradient, training and prediction.
+
+docs/lab/scale.md derives what is claimed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from matplotlib.figure import Figure
+from pydantic import Field, model_validator
+
+from sweepgrad import metrics, rng
+from sweepgrad.autograd.functional import margins, negative_loglikelihood_of_scores, sigmoid
+from sweepgrad.autograd.value import Array, Value, gradient
+from sweepgrad.config import SimulatedData
+from sweepgrad.fit import Examples, Fit, fit
+from sweepgrad.lab.finding import Claim, Finding, table
+from sweepgrad.lab.questions import Lab
+from sweepgrad.lab.tables import simulated
+from sweepgrad.nn import Network
+from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
+from sweepgrad.plots import GREY, VAL
+from sweepgrad.sections import Section, Seed
+from sweepgrad.temperature import greatest_likelihood
+
+Positive = Annotated[float, Field(gt=0)]
+Stepper = SGD | Momentum | Adagrad | Adam
+
+EPSILON = 2.0**-20
+"""Of Adagrad and Adam here: a power of two, so that dividing it by another one rounds nothing."""
+OTHERS = (Momentum(0.02, 0.9), Adagrad(0.05, EPSILON), Adam(0.01, 0.9, 0.999, EPSILON))
+HIDDEN, RATE_BY_HAND, STEPS_BY_HAND = 6, 0.1, 50
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Settings(Section):
+    """What `conf/experiment/lab/scale.yaml` says."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    rates: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    rows: Annotated[int, Field(ge=50)]
+    features: Annotated[int, Field(ge=1)]
+    noise: Annotated[float, Field(gt=0, lt=0.5)]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _each_scale_once(self) -> "Settings":
+        if len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales: each once, not {list(self.scales)}")
+        if self.scales == (1.0,):
+            raise ValueError("scales: 1 alone changes nothing; add another")
+        return self
+
+
+def slope(scale: float, z: float) -> float:
+    """The slope of sigmoid(scale z) at z, by `Value`."""
+    x = Value(z)
+    (result,) = gradient(sigmoid(x, scale), [x])
+    return result.item()
+
+
+def pull(scale: float, z: Array, y: Array) -> Array:
+    """The gradient of each row's loss with respect to its score z (N,), by `Value`; (N,)."""
+    scores = Value(z)
+    (result,) = gradient(negative_loglikelihood_of_scores(y, scores, scale) * len(y), [scores])
+    return result.data
+
+
+def at_scale_one(stepper: Stepper, scale: float) -> Stepper:
+    """What trains u = scale · v at scale 1 as `stepper` trains the weights v of a last layer at `scale`.
+
+    The gradient with respect to v is `scale` times that to u. SGD and momentum step in proportion to it, so u
+    moves by scale² times the rate. Adagrad and Adam divide it by its own size, up to epsilon: of the two
+    factors one is left.
+    """
+    if isinstance(stepper, SGD | Momentum):
+        return replace(stepper, lr=float(stepper.lr) * scale**2)
+    return replace(stepper, lr=float(stepper.lr) * scale, epsilon=float(stepper.epsilon) / scale)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Training of logistic regression on a table, from given weights on.
+
+    Arguments:
+        batch_size, seed: as of a run.
+    """
+
+    train: Examples
+    val: Examples
+    epochs: int
+    batch_size: int
+    seed: int
+
+    @property
+    def network(self) -> Network:
+        return Network(self.train.X.shape[1], (), None)
+
+    @property
+    def calm(self) -> float:
+        """2 / K at scale 1, with the K of the one row that has the largest, |(x, 1)|² / 4: no batch has more."""
+        return 8 / float((1 + (self.train.X**2).sum(axis=1)).max())
+
+    def trained(self, scale: float, stepper: Stepper, start: Array) -> Fit:
+        """The last state of training at a scale, from weights `start` (n_parameters,) on."""
+        network = replace(self.network, scale=scale)
+        begun = Fit((), network.divided(start), 0, np.stack([start, *stepper.start(start)]))
+        *_, last = fit(
+            network,
+            stepper,
+            self.train,
+            self.val,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            start=begun,
+        )
+        return last
+
+    def difference(self, scale: float, stepper: Stepper) -> float:
+        """How far scale · v, trained at `scale`, is from u, trained at scale 1 by `at_scale_one`.
+
+        The largest difference of a weight, over the largest weight; both start at the same function.
+        """
+        start = rng.normal(rng.key(self.seed, "lab/scale"), (self.network.n_parameters,))
+        v = self.trained(scale, stepper, start).state[0]
+        u = self.trained(1.0, at_scale_one(stepper, scale), scale * start).state[0]
+        return _apart([scale * v], [u])
+
+    def loss(self, scale: float, rate: float) -> float:
+        """The training loss to which SGD at this rate comes from weights of zero."""
+        start = np.zeros(self.network.n_parameters)
+        return self.trained(scale, SGD(rate), start).history[-1].train_nll
+
+
+def with_a_hidden_layer(
+    rows: Examples, scale: float, rates: tuple[float, float], start: Sequence[Array]
+) -> list[Array]:
+    """Weights after some steps of gradient descent on all rows, a hidden layer of tanh at its own rate.
+
+    Arguments:
+        rates: of the hidden and of the last layer.
+        start: the weights to begin with, as `Network.initial` gives them.
+    """
+    network = Network(rows.X.shape[1], (HIDDEN,), "tanh")
+    weights, X = [*start], Value(rows.X)
+    for _ in range(STEPS_BY_HAND):
+        values = [Value(w) for w in weights]
+        loss = margins(rows.y, network.scores(values, X), scale).softplus().mean()
+        steps = zip((rates[0], rates[0], rates[1], rates[1]), gradient(loss, values), strict=True)
+        weights = [w - rate * g.data for w, (rate, g) in zip(weights, steps, strict=True)]
+    return weights
+
+
+def difference_with_a_hidden_layer(
+    rows: Examples, scale: float, seed: int, *, one_rate: bool = False
+) -> float:
+    """As `Runs.difference`, with a hidden layer, whose rate stays; or does not, with one rate for all."""
+    start = Network(rows.X.shape[1], (HIDDEN,), "tanh").initial(seed)
+    *hidden, matrix, bias = with_a_hidden_layer(rows, scale, (RATE_BY_HAND, RATE_BY_HAND), start)
+    last = RATE_BY_HAND * scale**2
+    larger = [*start[:-2], scale * start[-2], scale * start[-1]]
+    there = with_a_hidden_layer(rows, 1.0, (last if one_rate else RATE_BY_HAND, last), larger)
+    return _apart([*hidden, scale * matrix, scale * bias], there)
+
+
+def rounding(steps: int, batch_size: int, features: int) -> float:
+    """What rounding may part two runs by that are the same on paper, relative to the largest weight.
+
+    A step of gradient descent on a convex loss at a rate of at most 2/K takes no two points further apart
+    (docs/lab/sgd.md), so errors add up and do not grow. A step sums `features` + 1 products for each row and
+    `batch_size` rows, each rounded to half an ulp, with some ten operations beside; 4 is for weights that are
+    larger on the way than at its end, and for the step from the largest error to that of a vector.
+    """
+    return 4 * steps * (features + batch_size + 10) * _EPS
+
+
+def answer(settings: Settings, lab: Lab) -> Finding:
+    """What the scale does, by gradients, by equivalences, and by runs."""
+    data = SimulatedData(
+        source="simulated",
+        name="simulated",
+        kind="linear",
+        rows=settings.rows,
+        features=settings.features,
+        noise=settings.noise,
+        seed=settings.seed,
+    )
+    train, val = simulated(data, settings.seed)
+    runs = Runs(train, val, settings.epochs, settings.batch_size, settings.seed)
+    scales, rates = settings.scales, settings.rates
+    steppers = (SGD(min(0.05, runs.calm / max(scales) ** 2)), *OTHERS)
+    lab.say(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
+    differences = {type(s).__name__: [runs.difference(scale, s) for scale in scales] for s in steppers}
+    differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in scales]
+    one_rate = [difference_with_a_hidden_layer(train, s, settings.seed, one_rate=True) for s in scales]
+    lab.say(f"training with {len(scales)} scales by {len(rates)} rates …")
+    losses = [[runs.loss(scale, rate) for rate in rates] for scale in scales]
+    apart = max(
+        abs(runs.loss(scale, rate / scale**2) / runs.loss(1.0, rate) - 1)
+        for scale in scales
+        for rate in rates
+        if rate <= runs.calm or _is_power_of_two(scale)
+    )
+    fitted = runs.trained(1.0, SGD(0.1), np.zeros(runs.network.n_parameters))
+    log_odds = runs.network.log_odds(fitted.weights, val.X)
+    best = greatest_likelihood(val.y, log_odds)
+
+    exact = [_is_power_of_two(scale) for scale in scales]
+    in_bits = [d for line in differences.values() for d, power in zip(line, exact, strict=True) if power]
+    rounded = [d for d, power in zip(differences["SGD"], exact, strict=True) if not power]
+    steps = settings.epochs * -(-len(train.y) // settings.batch_size)
+    allowed = rounding(steps, settings.batch_size, settings.features)
+    z = rng.normal(rng.key(settings.seed, "lab/scale/scores"), (100,))
+    y = (rng.uniform(rng.key(settings.seed, "lab/scale/labels"), (100,)) < 0.5).astype(np.float64)
+    claims = [_of_the_curve(scales), _of_the_gradient(scales, z, y)]
+    if in_bits:
+        text = (
+            "A scale of the linear model is another start and another rate, to the last bit where it is a power of"
+            " two: for SGD and momentum scale² times the rate, for Adagrad and Adam scale times the rate with epsilon"
+            " over scale; a hidden layer before it keeps its rate. Of"
+            f" {len(in_bits)} pairs of runs {sum(d == 0 for d in in_bits)} end at the same bits."
+        )
+        claims.append(Claim(text, max(in_bits) == 0))
+    if rounded:
+        text = (
+            "For other scales it holds up to rounding, which SGD on a convex loss does not let grow:"
+            f" {max(rounded):.0e} of the largest weight, where {allowed:.0e} is allowed."
+        )
+        claims.append(Claim(text, max(rounded) <= allowed))
+    claims += [
+        Claim(
+            "Before it no single rate will do: with scale² times the rate in all layers, the network with a hidden"
+            f" layer ends up to {max(one_rate):.0%} of its largest weight away.",
+            max(one_rate) > allowed,
+        ),
+        Claim(
+            f"From weights of zero the loss of the linear model depends on scale² · rate alone: over {len(scales)}"
+            f" scales and {len(rates)} rates it differs by {apart:.0e} of it at most, where rounding may make"
+            f" {allowed:.0e}.",
+            apart <= allowed,
+        ),
+        _of_the_prediction(scales, val.y, log_odds, best),
+    ]
+    names = ["scale", *differences]
+    lines = [[f"{s:g}", *(f"{line[i]:.0e}" for line in differences.values())] for i, s in enumerate(scales)]
+    return Finding(
+        claims=tuple(claims),
+        numbers={
+            "pairs/same_bits": float(sum(d == 0 for d in in_bits)),
+            "pairs/powers_of_two": float(len(in_bits)),
+            "one_rate/difference": max(one_rate),
+            "collapse/difference": apart,
+            "rounding/allowed": allowed,
+            **({} if best is None else {"prediction/best_scale": best}),
+        },
+        tables=("Distance of the two runs, over the largest weight:\n\n" + table(names, lines),),
+        pictures={"scale": _picture(scales, rates, losses, val.y, log_odds, best)},
+    )
+
+
+def _of_the_curve(scales: Sequence[float]) -> Claim:
+    error = max(abs(slope(scale, 0.0) / (scale / 4) - 1) for scale in scales)
+    return Claim(
+        f"The curve sigmoid(scale · z) has the slope scale / 4 at 0: `Value` differs from it by {error:.0e} of it"
+        " at most.",
+        error <= 4 * _EPS,  # three products and a sigmoid, which is exact at 0
+    )
+
+
+def _of_the_gradient(scales: Sequence[float], z: Array, y: Array) -> Claim:
+    error = 0.0
+    for scale in scales:
+        expected = scale * (1 / (1 + np.exp(-scale * z)) - y)
+        error = max(error, float(np.abs(pull(scale, z, y) - expected).max() / scale))
+    return Claim(
+        f"The gradient of a row's loss with respect to its score is scale · (p - y), at most scale: over"
+        f" {len(z)} scores `Value` differs from the formula by {error:.0e} of the scale at most.",
+        # p lies in [0, 1] and comes with a few roundings of itself; its argument, scale · z, with one of
+        # |scale · z| ulp, by which p moves a quarter of that at most.
+        error <= (8 + max(scales) * float(np.abs(z).max())) * _EPS,
+    )
+
+
+def _of_the_prediction(scales: Sequence[float], y: Array, log_odds: Array, best: float | None) -> Claim:
+    right = {float(((scale * log_odds >= 0) == (y == 1)).mean()) for scale in scales}
+    areas = {metrics.roc_auc(y, scale * log_odds) for scale in scales}
+    if best is None:
+        return Claim("At prediction no scale is best on these validation rows: they part the classes.", False)
+    here = _nll(y, best * log_odds)
+    return Claim(
+        f"At prediction the scale moves no row across one half and no row past another: accuracy"
+        f" {min(right):.3f} and ROC AUC {min(areas):.3f} whatever the scale. The loss has one minimum,"
+        f" {here:.4f} at scale {best:.3f}, a temperature of {1 / best:.3f}; as trained it is"
+        f" {_nll(y, log_odds):.4f}.",
+        len(right) == len(areas) == 1 and all(here <= _nll(y, scale * log_odds) for scale in (*scales, 1.0)),
+    )
+
+
+def _is_power_of_two(scale: float) -> bool:
+    return bool(np.frexp(scale)[0] == 0.5)
+
+
+def _nll(y: Array, log_odds: Array) -> float:
+    return float(np.logaddexp(0, (1 - 2 * y) * log_odds).mean())
+
+
+def _apart(some: Sequence[Array], others: Sequence[Array]) -> float:
+    """The largest difference of two lists of arrays, over the largest number of the others."""
+    a, b = (np.concatenate([array.reshape(-1) for array in arrays]) for arrays in (some, others))
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def _picture(
+    scales: Sequence[float],
+    rates: Sequence[float],
+    losses: Sequence[Sequence[float]],
+    y: Array,
+    log_odds: Array,
+    best: float | None,
+) -> Figure:
+    from matplotlib import colormaps
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    (curve, prediction), (by_rate, collapsed) = figure.subplots(2, 2)
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(scales)))
+    z = np.linspace(-4, 4, 201)
+    for scale, line, color in zip(scales, losses, colors, strict=True):
+        curve.plot(z, 1 / (1 + np.exp(-scale * z)), color=color, label=f"scale {scale:g}")
+        by_rate.plot(rates, line, color=color, marker="o", markersize=4)
+        collapsed.plot(scale**2 * np.asarray(rates), line, color=color, marker="o", markersize=4)
+    curve.set(xlabel="score z", ylabel="sigmoid(scale · z)", title="the curve: slope scale / 4 at 0")
+    by_rate.set(xlabel="learning rate", title="training loss from zero weights")
+    collapsed.set(xlabel="scale² · learning rate", title="the same, by scale² · rate")
+    for axes in (by_rate, collapsed):
+        axes.set(xscale="log", ylabel="negative log-likelihood")
+    grid = np.geomspace(0.05, 20, 200)
+    prediction.plot(grid, [_nll(y, scale * log_odds) for scale in grid], color=VAL)
+    prediction.axvline(1, color=GREY, linestyle=":", label="as trained")
+    if best is not None:
+        prediction.plot([best], [_nll(y, best * log_odds)], "o", color=VAL, label=f"best: scale {best:.2f}")
+    prediction.set(
+        xscale="log", xlabel="scale put on a trained model", ylabel="validation loss", title="at prediction"
+    )
+    for axes in (curve, prediction, by_rate, collapsed):
+        axes.grid(alpha=0.3)
+    curve.legend(frameon=False)
+    prediction.legend(frameon=False)
+    return figure
