@@ -1,0 +1,80 @@
+"""The lab's YAML: what it may say, and what is told of what it may not."""
+
+import pytest
+
+from sweepgrad.errors import UserError
+from sweepgrad.home import config_dir
+from sweepgrad.lab.questions import GROUP, QUESTIONS, names, question, settings, titles
+
+SHIPPED = sorted(file.stem for file in (config_dir() / GROUP).glob("*.yaml"))
+
+
+def refused(*overrides: str, name: str = "scale", search: tuple[str, ...] = ()) -> str:
+    with pytest.raises(UserError) as caught:
+        settings(name, overrides, search)
+    return str(caught.value)
+
+
+def test_each_question_has_a_yaml_a_module_and_a_page():
+    assert sorted(QUESTIONS) == SHIPPED
+    for name in QUESTIONS:
+        assert question(name).Settings.model_fields
+        assert (config_dir().parent / "docs" / "lab" / f"{name}.md").is_file()
+
+
+def test_they_are_listed_in_the_order_of_the_assignment():
+    assert names() == list(QUESTIONS)
+    assert all(title.endswith("?") for title in titles(names()).values())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_shipped_is_valid(name):
+    asked, section = settings(name, [])
+    assert asked == name
+    assert section == question(name).Settings.model_validate(section.model_dump())
+
+
+def test_overrides_change_settings():
+    _, section = settings("scale", ["noise=0.25", "scales=[2,8]", "+seed=7"])
+    said = section.model_dump()
+    assert (said["noise"], said["scales"], said["seed"]) == (0.25, (2, 8), 7)
+
+
+def test_all_faults_are_told_at_once_with_their_origin():
+    said = refused("scal=1", "rates=[-1,2]", "noise=0.7", "epochs=2.5")
+    assert said.startswith("5 faults in the configuration; nothing was run.")
+    assert "scal: is no key. Did you mean scales? [from scal=1]" in said
+    assert "rates.0: -1 should be greater than 0 [from rates=[-1,2]]" in said
+    assert "noise: 0.7 should be less than 0.5 [from noise=0.7]" in said
+    assert "epochs: 2.5 should be a valid integer" in said
+
+
+def test_what_makes_no_sense_together_names_its_key():
+    assert "scales: 1 alone changes nothing; add another [from scales=[1.0]]" in refused("scales=[1.0]")
+
+
+def test_a_question_that_is_none_is_told():
+    assert "the lab has no 'skale'. Did you mean scale?" in refused(name="skale")
+    assert "question: 'why' is none of sgd" in refused("question=why")
+
+
+def test_what_is_no_override_is_told():
+    assert "noise" in refused("noise")
+    assert "=" in refused("=1")
+
+
+def test_a_folder_of_ones_own_adds_questions(tmp_path):
+    mine = tmp_path / GROUP / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    shipped = (config_dir() / GROUP / "scale.yaml").read_text()
+    mine.write_text(shipped.replace("# What", "# Mine: what").replace("noise: 0.1", "noise: 0.3"))
+    asked, section = settings("mine", ["seed=3"], [str(tmp_path)])
+    said = section.model_dump()
+    assert (asked, said["noise"], said["seed"]) == ("scale", 0.3, 3)
+    assert names([str(tmp_path)]) == [*QUESTIONS, "mine"]
+    assert titles(["mine"], [str(tmp_path)])["mine"].startswith("Mine: what")
+    mine.write_text(mine.read_text().replace("question: scale", "question: scales"))
+    assert "mine.yaml: question: 'scales' is none of" in refused(name="mine", search=(str(tmp_path),))
+    mine.write_text("question: [")
+    assert "mine.yaml" in refused(name="mine", search=(str(tmp_path),))
+    assert "there is no such folder" in refused(name="mine", search=(str(tmp_path / "nowhere"),))
