@@ -52,8 +52,12 @@ class Finding:
         return "\n\n".join([claims, *self.tables])
 
     def to_json(self) -> dict[str, object]:
-        claims = [{"text": claim.text, "holds": claim.holds} for claim in self.claims]
-        return {"holds": self.holds, "claims": claims, "numbers": dict(self.numbers)}
+        claims = [{"text": claim.text, "holds": bool(claim.holds)} for claim in self.claims]
+        return {
+            "holds": bool(self.holds),
+            "claims": claims,
+            "numbers": {name: float(number) for name, number in self.numbers.items()},
+        }
 
     def write(self, folder: Path, config: Mapping[str, Any]) -> list[Path]:
         """Leave it in `folder`: as JSON and Markdown, and each picture as SVG.

@@ -1,0 +1,122 @@
+"""Many trajectories of SGD at once: one tape whose weights are a matrix, a column for each trajectory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepgrad import engine, rng
+from sweepgrad.autograd.value import Array, Value
+from sweepgrad.engine.record import record
+from sweepgrad.engine.tape import Tape
+from sweepgrad.lab.convex import Problem
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the excess loss L(w) - L(w*) of T trajectories went; each array is of the steps 1 to N, (N,).
+
+    Attributes:
+        mean, deviation: of the excess after each step, over trajectories.
+        running_mean, running_deviation: of what each trajectory had on average up to each step.
+        late: for each trajectory the mean excess over the second half of the steps, (T,).
+        trajectories: T.
+    """
+
+    mean: Array
+    deviation: Array
+    running_mean: Array
+    running_deviation: Array
+    late: Array
+    trajectories: int
+
+    def error(self, deviation: Array) -> Array:
+        """The standard error of a mean over trajectories."""
+        error: Array = deviation / np.sqrt(self.trajectories)
+        return error
+
+
+def descend(
+    problem: Problem,
+    rates: Array,
+    *,
+    start: Array,
+    batch_size: int,
+    trajectories: int,
+    key: int,
+    name: engine.Name = "native",
+) -> Course:
+    """Descend from `start` (d,) by batches of rows drawn with replacement, each trajectory its own.
+
+    Arguments:
+        rates: the learning rate of each step, (N,).
+        key: the randomness, from `rng.key`; trajectory t draws with its t-th word.
+        name: the engine's.
+    """
+    tape = _tape(problem, batch_size, trajectories)
+    buffer = np.zeros(tape.length)
+    for slot, constant in tape.constants:
+        slot.of(buffer)[...] = constant
+    tape.inputs["weights"].of(buffer)[...] = start[:, None]
+    total = tape.inputs["total"].of(buffer)
+    steps, half = len(rates), len(rates) // 2
+    order = drawn(key, len(problem.y), steps, batch_size, trajectories)
+    replay, at_half = engine.load(name), total
+    collected = []
+    for first, last in ((0, half), (half, steps)):
+        told = np.stack([rates[first:last], np.arange(first + 1, last + 1)], axis=1)
+        rows = order[first:last].reshape(-1)
+        _, numbers = replay(tape, buffer, problem.X, problem.y.reshape(-1, 1), rows, told, key, first + 1)
+        collected.append(numbers)
+        if first == 0:
+            at_half = total.copy()
+    mean, square, running, running_square = np.concatenate(collected).T
+    return Course(
+        mean,
+        _deviation(mean, square, trajectories),
+        running,
+        _deviation(running, running_square, trajectories),
+        (total - at_half) / (steps - half),
+        trajectories,
+    )
+
+
+def drawn(key: int, rows: int, steps: int, batch_size: int, trajectories: int) -> NDArray[np.int64]:
+    """The rows of each step, (steps, batch_size, trajectories)."""
+    of_each = [
+        np.floor(rows * rng.uniform(rng.fold(key, t), (steps, batch_size))).astype(np.int64)
+        for t in range(trajectories)
+    ]
+    return np.stack(of_each, axis=2)
+
+
+def _tape(problem: Problem, batch_size: int, trajectories: int) -> Tape:
+    """A step of all trajectories; it collects the mean and mean square of the excess, and of its running mean."""
+    d = problem.X.shape[1]
+    shape = (batch_size, trajectories)
+    features = Value(np.zeros((d, batch_size * trajectories)), "features")
+    targets = Value(np.zeros((1, batch_size * trajectories)), "targets")
+    rate, step = Value(0.5, "rate"), Value(1.0, "step")
+    w, total = Value(np.zeros((d, trajectories)), "weights"), Value(np.zeros(trajectories), "total")
+    x = features.reshape(d, *shape)
+    scores = (x * w.reshape(d, 1, trajectories)).sum(axis=0)
+    errors = problem.errors(scores, targets.reshape(*shape))
+    gradient = (x * errors.reshape(1, *shape)).mean(axis=1)
+    new = w - rate * gradient
+    excess = problem.excess(new)
+    new_total = total + excess
+    running = new_total / step
+    return record(
+        features=features,
+        targets=targets,
+        carried=[(w, new), (total, new_total)],
+        scalars=[rate, step],
+        collected=[part.mean() for each in (excess, running) for part in (each, each * each)],
+    )
+
+
+def _deviation(mean: Array, square: Array, n: int) -> Array:
+    """The standard deviation over trajectories, from means and mean squares."""
+    with np.errstate(invalid="ignore", over="ignore"):  # of trajectories that diverged
+        deviation: Array = np.sqrt(np.maximum(square - mean**2, 0) * n / (n - 1))
+    return deviation

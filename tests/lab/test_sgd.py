@@ -1,0 +1,237 @@
+"""Convergence of SGD: constants, moments and trajectories against plain formulas; claims that can fail."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+
+from sweepgrad import rng
+from sweepgrad.errors import UserError
+from sweepgrad.lab import sgd as module
+from sweepgrad.lab.convex import (
+    LeastSquares,
+    Moments,
+    drawn,
+    expected_excess,
+    expected_step,
+    expected_variance,
+    stationary,
+)
+from sweepgrad.lab.descent import (
+    bound,
+    counterexample,
+    expected_change,
+    expected_course,
+    one_step_bound,
+    plain,
+    radius,
+    variance_at,
+)
+from sweepgrad.lab.questions import Lab, settings
+from sweepgrad.lab.sgd import answer
+from sweepgrad.lab.trajectories import descend
+from sweepgrad.lab.trajectories import drawn as rows_drawn
+
+SQUARES, LOGISTIC = drawn(12, 2, 1.0, 3)
+LAB = Lab("sqlite:///unused", lambda _: None)
+W = np.array([0.7, -0.4, 0.2])
+
+
+def small(**changed: object) -> module.Settings:
+    _, section = settings("sgd", ["rows=40", "steps=60", "seeds=30", "rates=[1,0.25]"])
+    assert isinstance(section, module.Settings)
+    return section.model_copy(update=changed)
+
+
+def failed(section: module.Settings) -> list[str]:
+    return [claim.text for claim in answer(section, LAB).claims if not claim.holds]
+
+
+# Problems
+
+
+def test_least_squares_is_as_numpy_has_it():
+    loss = lambda w: 0.5 * np.mean((SQUARES.X @ w - SQUARES.y) ** 2)  # noqa: E731
+    assert pytest.approx(np.linalg.norm(SQUARES.X, 2) ** 2 / 12) == SQUARES.K
+    best = minimize(loss, np.zeros(3), tol=1e-14)
+    np.testing.assert_allclose(SQUARES.optimum, best.x, atol=1e-6)
+    assert SQUARES.losses(W[:, None])[0] == pytest.approx(loss(W) - loss(SQUARES.optimum))
+    numeric = [(loss(W + h) - loss(W - h)) / 2e-6 for h in 1e-6 * np.eye(3)]
+    np.testing.assert_allclose(SQUARES.row_gradients(W).mean(axis=0), numeric, rtol=1e-7)
+
+
+def test_logistic_regression_is_as_scikit_learn_has_it():
+    theirs = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-12, max_iter=10_000)
+    theirs.fit(LOGISTIC.X, LOGISTIC.y)
+    np.testing.assert_allclose(LOGISTIC.optimum, theirs.coef_[0], rtol=1e-5)
+    np.testing.assert_allclose(LOGISTIC.row_gradients(LOGISTIC.optimum).mean(axis=0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_constants_bound_what_they_should(scale):
+    for point in range(20):
+        w = scale * rng.normal(rng.key(0, "test", point), (3,))
+        p = 1 / (1 + np.exp(-LOGISTIC.X @ w))
+        hessian = (LOGISTIC.X.T * (p * (1 - p))) @ LOGISTIC.X / 12
+        assert np.linalg.eigvalsh(hessian)[-1] <= LOGISTIC.K
+        assert variance_at(LOGISTIC, w, 1) <= LOGISTIC.variance
+
+
+def test_classes_that_a_plane_parts_are_refused():
+    with pytest.raises(UserError, match="parted by a plane"):
+        drawn(8, 6, 1.0, 0)
+
+
+# One step, by going through all batches of two rows
+
+
+def batches(w: np.ndarray) -> np.ndarray:
+    """The gradient of each of the 144 batches of two rows."""
+    rows = SQUARES.row_gradients(w)
+    return np.array([(rows[i] + rows[j]) / 2 for i, j in product(range(12), repeat=2)])
+
+
+def test_variance_and_expected_change_are_means_over_all_batches():
+    gradients = batches(W)
+    spread = ((gradients - gradients.mean(axis=0)) ** 2).sum(axis=1).mean()
+    assert variance_at(SQUARES, W, 2) == pytest.approx(spread)
+    after = SQUARES.losses((W - 0.3 * gradients).T).mean() - SQUARES.losses(W[:, None])[0]
+    assert expected_change(SQUARES, W, 0.3, 2) == pytest.approx(after)
+
+
+def test_the_one_step_inequality_holds_and_is_met_where_it_is_tight():
+    for rate in (0.1, 1.0):
+        alpha = rate / SQUARES.K
+        assert expected_change(SQUARES, W, alpha, 2) <= one_step_bound(SQUARES, W, alpha, 2)
+    # One feature that is ±1 and noise: L is quadratic, K is its curvature, and at α = 1/K (2) and (3) agree.
+    line = LeastSquares(np.array([[1.0], [-1.0]]), np.array([1.0, 1.0]))
+    w = np.array([0.8])
+    assert expected_change(line, w, 1.0, 1) == pytest.approx(one_step_bound(line, w, 1.0, 1))
+
+
+def test_the_sign_changes_at_the_radius():
+    direction = np.array([1.0, 0.0, 0.0])
+    r = radius(SQUARES, direction, 0.2 / SQUARES.K, 2)
+    assert r is not None
+    inside, outside = (
+        expected_change(SQUARES, SQUARES.optimum + s * r * direction, 0.2 / SQUARES.K, 2)
+        for s in (0.99, 1.01)
+    )
+    assert inside > 0 > outside
+    assert radius(SQUARES, direction, 5 / SQUARES.K, 1) is None
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5, 0.99])
+def test_at_least_half_of_the_steps_of_the_counterexample_raise_the_loss(rate):
+    share = counterexample(rate, 2.0, 10_000, rng.key(0, "test"))
+    assert share is not None
+    assert share >= 0.5 - 4 * np.sqrt(0.25 / 10_000)
+    assert counterexample(rate, 0.0, 1, rng.key(0, "test")) == 1
+
+
+# Many steps
+
+
+def test_moments_after_a_step_are_means_over_all_batches():
+    points = np.array([W, -W, [0.0, 1.0, 0.5]]) + SQUARES.optimum
+    apart = points - SQUARES.optimum
+    before = Moments(apart.mean(axis=0), apart.T @ apart / 3)
+    after = np.concatenate([w - 0.2 * batches(w) for w in points]) - SQUARES.optimum
+    moments = expected_step(SQUARES, before, 0.2, 2)
+    np.testing.assert_allclose(moments.mean, after.mean(axis=0), atol=1e-14)
+    np.testing.assert_allclose(moments.second, after.T @ after / len(after), atol=1e-14)
+    assert expected_excess(SQUARES, before) == pytest.approx(SQUARES.losses(points.T).mean())
+    of_points = np.mean([variance_at(SQUARES, w, 2) for w in points])
+    assert expected_variance(SQUARES, before, 2) == pytest.approx(of_points)
+
+
+def test_what_is_stationary_stays():
+    rate = 0.2 / SQUARES.K
+    there = stationary(SQUARES, rate, 4)
+    assert there is not None
+    np.testing.assert_allclose(expected_step(SQUARES, there, rate, 4).second, there.second, rtol=1e-10)
+    assert stationary(SQUARES, 2.5 / SQUARES.K, 4) is None
+
+
+@pytest.mark.parametrize("problem", [SQUARES, LOGISTIC], ids=["squares", "logistic"])
+@pytest.mark.parametrize("name", ["native", "numpy"])
+def test_trajectories_are_those_of_a_plain_loop(problem, name):
+    rates, key = np.array([0.3, 0.2, 0.4, 0.1]), rng.key(0, "test")
+    went = descend(problem, rates, start=W, batch_size=2, trajectories=5, key=key, name=name)
+    order = rows_drawn(key, 12, 4, 2, 5)
+    excess = np.zeros((4, 5))
+    for t in range(5):
+        w = W
+        for step, rate in enumerate(rates):
+            w = w - rate * problem.row_gradients(w)[order[step, :, t]].mean(axis=0)
+            excess[step, t] = problem.losses(w[:, None])[0]
+    running = np.cumsum(excess, axis=0) / np.arange(1, 5)[:, None]
+    np.testing.assert_allclose(went.mean, excess.mean(axis=1), rtol=1e-11)
+    np.testing.assert_allclose(went.deviation, excess.std(axis=1, ddof=1), rtol=1e-6)
+    np.testing.assert_allclose(went.running_mean, running.mean(axis=1), rtol=1e-11)
+    np.testing.assert_allclose(went.running_deviation, running.std(axis=1, ddof=1), rtol=1e-6)
+    np.testing.assert_allclose(went.late, excess[2:].mean(axis=0), rtol=1e-10)
+
+
+def test_rows_are_drawn_evenly_and_by_each_trajectory_for_itself():
+    order = rows_drawn(rng.key(0, "test"), 12, 500, 4, 3)
+    counts = np.stack([np.bincount(order[:, :, t].reshape(-1), minlength=12) for t in range(3)])
+    # 2,000 draws of 12: each count is 167 with a standard deviation of 12.4.
+    assert np.abs(counts - 2000 / 12).max() < 5 * 12.4
+    assert (order[:, :, 0] == order[:, :, 1]).mean() < 0.2
+
+
+def test_the_mean_course_is_the_expected_one():
+    rates = np.full(30, 0.5 / SQUARES.K)
+    expected, _ = expected_course(SQUARES, np.zeros(3), rates, 4)
+    went = descend(SQUARES, rates, start=np.zeros(3), batch_size=4, trajectories=2000, key=rng.key(0, "test"))
+    # Thirty means at once, each off by 5 standard errors once in two million.
+    assert (np.abs(went.mean - expected) / went.error(went.deviation)).max() < 5
+
+
+def test_gradient_descent_keeps_under_its_bound():
+    excess = plain(LOGISTIC, np.zeros(3), 1 / LOGISTIC.K, 50)
+    distance = float(np.linalg.norm(LOGISTIC.optimum))
+    assert (excess <= bound(distance, 1 / LOGISTIC.K, 0.0, np.arange(1.0, 51))).all()
+    assert (np.diff(excess) < 0).all()
+
+
+# The answer
+
+
+def test_it_answers():
+    finding = answer(small(), LAB)
+    assert finding.holds, finding.markdown
+    assert set(finding.pictures) == {"sgd_bound", "sgd_floor"}
+    assert finding.numbers["trajectories"] == 180
+
+
+def test_above_one_over_k_the_theorem_is_not_claimed():
+    texts = failed(small(rates=(2.5, 0.25)))
+    assert len(texts) == 2
+    assert all("the theorem says nothing" in text for text in texts)
+
+
+def test_a_variance_that_grows_without_end_is_told():
+    texts = failed(small(batch_size=1))
+    assert any("no σ² bounds it" in text for text in texts)
+
+
+def test_a_bound_that_is_too_low_fails_its_claims(monkeypatch):
+    monkeypatch.setattr(module, "bound", lambda *of: 0.02 * bound(*of))
+    assert len(failed(small())) == 5
+
+
+def test_a_wrong_inequality_fails_its_claim(monkeypatch):
+    monkeypatch.setattr(module, "one_step_bound", lambda p, w, a, b: one_step_bound(p, w, a, b) - 0.1 * a)
+    assert ["One step" in text for text in failed(small())] == [True]
+
+
+def test_gradients_that_are_too_noisy_fail_the_floors(monkeypatch):
+    def noisy(problem, rates, **how):
+        return descend(problem, 1.5 * rates, **how)
+
+    monkeypatch.setattr(module, "descend", noisy)
+    assert any("noise floor grows with α" in text for text in failed(small(seeds=200)))
