@@ -82,6 +82,7 @@ LAYERS = (
         "sweepgrad.launch",
         "sweepgrad.train",
         "sweepgrad.listing",
+        "sweepgrad.draw",
         "sweepgrad.gradcheck",
         "sweepgrad.differences",
         "sweepgrad.comparison",

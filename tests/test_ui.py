@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.browser import chromium, needs_chromium
 from tests.support import Sweep
 
 from sweepgrad.tracking import Store
 from sweepgrad.ui import links
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def test_without_a_sweep_there_is_only_the_table_of_all_runs(folder):
@@ -39,10 +36,8 @@ def test_a_taken_port_is_named(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium, which .ci/run installs")
+@needs_chromium
 def test_the_links_open_the_sweep_and_its_comparison(sweep: Sweep):
-    from playwright.sync_api import sync_playwright
-
     sweepgrad = str(Path(sys.executable).with_name("sweepgrad"))
     server = subprocess.Popen(
         [sweepgrad, "ui"],
@@ -59,8 +54,7 @@ def test_the_links_open_the_sweep_and_its_comparison(sweep: Sweep):
                 found[match[1]] = match[2]
             if "Ctrl-C" in line:
                 break
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with chromium() as browser:
             page = browser.new_page(viewport={"width": 1600, "height": 900})
             page.set_default_timeout(60_000)
             page.goto(found["all runs"])
@@ -72,7 +66,6 @@ def test_the_links_open_the_sweep_and_its_comparison(sweep: Sweep):
             page.goto(comparison)
             page.get_by_text("Comparing 2 Runs").wait_for()
             page.get_by_text("best/val/accuracy").first.wait_for()
-            browser.close()
     finally:
         server.send_signal(signal.SIGTERM)  # SIGINT may be ignored where tests run in the background
         assert server.wait(30) == 0

@@ -340,14 +340,23 @@ def _accumulate(
     for node in reversed(order):
         if node.operation is None or node not in gradients:
             continue
-        for parent, local in zip(node.parents, node.operation.gradients, strict=True):
-            if local is None or parent not in needed:
-                continue
-            share = _undo_broadcast(
-                local(gradients[node], node, *node.parents, **node.settings), parent.shape
-            )
-            gradients[parent] = gradients[parent] + share if parent in gradients else share
+        for place, parent in enumerate(node.parents):
+            part = share(node, place, gradients[node]) if parent in needed else None
+            if part is not None:
+                gradients[parent] = gradients[parent] + part if parent in gradients else part
     return gradients
+
+
+def share(node: Value, place: int, gradient: Value) -> Value | None:
+    """What a node with this gradient hands to the parent at this place; None if nothing, wherever it is.
+
+    With a gradient of 1 it is the local partial derivative.
+    """
+    assert node.operation is not None
+    local = node.operation.gradients[place]
+    if local is None:
+        return None
+    return _undo_broadcast(local(gradient, node, *node.parents, **node.settings), node.parents[place].shape)
 
 
 def _undo_broadcast(gradient: Value, shape: tuple[int, ...]) -> Value:

@@ -30,14 +30,14 @@ class Finding:
         claims: in the order of the page that derives them.
         numbers: what was measured, by name; logged as metrics, so names are words and slashes.
         tables: each as Markdown.
-        pictures: by name, without ending.
+        pictures: by name, without ending; those that are text are SVG.
         pages: HTML to be embedded, by name, without ending.
     """
 
     claims: tuple[Claim, ...]
     numbers: Mapping[str, float]
     tables: tuple[str, ...] = ()
-    pictures: Mapping[str, Figure] = field(default_factory=dict)
+    pictures: Mapping[str, Figure | str] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -77,9 +77,12 @@ class Finding:
             said = {"config": dict(config), **self.to_json()}
             files[0].write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             files[1].write_text(self.markdown + "\n", encoding="utf-8")
-            for name, figure in self.pictures.items():
+            for name, picture in self.pictures.items():
                 files.append(folder / f"{name}.svg")
-                save(figure, files[-1])
+                if isinstance(picture, str):
+                    files[-1].write_text(picture, encoding="utf-8")
+                else:
+                    save(picture, files[-1])
             for name, page in self.pages.items():
                 files.append(folder / f"{name}.html")
                 files[-1].write_text(page, encoding="utf-8")

@@ -14,6 +14,7 @@ VERBS = (
     "continue",
     "ui",
     "tape",
+    "draw",
     "gradcheck",
     "lab",
     "sync",

@@ -1,0 +1,120 @@
+"""What is drawn of a graph of `Value`s: nodes with value and gradient, edges with what is handed back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweepgrad.autograd.value import Array, Value, gradient, share
+from sweepgrad.autograd.value import graph as in_order
+
+FEW = 4
+"""Numbers of an array that are shown one by one; of larger ones the shape is."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A `Value`.
+
+    Attributes:
+        name: its label, or v and a number.
+        operation: how it was computed, such as +; empty for a leaf.
+        data, grad: of the shape of the `Value`.
+    """
+
+    name: str
+    operation: str
+    data: Array
+    grad: Array
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.operation})" if self.operation else self.name
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A parent of a `Value`, by their numbers among the nodes.
+
+    Attributes:
+        partial: the derivative of the child in the parent, if both are scalars.
+        share: what the child hands to the parent of its own gradient; None if nothing, wherever they are.
+    """
+
+    parent: int
+    child: int
+    partial: float | None
+    share: Array | None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A computation, parents before children; the last node is its result."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    def to(self, child: int) -> list[Edge]:
+        """The edges to a node, from its parents."""
+        return [edge for edge in self.edges if edge.child == child]
+
+    def of(self, parent: int) -> list[Edge]:
+        """The edges from a node, to its children."""
+        return [edge for edge in self.edges if edge.parent == parent]
+
+    @property
+    def backward(self) -> list[int]:
+        """The nodes in the order in which the backward pass comes to them: those that were computed."""
+        return [number for number in reversed(range(len(self.nodes))) if self.nodes[number].operation]
+
+    def to_json(self) -> dict[str, object]:
+        nodes = [
+            {"name": n.name, "operation": n.operation, "data": n.data.tolist(), "grad": n.grad.tolist()}
+            for n in self.nodes
+        ]
+        edges = [
+            {"parent": e.parent, "child": e.child, "partial": e.partial}
+            | {"share": None if e.share is None else e.share.tolist()}
+            for e in self.edges
+        ]
+        return {"nodes": nodes, "edges": edges}
+
+
+def graph_of(output: Value) -> Graph:
+    """The graph of a scalar, with the gradients that `backward` comes to.
+
+    Raises:
+        ShapeError: the output is not a scalar.
+        DomainError: a gradient does not exist.
+    """
+    values = in_order(output)
+    gradients = gradient(output, values)
+    numbers = {value: number for number, value in enumerate(values)}
+    taken = {value.label for value in values}
+    free = (f"v{number}" for number in range(1, 10 * len(values)) if f"v{number}" not in taken)
+    nodes, edges = [], []
+    for value, grad in zip(values, gradients, strict=True):
+        operation = value.operation.name if value.operation else ""
+        nodes.append(Node(value.label or next(free), operation, value.data, grad.data))
+        for place, parent in enumerate(value.parents):
+            handed, partial = share(value, place, grad), None
+            if value.shape == parent.shape == ():
+                local = share(value, place, Value(1.0))
+                partial = 0.0 if local is None else local.item()
+            edges.append(
+                Edge(numbers[parent], numbers[value], partial, None if handed is None else handed.data)
+            )
+    return Graph(tuple(nodes), tuple(edges))
+
+
+def number(x: float) -> str:
+    """With four digits."""
+    return f"{x + 0.0:.4g}"  # + 0: there is no -0
+
+
+def shown(array: Array) -> str:
+    """A scalar's number, the numbers of a small array, or the shape of a larger one."""
+    if array.ndim == 0:
+        return number(float(array))
+    if array.size <= FEW:
+        return "[" + " ".join(number(float(x)) for x in array.reshape(-1)) + "]"
+    return f"{'×'.join(map(str, array.shape))}, length {number(float(np.linalg.norm(array)))}"

@@ -1,0 +1,107 @@
+"""A page that goes through the backward pass node by node, without a network and without a library."""
+
+import json
+from html import escape
+
+from sweepgrad.drawing.graph import Graph, shown
+from sweepgrad.drawing.pictures import svg
+from sweepgrad.drawing.words import handed
+
+_STYLE = """\
+.PREFIXwalk { max-width: 100%; overflow-x: auto; font-family: system-ui, sans-serif; }
+.PREFIXwalk svg { max-width: none; }
+.PREFIXwalk button { font: inherit; padding: 0.2em 0.9em; margin: 0.4em 0.3em 0.4em 0; }
+.PREFIXwalk ol { padding-left: 1.6em; }
+.PREFIXwalk.stepping li { display: none; }
+.PREFIXwalk.stepping li.now { display: list-item; }
+.PREFIXwalk g.now > rect { stroke: #c2410c; stroke-width: 3; }
+.PREFIXwalk g.now > path { stroke: #c2410c; stroke-width: 2.5; }
+.PREFIXwalk g.now > text { fill: #c2410c; }
+"""
+
+# What has come to each node is shown as it comes: before a node is reached its gradient is what it was handed so far.
+_SCRIPT = """\
+(() => {
+  const walk = document.getElementById("PREFIXwalk"), steps = STEPS;
+  const at = id => document.getElementById("PREFIX" + id);
+  const bar = document.createElement("div"), where = document.createElement("span");
+  where.setAttribute("aria-live", "polite");
+  const button = (text, move) => {
+    const made = document.createElement("button");
+    made.type = "button"; made.textContent = text;
+    made.onclick = () => show(now + move());
+    bar.append(made);
+  };
+  let now = 0;
+  function show(step) {
+    now = Math.max(0, Math.min(steps.length - 1, step));
+    walk.querySelectorAll(".now").forEach(part => part.classList.remove("now"));
+    const {node, edges, grads} = steps[now];
+    at("node-" + node).classList.add("now");
+    edges.forEach(edge => at("edge-" + edge).classList.add("now"));
+    grads.forEach((text, n) => { at("grad-" + n).textContent = "grad " + text; });
+    walk.querySelectorAll("li")[now].classList.add("now");
+    where.textContent = ` step ${now + 1} of ${steps.length}`;
+  }
+  button("◀ back", () => -1);
+  button("next ▶", () => 1);
+  button("start again", () => -now);
+  bar.append(where);
+  walk.insertBefore(bar, walk.firstChild);
+  walk.tabIndex = 0;
+  walk.addEventListener("keydown", event => {
+    const move = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (move) { show(now + move); event.preventDefault(); }
+  });
+  walk.classList.add("stepping");
+  show(0);
+})();
+"""
+
+
+def fragment(graph: Graph, prefix: str = "backward-") -> str:
+    """The picture with the steps below it, to be put into any page; without JavaScript it is a list.
+
+    Arguments:
+        prefix: of all ids and classes, so that a page can have several.
+    """
+    items, steps = [], []
+    result = graph.nodes[-1]
+    come = [shown(0 * node.grad) for node in graph.nodes]
+    come[-1] = shown(result.grad)
+    sums = [0 * node.grad for node in graph.nodes]
+    for step in graph.backward:
+        node, edges = graph.nodes[step], [e for e in range(len(graph.edges)) if graph.edges[e].child == step]
+        for e in edges:
+            edge = graph.edges[e]
+            if edge.share is not None:
+                sums[edge.parent] = sums[edge.parent] + edge.share
+                come[edge.parent] = shown(sums[edge.parent])
+        steps.append({"node": step, "edges": edges, "grads": list(come)})
+        operands = ", ".join(graph.nodes[graph.edges[e].parent].name for e in edges)
+        lines = "<br>".join(escape(line) for line in handed(graph, step))
+        items.append(
+            f"<li><b>{escape(node.name)} = {escape(node.operation)} of {escape(operands)}</b>, whose gradient is"
+            f" {escape(shown(node.grad))}, hands<br>{lines}</li>"
+        )
+    script = _SCRIPT.replace("PREFIX", prefix).replace(
+        "STEPS", json.dumps(steps, ensure_ascii=False).replace("</", "<\\/")
+    )
+    return (
+        f"<style>\n{_STYLE.replace('PREFIX', prefix)}</style>\n"
+        f'<div id="{prefix}walk" class="{prefix}walk">\n{svg(graph, prefix)}<ol>\n'
+        + "\n".join(items)
+        + "\n</ol>\n</div>\n"
+        f"<script>\n{script}</script>\n"
+    )
+
+
+def page(graph: Graph) -> str:
+    """A whole page of it."""
+    name = escape(graph.nodes[-1].name)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>The backward pass of {name}</title>\n</head>\n<body>\n<h1>The backward pass of {name}</h1>\n"
+        f"{fragment(graph)}</body>\n</html>\n"
+    )

@@ -1,0 +1,166 @@
+"""How backpropagation finds all derivatives in one pass over a graph; docs/lab/backprop.md proves it."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sweepgrad.autograd.value import Value, gradient
+from sweepgrad.autograd.value import graph as in_order
+from sweepgrad.draw import loss_of
+from sweepgrad.drawing.expressions import numbers, parsed
+from sweepgrad.drawing.graph import Graph, graph_of, number
+from sweepgrad.drawing.page import fragment
+from sweepgrad.drawing.pictures import svg
+from sweepgrad.drawing.words import chain_rule
+from sweepgrad.errors import UserError
+from sweepgrad.lab.finding import Claim, Finding, table
+from sweepgrad.lab.questions import Lab
+from sweepgrad.sections import Section
+
+STEP = 2.0**-12
+"""Of central differences: their error is some STEP² of truncation and ε / STEP of rounding, 10⁻⁷ and 10⁻¹²."""
+MOST_PATHS = 100_000
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Settings(Section):
+    """What `conf/experiment/lab/backprop.yaml` says."""
+
+    expression: Annotated[str, Field(min_length=1)]
+    at: str
+    depth: Annotated[int, Field(ge=1, le=60)]
+    network: tuple[str, ...]
+
+
+def count_paths(graph: Graph) -> int:
+    """How many paths lead from the leaves to the result."""
+    paths = [0] * len(graph.nodes)
+    paths[-1] = 1
+    for edge in sorted(graph.edges, key=lambda edge: -edge.child):
+        paths[edge.parent] += paths[edge.child]
+    return sum(paths[n] for n, node in enumerate(graph.nodes) if not node.operation)
+
+
+def over_paths(graph: Graph, n: int) -> float:
+    """The derivative of the result in a node, as it is defined: the sum over paths of the products of partials."""
+    if n == len(graph.nodes) - 1:
+        return 1.0
+    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.of(n))
+
+
+def numeric(expression: str, at: Mapping[str, float], name: str) -> float:
+    """The derivative of an expression in one of its names, by central differences."""
+    up, down = ({**at, name: at[name] + step} for step in (STEP, -STEP))
+    return (parsed(expression, up).item() - parsed(expression, down).item()) / (2 * STEP)
+
+
+def doubling(depth: int) -> Value:
+    """A chain of additions of a node to itself, so that each has two edges to the next."""
+    x = Value(1.0, "x")
+    for _ in range(depth):
+        x = x + x
+    return x
+
+
+def answer(settings: Settings, lab: Lab) -> Finding:
+    """The expression's graph with all partials, three ways to its derivatives, and what they cost."""
+    at = numbers(settings.at.split())
+    graph = graph_of(parsed(settings.expression, at))
+    n_paths = count_paths(graph)
+    if n_paths > MOST_PATHS:
+        raise UserError(
+            f"expression: has {n_paths:,} paths, too many to go through one by one; take a smaller one"
+        )
+    names = {node.name: n for n, node in enumerate(graph.nodes)}
+    found = {name: float(graph.nodes[n].grad) for name, n in names.items()}
+    by_paths = {name: over_paths(graph, n) for name, n in names.items()}
+    differences = {name: numeric(settings.expression, at, name) for name in at}
+    size = max(1.0, *(abs(value) for value in found.values()))
+    of_paths = max(abs(found[name] - by_paths[name]) for name in names)
+    of_differences = max(abs(found[name] - differences[name]) for name in at)
+    curvature = _of_curvature(settings.expression, at)
+    long = graph_of(doubling(settings.depth))
+    lab.say("drawing …")
+    network = graph_of(loss_of(settings.network, 1))
+    arrays = sum(node.data.size for node in network.nodes if node.name[0] in "Wb")
+    rows = [
+        [
+            name,
+            graph.nodes[n].operation or "given",
+            number(float(graph.nodes[n].data)),
+            _partials(graph, n),
+            number(found[name]),
+        ]
+        for name, n in names.items()
+    ]
+    chains = "\n".join(
+        f"    {chain_rule(graph, n)}"
+        for n in reversed(range(len(graph.nodes)))
+        if graph.nodes[n].name.isidentifier()
+    )
+    return Finding(
+        claims=(
+            Claim(
+                f"One pass backwards over {len(graph.edges)} edges gives the derivatives in all {len(graph.nodes)} nodes. Each is the"
+                f" sum over paths to {graph.nodes[-1].name} of the products of partials, of which there are {n_paths} from the leaves:"
+                f" the largest difference is {of_paths:.0e}.",
+                # A path has fewer products than there are nodes, and there are so many paths, each rounded.
+                of_paths <= (len(graph.nodes) + n_paths) * _EPS * size * 4,
+            ),
+            Claim(
+                f"Central differences with steps of 2⁻¹² agree within {of_differences:.0e}.",
+                of_differences <= 100 * size * STEP**2,
+            ),
+            Claim(
+                f"The gradient is a graph itself: its own gradients, second derivatives, agree with differences of the first within {curvature:.0e}.",
+                curvature <= 100 * size * STEP**2,
+            ),
+            Claim(
+                f"A chain of {settings.depth} sums x + x has {len(long.edges)} edges and {count_paths(long):,} paths. Backpropagation"
+                f" goes over the edges, and finds {float(long.nodes[0].grad):,.0f}.",
+                float(long.nodes[0].grad) == count_paths(long) == 2.0**settings.depth,
+            ),
+        ),
+        numbers={
+            "edges": len(graph.edges),
+            "paths": n_paths,
+            "paths/difference": of_paths,
+            "central/difference": of_differences,
+            "network/nodes": len(network.nodes),
+            "network/parameters": arrays,
+        },
+        tables=(
+            table(["node", "operation", "value", "local partials", "gradient"], rows),
+            f"The chain rule, node by node:\n\n{chains}",
+        ),
+        pictures={"backprop": svg(graph), "backprop_network": svg(network)},
+        pages={"backprop": fragment(graph)},
+    )
+
+
+def _of_curvature(expression: str, at: Mapping[str, float]) -> float:
+    """The largest difference of a second derivative from central differences of the first ones."""
+    leaves, slopes = _slopes(expression, at)
+    worst = 0.0
+    for name, leaf in leaves.items():
+        (_, up), (_, down) = (_slopes(expression, {**at, name: at[name] + step}) for step in (STEP, -STEP))
+        for other, slope in slopes.items():
+            (second,) = gradient(slope, [leaf])
+            worst = max(worst, abs(second.item() - (up[other].item() - down[other].item()) / (2 * STEP)))
+    return worst
+
+
+def _slopes(expression: str, at: Mapping[str, float]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The names of an expression as `Value`s, and its derivatives in them as graphs."""
+    output = parsed(expression, at)
+    leaves = {value.label: value for value in in_order(output) if value.label in at}
+    return leaves, dict(zip(leaves, gradient(output, [*leaves.values()]), strict=True))
+
+
+def _partials(graph: Graph, n: int) -> str:
+    return ", ".join(
+        f"∂{graph.nodes[n].name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial or 0.0)}"
+        for edge in graph.to(n)
+    )

@@ -1,0 +1,128 @@
+"""Graphs to be drawn: partials and gradients against hand formulas, paths, and an independent library."""
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweepgrad.autograd.value import Value
+from sweepgrad.drawing.expressions import assignment_example
+from sweepgrad.drawing.graph import Graph, graph_of, shown
+from sweepgrad.drawing.words import chain_rule, handed, table
+
+
+def by_name(graph: Graph) -> dict[str, float]:
+    return {node.name: float(node.grad) for node in graph.nodes}
+
+
+def over_paths(graph: Graph, n: int) -> float:
+    if n == len(graph.nodes) - 1:
+        return 1.0
+    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.of(n))
+
+
+@st.composite
+def expressions(draw):
+    """A scalar computed from two leaves by random operations, each on some of what there is."""
+    values = [Value(draw(st.floats(-2, 2)), "a"), Value(draw(st.floats(-2, 2)), "b")]
+    for _ in range(draw(st.integers(1, 7))):
+        x, y = (values[draw(st.integers(0, len(values) - 1))] for _ in range(2))
+        result = draw(
+            st.sampled_from([x + y, x - y, x * y, x.tanh(), y.sigmoid(), (-x).softplus(), x.relu()])
+        )
+        values.append(result)
+    return values[-1]
+
+
+def test_the_example_of_the_assignment():
+    graph = graph_of(assignment_example())
+    assert by_name(graph) == {"x1": 2, "x2": 1.5, "x3": 1.5, "x4": 0.5, "x5": 0.5, "L": 1}
+    partials = {(graph.nodes[e.child].name, graph.nodes[e.parent].name): e.partial for e in graph.edges}
+    assert partials == {
+        ("x3", "x1"): 1,
+        ("x3", "x2"): 1,
+        ("x4", "x1"): 1,
+        ("x4", "x3"): 1,
+        ("x5", "x3"): 2,  # x4
+        ("x5", "x4"): 1,  # x3
+        ("L", "x5"): 0.5,  # 1 / x5
+    }
+
+
+def test_hips_autograd_agrees_on_the_example():
+    def loss(x):
+        x3 = x[0] + x[1]
+        return anp.log(x3 * (x[0] + x3))
+
+    theirs = autograd.grad(loss)(np.array([1.0, 0.0]))
+    ours = by_name(graph_of(assignment_example()))
+    np.testing.assert_allclose([ours["x1"], ours["x2"]], theirs, rtol=1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(expressions())
+def test_a_gradient_is_the_sum_over_paths_of_the_products_of_partials(output):
+    graph = graph_of(output)
+    output.backward()
+    for n, node in enumerate(graph.nodes):
+        assert float(node.grad) == pytest.approx(over_paths(graph, n), rel=1e-9, abs=1e-9)
+        handed_on = sum(float(edge.share) for edge in graph.of(n) if edge.share is not None)
+        assert n == len(graph.nodes) - 1 or float(node.grad) == pytest.approx(handed_on, rel=1e-12, abs=1e-15)
+
+
+def test_gradients_are_those_of_backward_for_arrays_too():
+    rng = np.random.default_rng(0)
+    W, x = Value(rng.normal(size=(3, 2)), "W"), Value(rng.normal(size=(4, 3)), "x")
+    loss = ((x @ W + Value(np.ones(2), "b")).tanh() ** 2).mean()
+    graph = graph_of(loss)
+    loss.backward()
+    grads = {node.name: node.grad for node in graph.nodes}
+    np.testing.assert_array_equal(grads["W"], W.grad)
+    np.testing.assert_array_equal(grads["x"], x.grad)
+    assert grads["b"].shape == (2,)
+    assert all(edge.partial is None for edge in graph.edges if graph.nodes[edge.parent].data.ndim)
+
+
+def test_a_node_used_twice_has_two_edges_and_names_are_not_given_twice():
+    x = Value(3.0, "v1")
+    graph = graph_of((x * x).tanh())
+    assert [edge.partial for edge in graph.edges[:2]] == [3.0, 3.0]
+    names = [node.name for node in graph.nodes]
+    assert len(set(names)) == len(names)
+
+
+def test_the_chain_rule_is_written_out():
+    graph = graph_of(assignment_example())
+    names = [node.name for node in graph.nodes]
+    assert chain_rule(graph, names.index("x3")) == (
+        "∂L/∂x3 = ∂L/∂x4 · ∂x4/∂x3 + ∂L/∂x5 · ∂x5/∂x3 = 0.5 · 1 + 0.5 · 2 = 1.5"
+    )
+    assert chain_rule(graph, names.index("x5")) == "∂L/∂x5 = 0.5"
+    assert chain_rule(graph, names.index("L")) == "∂L/∂L = 1"
+    assert handed(graph, names.index("x5")) == [
+        "to x3: ∂L/∂x5 · ∂x5/∂x3 = 0.5 · 2 = 1",
+        "to x4: ∂L/∂x5 · ∂x5/∂x4 = 0.5 · 1 = 0.5",
+    ]
+    assert "∂x5/∂x3 = 2, ∂x5/∂x4 = 1" in table(graph)
+
+
+def test_what_hands_nothing_on_says_so():
+    graph = graph_of(Value(2.0, "x").step() * Value(3.0, "y"))
+    assert "to x: nothing, its derivative is 0 wherever it exists" in handed(graph, 1)
+
+
+def test_numbers_are_short():
+    assert shown(np.array(1 / 3)) == "0.3333"
+    assert shown(np.array([1.0, -0.0])) == "[1 0]"
+    assert shown(np.ones((3, 4))) == "3×4, length 3.464"
+
+
+def test_json_has_all_of_it():
+    said = graph_of(assignment_example()).to_json()
+    nodes, edges = said["nodes"], said["edges"]
+    assert isinstance(nodes, list)
+    assert isinstance(edges, list)
+    assert nodes[0] == {"name": "x1", "operation": "", "data": 1.0, "grad": 2.0}
+    assert edges[-1] == {"parent": 4, "child": 5, "partial": 0.5, "share": 0.5}
