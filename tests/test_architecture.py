@@ -29,7 +29,7 @@ LAYERS = (
         "sweepgrad.versions",
     ),
     ("sweepgrad.autograd", "sweepgrad.sections", "sweepgrad.config", "sweepgrad.faults"),
-    ("sweepgrad.engine",),
+    ("sweepgrad.engine", "sweepgrad.drawing"),
     (
         "sweepgrad.nn",
         "sweepgrad.optim",

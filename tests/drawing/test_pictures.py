@@ -111,15 +111,15 @@ def test_the_page_steps_through_the_backward_pass(tmp_path):
                 assert tab.locator("li:visible").count() == 4
                 continue
             assert tab.locator("li:visible").count() == 1
-            assert tab.locator("#backward-grad-0").inner_text() == "grad 0"
+            assert tab.locator("#backward-grad-0").text_content() == "grad 0"
             tab.get_by_text("next ▶").click()
-            assert tab.locator("#backward-grad-2").inner_text() == "grad 1"  # of x5 alone, so far
+            assert tab.locator("#backward-grad-2").text_content() == "grad 1"  # of x5 alone, so far
             tab.locator("#backward-walk").press("ArrowRight")
-            assert tab.locator("#backward-grad-2").inner_text() == "grad 1.5"
+            assert tab.locator("#backward-grad-2").text_content() == "grad 1.5"
             assert "step 3 of 4" in tab.locator("#backward-walk").inner_text()
             tab.get_by_text("next ▶").click()
             for n, node in enumerate(EXAMPLE.nodes):
-                assert tab.locator(f"#backward-grad-{n}").inner_text() == f"grad {float(node.grad):g}"
+                assert tab.locator(f"#backward-grad-{n}").text_content() == f"grad {float(node.grad):g}"
             tab.get_by_text("start again").click()
             assert "step 1 of 4" in tab.locator("#backward-walk").inner_text()
             assert not said

@@ -8,7 +8,7 @@ from sweepgrad.autograd.value import Operation
 from sweepgrad.drawing.graph import graph_of
 from sweepgrad.errors import UserError
 from sweepgrad.lab import backprop as module
-from sweepgrad.lab.backprop import answer, count_paths, doubling, numeric, over_paths
+from sweepgrad.lab.backprop import answer, count_paths, doubling, numeric, numeric_second, over_paths
 from sweepgrad.lab.questions import Lab, settings
 
 LAB = Lab("sqlite:///unused", lambda _: None)
@@ -46,6 +46,8 @@ def test_paths_are_counted_and_summed():
 
 def test_numeric_derivatives_are_derivatives():
     assert numeric("a ** 3", {"a": 2.0}, "a") == pytest.approx(12, abs=1e-6)
+    assert numeric_second("a ** 3", {"a": 2.0}, "a", "a") == pytest.approx(12, abs=1e-6)
+    assert numeric_second("a * b", {"a": 2.0, "b": 3.0}, "a", "b") == pytest.approx(1, abs=1e-6)
 
 
 def test_a_wrong_local_gradient_fails_its_claims(monkeypatch):

@@ -7,11 +7,12 @@ import pytest
 
 from sweepgrad.fit import Examples
 from sweepgrad.lab import scale as module
+from sweepgrad.lab import scaling
 from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.scale import (
+from sweepgrad.lab.scale import answer
+from sweepgrad.lab.scaling import (
     OTHERS,
     Runs,
-    answer,
     at_scale_one,
     difference_with_a_hidden_layer,
     pull,
@@ -71,10 +72,11 @@ def test_other_scales_come_to_the_same_up_to_rounding(runs):
 
 @pytest.mark.parametrize("stepper", STEPPERS, ids=IDS)
 def test_another_rate_would_be_noticed(runs, stepper, monkeypatch):
-    right = at_scale_one
-    monkeypatch.setattr(
-        module, "at_scale_one", lambda s, scale: replace(r := right(s, scale), lr=1.001 * r.lr)
-    )
+    def wrong(stepper, scale):
+        right = at_scale_one(stepper, scale)
+        return replace(right, lr=1.001 * right.lr)
+
+    monkeypatch.setattr(scaling, "at_scale_one", wrong)
     assert runs.difference(2.0, stepper) > rounding(15, 8, 3)
 
 
@@ -82,7 +84,7 @@ def test_another_epsilon_would_be_noticed(runs, monkeypatch):
     def wrong(stepper, scale):
         return replace(at_scale_one(stepper, scale), epsilon=stepper.epsilon)
 
-    monkeypatch.setattr(module, "at_scale_one", wrong)
+    monkeypatch.setattr(scaling, "at_scale_one", wrong)
     assert runs.difference(2.0, Adagrad(0.05, 0.25)) > rounding(15, 8, 3)
 
 
@@ -110,7 +112,7 @@ def test_without_a_power_of_two_nothing_is_claimed_of_bits():
 
 
 def test_a_wrong_equivalence_fails_its_claim(monkeypatch):
-    monkeypatch.setattr(module, "at_scale_one", lambda s, scale: s)
+    monkeypatch.setattr(scaling, "at_scale_one", lambda s, scale: s)
     failed = [claim.text for claim in answer(small(), LAB).claims if not claim.holds]
     assert len(failed) == 2
     assert "another start and another rate" in failed[0]
