@@ -1,0 +1,70 @@
+"""Networks with one hidden layer that are the same function: permuted, flipped and rescaled hidden units."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from sweepgrad.autograd.value import Array
+from sweepgrad.nn import Weights
+
+Activation = Literal["tanh", "relu"]
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """What leaves the function of a hidden layer as it is.
+
+    Attributes:
+        order: which of the old units each new one is, (H,).
+        factors: what each new unit's incoming weights and bias are multiplied by, and its outgoing weight
+            divided by, (H,): -1 or 1 for tanh, which is odd; any positive number for ReLU.
+    """
+
+    order: NDArray[np.int64]
+    factors: Array
+
+    def of(self, weights: Weights) -> Weights:
+        """The weights of the same function."""
+        into, bias, out, last = weights
+        c = self.factors
+        return into[:, self.order] * c, bias[self.order] * c, out[self.order] / c[:, None], last
+
+
+def units(weights: Weights) -> Array:
+    """Each hidden unit as a vector: its incoming weights, its bias, its outgoing weight; (H, D + 2)."""
+    into, bias, out, _ = weights
+    return np.concatenate([into.T, bias[:, None], out], axis=1)
+
+
+def balanced(weights: Weights) -> Weights:
+    """The ReLU network of the same function whose units come in as long as they go out."""
+    into, bias, out, _ = weights
+    length = np.sqrt((into**2).sum(axis=0) + bias**2)
+    factors = np.sqrt(np.abs(out[:, 0]) / length)
+    return Symmetry(np.arange(len(bias)), factors).of(weights)
+
+
+def matched(weights: Weights, to: Weights, activation: Activation) -> Weights:
+    """The weights of the same function that are nearest to those of another network.
+
+    The best permutation is an assignment problem (Kuhn, "The Hungarian method", 1955), with the cheaper sign
+    of each pair for tanh. ReLU networks are `balanced` first: then the factors are used up.
+    """
+    if activation == "relu":
+        weights, to = balanced(weights), balanced(to)
+    mine, theirs = units(weights), units(to)
+    plain = ((theirs[:, None] - mine[None]) ** 2).sum(axis=2)
+    flipped = ((theirs[:, None] + mine[None]) ** 2).sum(axis=2)
+    costs = np.minimum(plain, flipped) if activation == "tanh" else plain
+    rows, order = linear_sum_assignment(costs)
+    signs = np.where(flipped[rows, order] < plain[rows, order], -1.0, 1.0)
+    return Symmetry(order, signs if activation == "tanh" else np.ones(len(order))).of(weights)
+
+
+def distance(weights: Weights, to: Weights) -> float:
+    """The length of the difference, over the length of the other's weights."""
+    mine, theirs = (np.concatenate([w.reshape(-1) for w in each]) for each in (weights, to))
+    return float(np.linalg.norm(mine - theirs) / np.linalg.norm(theirs))
