@@ -1,0 +1,210 @@
+"""Bias and variance of overparametrised networks, and what improves the trade-off.
+
+docs/lab/bias_variance.md derives what is claimed here.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy.special import betaincinv
+
+from sweepgrad import rng
+from sweepgrad.autograd.value import Array
+from sweepgrad.fit import Examples
+from sweepgrad.lab import random_features
+from sweepgrad.lab.bias_variance_picture import picture
+from sweepgrad.lab.bias_variance_world import Settings, Way, World
+from sweepgrad.lab.decomposition import Parts, difference, seed_share
+from sweepgrad.lab.finding import Claim, Finding, table
+from sweepgrad.lab.questions import Lab
+from sweepgrad.lab.replicates import drawn, jittered, of_all, resampled
+
+BOOTSTRAPPED = 2
+"""Training sets that are resampled."""
+
+
+def answer(settings: Settings, lab: Lab) -> Finding:
+    """The decomposition by width, and by what is done about it."""
+    world = World.of(settings)
+    lab.say(f"{settings.replicates} training sets for each of {len(settings.widths)} widths …")
+    by_width = {w: world.predictions(replace(settings.recipe, width=w))[:, 0] for w in settings.widths}
+    lab.say("six ways to a better trade-off …")
+    many = world.predictions(settings.recipe, seeds=settings.ensemble, first=10_000)
+    base = many[:, 0]  # what is compared shares training sets and, where it can, seeds
+    ways = _ways(world, many)
+    errors, smallest = _of_random_features(world)
+    boot = _bootstrap(world)
+    return Finding(
+        claims=(
+            _adds_up(world, base),
+            _descends_twice(settings, errors),
+            _by_width(world, by_width),
+            *(_way(world, way, base) for way in ways),
+            _ensemble(settings, many, base, world),
+        ),
+        numbers={
+            "noise": world.noise,
+            "base/bias2": Parts.of(base, world.truth).bias2,
+            "base/variance": Parts.of(base, world.truth).variance,
+            "bootstrap/variance": boot,
+            **{
+                f"{way.name.replace(' ', '_')}/error": Parts.of(way.predictions, world.truth).error
+                for way in ways
+            },
+        },
+        tables=(_table(world, base, ways), _of_bootstrap(boot, base, world)),
+        pictures={"bias_variance": picture(world, by_width, errors, smallest, base, ways)},
+    )
+
+
+def _ways(world: World, many: Array) -> list[Way]:
+    settings, recipe = world.settings, world.settings.recipe
+    more = [drawn(settings.more * settings.rows, world.key("more", r)) for r in range(settings.replicates)]
+    augmented = [
+        jittered(rows, settings.copies, settings.jitter, world.key("jitter", r))
+        for r, rows in enumerate(world.sets)
+    ]
+    return [
+        Way(
+            "weight decay", world.predictions(replace(recipe, weight_decay=settings.weight_decay))[:, 0], True
+        ),
+        Way("dropout", world.predictions(replace(recipe, dropout=settings.dropout))[:, 0], True),
+        Way("early stopping", world.predictions(replace(recipe, stopped=True))[:, 0], True),
+        Way("ensembling", many.mean(axis=1), False),
+        Way("more data", world.predictions(recipe, more)[:, 0], False),
+        Way("augmented data", world.predictions(recipe, augmented)[:, 0], False),
+    ]
+
+
+def _of_random_features(world: World) -> tuple[dict[int, Array], dict[int, float]]:
+    """By width the squared error of each training set's fit, (R,), and the median of the smallest singular value."""
+    settings, errors, smallest = world.settings, {}, {}
+    extra = settings.features - 2
+
+    def widened(X: Array, key: int) -> Array:
+        return np.concatenate([X, 2 * rng.uniform(key, (len(X), extra)) - 1], axis=1)
+
+    points = widened(world.points, rng.key(settings.seed, "lab/bias_variance/extra points"))
+    sets = [Examples(widened(rows.X, world.key("extra", r)), rows.y) for r, rows in enumerate(world.sets)]
+    for width in settings.feature_widths:
+        keys = [world.key("directions", r) for r in range(settings.replicates)]
+        fits = [
+            random_features.predictions(rows, points, width, key)
+            for rows, key in zip(sets, keys, strict=True)
+        ]
+        errors[width] = ((np.stack(fits) - world.truth) ** 2).mean(axis=1)
+        values = [
+            random_features.smallest_singular_value(rows, width, key)
+            for rows, key in zip(sets, keys, strict=True)
+        ]
+        smallest[width] = float(np.median(values))
+    return errors, smallest
+
+
+def _adds_up(world: World, base: Array) -> Claim:
+    labels = rng.uniform(rng.key(world.settings.seed, "lab/bias_variance/fresh"), base.shape) < world.truth
+    squared = ((labels - base) ** 2).mean(axis=1)
+    parts = Parts.of(base, world.truth)
+    expected = world.noise + parts.error
+    # Of the difference what the labels of a training set's points do is left: bias² and variance are of the same fits.
+    off = squared - world.noise - ((base - world.truth) ** 2).mean(axis=1)
+    error = float(off.std(ddof=1) / np.sqrt(len(off)))
+    return Claim(
+        f"The squared error of predicting fresh labels, {squared.mean():.4f}, is the sum of noise ({world.noise:.4f}),"
+        f" squared bias ({parts.bias2:.4f}) and variance ({parts.variance:.4f}): {expected:.4f}, within {4 * error:.4f}.",
+        abs(float(squared.mean()) - expected) <= 4 * error,
+    )
+
+
+def _descends_twice(settings: Settings, errors: dict[int, Array]) -> Claim:
+    """By counting training sets: at the peak errors have no mean to speak of."""
+    widths = list(errors)
+    peak = min(widths, key=lambda width: abs(width - settings.rows))
+    first, last = widths[0], widths[-1]
+    worse = [int((errors[peak] > errors[width]).sum()) for width in (first, last)]
+    n = settings.replicates
+    lowest = [float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0 for k in worse]  # Clopper & Pearson, 1934
+    medians = {width: float(np.median(errors[width])) for width in (first, peak, last)}
+    return Claim(
+        f"Random features descend twice: with {peak} features on {settings.rows} rows the median error is {medians[peak]:.3g}, with"
+        f" {first} it is {medians[first]:.3g} and with {last} {medians[last]:.3g}. At the peak {worse[0]} and {worse[1]} of {n}"
+        " training sets are worse than there.",
+        min(lowest) > 0.5,
+    )
+
+
+def _by_width(world: World, by_width: dict[int, Array]) -> Claim:
+    widths = list(by_width)
+    first, last = by_width[widths[0]], by_width[widths[-1]]
+    bias2 = difference(last, first, world.truth, lambda parts: parts.bias2)
+    variance = difference(last, first, world.truth, lambda parts: parts.variance)
+    errors = {width: Parts.of(predictions, world.truth).error for width, predictions in by_width.items()}
+    best, worst = min(errors, key=lambda w: errors[w]), max(widths[1:], key=lambda w: errors[w])
+    again = (
+        "There is no second descent up to there"
+        if worst == widths[-1]
+        else f"It is highest past 1 at width {worst}"
+    )
+    return Claim(
+        f"The trained network: from width {widths[0]} to {widths[-1]} ({4 * widths[-1] + 1} parameters on {world.settings.rows} rows)"
+        f" bias² changes by {bias2}, variance by {variance}. Their sum is lowest at width {best} ({errors[best]:.4f}) and"
+        f" {errors[widths[-1]]:.4f} at {widths[-1]}. {again}.",
+        bias2.high < 0 < variance.low,
+    )
+
+
+def _way(world: World, way: Way, base: Array) -> Claim:
+    bias2 = difference(way.predictions, base, world.truth, lambda parts: parts.bias2)
+    variance = difference(way.predictions, base, world.truth, lambda parts: parts.variance)
+    error = difference(way.predictions, base, world.truth, lambda parts: parts.error)
+    better = variance.high < 0 and error.high < 0
+    return Claim(
+        f"{way.name.capitalize()}: variance {variance}, bias² {bias2}, together {error}.",
+        better and (not way.raises_bias or bias2.low > 0),
+    )
+
+
+def _ensemble(settings: Settings, many: Array, base: Array, world: World) -> Claim:
+    by_data, by_seed = seed_share(many)
+    expected = -(1 - 1 / settings.ensemble) * by_seed
+    bias2 = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.bias2)
+    variance = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.variance)
+    return Claim(
+        f"An ensemble of {settings.ensemble} saves all but 1/{settings.ensemble} of what seeds add to the variance, {by_seed:.4f} beside"
+        f" {by_data:.4f} by training sets, which it cannot save: {expected:+.4f} expected, {variance} measured. Bias²"
+        f" stays ({bias2}).",
+        variance.agrees(expected) and bias2.agrees(0.0),
+    )
+
+
+def _bootstrap(world: World) -> float:
+    """The variance that resampling a single training set shows, the mean of a few training sets."""
+    found = []
+    for which in range(BOOTSTRAPPED):
+        rows, val = world.sets[which], world.vals[which]
+        samples = [
+            resampled(rows, world.key(f"bootstrap {which}", r)) for r in range(world.settings.replicates)
+        ]
+        tasks = [
+            partial(world.settings.recipe.predictions, sample, val, world.points, 20_000 + r)
+            for r, sample in enumerate(samples)
+        ]
+        found.append(Parts.of(of_all(tasks), world.truth).variance)
+    return float(np.mean(found))
+
+
+def _of_bootstrap(boot: float, base: Array, world: World) -> str:
+    fresh = Parts.of(base, world.truth).variance
+    return (
+        f"The bootstrap, which has one training set and no truth, puts the variance at {boot:.4f} (mean of {BOOTSTRAPPED}"
+        f" training sets), where fresh training sets show {fresh:.4f}: {boot / fresh:.0%}."
+    )
+
+
+def _table(world: World, base: Array, ways: list[Way]) -> str:
+    rows = []
+    for name, predictions in (("as it is", base), *((way.name, way.predictions) for way in ways)):
+        parts = Parts.of(predictions, world.truth)
+        rows.append([name, f"{parts.bias2:.4f}", f"{parts.variance:.4f}", f"{parts.error:.4f}"])
+    return table([f"width {world.settings.width}", "bias²", "variance", "together"], rows)

@@ -1,0 +1,95 @@
+"""The settings of docs/lab/bias_variance.md, and the training sets that they ask for."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from sweepgrad import rng
+from sweepgrad.autograd.value import Array
+from sweepgrad.fit import Examples
+from sweepgrad.lab.replicates import Recipe, drawn, of_all, truth
+from sweepgrad.sections import Fraction, Section, Seed
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
+
+
+class Settings(Section):
+    """What `conf/experiment/lab/bias_variance.yaml` says."""
+
+    rows: Annotated[int, Field(ge=10)]
+    replicates: Annotated[int, Field(ge=5)]
+    points: Annotated[int, Field(ge=10)]
+    widths: Widths
+    feature_widths: Widths
+    features: Annotated[int, Field(ge=2)]
+    width: Count
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    weight_decay: Positive
+    dropout: Fraction
+    ensemble: Annotated[int, Field(ge=2)]
+    more: Annotated[int, Field(ge=2)]
+    copies: Annotated[int, Field(ge=2)]
+    jitter: Positive
+    seed: Seed
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network is trained that each of the ways is put on."""
+        return Recipe(self.width, self.epochs, self.batch_size, self.lr)
+
+
+@dataclass(frozen=True)
+class World:
+    """Training sets with their validation rows, and the points and their truth, of the settings."""
+
+    settings: Settings
+    sets: list[Examples]
+    vals: list[Examples]
+    points: Array
+    truth: Array
+
+    @staticmethod
+    def of(settings: Settings) -> "World":
+        def keys(purpose: str) -> list[int]:
+            return [
+                rng.key(settings.seed, f"lab/bias_variance/{purpose}", r) for r in range(settings.replicates)
+            ]
+
+        points = 2 * rng.uniform(rng.key(settings.seed, "lab/bias_variance/points"), (settings.points, 2)) - 1
+        sets = [drawn(settings.rows, key) for key in keys("sets")]
+        vals = [drawn(max(settings.rows // 2, 2), key) for key in keys("validation")]
+        return World(settings, sets, vals, points, truth(points))
+
+    @property
+    def noise(self) -> float:
+        """What the best prediction's squared error is: the mean of p (1 - p)."""
+        return float((self.truth * (1 - self.truth)).mean())
+
+    def predictions(
+        self, recipe: Recipe, sets: list[Examples] | None = None, seeds: int = 1, first: int = 0
+    ) -> Array:
+        """Of a network trained on each set with each of some seeds, (R, seeds, X)."""
+        tasks = [
+            partial(recipe.predictions, rows, val, self.points, first + seeds * r + seed)
+            for r, (rows, val) in enumerate(zip(sets or self.sets, self.vals, strict=True))
+            for seed in range(seeds)
+        ]
+        return of_all(tasks).reshape(len(self.sets), seeds, -1)
+
+    def key(self, purpose: str, replicate: int) -> int:
+        return rng.key(self.settings.seed, f"lab/bias_variance/{purpose}", replicate)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to a better trade-off, and its predictions, (R, X)."""
+
+    name: str
+    predictions: Array
+    raises_bias: bool

@@ -1,0 +1,86 @@
+"""Training sets of a known truth, and networks trained on each of them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+
+from sweepgrad import rng
+from sweepgrad.autograd.value import Array
+from sweepgrad.fit import Examples, fit
+from sweepgrad.nn import Network
+from sweepgrad.optim import Adam
+from sweepgrad.sweep.threads import cores
+
+STEEPNESS = 4.0
+
+
+def truth(X: Array) -> Array:
+    """The probability of label 1 for each row of X (N, 2), (N,): four fields, as in a chessboard."""
+    probabilities: Array = expit(STEEPNESS * np.sin(np.pi * X[:, 0]) * np.sin(np.pi * X[:, 1]))
+    return probabilities
+
+
+def drawn(rows: int, key: int) -> Examples:
+    """A training set: points even in the square from -1 to 1, labels by their probabilities."""
+    X = 2 * rng.uniform(rng.fold(key, 0), (rows, 2)) - 1
+    y = rng.uniform(rng.fold(key, 1), (rows,)) < truth(X)
+    return Examples(X, y.astype(np.float64))
+
+
+def jittered(rows: Examples, copies: int, deviation: float, key: int) -> Examples:
+    """Each row several times, with noise on its features and the same label: augmented data."""
+    noise = deviation * rng.normal(key, (copies, *rows.X.shape))
+    noise[0] = 0
+    return Examples((rows.X + noise).reshape(-1, rows.X.shape[1]), np.tile(rows.y, copies))
+
+
+def resampled(rows: Examples, key: int) -> Examples:
+    """As many rows drawn with replacement: a bootstrap sample (Efron, 1979)."""
+    chosen = np.floor(len(rows.y) * rng.uniform(key, (len(rows.y),))).astype(np.int64)
+    return Examples(rows.X[chosen], rows.y[chosen])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained on a training set.
+
+    Attributes:
+        stopped: keep the weights of the best epoch by validation rows, and not the last ones.
+    """
+
+    width: int
+    epochs: int
+    batch_size: int
+    lr: float
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    stopped: bool = False
+
+    @property
+    def network(self) -> Network:
+        return Network(2, (self.width,), "relu", self.dropout)
+
+    def predictions(self, rows: Examples, val: Examples, points: Array, seed: int) -> Array:
+        """The probabilities at points (X, 2) of a network trained on these rows, (X,)."""
+        network = self.network
+        *_, last = fit(
+            network,
+            Adam(self.lr, 0.9, 0.999, 1e-8),
+            rows,
+            val,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=seed,
+            weight_decay=self.weight_decay,
+        )
+        weights = last.weights if self.stopped else network.divided(last.state[0])
+        return replace(network, dropout=0.0).probabilities(weights, points)
+
+
+def of_all(tasks: Sequence[Callable[[], Array]]) -> Array:
+    """What tasks come to, stacked in their order; done side by side, as the engine lets other threads run."""
+    with ThreadPoolExecutor(cores()) as pool:
+        return np.stack([*pool.map(lambda task: task(), tasks)])
