@@ -5,10 +5,12 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
+from sweepgrad.lab import teacher
 from sweepgrad.lab import twice as module
 from sweepgrad.lab.questions import Lab, settings
 from sweepgrad.lab.symmetry import Symmetry, balanced, distance, matched, units
-from sweepgrad.lab.twice import answer, symmetries
+from sweepgrad.lab.teacher import Settings, symmetries
+from sweepgrad.lab.twice import answer
 from sweepgrad.nn import Network, Weights
 
 LAB = Lab("sqlite:///unused", lambda _: None)
@@ -21,9 +23,9 @@ def weights(seed: int) -> Weights:
     return rng.normal(size=(3, 4)), rng.normal(size=4), rng.normal(size=(4, 1)), rng.normal(size=1)
 
 
-def asked(*overrides: str) -> module.Settings:
+def asked(*overrides: str) -> Settings:
     _, section = settings("twice", ["rows=300", "epochs=20", "seeds=2", *overrides])
-    assert isinstance(section, module.Settings)
+    assert isinstance(section, Settings)
     return section
 
 
@@ -95,7 +97,7 @@ def test_relu_is_asked_too():
 def test_a_hidden_seed_fails_the_same_bits(monkeypatch):
     """As if something outside the arguments had a say."""
     calls = []
-    real = module.trained
+    real = teacher.trained
 
     def wayward(network, rows, optimizer, *rest):
         calls.append(1)
@@ -106,7 +108,7 @@ def test_a_hidden_seed_fails_the_same_bits(monkeypatch):
             *rest,
         )
 
-    monkeypatch.setattr(module, "trained", wayward)
+    monkeypatch.setattr(teacher, "trained", wayward)
     claims = answer(asked(), LAB).claims
     assert not claims[0].holds
 
@@ -122,7 +124,7 @@ def test_a_wrong_symmetry_fails_its_claims(monkeypatch):
 
 
 def test_another_optimum_would_be_noticed(monkeypatch):
-    real = module.trained
+    real = teacher.trained
 
     def elsewhere(network, *rest):
         *matrices, last = real(network, *rest)

@@ -1,0 +1,52 @@
+"""Clipping of gradients: of each example, and of a batch's mean."""
+
+import numpy as np
+
+from sweepgrad.autograd.functional import margins
+from sweepgrad.autograd.value import Array, Value, gradient
+from sweepgrad.fit import Examples
+from sweepgrad.nn import Network
+
+
+def clipped(vectors: Array, largest: float) -> Array:
+    """Each vector (N, P) that is longer than `largest` shortened to it: its projection onto a ball."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    shortened: Array = vectors * np.minimum(1, largest / np.maximum(lengths, np.finfo(np.float64).tiny))
+    return shortened
+
+
+def example_gradients(network: Network, flat: Array, rows: Examples) -> Array:
+    """The gradient of each row's loss at weights (n_parameters,); (N, n_parameters)."""
+    w, found = Value(flat), []
+    for n in range(len(rows.y)):
+        scores = network.scores(network.divide(w), Value(rows.X[n : n + 1]))
+        loss = margins(rows.y[n : n + 1], scores, network.scale).softplus().mean()
+        found.append(gradient(loss, [w])[0].data)
+    return np.stack(found)
+
+
+def with_outliers(rows: Examples, count: int, factor: float) -> Examples:
+    """The rows with the features of the first few multiplied, and their labels turned."""
+    X, y = rows.X.copy(), rows.y.copy()
+    X[:count] *= factor
+    y[:count] = 1 - y[:count]
+    return Examples(X, y)
+
+
+def expected_loss_with_dropout(x: Array, y: float, w: Array, probability: float) -> float:
+    """The mean of ½ (Σ mⱼ xⱼ wⱼ - y)² over all masks m of the features of one row x (D,), mask by mask.
+
+    A mask drops each feature with the probability, and multiplies what is left by 1 / (1 - probability).
+    """
+    total = 0.0
+    for number in range(2 ** len(x)):
+        kept = (number >> np.arange(len(x))) & 1
+        chance = float(np.prod(np.where(kept, 1 - probability, probability)))
+        total += chance * 0.5 * (float((kept * x * w).sum()) / (1 - probability) - y) ** 2
+    return total
+
+
+def penalized_loss(x: Array, y: float, w: Array, probability: float) -> float:
+    """½ (xᵀw - y)² + ½ p / (1 - p) Σ xⱼ² wⱼ²: what `expected_loss_with_dropout` is."""
+    share = probability / (1 - probability)
+    return float(0.5 * (x @ w - y) ** 2 + 0.5 * share * (x**2 * w**2).sum())

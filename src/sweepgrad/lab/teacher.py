@@ -1,0 +1,121 @@
+"""A network that labels a table, and networks of its size that are trained on it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sweepgrad import engine, rng
+from sweepgrad.fit import Examples, Fit, fit
+from sweepgrad.lab.symmetry import Activation, Symmetry
+from sweepgrad.nn import Network, Weights
+from sweepgrad.optim import SGD, Adam, Cosine, Schedule
+from sweepgrad.sections import Section, Seed
+
+FEATURES = 2
+
+
+class Settings(Section):
+    """What `conf/experiment/lab/twice.yaml` says."""
+
+    hidden: Annotated[int, Field(ge=2)]
+    activation: Activation
+    rows: Annotated[int, Field(ge=100)]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)]
+    seeds: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network, and a table whose labels are drawn with its probabilities."""
+
+    network: Network
+    weights: Weights
+    rows: Examples
+
+    @staticmethod
+    def of(settings: Settings) -> "Teacher":
+        network = Network(FEATURES, (settings.hidden,), settings.activation)
+        shapes = ((FEATURES, settings.hidden), (settings.hidden,), (settings.hidden, 1))
+        sizes = (2.0, 1.0, 4.0)  # steep enough to leave their mark in the labels
+        into, bias, out = (
+            size * rng.normal(rng.key(settings.seed, "lab/twice/teacher", i), shape)
+            for i, (size, shape) in enumerate(zip(sizes, shapes, strict=True))
+        )
+        X = rng.normal(rng.key(settings.seed, "lab/twice/X"), (settings.rows, FEATURES))
+        weights = (into, bias, out, np.zeros(1))
+        y = rng.uniform(rng.key(settings.seed, "lab/twice/y"), (settings.rows,)) < network.probabilities(
+            weights, X
+        )
+        return Teacher(network, weights, Examples(X, y.astype(np.float64)))
+
+    def trained(
+        self,
+        seed: int,
+        settings: Settings,
+        *,
+        start: Weights | None = None,
+        epochs: int | None = None,
+        name: engine.Name = "native",
+    ) -> Weights:
+        """The last weights of training, from those of a seed, or from others, on.
+
+        Arguments:
+            start: with the order of rows of the seed all the same.
+        """
+        return trained(
+            self.network,
+            self.rows,
+            Adam(settings.lr, 0.9, 0.999, 1e-8),
+            Cosine(0.0),
+            epochs or settings.epochs,
+            settings.batch_size,
+            seed,
+            start,
+            name,
+        )
+
+
+def trained(
+    network: Network,
+    rows: Examples,
+    optimizer: Adam | SGD,
+    schedule: Schedule,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    start: Weights | None = None,
+    name: engine.Name = "native",
+) -> Weights:
+    """The last weights of training; see `fit.fit`, and `Teacher.trained`."""
+    begun = None
+    if start is not None:
+        flat = np.concatenate([w.reshape(-1) for w in start])
+        begun = Fit((), start, 0, np.stack([flat, *optimizer.start(flat)]))
+    *_, last = fit(
+        network,
+        optimizer,
+        rows,
+        Examples(rows.X[:1], rows.y[:1]),
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        schedule=schedule,
+        engine=engine.load(name),
+        start=begun,
+    )
+    return network.divided(last.state[0])
+
+
+def symmetries(network: Network, key: int) -> list[Symmetry]:
+    """A permutation, and a flip (tanh) or a rescaling by powers of two (ReLU) of hidden units."""
+    (n_hidden,) = network.hidden
+    order = np.roll(np.arange(n_hidden), 1)
+    coins = rng.uniform(key, (n_hidden,)) < 0.5
+    coins[0] = True
+    factors = np.where(coins, -1.0 if network.activation == "tanh" else 4.0, 1.0)
+    return [Symmetry(order, np.ones(n_hidden)), Symmetry(np.arange(n_hidden), factors)]
