@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow pictures lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow docs lab pictures lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -74,6 +74,13 @@ peers: $(RUNTIME) $(PROJECT) ## Install PyTorch and JAX, for make bench to compa
 
 pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest sweep (needs chromium)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/make.py
+
+docs: $(DEV) $(PROJECT) ## Build the documents as a site, which needs no network to be read
+	@$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs build/docs
+	@echo "built: build/docs/index.html"
+
+lab: $(DEV) $(PROJECT) ## Ask the lab all its questions, and put findings and pictures into docs/lab/
+	@$(BIN)/python docs/lab/make.py
 
 hooks: ## Have git run make lint before each commit (optional)
 	@hook=$$(git rev-parse --git-path hooks)/pre-commit; \

@@ -149,7 +149,7 @@ def test_the_python_for_many_machines_is_python():
 
 
 def test_links_and_pictures_of_the_documents_exist():
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data" / "README.md"):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data" / "README.md"):
         for link in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
             assert document.parent.joinpath(link).exists(), f"{document} links to {link}"
 
@@ -168,7 +168,7 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
 
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         text = document.read_text()
         assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
             document

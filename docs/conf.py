@@ -1,0 +1,23 @@
+"""The documents as a site: `make docs`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+
+project = "sweepgrad"
+project_copyright = "sweepgrad contributors, MIT licence"
+extensions = ["myst_parser", "formulas", "beyond"]
+exclude_patterns = ["pictures/**", "lab/pictures/**", "extensions/**"]
+nitpicky = True
+
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+html_math_renderer = "ziamath"
+
+html_theme = "furo"
+html_title = "sweepgrad"
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
+html_copy_source = False
+html_show_sphinx = False
