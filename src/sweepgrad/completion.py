@@ -57,6 +57,8 @@ def _candidates(words: list[str]) -> list[str]:
         choices = re.search(r"{(.*?)}", usage)
         flags = [*re.findall(r"--[a-z-]+", usage), "--help", *(choices[1].split(",") if choices else ())]
     if takes_overrides and not last.startswith("-"):
+        if name == "lab":
+            return _of_the_lab(words)
         if name == "continue":
             from sweepgrad.config import LENGTH
 
@@ -64,6 +66,17 @@ def _candidates(words: list[str]) -> list[str]:
         # Hydra knows nothing of flags and of names of runs: it is handed overrides, and the last word.
         return _ask_hydra(" ".join([*(word for word in words[1:-1] if "=" in word and word[0] != "-"), last]))
     return [f"{flag} " for flag in flags]
+
+
+def _of_the_lab(words: list[str]) -> list[str]:
+    """The names of questions, and after one the keys of its settings."""
+    from sweepgrad.lab.questions import names, settings
+
+    known, (asked, *_) = names(), [word for word in words[1:] if not word.startswith("-")]
+    if len(words) == 2 or asked not in known:
+        return [f"{name} " for name in (*known, "all")]
+    _, section = settings(asked, [])
+    return [f"{key}=" for key in type(section).model_fields]
 
 
 def _ask_hydra(overrides: str) -> list[str]:

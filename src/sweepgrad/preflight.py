@@ -257,6 +257,12 @@ def _unknown_options(loader: SweepLoader, overrides: Sequence[Override]) -> Iter
             none_will_do = override.key_or_group not in GROUPS or override.key_or_group == "experiment"
             if chosen in options or isinstance(value, list) or (chosen == "null" and none_will_do):
                 continue
+            group, _, name = chosen.rpartition("/")
+            if name in loader.get_group_options(f"{override.key_or_group}/{group}"):
+                yield Fault(
+                    override.key_or_group, f"{chosen!r} is a question: ask it with sweepgrad {group} {name}"
+                )
+                continue
             yield Fault(
                 override.key_or_group,
                 f"{chosen!r} is no option.{nearest(chosen, options)} There are: {', '.join(options)}.",
