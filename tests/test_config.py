@@ -386,7 +386,7 @@ OPTIONS = [
     (folder.name, file.stem)
     for folder in config_dir().iterdir()
     if folder.is_dir()
-    for file in folder.iterdir()
+    for file in folder.glob("*.yaml")
 ]
 
 

@@ -48,6 +48,7 @@ def test_json_is_for_programs():
         (("--network", "model.hiden=[2]"), "Did you mean model.hidden?"),
         (("--rows", "0"), "--rows 0: at least 1"),
         (("(a - 1) ** 0.5", "a=1"), "a gradient does not exist"),
+        (("--network", "experiment=assignment"), "these are 9 runs, and one is drawn"),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_drawn(words, said, tmp_path):

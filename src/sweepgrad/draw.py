@@ -30,7 +30,10 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     Raises:
         UserError: the configuration or the table is at fault.
     """
-    (job,) = plan(overrides, multirun=False, search=search).jobs
+    jobs = plan(overrides, multirun=False, search=search).jobs
+    if len(jobs) > 1:
+        raise UserError(f"these are {len(jobs)} runs, and one is drawn: choose a single value of each key")
+    job = jobs[0]
     experiment = prepare(job.config)
     network, seed = experiment.network, job.config.seed
     weights = [Value(w) for w in network.initial(seed)]

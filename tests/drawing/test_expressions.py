@@ -64,6 +64,10 @@ def test_names_become_labels():
         ("(lambda: 1)()", {}, "cannot be drawn"),
         ("a", {"a": 1.0}, "computes nothing"),
         ("b = a + 1; c = b", {"a": 1.0}, "another name for the same"),
+        ("-" * 100_000 + "1", {}, "nested too deep"),
+        ("-" * 900 + "a", {"a": 1.0}, "nested too deep"),
+        ("1\0", {}, "null bytes"),
+        ("1 + 1" + "0" * 400, {}, "too large a number"),
     ],
 )
 def test_what_cannot_be_read_is_told(text, values, said):
@@ -74,6 +78,6 @@ def test_what_cannot_be_read_is_told(text, values, said):
 
 def test_values_are_words():
     assert numbers(["a=1", "b=-2.5e3"]) == {"a": 1, "b": -2500}
-    for word in ("a", "a=", "1=2", "=3", "a=b"):
+    for word in ("a", "a=", "1=2", "=3", "a=b", "a=nan", "a=inf"):
         with pytest.raises(UserError, match="NAME=NUMBER"):
             numbers([word])

@@ -59,3 +59,7 @@ def test_where_nothing_can_be_written_the_error_names_the_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Finding((), {}).write(tmp_path / "file" / "below", {})
+
+
+def test_numbers_that_are_none_are_left_out():
+    assert Finding((), {"a": 1, "b": float("nan"), "c": float("inf")}).numbers == {"a": 1.0}

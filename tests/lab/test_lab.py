@@ -73,6 +73,8 @@ def test_a_claim_that_does_not_hold_is_told_by_the_exit_code():
         (("scale", "rows=three"), "rows: 'three' should be a valid integer [from rows=three]"),
         (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is no store"),
         (("spotify", "models=[wid]"), "Did you mean wide?"),
+        (("scale", "--uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
+        (("bias_variance", "widths=[4,2]"), "widths: should ascend, not [4, 2] [from widths=[4,2]]"),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_done(words, said, here):
@@ -93,3 +95,12 @@ def test_names_and_keys_are_completed():
     assert complete("sweepgrad lab scale no") == ["noise="]
     assert "all " in complete("sweepgrad lab ")
     assert "--json " in complete("sweepgrad lab scale --")
+
+
+def test_an_answer_that_cannot_be_kept_is_told(here):
+    (here / "runs").mkdir()
+    (here / "runs" / "lab").write_text("in the way")
+    result = command("lab", "scale", *SMALL)
+    assert result.code == 2
+    assert "runs/lab" in result.err
+    assert "the answer cannot be kept" in result.err

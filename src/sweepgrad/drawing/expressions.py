@@ -4,6 +4,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import isfinite
 
 from sweepgrad.autograd.functional import sigmoid
 from sweepgrad.autograd.value import DomainError, Value
@@ -36,10 +37,13 @@ def numbers(words: Iterable[str]) -> dict[str, float]:
         name, _, number = word.partition("=")
         try:
             values[name] = float(number)
+            name = name if isfinite(values[name]) else ""
         except ValueError:
             name = ""
         if not name.isidentifier():
-            raise UserError(f"{word!r}: should be NAME=NUMBER. An expression with blanks goes into quotes")
+            raise UserError(
+                f"{word!r}: should be NAME=NUMBER, and finite. An expression with blanks goes into quotes"
+            )
     return values
 
 
@@ -54,6 +58,15 @@ def parsed(text: str, values: Mapping[str, float]) -> Value:
     Raises:
         UserError: something of it cannot be read or computed, or a value is missing or has no use.
     """
+    try:
+        return _result(text, values)
+    except (RecursionError, MemoryError):
+        raise UserError(
+            "this expression is nested too deep; give parts of it names, with ; between them"
+        ) from None
+
+
+def _result(text: str, values: Mapping[str, float]) -> Value:
     try:
         tree = ast.parse(text.strip(), mode="exec")
     except SyntaxError as error:
@@ -92,7 +105,11 @@ def parsed(text: str, values: Mapping[str, float]) -> Value:
 def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
     here = ast.unparse(tree)
     of = partial(_value, scope=scope, used=used)
-    if (number := _constant(tree)) is not None:
+    try:
+        number = _constant(tree)
+    except OverflowError:
+        raise UserError(f"{here[:20]}…: is too large a number") from None
+    if number is not None:
         return Value(number, f"{number:g}")
     try:
         match tree:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Finding
 from sweepgrad.lab.questions import Lab, question
 from sweepgrad.sections import Section
@@ -36,15 +37,18 @@ def ask(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Ask
         folder: gets a folder of that name with the answer, in place of an earlier one.
 
     Raises:
-        UserError: the store cannot be used, or the settings make no sense together.
-        OSError: the answer cannot be written.
+        UserError: the store cannot be used, the settings make no sense together, or the answer cannot be
+            written.
     """
-    finding = question(asked).answer(settings, lab)
-    config = {"question": asked, **settings.model_dump(mode="json")}
-    files = finding.write(folder / name, config)
     from sweepgrad.tracking import Store  # late: MLflow takes two seconds
 
-    store = Store(lab.uri, EXPERIMENT, lab.say)
+    store = Store(lab.uri, EXPERIMENT, lab.say)  # first: where there is none, nothing is computed for it
+    finding = question(asked).answer(settings, lab)
+    config = {"question": asked, **settings.model_dump(mode="json")}
+    try:
+        files = finding.write(folder / name, config)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; the answer cannot be kept") from None
     run_id = store.log_answer(name, _flat(config), dict(finding.numbers), files, holds=finding.holds)
     return Asked(name, finding, folder / name, run_id)
 

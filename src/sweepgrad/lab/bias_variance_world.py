@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
@@ -37,6 +37,13 @@ class Settings(Section):
     copies: Annotated[int, Field(ge=2)]
     jitter: Positive
     seed: Seed
+
+    @field_validator("widths", "feature_widths")
+    @classmethod
+    def _ascending(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if list(widths) != sorted(set(widths)):
+            raise ValueError(f"should ascend, not {list(widths)}")
+        return widths
 
     @property
     def recipe(self) -> Recipe:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class Finding:
 
     Attributes:
         claims: in the order of the page that derives them.
-        numbers: what was measured, by name; logged as metrics, so names are words and slashes.
+        numbers: what was measured, by name; logged as metrics, so names are words and slashes. What is not
+            finite, as where training diverged, is left out.
         tables: each as Markdown.
         pictures: by name, without ending; those that are text are SVG.
         pages: HTML to be embedded, by name, without ending.
@@ -40,10 +42,14 @@ class Finding:
     pictures: Mapping[str, Figure | str] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        finite = {name: float(number) for name, number in self.numbers.items() if isfinite(number)}
+        object.__setattr__(self, "numbers", finite)
+
     @property
     def holds(self) -> bool:
         """Whether all of its claims do."""
-        return all(claim.holds for claim in self.claims)
+        return all(bool(claim.holds) for claim in self.claims)
 
     @property
     def markdown(self) -> str:
@@ -53,11 +59,7 @@ class Finding:
 
     def to_json(self) -> dict[str, object]:
         claims = [{"text": claim.text, "holds": bool(claim.holds)} for claim in self.claims]
-        return {
-            "holds": bool(self.holds),
-            "claims": claims,
-            "numbers": {name: float(number) for name, number in self.numbers.items()},
-        }
+        return {"holds": self.holds, "claims": claims, "numbers": dict(self.numbers)}
 
     def write(self, folder: Path, config: Mapping[str, Any]) -> list[Path]:
         """Leave it in `folder`: as JSON and Markdown, and each picture as SVG.

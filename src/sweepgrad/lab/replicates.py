@@ -1,7 +1,6 @@
 """Training sets of a known truth, and networks trained on each of them."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +9,9 @@ from scipy.special import expit
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.fit import Examples, fit
+from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn import Network
 from sweepgrad.optim import Adam
-from sweepgrad.sweep.threads import cores
 
 STEEPNESS = 4.0
 
@@ -81,6 +80,5 @@ class Recipe:
 
 
 def of_all(tasks: Sequence[Callable[[], Array]]) -> Array:
-    """What tasks come to, stacked in their order; done side by side, as the engine lets other threads run."""
-    with ThreadPoolExecutor(cores()) as pool:
-        return np.stack([*pool.map(lambda task: task(), tasks)])
+    """What tasks come to, stacked in their order."""
+    return np.stack(side_by_side(lambda task: task(), tasks))

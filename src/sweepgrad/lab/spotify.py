@@ -5,7 +5,6 @@ docs/lab/spotify.md explains it.
 
 import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -26,10 +25,10 @@ from sweepgrad.fit import Examples
 from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
+from sweepgrad.lab.workers import side_by_side
 from sweepgrad.plots import GREY, TEST, VAL
 from sweepgrad.preflight import PlannedJob, plan
 from sweepgrad.sections import Section, Seed
-from sweepgrad.sweep.threads import cores
 from sweepgrad.tracking import Store
 from sweepgrad.train import train
 
@@ -66,6 +65,7 @@ class Settings(Section):
         """What follows `sweepgrad train -m`."""
         return [
             "data=spotify",
+            "data.name=spotify_lab",  # under which the model is registered: apart from the user's own
             *more,
             "optimizer=adam",
             f"optimizer.lr={self.lr}",
@@ -140,7 +140,10 @@ def judged(overrides: Sequence[str], lab: Lab) -> Card:
     lab.say(f"sweepgrad train -m {shlex.join(overrides)} …")
     if train(["-q", *words]):
         raise UserError("a run of the sweep failed; its folder has the error")
-    done = finalize(Store(lab.uri, EXPERIMENT, lab.say), _latest_by(words), RUNS)
+    try:
+        done = finalize(Store(lab.uri, EXPERIMENT, lab.say), _latest_by(words), RUNS)
+    except UserError as error:
+        raise UserError(f"{error}\nIn the lab it is split: sweepgrad lab spotify split=NUMBER") from None
     if done.card is None:
         raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it away")
     return done.card
@@ -196,8 +199,7 @@ def worths(settings: Settings) -> list[tuple[float, float]]:
     def worth(job: PlannedJob) -> tuple[float, float]:
         return worth_of_twins(prepare(job.config), rng.key(job.config.split.seed, "lab/spotify"))
 
-    with ThreadPoolExecutor(cores()) as pool:
-        found = np.array([*pool.map(worth, jobs)])
+    found = np.array(side_by_side(worth, jobs))
     splits = np.array([job.config.split.seed for job in jobs])
     means = [found[splits == split].mean(axis=0) for split in np.unique(splits)]
     return [(float(share), float(gain)) for share, gain in means]

@@ -1,7 +1,6 @@
 """One network trained with and without each trick, and what its gradients are like then."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +9,9 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, gradient
 from sweepgrad.fit import Examples, fit
 from sweepgrad.lab.lipschitz import batch_gradients, curvature, flattened, loss
+from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import CONSTANT, SGD, Adagrad, InverseRoot, Schedule, Staircase
-from sweepgrad.sweep.threads import cores
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,7 @@ def signs(
             float(np.linalg.norm(flat)),
         ]
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return Signs(*np.array([*pool.map(one, seeds)]).T)
+    return Signs(*np.array(side_by_side(one, seeds)).T)
 
 
 def _length(layer: Weights) -> float:

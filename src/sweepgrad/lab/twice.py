@@ -1,6 +1,5 @@
 """Training the same network twice: the same bits, the same function, or another; docs/lab/twice.md explains it."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
@@ -17,6 +16,7 @@ from sweepgrad.lab.finding import Claim, Finding
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.symmetry import Activation, Symmetry, balanced, distance, matched, units
 from sweepgrad.lab.teacher import FEATURES, Settings, Teacher, symmetries, trained
+from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn import Network, Weights
 from sweepgrad.optim import CONSTANT, SGD
 from sweepgrad.plots import GREY, TRAIN, VAL
@@ -34,9 +34,9 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     teacher = Teacher.of(settings)
     network, X = teacher.network, teacher.rows.X
     lab.say(f"training {settings.seeds} networks …")
-    with ThreadPoolExecutor(2) as pool:
-        nets = list(pool.map(lambda seed: teacher.trained(seed, settings), range(1, settings.seeds + 1)))
-        again, beside = pool.map(lambda _: teacher.trained(1, settings), range(2))
+    *nets, again, beside = side_by_side(
+        lambda seed: teacher.trained(seed, settings), [*range(1, settings.seeds + 1), 1, 1]
+    )
     permuted, flipped = symmetries(network, rng.key(settings.seed, "lab/twice/coins"))
     start = network.initial(1)
     claims = [
@@ -55,10 +55,8 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         numbers={
             "pairs": len(pairs.apart),
             "pairs/same_function": int(pairs.same.sum()),
-            "pairs/unmatched_median": float(np.median(pairs.before[pairs.same]))
-            if pairs.same.any()
-            else np.nan,
-            "pairs/matched_median": float(np.median(pairs.after[pairs.same])) if pairs.same.any() else np.nan,
+            "pairs/unmatched_median": float(np.median(pairs.before)),
+            "pairs/matched_median": float(np.median(pairs.after)),
         },
         pictures={"twice": _picture(network, nets, pairs)},
     )

@@ -64,7 +64,10 @@ def run(options: argparse.Namespace) -> int:
     except DomainError as error:
         raise UserError(f"a gradient does not exist: {error}") from None
     for file in options.output:
-        draw.write(graph, file)
+        try:
+            draw.write(graph, file)
+        except OSError as error:
+            raise UserError(f"-o {file}: {error.strerror}") from None
         say(f"{file}: {len(graph.nodes)} nodes, {len(graph.edges)} edges")
     if options.json:
         print(json.dumps(graph.to_json(), indent=1))

@@ -51,11 +51,18 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--uri: {error}") from None
     chosen = [name for name in names() if name in QUESTIONS] if options.name == ALL else [options.name]
     asked = {name: settings(name, options.overrides, search) for name in chosen}
-    answers = []
+    answers, failed = [], 0
     for name, (question, section) in asked.items():
         begun = time.monotonic()
         say(f"{name} …")
-        answer = ask(name, question, section, RUNS / "lab", lab)
+        try:
+            answer = ask(name, question, section, RUNS / "lab", lab)
+        except UserError as error:
+            if options.name != ALL:
+                raise
+            say(f"{name}: {error}")  # the others are answered all the same
+            failed = 2
+            continue
         answers.append(answer)
         if not options.json:
             print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
@@ -65,4 +72,4 @@ def run(options: argparse.Namespace) -> int:
             {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers
         ]
         print(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
-    return 0 if all(answer.finding.holds for answer in answers) else 1
+    return failed or (0 if all(answer.finding.holds for answer in answers) else 1)
