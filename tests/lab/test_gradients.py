@@ -165,6 +165,11 @@ def test_signs_are_what_they_say():
     found = signs(trick, (4,), ROWS, range(3), epochs=12, batch_size=8)
     assert found.norm.shape == (3,)
     assert (found.curvature > 0).all()
+    norms, variances = found.layers[..., 0], found.layers[..., 1]
+    assert found.layers.shape == (3, 2, 2)
+    np.testing.assert_allclose((norms**2).sum(axis=1), found.norm**2)
+    np.testing.assert_allclose(variances.sum(axis=1), found.variance)
+    np.testing.assert_allclose(norms[:, 0] / norms[:, -1], found.ratio)
     again = signs(trick, (4,), ROWS, range(3), epochs=12, batch_size=8)
     np.testing.assert_array_equal(found.trembling, again.trembling)
     slower = signs(tricks(1e-6, 12, 100, 0.5, 0.3)["plain"], (4,), ROWS, range(3), epochs=12, batch_size=8)

@@ -160,9 +160,19 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         tables=(
             "With each trick, times what plain SGD with a constant rate has (ReLU units; geometric mean over"
             f" {settings.seeds} seeds, paired, with 95 % intervals):\n\n" + table(header, [medians, *lines]),
+            "Layer by layer, the length of the gradient and the variance of a batch's (medians):\n\n"
+            + _by_layer(found, len(settings.hidden) + 1),
         ),
         pictures={"gradients": picture(by_depth, found, settings.width)},
     )
+
+
+def _by_layer(found: dict[str, Signs], n_layers: int) -> str:
+    rows = [
+        [name, *(f"{norm:.2g}; {variance:.2g}" for norm, variance in np.median(each.layers, axis=0))]
+        for name, each in found.items()
+    ]
+    return table(["at the end", *(f"layer {number}" for number in range(1, n_layers + 1))], rows)
 
 
 def _of_depth(by_depth: dict[str, dict[int, Array]], settings: Settings) -> Claim:

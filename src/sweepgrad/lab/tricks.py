@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, gradient
 from sweepgrad.fit import Examples, fit
-from sweepgrad.lab.lipschitz import batch_gradients, curvature, flattened, loss
+from sweepgrad.lab.lipschitz import batch_gradients, curvature, loss
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.nn import Network, Weights
+from sweepgrad.nn import Network
 from sweepgrad.optim import CONSTANT, SGD, Adagrad, InverseRoot, Schedule, Staircase
 
 
@@ -27,16 +28,18 @@ class Trick:
 
 @dataclass(frozen=True)
 class Signs:
-    """What a trained network's gradients are like; one number for each seed, (S,) each.
+    """What a trained network's gradients are like; one number for each seed, (S,) each, but for `layers`.
 
     Attributes:
         norm: of the gradient of all training rows, without dropout.
-        variance: of a batch's gradient as training has it, the mean of |g - ḡ|² over the batches of a pass.
+        variance: of a batch's gradient as training has it, before it is clipped: the mean of |g - ḡ|² over the
+            batches of a pass.
         ratio: the length of the first layer's gradient over the last one's.
         curvature: see `lipschitz.curvature`.
         trembling: how much the training loss changes from epoch to epoch, over the last quarter of them.
         nll: on training rows, at the end.
         length: of all weights.
+        layers: `norm` and `variance` of each layer's part, (S, L, 2).
     """
 
     norm: Array
@@ -46,6 +49,7 @@ class Signs:
     trembling: Array
     nll: Array
     length: Array
+    layers: Array
 
 
 NAMES = ("norm", "variance", "ratio", "curvature", "trembling", "nll", "length")
@@ -77,7 +81,7 @@ def signs(
 ) -> Signs:
     """Train with each seed, and look."""
 
-    def one(seed: int) -> list[float]:
+    def one(seed: int) -> tuple[list[float], list[list[float]]]:
         network = Network(rows.X.shape[1], hidden, trick.activation, trick.dropout)
         *_, last = fit(
             network,
@@ -95,22 +99,30 @@ def signs(
         w = Value(flat)
         (whole,) = gradient(loss(network, w, Value(rows.X), Value(rows.y)), [w])
         batches = batch_gradients(network, flat, rows, batch_size, key, drop=trick.dropout > 0)
-        layers = network.divided(whole.data)
+        apart = (batches - batches.mean(axis=0)) ** 2
+        ends = np.cumsum([0, *((inputs + 1) * outputs for inputs, outputs in pairwise(network.widths))])
+        layers = [
+            [_length(whole.data[a:b]), float(apart[:, a:b].sum(axis=1).mean())] for a, b in pairwise(ends)
+        ]
         losses = np.array([epoch.train_nll for epoch in last.history])
         late = losses[-max(4, epochs // 4) :]
-        return [
+        numbers = [
             float(np.linalg.norm(whole.data)),
-            float(((batches - batches.mean(axis=0)) ** 2).sum(axis=1).mean()),
-            _length(layers[:2]) / _length(layers[-2:]),
+            float(apart.sum(axis=1).mean()),
+            layers[0][0] / layers[-1][0],
             curvature(network, flat, rows, key),
             float(np.abs(np.diff(late)).mean()),
             float(losses[-1]),
             float(np.linalg.norm(flat)),
         ]
+        return numbers, layers
 
-    return Signs(*np.array(side_by_side(one, seeds)).T)
+    found = side_by_side(one, seeds)
+    norm, variance, ratio, steepest, trembling, nll, length = np.array([numbers for numbers, _ in found]).T
+    layers = np.array([of_layers for _, of_layers in found])
+    return Signs(norm, variance, ratio, steepest, trembling, nll, length, layers)
 
 
-def _length(layer: Weights) -> float:
-    """A layer that is dead has no gradient at all; then it is the smallest number."""
-    return max(float(np.linalg.norm(flattened(layer))), float(np.finfo(np.float64).tiny))
+def _length(layer: Array) -> float:
+    """Of a layer's gradient; one that is dead has none at all, and then it is the smallest number."""
+    return max(float(np.linalg.norm(layer)), float(np.finfo(np.float64).tiny))

@@ -15,7 +15,7 @@ EXAMPLES = """\
 examples:
   sweepgrad lab                         list the questions
   sweepgrad lab sgd                     does stochastic gradient descent converge, and to what?
-  sweepgrad lab scale scales=[1,10]     ask with other settings
+  sweepgrad lab scale 'scales=[1,10]'   ask with other settings
   sweepgrad lab mine --config-dir FOLDER  your own: FOLDER/experiment/lab/mine.yaml
   sweepgrad lab all                     everything"""
 
@@ -25,7 +25,7 @@ ALL = "all"
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("name", nargs="?", metavar="NAME", help="of a YAML file of the lab, or all")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    add_overrides(verb)
+    add_overrides(verb, "a setting of its file, such as seed=3")
     add_uri(verb)
 
 

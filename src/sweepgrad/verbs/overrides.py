@@ -3,9 +3,9 @@
 import argparse
 
 
-def add_overrides(verb: argparse.ArgumentParser) -> None:
+def add_overrides(verb: argparse.ArgumentParser, help_: str = "as for train, such as model=wide") -> None:
     """The arguments KEY=VALUE and --config-dir."""
-    verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for train, such as model=wide")
+    verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=help_)
     verb.add_argument("--config-dir", metavar="FOLDER", help="more YAML, as for train")
 
 
