@@ -78,8 +78,8 @@ class Settings(Section):
 def answer(settings: Settings, lab: Lab) -> Finding:
     """Two sweeps, their cards, and the worth of twins."""
     split = f"split.seed={settings.split}"
-    apart = judged(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
-    together = judged(settings.overrides(settings.runs, split), lab)
+    apart, by_validation = judged(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
+    together, _ = judged(settings.overrides(settings.runs, split), lab)
     lab.say(f"training on {settings.splits} splits, with the twins of validation rows and without …")
     worth = worths(settings)
     share, gain = (
@@ -122,7 +122,8 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             "twins/worth_high": gain.high,
         },
         tables=(
-            table(header, rows),
+            "Validation accuracy, rows split at random:\n\n" + _by_architecture(by_validation),
+            "On test rows:\n\n" + table(header, rows),
             f"The card of the random split says: {apart.verdict}",
             f"The card with songs kept together says: {together.verdict}",
         ),
@@ -130,8 +131,10 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     )
 
 
-def judged(overrides: Sequence[str], lab: Lab) -> Card:
+def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[float]]]:
     """The card of a sweep, which is trained and judged unless it was before.
+
+    And the validation accuracy of each of its runs, by the widths of its hidden layers.
 
     Raises:
         UserError: a run failed; the test rows were opened before for another model; or as `train`.
@@ -140,13 +143,17 @@ def judged(overrides: Sequence[str], lab: Lab) -> Card:
     lab.say(f"sweepgrad train -m {shlex.join(overrides)} …")
     if train(["-q", *words]):
         raise UserError("a run of the sweep failed; its folder has the error")
+    store, sweep = Store(lab.uri, EXPERIMENT, lab.say), _latest_by(words)
+    accuracies: dict[str, list[float]] = {}
+    for run in store.children(store.sweep(sweep)):
+        accuracies.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
     try:
-        done = finalize(Store(lab.uri, EXPERIMENT, lab.say), _latest_by(words), RUNS)
+        done = finalize(store, sweep, RUNS)
     except UserError as error:
         raise UserError(f"{error}\nIn the lab it is split: sweepgrad lab spotify split=NUMBER") from None
     if done.card is None:
         raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it away")
-    return done.card
+    return done.card, accuracies
 
 
 def _latest_by(words: Sequence[str]) -> str:
@@ -212,6 +219,14 @@ def _better_than_nothing(how: str, card: Card) -> Claim:
         f" logistic regression has {logistic:.1%} (p = {card.p_values['logistic']:.2g} for no difference).",
         card.test.accuracy_ci[0] > majority,
     )
+
+
+def _by_architecture(accuracies: dict[str, list[float]]) -> str:
+    rows = [
+        [hidden, f"{np.mean(found):.1%}", ", ".join(f"{accuracy:.1%}" for accuracy in found)]
+        for hidden, found in sorted(accuracies.items(), key=lambda item: -float(np.mean(item[1])))
+    ]
+    return table(["hidden layers", "mean over seeds", "each seed"], rows)
 
 
 def _row(how: str, card: Card) -> list[str]:
