@@ -60,6 +60,7 @@ def test_a_question_that_is_none_is_told():
 
 def test_what_is_no_override_is_told():
     assert "noise" in refused("noise")
+    assert "seed=1,2: a question is asked with one value; a list goes into []" in refused("seed=1,2")
     assert "=" in refused("=1")
 
 

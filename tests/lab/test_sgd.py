@@ -214,6 +214,11 @@ def test_above_one_over_k_the_theorem_is_not_claimed():
     assert all("the theorem says nothing" in text for text in texts)
 
 
+def test_without_a_rate_that_the_theorems_are_about_they_are_not_claimed():
+    texts = [claim.text for claim in answer(small(rates=(1.5,)), LAB).claims]
+    assert not any(text.startswith(("One step", "No rate")) for text in texts)
+
+
 def test_a_variance_that_grows_without_end_is_told():
     texts = failed(small(batch_size=1))
     assert any("no σ² bounds it" in text for text in texts)

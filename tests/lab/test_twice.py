@@ -5,6 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
+from sweepgrad.errors import UserError
 from sweepgrad.lab import teacher
 from sweepgrad.lab import twice as module
 from sweepgrad.lab.questions import Lab, settings
@@ -121,6 +122,11 @@ def test_a_wrong_symmetry_fails_its_claims(monkeypatch):
     monkeypatch.setattr(module, "symmetries", lambda network, key: wrong)
     claims = answer(asked(), LAB).claims
     assert [claim.holds for claim in claims[2:4]] == [False, False]
+
+
+def test_a_table_that_a_plane_parts_is_told():
+    with pytest.raises(UserError, match="parted by a plane: no finite weights are best: take more rows"):
+        answer(asked("hidden=2", "rows=100", "epochs=5", "batch_size=1000"), LAB)
 
 
 def test_another_optimum_would_be_noticed(monkeypatch):

@@ -95,7 +95,12 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
                 f"the lab has no {name!r}.{nearest(name, known)} There are: {', '.join(known)}; and all"
             )
         try:
-            lines = [loader.adding(override) for override in loader.parse(overrides)]
+            parsed = loader.parse(overrides)
+            lines = [loader.adding(override) for override in parsed]
+            if several := [str(override.input_line) for override in parsed if override.is_sweep_override()]:
+                raise UserError(
+                    f"{' '.join(several)}: a question is asked with one value; a list goes into []"
+                )
             composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
             values = plain(composed)
         except OverrideParseException as error:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value
+from sweepgrad.errors import UserError
 from sweepgrad.fit import Examples
 from sweepgrad.lab.convex import Logistic
 from sweepgrad.lab.finding import Claim, Finding
@@ -174,7 +175,10 @@ def _convex(rows: Examples, settings: Settings) -> Claim:
     seeds = range(1, settings.seeds + 1)
     nets = [trained(network, rows, SGD(1 / problem.K), CONSTANT, 2000, len(rows.y), seed) for seed in seeds]
     flat = [np.concatenate([w.reshape(-1) for w in net]) for net in nets]
-    p = 1 / (1 + np.exp(-X @ problem.optimum))
+    try:
+        p = 1 / (1 + np.exp(-X @ problem.optimum))
+    except ValueError as error:
+        raise UserError(f"{error}: take more rows, or another seed") from None
     steepest = np.linalg.eigvalsh((X.T * (p * (1 - p))) @ X / len(p))
     left = max(float(np.linalg.norm(problem.row_gradients(w).mean(axis=0))) for w in flat)
     off = max(float(np.linalg.norm(w - problem.optimum)) for w in flat)
