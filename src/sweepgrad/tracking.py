@@ -299,6 +299,7 @@ class Store:
         condition = f"tags.`{KIND}` = '{OPENING_KIND}' AND tags.`{DIGEST}table` = '{table}'"
         with reaching(self.uri):
             found = [run for ids in self._experiments() for run in self._search(condition, ids, ViewType.ALL)]
+        found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
         return sorted(map(entities.opening, found), key=lambda opening: opening.when)
 
     def record_opening(self, sweep: Logged, opening: Opening, digests: dict[str, str]) -> None:
