@@ -116,8 +116,8 @@ def write(file: str, rows: str) -> None:
 
 def train(overrides: str) -> dict[str, Any]:
     """Peak memory in bytes, seconds to prepare, seconds of an epoch a row, bytes of the features held."""
-    from sweepgrad.experiment import prepare
-    from sweepgrad.preflight import plan
+    from sweepgrad.compose.plan import plan
+    from sweepgrad.training.experiment import prepare
 
     settings = "engine.dtype=float32 model=middle train.epochs=2 train.batch_size=32"
     (job,) = plan([*overrides.split(), *settings.split()], multirun=False).jobs

@@ -10,13 +10,13 @@ taken off its log-odds.
 import numpy as np
 from scipy.special import expit, logit
 
-from sweepgrad import metrics
 from sweepgrad.autograd.value import Array
-from sweepgrad.fit import Examples, fit
-from sweepgrad.nn import Network
-from sweepgrad.optim import Adam
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import Adam
 from sweepgrad.rng import key, normal, uniform
-from sweepgrad.steps import ClassWeights
+from sweepgrad.stats import metrics
+from sweepgrad.training.loop import Examples, fit
+from sweepgrad.training.steps import ClassWeights
 
 FEATURES, TRAIN, VAL, JUDGED = 6, 6000, 2000, 100_000
 

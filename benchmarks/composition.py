@@ -1,7 +1,7 @@
 """What composing a sweep costs: `python -m benchmarks.composition`, half a minute.
 
 A job of a sweep is composed when the basic sweeper checks it and again when the launcher starts it; before
-both, `sweepgrad.preflight` composes and checks it too. This prints the processor's milliseconds a job for
+both, `sweepgrad.compose.plan` composes and checks it too. This prints the processor's milliseconds a job for
 Hydra's own loader and for ours, over the same sweep of 200 jobs in one process, reading files included.
 """
 
@@ -12,8 +12,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import RunMode
 
-from sweepgrad.compose import CONFIG_NAME, SweepLoader, hydra_for
-from sweepgrad.preflight import checked, plan
+from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, hydra_for
+from sweepgrad.compose.plan import checked, plan
 
 SWEEP = ("model=wide,deep", "optimizer=adam,sgd", "optimizer.lr=0.01,0.02,0.05,0.1,0.2", "seed=range(0,10)")
 

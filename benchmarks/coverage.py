@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sweepgrad import rng
-from sweepgrad.metrics import accuracy_interval
-from sweepgrad.selection import Candidate, Choice, choose
+from sweepgrad.stats.metrics import accuracy_interval
+from sweepgrad.stats.selection import Candidate, Choice, choose
 
 REPETITIONS, CANDIDATES, BETTER = 1000, 200, 0.05
 Floats = NDArray[np.float64]

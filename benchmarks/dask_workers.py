@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from threading import Event
 
-from sweepgrad.preflight import plan
-from sweepgrad.sweep import remote
-from sweepgrad.sweep.cluster import Cluster
+from sweepgrad.compose.plan import plan
+from sweepgrad.sweep.dask import scheduler
+from sweepgrad.sweep.dask.cluster import Cluster
 from sweepgrad.sweep.job import Job
 
 JOBS, ROUNDS, AIM = 32, 3, 1.8
@@ -48,7 +48,7 @@ def main() -> None:
 def timed(jobs: list[Job], cluster: Cluster) -> tuple[float, float]:
     """Seconds that a cluster takes until all jobs are in their folders, and those that training them took."""
     clock = time.perf_counter()
-    outcomes = [*remote.run(jobs, cluster, Event())]
+    outcomes = [*scheduler.run(jobs, cluster, Event())]
     assert [outcome.status for outcome in outcomes] == ["FINISHED"] * len(jobs)
     return time.perf_counter() - clock, sum(outcome.seconds for outcome in outcomes)
 

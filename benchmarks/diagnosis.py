@@ -3,8 +3,8 @@
 The same run of fifty epochs with and without `train.diagnose`, in turn and in one process: training,
 evaluation and the signs, in seconds of this thread. Other work on the machine does not add to these, but it
 slows them, the short pieces most: so the ratio of the fastest rounds is given beside that of the median ones.
-With `--signs` it prints instead what the thresholds of diagnosis.py were set by: the signs of runs that train
-well, over the bundled architectures, optimizers and activations, and of runs that do not.
+With `--signs` it prints instead what the thresholds of training/diagnosis.py were set by: the signs of runs
+that train well, over the bundled architectures, optimizers and activations, and of runs that do not.
 """
 
 import os
@@ -19,13 +19,14 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from sweepgrad import engine, experiment
-from sweepgrad.fit import Epoch, Examples, fit
-from sweepgrad.nn import Network
-from sweepgrad.optim import Adam
-from sweepgrad.preflight import plan
-from sweepgrad.record import diagnosis_of
+from sweepgrad import engine
+from sweepgrad.compose.plan import plan
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import Adam
 from sweepgrad.rng import key, normal
+from sweepgrad.runs.record import diagnosis_of
+from sweepgrad.training import experiment
+from sweepgrad.training.loop import Epoch, Examples, fit
 
 FEATURES, ROWS, VAL, BATCH = 14, 3600, 1200, 32
 EPOCHS, ROUNDS = 50, 121

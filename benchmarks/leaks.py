@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweepgrad.config import FileData, Split
-from sweepgrad.data.certificate import certify
-from sweepgrad.data.checkup import Checkup
-from sweepgrad.data.doors import open_checkup
-from sweepgrad.data.learn import learn
-from sweepgrad.data.proof import sees_held_out
+from sweepgrad.config.schema import FileData, Split
+from sweepgrad.data.access import open_checkup
+from sweepgrad.data.audit.certificate import certify
+from sweepgrad.data.audit.report import Checkup
+from sweepgrad.data.leakage.perturbation import sees_held_out
+from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.split import Parts
 from sweepgrad.data.table import read
 

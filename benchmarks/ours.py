@@ -10,9 +10,9 @@ from benchmarks.peers import task
 from sweepgrad import engine as engines
 from sweepgrad import rng
 from sweepgrad.engine.tape import DType
-from sweepgrad.nn import Network
-from sweepgrad.optim import SGD
-from sweepgrad.steps import Update, training
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import SGD
+from sweepgrad.training.steps import Update, training
 
 DTYPES: dict[str, DType] = {"float64": np.float64, "float32": np.float32}
 

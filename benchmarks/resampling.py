@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from sweepgrad import rng
-from sweepgrad.evaluation import corrected_mean
+from sweepgrad.selection.evaluation import corrected_mean
 
 ROWS, FEATURES, TURNED, SPLITS, TURNS = 250, 5, 0.2, 20, 5
 Floats = NDArray[np.float64]

@@ -13,16 +13,16 @@ from unittest.mock import patch
 from benchmarks import ours
 from benchmarks.peers import task
 
-from sweepgrad import steps
-from sweepgrad.engine import record
+from sweepgrad.engine import recorder
 from sweepgrad.engine.rewrite import RULES, Rule
+from sweepgrad.training import steps
 
 WORK = (((8, 4), 1), ((8, 4), 32), ((64, 64), 32))
 
 
 def step(hidden: tuple[int, ...], batch: int, rules: tuple[Rule, ...]) -> tuple[float, int]:
     """Microseconds a step in float32, and the number of instructions."""
-    with patch.object(record, "RULES", rules):
+    with patch.object(recorder, "RULES", rules):
         steps._training.cache_clear()
         job = ours.Job(hidden, batch, "float32", "native")
     return task.fastest(lambda: job.epoch(1)) / (task.ROWS // batch) * 1e6, len(job.tape.instructions)

@@ -49,9 +49,9 @@ def fewer(jobs: int) -> int:
 def training_seconds(seeds: str) -> float:
     """Seconds that the fits of a sweep take, on a thread a core."""
     from sweepgrad import engine
-    from sweepgrad.config import Config
-    from sweepgrad.experiment import dtype_of, prepare
-    from sweepgrad.preflight import plan
+    from sweepgrad.compose.plan import plan
+    from sweepgrad.config.schema import Config
+    from sweepgrad.training.experiment import dtype_of, prepare
 
     grid = Grid(SHAPES, RATES, int(seeds))
     (job,) = plan(grid.fixed, multirun=False).jobs

@@ -25,12 +25,12 @@ import numpy as np
 import pandas as pd
 from benchmarks.commands import Failed
 
-from sweepgrad.config import FileData
-from sweepgrad.data.doors import open_training
-from sweepgrad.data.file import locate
+from sweepgrad.compose.plan import plan
+from sweepgrad.config.schema import FileData
+from sweepgrad.data.access import open_training
+from sweepgrad.data.io.files import locate
 from sweepgrad.data.split import split_rows, units_of
-from sweepgrad.evaluation import Mean, corrected_mean
-from sweepgrad.preflight import plan
+from sweepgrad.selection.evaluation import Mean, corrected_mean
 
 PROCEDURE = ("experiment=spotify_sweep",)
 IDENTIFY = ("artists", "track_name", "track_id")  # what makes a song, and is no feature

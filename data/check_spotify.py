@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sweepgrad.config import Split
+from sweepgrad.config.schema import Split
 from sweepgrad.data.split import split_rows, units_of
 
 

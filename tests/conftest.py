@@ -20,7 +20,7 @@ def _no_store_from_outside(monkeypatch):
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with its tables made, which takes some seconds, and nothing in it."""
-    from sweepgrad.tracking import Store
+    from sweepgrad.tracking.store import Store
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     Store(f"sqlite:///{path}", "template")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweepgrad import cli
+from sweepgrad.cli.main import main
 
 SMALL = ("data=simulated", "data.rows=200", "train.epochs=3")
 """Overrides of a job that trains in a moment."""
@@ -38,7 +38,7 @@ def command(*arguments: str) -> Result:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = cli.main(list(arguments))
+            code = main(list(arguments))
         except SystemExit as leaving:  # argparse
             code = leaving.code if isinstance(leaving.code, int) else 1
     return Result(code, out.getvalue(), err.getvalue())

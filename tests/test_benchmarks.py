@@ -13,7 +13,7 @@ from benchmarks.charts import GAP, spread
 from benchmarks.commands import Failed, Grid
 from benchmarks.peers import songs
 
-from sweepgrad.preflight import plan
+from sweepgrad.compose.plan import plan
 
 
 def record(peer: str, work: str, value: float, **other: Any) -> dict[str, Any]:

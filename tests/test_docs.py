@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweepgrad.home import cache_dir
+from sweepgrad.paths import cache_dir
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

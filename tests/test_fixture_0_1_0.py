@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from tests.support import command
 
-from sweepgrad.bundle import Bundle
+from sweepgrad.training.bundle import Bundle
 
 LEFT = Path(__file__).parent / "fixtures" / "0.1.0"
 HOME = "/home/user/project"  # where it was made; its files and its store name that folder

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
-from sweepgrad.decide import standings
-from sweepgrad.leaderboard import as_table
-from sweepgrad.tracking import Store
+from sweepgrad.selection.decide import standings
+from sweepgrad.selection.leaderboard import as_table
+from sweepgrad.tracking.store import Store
 
 HERE = Path(__file__).parent
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

@@ -12,9 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
-    from sweepgrad.sweep.cluster import Cluster
+    from sweepgrad.sweep.dask.cluster import Cluster
+    from sweepgrad.sweep.hydra_task import Task
     from sweepgrad.sweep.job import Job, Outcome
-    from sweepgrad.task import Task
 
 
 @dataclass
@@ -45,7 +45,7 @@ class DaskLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from sweepgrad.errors import UserError
-        from sweepgrad.task import task_of
+        from sweepgrad.sweep.hydra_task import task_of
 
         if self._address is not None and self._workers is not None:
             raise UserError(
@@ -62,8 +62,8 @@ class DaskLauncher(Launcher):
         return self._task.launch(jobs, self._execute)
 
     def _execute(self, jobs: "Sequence[Job]", cancelled: Event) -> "Generator[Outcome, None, None]":
-        from sweepgrad.sweep import remote
-        from sweepgrad.sweep.cluster import Cluster
+        from sweepgrad.sweep.dask import scheduler
+        from sweepgrad.sweep.dask.cluster import Cluster
 
         if not jobs:
             return
@@ -71,4 +71,4 @@ class DaskLauncher(Launcher):
             session = self._task.session
             opened = Cluster(self._address, self._workers, session.progress.say)
             self._cluster = session.resources.enter_context(opened)
-        yield from remote.run(jobs, self._cluster, cancelled)
+        yield from scheduler.run(jobs, self._cluster, cancelled)

@@ -1,6 +1,7 @@
 """Hydra's `hydra/sweeper=optuna`: a search of the overrides' space, all of which the basic sweeper tries.
 
-Hydra imports this file whenever it starts, so it imports little; the search itself is in `sweepgrad.study`.
+Hydra imports this file whenever it starts, so it imports little; the search itself is in
+`sweepgrad.sweep.search.journal`.
 """
 
 import math
@@ -24,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
-    from sweepgrad.space import Space
-    from sweepgrad.study import Study, Trial
+    from sweepgrad.sweep.search.journal import Study, Trial
+    from sweepgrad.sweep.search.space import Space
 
 RESULTS = "optimization_results.json"  # in the sweep's folder
 
@@ -98,9 +99,9 @@ class OptunaSweeper(Sweeper):
             raise CompactHydraException(str(error)) from None  # what Hydra prints without a traceback
 
     def _search(self, arguments: Sequence[str]) -> None:
-        from sweepgrad.search import search_of
-        from sweepgrad.study import open_study
-        from sweepgrad.task import Task
+        from sweepgrad.sweep.hydra_task import Task
+        from sweepgrad.sweep.search.journal import open_study
+        from sweepgrad.sweep.search.suggest import search_of
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -136,10 +137,10 @@ class OptunaSweeper(Sweeper):
 
     def _can_run(self, trial: "Trial", overrides: Sequence[str]) -> bool:
         """Whether the values of a trial go together, which nobody could check before; says why if not."""
-        from sweepgrad.faults import ConfigFaults
-        from sweepgrad.preflight import checked
+        from sweepgrad.compose.plan import checked
+        from sweepgrad.config.check import ConfigFaults
+        from sweepgrad.sweep.hydra_task import Task
         from sweepgrad.sweep.session import digest_of
-        from sweepgrad.task import Task
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -154,7 +155,7 @@ class OptunaSweeper(Sweeper):
         return True
 
     def _write(self, space: "Space", study: "Study") -> None:
-        from sweepgrad.folders import write_json
+        from sweepgrad.runs.folders import write_json
 
         assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir))

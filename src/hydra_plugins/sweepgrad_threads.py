@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
-    from sweepgrad.task import Task
+    from sweepgrad.sweep.hydra_task import Task
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ThreadsLauncher(Launcher):
         self._workers = workers
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from sweepgrad.task import task_of
+        from sweepgrad.sweep.hydra_task import task_of
 
         self._task: Task = task_of(task_function, "threads")
         self._context, self._config = hydra_context, config

@@ -20,10 +20,10 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdou
 if TYPE_CHECKING:
     from sweepgrad.autograd.functional import dropout, negative_loglikelihood, sigmoid
     from sweepgrad.autograd.value import Value, gradient
-    from sweepgrad.mlp import MLP
+    from sweepgrad.training.mlp import MLP
 
 _HOME = {
-    "MLP": "sweepgrad.mlp",
+    "MLP": "sweepgrad.training.mlp",
     "Value": "sweepgrad.autograd.value",
     "dropout": "sweepgrad.autograd.functional",
     "gradient": "sweepgrad.autograd.value",

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.config import SimulatedData, Split
-from sweepgrad.data import arrays, columnar, doors
-from sweepgrad.data.doors import open_training
+from sweepgrad.config.schema import SimulatedData, Split
+from sweepgrad.data import access, arrays
+from sweepgrad.data.access import open_training
+from sweepgrad.data.io import columns
 from sweepgrad.data.pace import Pace
-from sweepgrad.home import cache_dir
+from sweepgrad.paths import cache_dir
 
 SPLIT = Split(train=0.5, val=0.3, test=0.2, seed=0, stratify=True)
 
@@ -25,7 +26,7 @@ def simulated(**changes):
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """Nothing open yet, every array large, and a cache folder of its own."""
-    monkeypatch.setattr(doors, "_opened", {})
+    monkeypatch.setattr(access, "_opened", {})
     monkeypatch.setattr(arrays, "LARGE", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "sweepgrad"
@@ -63,7 +64,7 @@ def test_a_large_array_is_a_file_without_a_name(fresh, monkeypatch):
     assert fresh.is_dir()
     assert not list(fresh.iterdir())
     monkeypatch.setattr(arrays, "LARGE", large.X.nbytes + 1)
-    monkeypatch.setattr(doors, "_opened", {})
+    monkeypatch.setattr(access, "_opened", {})
     small = open_training(simulated(), SPLIT)
     assert not is_mapped(small.X)
     assert small.X.tobytes() == large.X.tobytes()
@@ -98,7 +99,7 @@ def test_room_is_reserved_where_the_system_cannot_do_it(monkeypatch, tmp_path):
 def test_an_unwritable_cache_folder_gives_way_to_another(fresh, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert is_mapped(open_training(simulated(), SPLIT).X)
-    monkeypatch.setattr(doors, "_opened", {})
+    monkeypatch.setattr(access, "_opened", {})
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "cache"))
     opened = open_training(simulated(), SPLIT)
     assert not is_mapped(opened.X)
@@ -110,10 +111,10 @@ def test_an_unwritable_cache_folder_gives_way_to_another(fresh, tmp_path, monkey
 def test_blocks_change_nothing(rows, values, seed):
     data, split = simulated(rows=rows), SPLIT.model_copy(update={"seed": seed})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(doors, "_opened", {})
+        patch.setattr(access, "_opened", {})
         whole = open_training(data, split)
-        patch.setattr(doors, "_opened", {})
-        patch.setattr(columnar, "VALUES", values * 3)
+        patch.setattr(access, "_opened", {})
+        patch.setattr(columns, "VALUES", values * 3)
         patch.setattr("sweepgrad.data.split._CHUNK", values)
         cut = open_training(data, split)
     assert cut is not whole
@@ -123,9 +124,9 @@ def test_blocks_change_nothing(rows, values, seed):
 
 
 def test_no_more_than_four_large_tables_are_kept(fresh, monkeypatch):
-    monkeypatch.setattr(doors, "_SMALL", 0)
+    monkeypatch.setattr(access, "_SMALL", 0)
     opened = [open_training(simulated(seed=seed), SPLIT) for seed in range(5)]
-    assert len(doors._opened) == 4
+    assert len(access._opened) == 4
     assert open_training(simulated(seed=4), SPLIT) is opened[4]
     assert open_training(simulated(seed=0), SPLIT) is not opened[0]
 
@@ -134,7 +135,7 @@ def test_the_tables_of_all_folds_are_kept_while_they_are_small(fresh, monkeypatc
     splits = [SPLIT.model_copy(update={"folds": 8, "fold": fold}) for fold in range(8)]
     opened = [open_training(simulated(), split) for split in splits]
     assert [open_training(simulated(), split) for split in splits] == opened
-    monkeypatch.setattr(doors, "_SMALL", sum(training.X.nbytes for training in opened) - 1)
+    monkeypatch.setattr(access, "_SMALL", sum(training.X.nbytes for training in opened) - 1)
     open_training(simulated(seed=1), SPLIT)
     assert open_training(simulated(), splits[7]) is opened[7]
     assert open_training(simulated(), splits[0]) is not opened[0]
@@ -145,7 +146,7 @@ def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypa
     open_training(simulated(), SPLIT, say=said.append)
     assert said == []
     monkeypatch.setattr("sweepgrad.data.pace._SECONDS", 0)
-    monkeypatch.setattr(doors, "_LARGE", 100)
+    monkeypatch.setattr(access, "_LARGE", 100)
     open_training(simulated(seed=1), SPLIT, say=said.append)
     assert said[0] == "s: reading 0 MB …"
     assert "s: 3 of 3 columns looked at" in said

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sweepgrad.autograd.value import Value
 from sweepgrad.drawing.expressions import assignment_example
 from sweepgrad.drawing.graph import Graph, graph_of, shown
-from sweepgrad.drawing.words import chain_rule, handed, table
+from sweepgrad.drawing.text import chain_rule, handed, table
 
 
 def by_name(graph: Graph) -> dict[str, float]:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, shapes_only
-from sweepgrad.engine import Replay, machine, reference
-from sweepgrad.engine.record import record
+from sweepgrad.engine import Replay, native, reference
+from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.rng import key, uniform
 
-ENGINES: dict[str, Replay] = {"machine": machine.replay, "reference": reference.replay}
+ENGINES: dict[str, Replay] = {"machine": native.replay, "reference": reference.replay}
 DTYPES: tuple[DType, ...] = (np.float64, np.float32)
 SIZES = (1, 3, 4, 7, 8, 16, 17, 33, 100)  # whole vectors, and what remains beside them
 PRECISION = {np.float64: 1e-10, np.float32: 2e-4}

@@ -11,7 +11,7 @@ from tests.engine.support import DTYPES, ENGINES, SIZES, Ends, Problem, assert_a
 
 from sweepgrad.autograd.value import Value, concatenate, gradient, mask
 from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Code
-from sweepgrad.nn import ACTIVATIONS as NETWORK_ACTIVATIONS
+from sweepgrad.nn.network import ACTIVATIONS as NETWORK_ACTIVATIONS
 from sweepgrad.rng import key, permutation
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)

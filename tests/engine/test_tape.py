@@ -26,14 +26,14 @@ from tests.engine.support import (
 from tests.engine.test_agreement import CARRIED, CARRYING, UPDATES, programs, random_step
 
 from sweepgrad.autograd.value import Array, ShapeError, Value, mask
-from sweepgrad.engine import record as recording
-from sweepgrad.engine.record import record
+from sweepgrad.engine import recorder as recording
+from sweepgrad.engine.recorder import record
 from sweepgrad.engine.rewrite import RULES
 from sweepgrad.engine.tape import FIELDS, Code, Tape
-from sweepgrad.nn import Network
-from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
 from sweepgrad.rng import key, permutation
-from sweepgrad.steps import Update, evaluation, training
+from sweepgrad.training.steps import Update, evaluation, training
 
 ADAM = Adam(0.01, 0.9, 0.999, 1e-8)
 NETWORKS = [

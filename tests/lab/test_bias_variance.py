@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from sweepgrad import rng
-from sweepgrad.fit import Examples
 from sweepgrad.lab import bias_variance as module
 from sweepgrad.lab import random_features
 from sweepgrad.lab.bias_variance import answer
@@ -13,6 +12,7 @@ from sweepgrad.lab.decomposition import Parts, difference, jackknife, seed_share
 from sweepgrad.lab.questions import Lab, settings
 from sweepgrad.lab.random_features import features, predictions, smallest_singular_value
 from sweepgrad.lab.replicates import Recipe, drawn, jittered, resampled, truth
+from sweepgrad.training.loop import Examples
 
 LAB = Lab("sqlite:///unused", lambda _: None)
 SMALL = [

@@ -9,7 +9,6 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
-from sweepgrad.fit import Examples
 from sweepgrad.lab import gradients as module
 from sweepgrad.lab.clipping import (
     clipped,
@@ -23,7 +22,8 @@ from sweepgrad.lab.gradients import Ratio, answer
 from sweepgrad.lab.lipschitz import batch_gradients, curvature, flattened, hessian_vector
 from sweepgrad.lab.questions import Lab, settings
 from sweepgrad.lab.tricks import signs, tricks
-from sweepgrad.nn import Network
+from sweepgrad.nn.network import Network
+from sweepgrad.training.loop import Examples
 
 LAB = Lab("sqlite:///unused", lambda _: None)
 RNG = np.random.default_rng(0)

@@ -5,9 +5,9 @@ import json
 import pytest
 from tests.support import command
 
-from sweepgrad.completion import complete
+from sweepgrad.cli.completion import complete
 from sweepgrad.lab.questions import QUESTIONS
-from sweepgrad.tracking import Store
+from sweepgrad.tracking.store import Store
 
 SMALL = ("rows=60", "epochs=2", "rates=[0.01,1]", "scales=[0.5,3]")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from sweepgrad.errors import UserError
-from sweepgrad.home import config_dir
 from sweepgrad.lab.questions import GROUP, QUESTIONS, names, question, settings, titles
+from sweepgrad.paths import config_dir
 
 SHIPPED = sorted(file.stem for file in (config_dir() / GROUP).glob("*.yaml"))
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweepgrad.fit import Examples
 from sweepgrad.lab import scale as module
 from sweepgrad.lab import scaling
 from sweepgrad.lab.questions import Lab, settings
@@ -19,7 +18,8 @@ from sweepgrad.lab.scaling import (
     rounding,
     slope,
 )
-from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
+from sweepgrad.training.loop import Examples
 
 STEPPERS = (SGD(0.05), *OTHERS)
 IDS = [type(stepper).__name__ for stepper in STEPPERS]

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from sweepgrad import rng
-from sweepgrad.experiment import Experiment, prepare
+from sweepgrad.compose.plan import plan
 from sweepgrad.lab.questions import settings
 from sweepgrad.lab.spotify import AT_RANDOM, Settings, worth_of_twins, worths
-from sweepgrad.preflight import plan
+from sweepgrad.training.experiment import Experiment, prepare
 
 
 def experiment(tmp_path, *overrides: str) -> Experiment:

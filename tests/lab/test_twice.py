@@ -12,7 +12,7 @@ from sweepgrad.lab.questions import Lab, settings
 from sweepgrad.lab.symmetry import Symmetry, balanced, distance, matched, units
 from sweepgrad.lab.teacher import Settings, symmetries
 from sweepgrad.lab.twice import answer
-from sweepgrad.nn import Network, Weights
+from sweepgrad.nn.network import Network, Weights
 
 LAB = Lab("sqlite:///unused", lambda _: None)
 RNG = np.random.default_rng(0)

@@ -7,13 +7,13 @@ from threading import Event
 import numpy as np
 from tests.support import SMALL
 
-from sweepgrad.config import Config
-from sweepgrad.experiment import prepare
-from sweepgrad.fit import Fit
-from sweepgrad.preflight import plan
+from sweepgrad.compose.plan import plan
+from sweepgrad.config.schema import Config
 from sweepgrad.sweep import threads
 from sweepgrad.sweep.halving import Rungs
 from sweepgrad.sweep.job import Job, Outcome, Running
+from sweepgrad.training.experiment import prepare
+from sweepgrad.training.loop import Fit
 
 
 def jobs(folder: Path, *overrides: str) -> list[Job]:

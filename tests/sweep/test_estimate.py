@@ -8,8 +8,8 @@ import pytest
 from tests.support import SMALL
 from tests.sweep.support import jobs, run
 
-from sweepgrad.config import Config
-from sweepgrad.preflight import Plan, plan
+from sweepgrad.compose.plan import Plan, plan
+from sweepgrad.config.schema import Config
 from sweepgrad.sweep import estimate
 
 

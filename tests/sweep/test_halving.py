@@ -7,10 +7,10 @@ from threading import Event
 import pytest
 from tests.sweep.support import halving_of, jobs, run, trained, weights
 
-from sweepgrad import record as records
-from sweepgrad.fit import Epoch
+from sweepgrad.runs import record as records
 from sweepgrad.sweep.halving import Rungs
 from sweepgrad.sweep.job import Job, Outcome, Trial
+from sweepgrad.training.loop import Epoch
 
 RATES = "optimizer.lr=0.001,0.003,0.01,0.02,0.05,0.1,0.2,0.5,1.0"
 HALVING = "sweep.halving={first:1,factor:3}"

@@ -9,14 +9,15 @@ from threading import Event
 import pytest
 from tests.sweep.support import halving_of, jobs, run, trained, weights
 
-from sweepgrad import folders
-from sweepgrad import record as records
-from sweepgrad.config import Tracking
-from sweepgrad.outbox import Outbox
-from sweepgrad.sweep import claim, threads
+from sweepgrad.config.schema import Tracking
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.sweep import resume as claim
+from sweepgrad.sweep import threads
 from sweepgrad.sweep.job import Job, Outcome, Running
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, value
+from sweepgrad.tracking.outbox import Outbox
 
 
 @pytest.fixture

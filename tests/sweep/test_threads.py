@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tests.sweep.support import halving_of, jobs, run, trained, weights
 
-from sweepgrad import record as records
-from sweepgrad.experiment import prepare
+from sweepgrad.runs import record as records
 from sweepgrad.sweep import threads
 from sweepgrad.sweep.job import Outcome, Running, Trial
+from sweepgrad.training.experiment import prepare
 
 MIXED = ("model=wide,linear,deep", "seed=1,2,3", "train.epochs=2,5")
 LONG_EPOCH = ("data.rows=100000", "model.hidden=[96,96]", "train.batch_size=4", "train.epochs=50")

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweepgrad.config import FileData, SimulatedData
-from sweepgrad.data.columnar import Columns, Mask
-from sweepgrad.data.file import locate, open_columns
-from sweepgrad.data.roles import Roles, assign_roles, check_names, check_values
-from sweepgrad.data.simulate import SimulatedColumns
+from sweepgrad.config.schema import FileData, SimulatedData
+from sweepgrad.data.io.columns import Columns, Mask
+from sweepgrad.data.io.files import locate, open_columns
+from sweepgrad.data.io.simulated import SimulatedColumns
+from sweepgrad.data.schema.roles import Roles, assign_roles, check_names, check_values
+from sweepgrad.data.schema.target import labels
 from sweepgrad.data.split import units_of
-from sweepgrad.data.target import labels
 
 
 @dataclass(frozen=True, eq=False)

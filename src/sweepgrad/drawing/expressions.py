@@ -8,8 +8,8 @@ from math import isfinite
 
 from sweepgrad.autograd.functional import sigmoid
 from sweepgrad.autograd.value import DomainError, Value
+from sweepgrad.config.check import nearest
 from sweepgrad.errors import UserError
-from sweepgrad.faults import nearest
 
 ASSIGNMENT = "x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5)"
 """The assignment's example, at x1 = 1 and x2 = 0."""

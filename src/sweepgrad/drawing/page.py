@@ -5,7 +5,7 @@ from html import escape
 
 from sweepgrad.drawing.graph import Graph, shown
 from sweepgrad.drawing.pictures import svg
-from sweepgrad.drawing.words import handed
+from sweepgrad.drawing.text import handed
 
 _STYLE = """\
 .PREFIXwalk { max-width: 100%; overflow-x: auto; font-family: system-ui, sans-serif; }

@@ -46,14 +46,14 @@ def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to
     """
     if name == "native":
         try:
-            from sweepgrad.engine import machine
+            from sweepgrad.engine import native
         except ImportError as error:
             if not _told:
                 _told.append(f"Numba cannot be used ({error}), so training runs on NumPy, many times slower")
                 say(_told[0])
         else:
-            machine.load(dtype, say)
-            return machine.replay
+            native.load(dtype, say)
+            return native.replay
     from sweepgrad.engine import reference
     from sweepgrad.engine.blas import keep_to_one_thread
 

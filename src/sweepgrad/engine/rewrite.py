@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from sweepgrad.engine.nodes import Node, Nodes
+from sweepgrad.engine.graph import Node, Nodes
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepgrad.config.sections import Section
 from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Finding
 from sweepgrad.lab.questions import Lab, question
-from sweepgrad.sections import Section
 
 EXPERIMENT = "sweepgrad-lab"
 
@@ -40,7 +40,7 @@ def ask(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Ask
         UserError: the store cannot be used, the settings make no sense together, or the answer cannot be
             written.
     """
-    from sweepgrad.tracking import Store  # late: MLflow takes two seconds
+    from sweepgrad.tracking.store import Store  # late: MLflow takes two seconds
 
     store = Store(lab.uri, EXPERIMENT, lab.say)  # first: where there is none, nothing is computed for it
     finding = question(asked).answer(settings, lab)

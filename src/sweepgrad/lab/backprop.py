@@ -8,16 +8,16 @@ from pydantic import Field
 
 from sweepgrad.autograd.value import Value, gradient
 from sweepgrad.autograd.value import graph as in_order
-from sweepgrad.draw import loss_of
+from sweepgrad.config.sections import Section
 from sweepgrad.drawing.expressions import numbers, parsed
 from sweepgrad.drawing.graph import Graph, graph_of, number
 from sweepgrad.drawing.page import fragment
 from sweepgrad.drawing.pictures import svg
-from sweepgrad.drawing.words import chain_rule
+from sweepgrad.drawing.text import chain_rule
 from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
-from sweepgrad.sections import Section
+from sweepgrad.training.loss_graph import loss_of
 
 STEP = 2.0**-12
 """Of central differences: their error is some STEP² of truncation and ε / STEP of rounding, 10⁻⁷ and 10⁻¹²."""

@@ -11,7 +11,6 @@ from scipy.special import betaincinv
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.fit import Examples
 from sweepgrad.lab import random_features
 from sweepgrad.lab.bias_variance_picture import picture
 from sweepgrad.lab.bias_variance_world import Settings, Way, World
@@ -19,6 +18,7 @@ from sweepgrad.lab.decomposition import Parts, difference, seed_share
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.replicates import drawn, jittered, of_all, resampled
+from sweepgrad.training.loop import Examples
 
 BOOTSTRAPPED = 2
 """Training sets that are resampled."""

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab.bias_variance_world import Way, World
 from sweepgrad.lab.decomposition import Parts
-from sweepgrad.plots import GREY, TEST, TRAIN, VAL
+from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 
 def picture(

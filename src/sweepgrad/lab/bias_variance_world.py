@@ -8,9 +8,9 @@ from pydantic import Field, field_validator
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.fit import Examples
+from sweepgrad.config.sections import Fraction, Section, Seed
 from sweepgrad.lab.replicates import Recipe, drawn, of_all, truth
-from sweepgrad.sections import Fraction, Section, Seed
+from sweepgrad.training.loop import Examples
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -4,8 +4,8 @@ import numpy as np
 
 from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value, gradient
-from sweepgrad.fit import Examples
-from sweepgrad.nn import Network
+from sweepgrad.nn.network import Network
+from sweepgrad.training.loop import Examples
 
 
 def clipped(vectors: Array, largest: float) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from sweepgrad import rng
 from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value, gradient
-from sweepgrad.nn import Network
+from sweepgrad.nn.network import Network
 
 _POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(
     200

@@ -9,8 +9,8 @@ from scipy.special import stdtrit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config import SimulatedData
-from sweepgrad.fit import Examples
+from sweepgrad.config.schema import SimulatedData
+from sweepgrad.config.sections import Fraction, Section, Seed
 from sweepgrad.lab.clipping import (
     clipped,
     example_gradients,
@@ -25,8 +25,8 @@ from sweepgrad.lab.lipschitz import batch_gradients, flattened
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.tables import simulated
 from sweepgrad.lab.tricks import NAMES, Signs, Trick, signs, tricks
-from sweepgrad.nn import Network
-from sweepgrad.sections import Fraction, Section, Seed
+from sweepgrad.nn.network import Network
+from sweepgrad.training.loop import Examples
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -7,7 +7,7 @@ from matplotlib.ticker import NullFormatter
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab.depth import predicted, weight_variance
 from sweepgrad.lab.tricks import Signs
-from sweepgrad.plots import GREY, TEST, TRAIN, VAL
+from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 
 def picture(by_depth: dict[str, dict[int, Array]], found: dict[str, Signs], width: int) -> Figure:

@@ -5,10 +5,10 @@ import numpy as np
 from sweepgrad import engine, rng
 from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value, gradient, shapes_only
-from sweepgrad.engine.record import record
+from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import Tape
-from sweepgrad.fit import Examples
-from sweepgrad.nn import Network
+from sweepgrad.nn.network import Network
+from sweepgrad.training.loop import Examples
 
 AT_ONCE = 50
 MOST = 1000

@@ -12,12 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from sweepgrad.compose import SweepLoader, hydra_for
+from sweepgrad.compose.loader import SweepLoader, hydra_for
+from sweepgrad.compose.plan import plain
+from sweepgrad.config.check import nearest
+from sweepgrad.config.sections import Section
 from sweepgrad.errors import UserError
-from sweepgrad.faults import nearest
 from sweepgrad.lab.finding import Finding
-from sweepgrad.preflight import plain
-from sweepgrad.sections import Section
 
 GROUP = "experiment/lab"
 QUESTIONS = ("sgd", "backprop", "gradients", "bias_variance", "twice", "spotify", "scale")

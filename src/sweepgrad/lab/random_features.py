@@ -4,7 +4,7 @@ import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.fit import Examples
+from sweepgrad.training.loop import Examples
 
 
 def features(X: Array, width: int, key: int) -> Array:

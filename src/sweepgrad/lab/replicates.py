@@ -8,10 +8,10 @@ from scipy.special import expit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.fit import Examples, fit
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.nn import Network
-from sweepgrad.optim import Adam
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import Adam
+from sweepgrad.training.loop import Examples, fit
 
 STEEPNESS = 4.0
 

@@ -10,17 +10,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
-from sweepgrad import metrics, rng
+from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config import SimulatedData
+from sweepgrad.config.schema import SimulatedData
+from sweepgrad.config.sections import Section, Seed
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.scaling import EPS, OTHERS, Runs, difference_with_a_hidden_layer, pull, rounding, slope
 from sweepgrad.lab.tables import simulated
-from sweepgrad.optim import SGD
-from sweepgrad.plots import GREY, VAL
-from sweepgrad.sections import Section, Seed
-from sweepgrad.temperature import greatest_likelihood
+from sweepgrad.nn.optimizers import SGD
+from sweepgrad.stats import metrics
+from sweepgrad.stats.calibration import greatest_likelihood
+from sweepgrad.training.plots import GREY, VAL
 
 Positive = Annotated[float, Field(gt=0)]
 

@@ -8,9 +8,9 @@ import numpy as np
 from sweepgrad import rng
 from sweepgrad.autograd.functional import margins, negative_loglikelihood_of_scores, sigmoid
 from sweepgrad.autograd.value import Array, Value, gradient
-from sweepgrad.fit import Examples, Fit, fit
-from sweepgrad.nn import Network
-from sweepgrad.optim import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
+from sweepgrad.training.loop import Examples, Fit, fit
 
 Stepper = SGD | Momentum | Adagrad | Adam
 

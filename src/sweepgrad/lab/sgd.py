@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
+from sweepgrad.config.sections import Section, Seed
 from sweepgrad.lab.convex import (
     LeastSquares,
     Logistic,
@@ -29,8 +30,7 @@ from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.sgd_pictures import of_bounds, of_floors
 from sweepgrad.lab.trajectories import Course, descend
-from sweepgrad.optim import InverseRoot
-from sweepgrad.sections import Section, Seed
+from sweepgrad.nn.optimizers import InverseRoot
 
 DELAY = 10
 """Of the decaying rate, in steps."""

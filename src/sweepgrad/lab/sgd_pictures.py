@@ -9,7 +9,7 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.lab.convex import LeastSquares, Problem
 from sweepgrad.lab.descent import bound, expected_change, plain
 from sweepgrad.lab.trajectories import Course
-from sweepgrad.plots import GREY, TEST, TRAIN, VAL
+from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 
 def _colors(n: int) -> list[str]:

@@ -14,23 +14,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 from pydantic import Field
 
-from sweepgrad import note as notes
 from sweepgrad import rng
-from sweepgrad.card import Card
+from sweepgrad.compose.plan import PlannedJob, plan
+from sweepgrad.config.sections import Section, Seed
 from sweepgrad.errors import UserError
-from sweepgrad.evaluation import corrected_mean
-from sweepgrad.experiment import Experiment, prepare
-from sweepgrad.finalize import finalize
-from sweepgrad.fit import Examples
 from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.plots import GREY, TEST, VAL
-from sweepgrad.preflight import PlannedJob, plan
-from sweepgrad.sections import Section, Seed
-from sweepgrad.tracking import Store
-from sweepgrad.train import train
+from sweepgrad.runs import sweep_record as notes
+from sweepgrad.selection.card import Card
+from sweepgrad.selection.evaluation import corrected_mean
+from sweepgrad.selection.finalize import finalize
+from sweepgrad.sweep.train import train
+from sweepgrad.tracking.store import Store
+from sweepgrad.training.experiment import Experiment, prepare
+from sweepgrad.training.loop import Examples
+from sweepgrad.training.plots import GREY, TEST, VAL
 
 RUNS = Path("runs")
 GOAL = 0.7

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.nn import Weights
+from sweepgrad.nn.network import Weights
 
 Activation = Literal["tanh", "relu"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sweepgrad.config import SimulatedData, Split
-from sweepgrad.data.doors import open_training
-from sweepgrad.fit import Examples
+from sweepgrad.config.schema import SimulatedData, Split
+from sweepgrad.data.access import open_training
+from sweepgrad.training.loop import Examples
 
 
 def simulated(data: SimulatedData, seed: int = 0) -> tuple[Examples, Examples]:

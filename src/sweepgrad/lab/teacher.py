@@ -7,11 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from sweepgrad import engine, rng
-from sweepgrad.fit import Examples, Fit, fit
+from sweepgrad.config.sections import Section, Seed
 from sweepgrad.lab.symmetry import Activation, Symmetry
-from sweepgrad.nn import Network, Weights
-from sweepgrad.optim import SGD, Adam, Cosine, Schedule
-from sweepgrad.sections import Section, Seed
+from sweepgrad.nn.network import Network, Weights
+from sweepgrad.nn.optimizers import SGD, Adam, Cosine, Schedule
+from sweepgrad.training.loop import Examples, Fit, fit
 
 FEATURES = 2
 
@@ -91,7 +91,7 @@ def trained(
     start: Weights | None = None,
     name: engine.Name = "native",
 ) -> Weights:
-    """The last weights of training; see `fit.fit`, and `Teacher.trained`."""
+    """The last weights of training; see `loop.fit`, and `Teacher.trained`."""
     begun = None
     if start is not None:
         flat = np.concatenate([w.reshape(-1) for w in start])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sweepgrad import engine, rng
 from sweepgrad.autograd.value import Array, Value
-from sweepgrad.engine.record import record
+from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import Tape
 from sweepgrad.lab.convex import Problem
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, gradient
-from sweepgrad.fit import Examples, fit
 from sweepgrad.lab.lipschitz import batch_gradients, curvature, loss
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.nn import Network
-from sweepgrad.optim import CONSTANT, SGD, Adagrad, InverseRoot, Schedule, Staircase
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import CONSTANT, SGD, Adagrad, InverseRoot, Schedule, Staircase
+from sweepgrad.training.loop import Examples, fit
 
 
 @dataclass(frozen=True)

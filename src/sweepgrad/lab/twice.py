@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.errors import UserError
-from sweepgrad.fit import Examples
 from sweepgrad.lab.convex import Logistic
 from sweepgrad.lab.finding import Claim, Finding
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.symmetry import Activation, Symmetry, balanced, distance, matched, units
 from sweepgrad.lab.teacher import FEATURES, Settings, Teacher, symmetries, trained
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.nn import Network, Weights
-from sweepgrad.optim import CONSTANT, SGD
-from sweepgrad.plots import GREY, TRAIN, VAL
+from sweepgrad.nn.network import Network, Weights
+from sweepgrad.nn.optimizers import CONSTANT, SGD
+from sweepgrad.training.loop import Examples
+from sweepgrad.training.plots import GREY, TRAIN, VAL
 
 SAME_FUNCTION = 0.02
 """Probabilities that differ nowhere by more than this are one function here; other pairs differ by some 0.1."""

@@ -8,12 +8,12 @@ from math import isnan, nan
 
 import numpy as np
 
-from sweepgrad.config import Config
-from sweepgrad.experiment import prepare
-from sweepgrad.fit import Diverged, Examples
-from sweepgrad.preflight import Plan
+from sweepgrad.compose.plan import Plan
+from sweepgrad.config.schema import Config
 from sweepgrad.sweep.memory import free
 from sweepgrad.sweep.progress import readable
+from sweepgrad.training.experiment import prepare
+from sweepgrad.training.loop import Diverged, Examples
 
 _SAMPLES = 4  # jobs
 _STEPS = 64  # of each, or fewer of a large network

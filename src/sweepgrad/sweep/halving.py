@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweepgrad.config import Config, Halving, Metric
-from sweepgrad.metrics import BETTER
+from sweepgrad.config.schema import Config, Halving, Metric
+from sweepgrad.stats.metrics import BETTER
 
 if TYPE_CHECKING:
     from sweepgrad.sweep.job import Job, Trial

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from sweepgrad import folders
-from sweepgrad import record as records
-from sweepgrad.config import Config
+from sweepgrad.config.schema import Config
 from sweepgrad.engine import Replay
-from sweepgrad.experiment import Experiment, prepare
-from sweepgrad.fit import Fit
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.training.experiment import Experiment, prepare
+from sweepgrad.training.loop import Fit
 
 
 @dataclass(frozen=True)

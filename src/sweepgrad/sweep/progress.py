@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from sweepgrad.metrics import BETTER
+from sweepgrad.stats.metrics import BETTER
 from sweepgrad.sweep.job import Outcome, Running
 
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended

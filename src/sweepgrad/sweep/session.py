@@ -11,15 +11,15 @@ from math import log, nan
 from pathlib import Path
 from threading import Event
 
-from sweepgrad import record as records
-from sweepgrad.config import Config
-from sweepgrad.data.doors import open_training
-from sweepgrad.experiment import dtype_of
-from sweepgrad.outbox import Outbox
-from sweepgrad.sweep import shelf
-from sweepgrad.sweep.claim import Sweep
+from sweepgrad.config.schema import Config
+from sweepgrad.data.access import open_training
+from sweepgrad.runs import record as records
+from sweepgrad.sweep import reuse
 from sweepgrad.sweep.job import Job, Outcome, Running, reused
 from sweepgrad.sweep.progress import Progress
+from sweepgrad.sweep.resume import Sweep
+from sweepgrad.tracking.outbox import Outbox
+from sweepgrad.training.experiment import dtype_of
 
 Execute = Callable[[Sequence[Job], Event], Generator[Running | Outcome, None, None]]
 
@@ -48,7 +48,7 @@ class Session:
     ) -> None:
         self.sweep, self.outbox, self.progress = sweep, outbox, progress
         self._resume, self._fail_fast, self._runs = resume and sweep is not None, fail_fast, runs
-        self._shelf: shelf.Index | None = None  # made once: a sweeper may ask for jobs one by one
+        self._shelf: reuse.Index | None = None  # made once: a sweeper may ask for jobs one by one
         self._began = int(time.time() * 1000)
         self.outcomes: list[Outcome] = []
         self.under_way: list[Job] = []
@@ -135,15 +135,15 @@ class Session:
             record = None
             if self.sweep is not None and self.sweep.earlier is not None:
                 stopped_too = job.config.sweep.halving is not None  # by the same rule: it is part of the key
-                record = shelf.whole(job.folder, self.progress.warn, stopped_too=stopped_too)
+                record = reuse.whole(job.folder, self.progress.warn, stopped_too=stopped_too)
             if record is not None and record.digest == digest:
                 earlier[job.number] = job.folder
             else:
                 missing[digest] = job.number
         if not any(job.config.sweep.halving for job in jobs):  # whose outcomes are to be of this sweep alone
             if self._shelf is None:
-                self._shelf = shelf.index(self._runs)
-            for digest, folder in shelf.find(missing.keys(), self._shelf, self.progress.warn).items():
+                self._shelf = reuse.index(self._runs)
+            for digest, folder in reuse.find(missing.keys(), self._shelf, self.progress.warn).items():
                 earlier[missing[digest]] = folder
         return [replace(job, earlier=earlier.get(job.number)) for job in jobs]
 

@@ -1,0 +1,48 @@
+"""`sweepgrad check`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.cli.verbs.stores import say
+
+HELP = "look a table over before training: leaks, twins, roles, drift"
+DESCRIPTION = """\
+Look a table over before training: roles, balance, constants, identifiers, leaks, twins, missing values,
+drift. Trains nothing. Labels of validation and test rows are read for the split, and counted with all others.
+Exit code 1: something was found that would make a figure dishonest."""
+EXAMPLES = """\
+examples:
+  sweepgrad check data=spotify
+  sweepgrad check data=csv data.path=FILE data.target=COLUMN"""
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each table")
+    add_overrides(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from sweepgrad.compose.plan import plan
+    from sweepgrad.data.access import open_checkup
+    from sweepgrad.data.audit import report_text
+
+    configs = [job.config for job in plan(options.overrides, multirun=True, search=search_of(options)).jobs]
+    wanted = dict.fromkeys((config.data, config.split) for config in configs)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=100_000, highlight=False)
+    checkups = []
+    for number, (data, split) in enumerate(wanted):
+        checkup = open_checkup(data, split, say)
+        checkups.append(checkup)
+        if not options.json:
+            if number:
+                console.print()
+            report_text.show(checkup, split, console)
+    if options.json:
+        print(json.dumps([checkup.to_json() for checkup in checkups], indent=1, allow_nan=False))
+    return 1 if any(checkup.dishonest for checkup in checkups) else 0

@@ -1,0 +1,60 @@
+"""`sweepgrad evaluate`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, say, store_of
+
+HELP = "judge the whole procedure on many splits"
+DESCRIPTION = """\
+Judge the whole procedure (sweep, choose on validation, test) on each split of a sweep over splits:
+open each split's test rows once for the model chosen on it, and say the mean, its spread and interval."""
+EXAMPLES = """\
+repeated splits:          sweepgrad train -m model=wide,deep 'split.seed=range(1000,1020)'
+nested cross-validation:  sweepgrad train -m model=wide,deep 'split.turn=range(5)' 'split.fold=range(4)' \
+split.folds=4
+then:                     sweepgrad evaluate"""
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    add_sweep(verb)
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV, a line for each split")
+    verb.add_argument(
+        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+    )
+    verb.add_argument(
+        "--again", action="store_true", help="open test rows that were opened before; the page says so"
+    )
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from sweepgrad.selection import evaluation_markdown
+    from sweepgrad.selection.evaluate import evaluate
+
+    done = evaluate(
+        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again, say=say
+    )
+    if not done.opened:
+        say("judged before; the test rows stay closed")
+    if options.json:
+        print(json.dumps(done.evaluation.to_json(), indent=1, allow_nan=False))
+    elif options.csv:
+        print(evaluation_markdown.as_csv(done.evaluation), end="")
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=200)
+        console.print(evaluation_markdown.as_table(done.evaluation))
+        for line in (
+            *evaluation_markdown.summary(done.evaluation),
+            *evaluation_markdown.warnings(done.evaluation),
+        ):
+            console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+        print(f"page: {done.folder / 'evaluation.md'}")
+    return 0

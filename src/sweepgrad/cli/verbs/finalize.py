@@ -1,0 +1,57 @@
+"""`sweepgrad finalize`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, say, store_of
+
+HELP = "choose by validation, open the test rows for the chosen model"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    add_sweep(verb)
+    verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
+    verb.add_argument(
+        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+    )
+    verb.add_argument(
+        "--again", action="store_true", help="open test rows that were opened before; the card says so"
+    )
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from sweepgrad.selection.finalize import finalize
+
+    done = finalize(
+        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
+    )
+    card, folder = done.card, done.folder
+    if card is None:
+        say("judged before, by another version of sweepgrad, whose card this is; the test rows stay closed")
+        name = "card.json" if options.json else "card.md"
+        print((folder / name).read_text(encoding="utf-8"), end="")
+        return 0
+    if not done.opened:
+        say(f"judged before, {card.opening}; the test rows stay closed")
+    for opening in card.interrupted_openings if done.opened else ():
+        say(f"taken up again, for nothing was kept when the test rows were opened {opening}")
+    if options.json:
+        print(json.dumps(card.to_json(), indent=1, allow_nan=False))
+        return 0
+    low, high = card.test.accuracy_ci
+    averages = f" and {card.n_ensembles} average{'s' if card.n_ensembles > 1 else ''}"
+    of = f"{card.n_candidates}{averages if card.n_ensembles else ''}"
+    several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
+    print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
+    for notice in card.notices:
+        say(notice)
+    print(f"test accuracy {card.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on {card.test.n} rows")
+    for name, scores in card.baselines.items():
+        print(f"  {name}: {scores.accuracy:.1%}")
+    Console(width=100).print(card.verdict)
+    print(f"card: {folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
+    return 0

@@ -1,0 +1,33 @@
+"""`sweepgrad gradcheck`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.cli.verbs.stores import say
+
+HELP = "compare the gradient that a run goes by with numeric differences"
+DESCRIPTION = (
+    "Compare the gradient that a run would go by, entry by entry, with central differences of its loss,\n"
+    "for each network of a command line, and name the worst entry. Exit code 1 if one is off."
+)
+EXAMPLES = "example: sweepgrad gradcheck model=wide,deep model.dropout=0.5 engine.dtype=float64,float32"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    add_overrides(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from sweepgrad.training.gradcheck import gradcheck
+
+    reports = []
+    for report in gradcheck(options.overrides, search=search_of(options), say=say):
+        reports.append(report)
+        if not options.json:
+            print(report, flush=True)
+    if options.json:
+        print(json.dumps([report.to_json() for report in reports], indent=1))
+    return 0 if all(report.passed for report in reports) else 1

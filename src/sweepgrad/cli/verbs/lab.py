@@ -1,0 +1,75 @@
+"""`sweepgrad lab`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.cli.verbs.stores import RUNS, add_uri, say
+
+HELP = "answer a question about how networks learn, by an experiment"
+DESCRIPTION = """\
+Runs an experiment of the lab: a YAML file in conf/experiment/lab/, whose settings KEY=VALUE changes. It says
+what it found, in words and numbers, draws it, and logs it to MLflow; docs/lab/ has the derivations. Without a
+name it lists what there is; `all` runs all that is shipped. Exit code: 0 all that is claimed holds, 1 a claim
+does not."""
+EXAMPLES = """\
+examples:
+  sweepgrad lab                         list the questions
+  sweepgrad lab sgd                     does stochastic gradient descent converge, and to what?
+  sweepgrad lab scale 'scales=[1,10]'   ask with other settings
+  sweepgrad lab mine --config-dir FOLDER  your own: FOLDER/experiment/lab/mine.yaml
+  sweepgrad lab all                     everything"""
+
+ALL = "all"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("name", nargs="?", metavar="NAME", help="of a YAML file of the lab, or all")
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    add_overrides(verb, "a setting of its file, such as seed=3")
+    add_uri(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+    import time
+
+    from sweepgrad.config.schema import store_uri
+    from sweepgrad.errors import UserError
+    from sweepgrad.lab.ask import ask
+    from sweepgrad.lab.questions import QUESTIONS, Lab, names, settings, titles
+
+    search = search_of(options)
+    if options.name is None:
+        for name, title in titles(names(search), search).items():
+            print(f"{name:15}{title}")
+        return 0
+    if options.name == ALL and options.overrides:
+        raise UserError(f"{' '.join(options.overrides)}: settings are those of one question, not of all")
+    try:
+        lab = Lab(store_uri(options.uri), say)
+    except ValueError as error:
+        raise UserError(f"--uri: {error}") from None
+    chosen = [name for name in names() if name in QUESTIONS] if options.name == ALL else [options.name]
+    asked = {name: settings(name, options.overrides, search) for name in chosen}
+    answers, failed = [], 0
+    for name, (question, section) in asked.items():
+        begun = time.monotonic()
+        say(f"{name} …")
+        try:
+            answer = ask(name, question, section, RUNS / "lab", lab)
+        except UserError as error:
+            if options.name != ALL:
+                raise
+            say(f"{name}: {error}")  # the others are answered all the same
+            failed = 2
+            continue
+        answers.append(answer)
+        if not options.json:
+            print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
+        say(f"{name}: {time.monotonic() - begun:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
+    if options.json:
+        found = [
+            {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers
+        ]
+        print(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
+    return failed or (0 if all(answer.finding.holds for answer in answers) else 1)

@@ -1,0 +1,44 @@
+"""`sweepgrad leaderboard`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.stores import add_store, add_sweep, say, store_of
+
+HELP = "rank a sweep's runs by validation"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    add_sweep(verb)
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sweepgrad.selection import leaderboard
+    from sweepgrad.selection.decide import standings
+
+    store = store_of(options)
+    sweep = store.sweep(options.sweep)
+    runs = store.children(sweep)
+    entries, metric, decision, notice = standings(store, runs, say)
+    if notice:
+        say(notice)
+    if options.json:
+        print(leaderboard.as_json(sweep, entries, metric, decision))
+    elif options.csv:
+        print(leaderboard.as_csv(entries, metric), end="")
+    else:
+        unfinished = len(runs) - sum(len(entry.runs) for entry in entries if not entry.ensemble)
+        of = int(sweep.tags.get("sweepgrad.jobs", len(runs)))
+        title = f"{sweep.name}: {of} run{'s' if of > 1 else ''}"
+        if missing := of - len(runs) + unfinished:
+            title += f", {missing} not finished"
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=200)
+        console.print(leaderboard.as_table(title, entries, metric, decision))
+    return 0

@@ -1,0 +1,56 @@
+"""What verbs that read an MLflow store have in common."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepgrad.errors import UserError
+
+if TYPE_CHECKING:
+    from sweepgrad.tracking.store import Store
+
+RUNS = Path("runs")
+_DEFAULT_URI = "sqlite:///runs/mlflow.db"
+
+
+def add_uri(verb: argparse.ArgumentParser) -> None:
+    """The argument --uri."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    verb.add_argument("--uri", default=uri, help=f"MLflow store, as tracking.uri (default: {uri})")
+
+
+def add_store(verb: argparse.ArgumentParser) -> None:
+    """The arguments --uri and --experiment."""
+    add_uri(verb)
+    verb.add_argument("--experiment", default="sweepgrad", help="as tracking.experiment (default: sweepgrad)")
+
+
+def add_sweep(verb: argparse.ArgumentParser) -> None:
+    """The argument SWEEP."""
+    verb.add_argument(
+        "sweep", nargs="?", help="name or id of a sweep, or its beginning (default: what was trained last)"
+    )
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def store_of(options: argparse.Namespace) -> "Store":
+    """The store to read from, which is not made where there is none."""
+    from sweepgrad.config.schema import store_uri
+    from sweepgrad.tracking.store import Store
+
+    try:
+        file = Path(store_uri(options.uri).removeprefix("sqlite:///"))
+    except ValueError as error:
+        raise UserError(f"--uri: {error}") from None
+    if options.uri.startswith("sqlite:") and not file.exists():
+        kept = "; sweepgrad sync sends what is kept in runs/" if Path("runs", "sweeps").is_dir() else ""
+        raise UserError(
+            f"there is no MLflow store at {file}: train something here first, or give --uri{kept}"
+        )
+    return Store(options.uri, options.experiment, say)

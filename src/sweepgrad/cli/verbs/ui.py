@@ -1,0 +1,24 @@
+"""`sweepgrad ui`."""
+
+import argparse
+
+from sweepgrad.cli.verbs.stores import add_store, store_of
+
+HELP = "open the runs in MLflow's own pages"
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    verb.add_argument("--port", type=int, help="port to listen on (default: the first free from 5000)")
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    from sweepgrad.cli.ui import links, serve
+
+    store = store_of(options)
+    if store.uri.startswith("http"):  # a server runs already
+        for name, address in links(store, store.uri).items():
+            print(f"{name}: {address}")
+        return 0
+    return serve(store, options.host, options.port, lambda text: print(text, flush=True))

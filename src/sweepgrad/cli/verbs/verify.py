@@ -1,0 +1,96 @@
+"""`sweepgrad verify`."""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sweepgrad.cli.verbs.stores import RUNS, add_store, say, store_of
+
+if TYPE_CHECKING:
+    from sweepgrad.verify.verify import Verdict
+
+HELP = "train runs again, and compare bit for bit"
+DESCRIPTION = """\
+Trains runs again as they were recorded, and compares every epoch's metrics and the weights bit for bit, with
+what MLflow has of them and with their folders. Where this machine rounds otherwise than the one that they
+were trained on, it says what differs and compares to a tolerance. Exit code: 0 all equal, 1 one differs, 2 it
+cannot be told, such as when the table has changed."""
+
+_LINE_SECONDS = 2.0
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a run's id in MLflow or its beginning, a sweep's name (all its finished runs), or a folder",
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    add_store(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+    import tempfile
+    from functools import cache
+    from pathlib import Path
+
+    from sweepgrad.sweep.threads import cores
+    from sweepgrad.verify.sources import Kept, find
+    from sweepgrad.verify.verify import Verdict, check_rows, verify
+
+    store = cache(lambda: store_of(options))
+    with tempfile.TemporaryDirectory(prefix="sweepgrad-fetched-") as scratch:
+        found: dict[str, Kept] = {}
+        for which in options.runs:
+            found |= {kept.id: kept for kept in find(which, store, RUNS, Path(scratch))}
+        kept = list(found.values())
+        check_rows(kept)
+        verdicts: list[Verdict] = []
+        said = time.monotonic()
+        for event in verify(kept, cores()):
+            if isinstance(event, Verdict):
+                verdicts.append(event)
+            if time.monotonic() - said > _LINE_SECONDS:
+                said = time.monotonic()
+                under_way = "" if isinstance(event, Verdict) else f", {event.job.name} at epoch {event.epoch}"
+                say(f"{len(verdicts)} of {len(kept)} trained again{under_way}")
+    order = {run.id: place for place, run in enumerate(kept)}
+    verdicts.sort(key=lambda verdict: order[verdict.run.id])
+    if options.json:
+        print(json.dumps(_summary(verdicts), indent=1))
+    else:
+        print("\n".join(_lines(verdicts)))
+    return 1 if any(verdict.kind == "differs" for verdict in verdicts) else 0
+
+
+def _summary(verdicts: "list[Verdict]") -> dict[str, object]:
+    return {
+        "runs": [verdict.to_json() for verdict in verdicts],
+        "bit_equal": sum(verdict.kind == "bit-equal" for verdict in verdicts),
+        "equal_to_rounding": sum(verdict.kind == "equal to rounding" for verdict in verdicts),
+        "differ": sum(verdict.kind == "differs" for verdict in verdicts),
+    }
+
+
+def _lines(verdicts: "list[Verdict]") -> Iterator[str]:
+    """What is other about the machine, once; the runs that are not bit-equal, and why; how many are."""
+    for environment in dict.fromkeys(verdict.environment for verdict in verdicts if verdict.environment):
+        yield "trained where numbers may be rounded otherwise:"
+        yield from (f"  {difference}" for difference in environment)
+    for verdict in verdicts:
+        if verdict.kind != "bit-equal" or len(verdicts) == 1:
+            epochs = "1 epoch" if verdict.epochs == 1 else f"{verdict.epochs} epochs"
+            yield f"{verdict.run.name} ({verdict.run.id}), {epochs}: {verdict.kind}"
+            yield from (f"  {finding}" for finding in verdict.findings)
+    counts = Counter(verdict.kind for verdict in verdicts)
+    words = [f"{counts['bit-equal']} of {len(verdicts)} bit-equal"]
+    words += [f"{rounded} equal to rounding"] if (rounded := counts["equal to rounding"]) else []
+    words += (
+        [f"{counts['differs']} differ{'s' if counts['differs'] == 1 else ''}"] if counts["differs"] else []
+    )
+    in_spite = counts["bit-equal"] and any(v.environment and v.kind == "bit-equal" for v in verdicts)
+    yield ", ".join(words) + (", in spite of the above" if in_spite else "")

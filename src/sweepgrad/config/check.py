@@ -1,0 +1,208 @@
+"""Checking a composed configuration against the rules of `config.schema`, and wording what is wrong."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweepgrad.config.schema import Config, FileData, Halving, SimulatedData
+from sweepgrad.config.sections import (
+    SGD,
+    AccuracyThreshold,
+    Adagrad,
+    Adam,
+    BestEnsemble,
+    ConstantSchedule,
+    CosineSchedule,
+    CostThreshold,
+    F1Threshold,
+    HalfThreshold,
+    InverseRootSchedule,
+    Momentum,
+    NoEnsemble,
+    PrevalenceThreshold,
+    SeedsEnsemble,
+    StaircaseSchedule,
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: the dotted key, and what about it."""
+
+    key: str
+    problem: str
+
+
+class ConfigFaults(Exception):
+    """All faults of one configuration."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.key}: {fault.problem}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+def check(values: Mapping[str, Any]) -> Config:
+    """The typed configuration, from a composed and resolved one as plain dicts and lists.
+
+    Raises:
+        ConfigFaults: naming every unknown key, wrong type, value out of range and combination without sense.
+    """
+    if missing := list(_missing(values)):
+        raise ConfigFaults([Fault(key, f"must be given: {key}=…") for key in missing])
+    try:
+        return Config.model_validate(_tuples(values))
+    except ValidationError as error:
+        raise ConfigFaults([_fault(values, details) for details in error.errors()]) from None
+
+
+def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
+    """' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
+    close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def _missing(values: Any, prefix: str = "") -> Iterator[str]:
+    """The keys that the YAML leaves to the user, by the value ???."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _missing(value, f"{prefix}{key}.")
+        elif value == "???":
+            yield f"{prefix}{key}"
+
+
+def _tuples(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _tuples(value) for key, value in values.items()}
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values
+
+
+def _fault(values: Mapping[str, Any], details: Any) -> Fault:
+    path = _config_path(values, details["loc"])
+    key, kind, given = ".".join(path), details["type"], details["input"]
+    if kind == "extra_forbidden":
+        return Fault(key, _unknown(values, path))
+    if kind == "missing":
+        return Fault(key, "is missing")
+    if key in _KINDS and kind != "union_tag_invalid":  # it names no kind at all
+        return _kindless(key, given)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = details["ctx"]["discriminator"].strip("'")
+        return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
+    if kind == "value_error":
+        message = details["msg"].removeprefix("Value error, ")
+        if not key:  # about keys of several sections: the message begins with the one to change
+            key, _, message = message.partition(": ")
+        return Fault(key, message)
+    if kind == "model_type" and key == "sweep.halving":
+        return Fault(
+            key, f"{given!r} should be null, or keys and values: 'sweep.halving={{first: 2, factor: 3}}'"
+        )
+    wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
+    shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
+    return Fault(key, f"{shown} {wanted}")
+
+
+def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:
+    """The keys of `location` without pydantic's names of union members."""
+    path: list[str] = []
+    at: Any = values
+    for step in location:
+        if isinstance(at, Mapping) and isinstance(step, str):
+            kind = next((at[key] for key in _TAGS if key in at), None)
+            if step not in at and path and len(location) > 1 and step == kind:
+                continue
+            path.append(step)
+            at = at.get(step)
+        elif isinstance(at, list | tuple) and isinstance(step, int) and step < len(at):
+            path.append(str(step))
+            at = at[step]
+        elif isinstance(at, str) and isinstance(step, str) and step != at:
+            path.append(step)  # of a kind that is given by its bare word
+    return path
+
+
+def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
+    *sections, name = path
+    if ".".join(sections) in _KINDS:
+        return _unknown_of_kind(values, sections, name)
+    if not sections:
+        known = list(Config.model_fields)
+    else:
+        section = sections[0]
+        options = _OPTIONS.get(section, {})
+        chosen = _chosen(section, values[section])
+        known = list((Halving if sections == ["sweep", "halving"] else chosen).model_fields)
+        elsewhere = next((option for option, other in options.items() if name in other.model_fields), None)
+        if elsewhere is not None:
+            option = values[section].get("name") or "csv"
+            return f"is no key of {section}={option}; it belongs to {section}={elsewhere}."
+    prefix = "".join(f"{section}." for section in sections)
+    there = ", ".join(known)
+    return f"is no key.{nearest(name, known, prefix) or f' There are: {there}.'}"
+
+
+def _unknown_of_kind(values: Mapping[str, Any], sections: Sequence[str], name: str) -> str:
+    tag, kinds = _KINDS[".".join(sections)]
+    at: Any = values
+    for section in sections:
+        at = at[section]
+    kind = at if isinstance(at, str) else str(at[tag])
+    other = next((other for other, fields in kinds.items() if name in fields.model_fields), None)
+    if other is not None:
+        return f"has no effect with {tag}: {kind}; it belongs to {tag}: {other}."
+    known = list(kinds[kind].model_fields)
+    there = f" There are: {', '.join(known)}."
+    return f"is no key.{nearest(name, known, '.'.join(sections) + '.') or there}"
+
+
+def _kindless(key: str, given: Any) -> Fault:
+    """The fault of a section that comes in kinds and does not say which it is."""
+    tag, kinds = _KINDS[key]
+    known = {tag, *(name for fields in kinds.values() for name in fields.model_fields)}
+    wrong = next((name for name in given if name not in known), None) if isinstance(given, Mapping) else None
+    if wrong is not None:
+        return Fault(f"{key}.{wrong}", f"is no key.{nearest(str(wrong), sorted(known), f'{key}.')}")
+    return Fault(f"{key}.{tag}", f"must be one of {', '.join(map(repr, kinds))}")
+
+
+_TAGS = ("source", "name", "rule", "kind")
+
+_KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
+    "select.threshold": (
+        "rule",
+        {
+            "half": HalfThreshold,
+            "accuracy": AccuracyThreshold,
+            "f1": F1Threshold,
+            "prevalence": PrevalenceThreshold,
+            "cost": CostThreshold,
+        },
+    ),
+    "select.ensemble": ("kind", {"none": NoEnsemble, "seeds": SeedsEnsemble, "best": BestEnsemble}),
+}
+
+_OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
+    "data": {"csv": FileData, "simulated": SimulatedData},
+    "optimizer": {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam},
+    "schedule": {
+        "constant": ConstantSchedule,
+        "inverse_root": InverseRootSchedule,
+        "staircase": StaircaseSchedule,
+        "cosine": CosineSchedule,
+    },
+}
+
+
+def _chosen(section: str, values: Mapping[str, Any]) -> type[BaseModel]:
+    """The class that checks a section, given what it says of itself."""
+    if section == "data":
+        return SimulatedData if values.get("source") == "simulated" else FileData
+    if section in ("optimizer", "schedule"):
+        options = _OPTIONS[section]
+        return options.get(str(values.get("name")), next(iter(options.values())))
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type)
+    return annotation

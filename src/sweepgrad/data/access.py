@@ -1,0 +1,289 @@
+"""The doors to a table's rows, and the seal on the test rows.
+
+`open_training` gives training and validation rows as features, and it is all that a job ever calls.
+`open_validation` gives the validation rows as the table has them. `open_test` gives the test rows, and
+`sweepgrad finalize` and `sweepgrad evaluate` alone call it, once a model is chosen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from sweepgrad.config.schema import FileData, SimulatedData, Split
+from sweepgrad.data.arrays import DType, place
+from sweepgrad.data.audit.certificate import Certificate, certify
+from sweepgrad.data.audit.report import Checkup, look
+from sweepgrad.data.io.files import locate
+from sweepgrad.data.pace import Pace, silent
+from sweepgrad.data.preprocess.fit import learn
+from sweepgrad.data.preprocess.transforms import Features, Preprocessor
+from sweepgrad.data.schema.roles import Roles
+from sweepgrad.data.split import PARTS, Part, Parts, split_rows
+from sweepgrad.data.table import Rows as Rows
+from sweepgrad.data.table import Table, read
+from sweepgrad.errors import UserError
+
+Data = FileData | SimulatedData
+
+_MOST = 4  # tables that are kept open, however large
+_SMALL = 2**30  # bytes that may be kept of more: a sweep over folds asks for each table in turn
+_LARGE = 100_000_000  # bytes: to read as many takes about a second
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of the table (see `Columns.digest`) and of the row indices of each part."""
+
+    table: str
+    train: str
+    val: str
+    test: str
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """All that a job may see: no test row is in it, no index of one, and nothing that could read one.
+
+    `n_test` is how many there are, and `digests.test` lets the one who opens them prove which they were.
+
+    Attributes:
+        X: features (n_train + n_val, D) of the training rows and, after them, of the validation rows: one
+            C-contiguous array, read-only, in the type that was asked for.
+        y: their labels, 0 and 1, shape (n_train + n_val,), in the same type, read-only.
+        preprocessor: fitted to the training rows, and what made X.
+        roles: what each column of the table is for.
+        source: the file's absolute path, or "simulated".
+        certificate: what leaks, or that nothing does: counts, digests and names of columns.
+        notices: what the user should be told, such as roles that were guessed.
+    """
+
+    X: Features
+    y: Features
+    n_train: int
+    n_val: int
+    n_test: int
+    preprocessor: Preprocessor
+    roles: Roles
+    source: str
+    digests: Digests
+    certificate: Certificate
+    notices: tuple[str, ...]
+
+    @property
+    def X_train(self) -> Features:
+        return self.X[: self.n_train]
+
+    @property
+    def y_train(self) -> Features:
+        return self.y[: self.n_train]
+
+    @property
+    def X_val(self) -> Features:
+        return self.X[self.n_train :]
+
+    @property
+    def y_val(self) -> Features:
+        return self.y[self.n_train :]
+
+
+_opened: dict[tuple[Any, ...], Training] = {}
+_opening = Lock()
+
+
+def open_training(
+    data: Data, split: Split, dtype: DType = np.float64, say: Callable[[str], None] = silent
+) -> Training:
+    """Training and validation rows. Calls with equal arguments share one copy while the file stays the same.
+
+    Constant columns are dropped, with a notice.
+
+    Arguments:
+        dtype: of the features and labels, float64 or float32.
+        say: told how far things are, where they take long.
+
+    Raises:
+        UserError: if the table is unfit (see `table.read`), a part would be empty or lack a class, or a
+            column identifies rows or gives the target away.
+    """
+    wanted = (data, split, np.dtype(dtype))
+    with _opening:  # jobs in other threads wait for the one copy, rather than make their own
+        now = (*wanted, _version(data))
+        if now not in _opened:
+            for known in list(_opened):
+                kept = sum(training.X.nbytes for training in _opened.values())
+                full = len(_opened) >= _MOST and kept > _SMALL
+                if known[:3] == wanted or full:  # an older version, or the oldest
+                    del _opened[known]
+            _opened[now] = _training(data, split, dtype, Pace(say, data.name))
+        else:
+            _opened[now] = _opened.pop(now)
+        return _opened[now]
+
+
+def open_validation(data: Data, split: Split, expected: Digests) -> Rows:
+    """The validation rows as the table has them, with the columns that `open_training` learns from.
+
+    Raises:
+        UserError: as `open_training` does; or what was read is not what the digests speak of.
+    """
+    return _rows(data, split, expected, "val")
+
+
+def open_test(data: Data, split: Split, expected: Digests) -> Rows:
+    """The test rows, with the columns that `open_training` gives. For `finalize` and `evaluate` only.
+
+    Raises:
+        UserError: as `open_validation` does.
+    """
+    return _rows(data, split, expected, "test")
+
+
+def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) -> Checkup:
+    """What a table is like, all faults of its columns at once, and no row of it.
+
+    Labels of validation and test rows are read for the split, and counted over the whole table.
+
+    Raises:
+        UserError: if the table cannot be read or a part would be empty or lack a class.
+    """
+    pace = Pace(say, data.name)
+    table = read(data)
+    parts = split_rows(table.y, table.units(), split)
+    _check_parts(table, parts, split)
+    notices = table.notices + _lopsided(parts, split)
+    return look(table, parts, notices, unexamined=_unexamined(data, table), tell=pace.tell)
+
+
+def _rows(data: Data, split: Split, expected: Digests, part: Part) -> Rows:
+    opened = _open(data, split, Pace(silent, data.name))
+    if opened.digests != expected:
+        raise UserError(f"{opened.table.source} has just been changed: put the old one back, or train anew")
+    return opened.table.rows(opened.parts.mask(part))
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    table: Table
+    parts: Parts
+    preprocessor: Preprocessor
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self.table.columns.digest, *(self.parts.digest(part) for part in PARTS))
+
+
+def _open(data: Data, split: Split, pace: Pace) -> _Opened:
+    """Read, split, learn from the training rows, and drop or refuse columns by what these say of them."""
+    if (size := _size(data)) > _LARGE:
+        pace.say(f"reading {size / 1e6:.0f} MB …")
+    table = read(data)
+    pace.tell("splitting the rows")
+    parts = split_rows(table.y, table.units(), split)
+    _check_parts(table, parts, split)
+    learned = learn(
+        table.columns,
+        table.y,
+        table.roles,
+        parts.mask("train"),
+        unexamined=_unexamined(data, table),
+        tell=pace.tell,
+    )
+    objections = learned.objections
+    refused = [objection for objection in objections if objection.kind != "constant"]
+    if refused:
+        raise UserError(
+            f"{table.source}: {'; '.join(objection.reason for objection in refused)}. List under data.drop: "
+            f"{', '.join(objection.column for objection in refused)}. What is honestly known when predicting "
+            "goes under data.keep instead"
+        )
+    table = table.without([objection.column for objection in objections])
+    if not table.roles.features:
+        raise UserError(f"{table.source}: every feature column is constant on the training rows")
+    dropped = tuple(
+        f"{objection.reason}, so it is dropped; list it under data.drop to silence this"
+        for objection in objections
+    )
+    table = replace(table, notices=table.notices + dropped + _lopsided(parts, split))
+    return _Opened(table, parts, learned.preprocessor)
+
+
+def _unexamined(data: Data, table: Table) -> tuple[str, ...]:
+    """Columns to be learned from whatever they are like."""
+    # A simulated table is meant to be predictable, and none of its columns is an identifier.
+    return data.keep if isinstance(data, FileData) else table.roles.features
+
+
+def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
+    opened = _open(data, split, pace)
+    table, parts, preprocessor = opened.table, opened.parts, opened.preprocessor
+    certificate = certify(table, parts, preprocessor, unexamined=_unexamined(data, table), tell=pace.tell)
+    X, y, kept = place(table, parts, preprocessor, dtype, pace)
+    return Training(
+        X,
+        y,
+        n_train=parts.size("train"),
+        n_val=parts.size("val"),
+        n_test=parts.size("test"),
+        preprocessor=preprocessor,
+        roles=table.roles,
+        source=table.source,
+        digests=opened.digests,
+        certificate=certificate,
+        notices=(*table.notices, *kept),
+    )
+
+
+def _size(data: Data) -> int:
+    """Bytes to be read or drawn."""
+    if isinstance(data, SimulatedData):
+        return 8 * data.rows * data.features
+    version = _version(data)
+    return version[2] if version else 0
+
+
+def _version(data: FileData | SimulatedData) -> tuple[str, int, int] | None:
+    """What changes when the file does."""
+    if isinstance(data, SimulatedData):
+        return None
+    path = locate(data)
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # `read` says what is wrong with the file
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _check_parts(table: Table, parts: Parts, split: Split) -> None:
+    names: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
+    sizes = {name: parts.size(part) for name, part in names.items()}
+    faults = []
+    for name, part in names.items():
+        positives = int(np.count_nonzero(table.y[parts.mask(part)]))
+        if sizes[name] == 0:
+            faults.append(f"the {name} part has no rows")
+        elif positives in (0, sizes[name]):
+            faults.append(f"the {name} part has {'only' if positives else 'no'} positive rows")
+    if faults:
+        said = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        groups = ", groups that are smaller (data.group)" if table.roles.group else ""
+        folds = "" if split.fold is None else ", fewer folds (split.folds)"
+        raise UserError(
+            f"{table.source}: {'; '.join(faults)} ({len(table)} rows were split into {said}); it takes more "
+            f"rows, other shares (split.train, split.val, split.test){folds}{groups} or another split.seed"
+        )
+
+
+def _lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
+    """A notice for each part that missed its share by more than a quarter: its groups are few and large."""
+    n = parts.of.size
+    sizes = [parts.size(part) for part in PARTS]
+    asked = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
+    return tuple(
+        f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
+        " are few and large; smaller ones (data.group) or another split.seed may part them better"
+        for name, size, share in asked
+        if abs(size - share * n) > max(share * n / 4, 3)  # three strata, each in whole rows
+    )

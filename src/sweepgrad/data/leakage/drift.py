@@ -1,0 +1,71 @@
+"""Whether a column looks different in another part than in training, by more than chance explains."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import chdtrc, kolmogorov
+
+from sweepgrad.data.schema.column_types import as_numbers
+from sweepgrad.data.split import Part, Parts
+from sweepgrad.data.table import Table
+
+LEVEL = 0.01  # that any of a table's columns is named by chance
+_EXPECTED = 5  # rows of a level: fewer are counted together
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A column that differs between the training rows and another part; p is corrected for all looked at."""
+
+    column: str
+    part: Part
+    p: float
+
+
+def drifts(table: Table, frame: pd.DataFrame, parts: Parts) -> Iterator[Drift]:
+    """Columns that differ, by a two-sample test each, with Bonferroni's correction.
+
+    Numbers by Kolmogorov and Smirnov's test with its asymptotic distribution, levels by Pearson's chi-square
+    (rare ones together). Rows count as independent: hand in one of each group.
+
+    Arguments:
+        frame: features of N rows.
+        parts: of these rows.
+    """
+    others: tuple[Part, ...] = ("val", "test")
+    tests = len(others) * len(table.roles.features)
+    for name in table.roles.features:
+        for part in others:
+            one, other = frame.loc[parts.mask("train"), name], frame.loc[parts.mask(part), name]
+            if one.empty or other.empty:
+                continue
+            p = _of_numbers(one, other) if name in table.roles.numeric else _of_levels(one, other)
+            if p * tests < LEVEL:
+                yield Drift(name, part, p * tests)
+
+
+def _of_numbers(one: "pd.Series[Any]", other: "pd.Series[Any]") -> float:
+    a, b = (np.sort(np.nan_to_num(as_numbers(column), nan=-np.inf)) for column in (one, other))
+    everywhere = np.concatenate([a, b])
+    apart = np.abs(
+        np.searchsorted(a, everywhere, "right") / a.size - np.searchsorted(b, everywhere, "right") / b.size
+    ).max()
+    return float(kolmogorov(apart * np.sqrt(a.size * b.size / (a.size + b.size))))
+
+
+def _of_levels(one: "pd.Series[Any]", other: "pd.Series[Any]") -> float:
+    codes, levels = pd.factorize(pd.concat([one, other], ignore_index=True), use_na_sentinel=False)
+    counts: NDArray[np.float64] = np.stack(
+        [np.bincount(some, minlength=len(levels)) for some in (codes[: len(one)], codes[len(one) :])]
+    ).astype(np.float64)
+    rare = counts.sum(axis=0) * min(len(one), len(other)) / codes.size < _EXPECTED
+    pooled = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)])
+    pooled = pooled[:, pooled.sum(axis=0) > 0]
+    if pooled.shape[1] < 2:
+        return 1.0
+    expected = np.outer(pooled.sum(axis=1), pooled.sum(axis=0)) / pooled.sum()
+    return float(chdtrc(pooled.shape[1] - 1, np.sum((pooled - expected) ** 2 / expected)))

@@ -1,0 +1,196 @@
+"""Recording: from a step of `Value`s, already computed once, to a tape."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sweepgrad.autograd.value import ShapeError, Value, graph
+from sweepgrad.engine.allocate import Layout, Step
+from sweepgrad.engine.graph import Node, Nodes
+from sweepgrad.engine.rewrite import RULES, rewrite
+from sweepgrad.engine.tape import DType, Tape
+
+
+def record(
+    *,
+    features: Value,
+    targets: Value,
+    carried: Sequence[tuple[Value, Value]] = (),
+    fixed: Sequence[Value] = (),
+    scalars: Sequence[Value] = (),
+    finite: Sequence[Value] = (),
+    collected: Sequence[Value] = (),
+    keys: Sequence[int] = (),
+    dtype: DType = np.float64,
+) -> Tape:
+    """The tape of a step, given the `Value`s that it starts from and those that it ends with.
+
+    What the step was computed with does not matter, only how: everything named here is an input of the tape,
+    found by its label, and all else is a constant of it.
+
+    Arguments:
+        features: (D, N), feature by row of the batch.
+        targets: (E, N), likewise.
+        carried: for each array that a step leaves for the next, the `Value` it starts as and the one it ends
+            as, of the same shape.
+        fixed: inputs that stay the same from step to step, such as a dropout probability.
+        scalars: inputs of shape () that are given anew for each step, such as the learning rate.
+        finite: the step stops where one of these holds NaN or infinity.
+        collected: of shape (); the replay returns them for every step.
+        keys: those that masks were drawn with. At step t the i-th becomes `rng.fold(key, t, i)`.
+        dtype: of the buffer; float64 or float32.
+
+    Raises:
+        ShapeError: what is carried changes its shape, or a scalar is none.
+        ValueError: a label is missing or there twice; a mask was drawn with a key that is not in `keys`; an
+            operation has no instruction.
+    """
+    _check(features, targets, carried, fixed, scalars, collected)
+    nodes = Nodes(dtype)
+    inputs = {value: nodes.node("input", (), value.shape, value.label) for value in (*scalars, *fixed)}
+    inputs.update({old: nodes.node("input", (), old.shape, old.label) for old, _ in carried})
+    inputs[features] = nodes.node("features", (), features.shape)
+    inputs[targets] = nodes.node("targets", (), targets.shape)
+    ends = [*finite, *(new for _, new in carried), *collected]
+    lowered = _lower(ends, inputs, nodes, keys)
+    names = {lowered[value]: value.label for value in lowered if value.label}
+    ends_as_nodes = [nodes.stored(lowered[value]) for value in ends]
+    rewritten = rewrite(ends_as_nodes, RULES, nodes, names)
+    watched, news = rewritten[: len(finite)], rewritten[len(finite) : len(finite) + len(carried)]
+    step = Step(
+        scalars=[inputs[value] for value in scalars],
+        carried=[(inputs[old], new) for (old, _), new in zip(carried, news, strict=True)],
+        fixed=[inputs[value] for value in fixed],
+        finite=watched,
+        collected=rewritten[len(finite) + len(carried) :],
+        draws=list(keys),
+        names=names,
+        rows=features.shape[1],
+    )
+    return Layout(step, dtype).tape()
+
+
+def _check(
+    features: Value,
+    targets: Value,
+    carried: Sequence[tuple[Value, Value]],
+    fixed: Sequence[Value],
+    scalars: Sequence[Value],
+    collected: Sequence[Value],
+) -> None:
+    labels = [value.label for value in (*scalars, *fixed, *(old for old, _ in carried))]
+    if not all(labels) or len(set(labels)) < len(labels):
+        raise ValueError(f"every input of a tape needs a label of its own, not {labels}")
+    if features.ndim != 2 or targets.ndim != 2 or features.shape[1] != targets.shape[1]:
+        shapes = f"{features.shape} and {targets.shape}"
+        raise ShapeError(f"features are (D, N) and targets (E, N), not {shapes}")
+    for old, new in carried:
+        if old.shape != new.shape:
+            raise ShapeError(f"a step makes {old.label!r} of shape {new.shape} from one of {old.shape}")
+    for value in (*scalars, *collected):
+        if value.shape != ():
+            raise ShapeError(f"a number of each step has shape (), not {value.shape} as {value.label!r}")
+
+
+def _lower(
+    ends: Sequence[Value], inputs: dict[Value, Node], nodes: Nodes, keys: Sequence[int]
+) -> dict[Value, Node]:
+    """Each `Value` as a node; what depends on no input and no key is a constant."""
+    lowered = dict(inputs)
+    for value in graph(*ends):
+        if value in lowered:
+            continue
+        parents = [lowered[parent] for parent in value.parents]
+        drawn = value.operation is not None and value.operation.name == "mask"
+        if drawn and value.settings["key"] not in keys:
+            raise ValueError(
+                f"a mask of shape {value.shape} was drawn with a key that is not among the tape's"
+            )
+        if not drawn and all(_is_constant(parent) for parent in parents):
+            lowered[value] = nodes.constant(value.data)
+            continue
+        assert value.operation is not None
+        lower = _LOWER.get(value.operation.name)
+        if lower is None:
+            raise ValueError(f"the tape has no instruction for {value.operation.name}")
+        lowered[value] = lower(nodes, value, *parents)
+    return lowered
+
+
+def _is_constant(node: Node) -> bool:
+    return node.operation == "constant" or (node.operation == "broadcast" and _is_constant(node.operands[0]))
+
+
+def _power(nodes: Nodes, value: Value, a: Node) -> Node:
+    exponent = np.asarray(value.settings["exponent"])
+    a = nodes.broadcast(a, value.shape)
+    if exponent.size == 1:
+        match exponent.item():
+            case 0.5:
+                return nodes.elementwise("sqrt", a)
+            case 1.0:
+                return a
+            case 2.0:
+                return nodes.elementwise("multiply", a, a)
+            case -1.0:
+                return nodes.elementwise("divide", nodes.constant(np.ones(())), a)
+    return nodes.elementwise("power", a, nodes.constant(exponent))
+
+
+def _sum(nodes: Nodes, value: Value, a: Node) -> Node:
+    """One sum over the middle of three axes for each run of axes that are summed."""
+    axis = value.settings["axis"]
+    axes = range(len(a.shape)) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
+    summed = {i % max(len(a.shape), 1) for i in axes}
+    a, shape = nodes.stored(a), list(a.shape)
+    for last in reversed(range(len(shape))):
+        if last in summed:
+            outer, middle, inner = shape[:last], shape[last], shape[last + 1 :]
+            sizes = (int(np.prod(outer)), middle, int(np.prod(inner)))
+            shape[last] = 1
+            if middle == 1:
+                a = nodes.view(a, 0, tuple(shape))
+            else:
+                a = nodes.node("sum", (a,), tuple(shape), sizes)
+    return nodes.view(a, 0, value.shape)
+
+
+def _moved(nodes: Nodes, value: Value, a: Node) -> Node:
+    """An operation that only moves numbers, by what it does to their positions."""
+    assert value.operation is not None
+    positions = np.arange(a.size).reshape(a.shape)
+    return nodes.take(nodes.stored(a), np.asarray(value.operation.forward(positions, **value.settings)))
+
+
+def _scatter(nodes: Nodes, value: Value, a: Node) -> Node:
+    positions = np.arange(value.size).reshape(value.shape)[value.settings["index"]]
+    table = tuple(np.broadcast_to(positions, a.shape).reshape(-1).tolist())
+    return nodes.node("scatter", (nodes.stored(a),), value.shape, table)
+
+
+def _transpose(nodes: Nodes, value: Value, a: Node) -> Node:
+    return nodes.transpose(a) if len(a.shape) <= 2 else _moved(nodes, value, a)
+
+
+def _elementwise(operation: str) -> Callable[..., Node]:
+    return lambda nodes, value, *parents: nodes.elementwise(operation, *parents)
+
+
+_LOWER: dict[str, Callable[..., Node]] = {
+    "+": _elementwise("add"),
+    "-": _elementwise("subtract"),
+    "*": _elementwise("multiply"),
+    "/": _elementwise("divide"),
+    "neg": _elementwise("negate"),
+    **{name: _elementwise(name) for name in ("exp", "log", "relu", "step", "tanh", "sigmoid", "softplus")},
+    "**": _power,
+    "@": lambda nodes, value, a, b: nodes.matmul(a, b, False, False),
+    "sum": _sum,
+    "broadcast": lambda nodes, value, a: nodes.broadcast(a, value.shape),
+    "reshape": lambda nodes, value, a: nodes.view(nodes.stored(a), 0, value.shape),
+    "transpose": _transpose,
+    "index": _moved,
+    "scatter": _scatter,
+    "concatenate": lambda nodes, value, a, b: nodes.concatenate(a, b),
+    "mask": lambda nodes, value, p: nodes.node("mask", (p,), value.shape, value.settings["key"]),
+}

@@ -1,0 +1,152 @@
+"""Writing what a run leaves in its own folder, and seeing whether it is still what was written."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from sweepgrad.errors import naming
+from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
+from sweepgrad.training.loop import Epoch, Fit
+
+if TYPE_CHECKING:
+    from sweepgrad.training.bundle import Bundle
+    from sweepgrad.training.experiment import Experiment
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
+
+
+def write(
+    folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
+) -> Record:
+    """Leave a run in `folder`: its model and pictures where there are any, the record last; as written.
+
+    Raises:
+        OSError: there is no room, or no right to.
+    """
+    with naming(folder):
+        _make_ready(folder, record)
+        if experiment is not None and fit is not None:
+            bundle = experiment.bundle(fit)
+            bundle.save(folder / MODEL)
+            np.save(folder / STATE, fit.state, allow_pickle=False)
+            names = (*FILES, STATE)
+            record = replace(record, files={name: digest(path_of(folder, name)) for name in names})
+            if record.sweep is None:
+                draw(folder, experiment, bundle, fit)
+        write_json(folder / RECORD, _plain(record))
+    return record
+
+
+def draw(folder: Path, experiment: "Experiment", bundle: "Bundle", fit: Fit) -> None:
+    """The pictures of a run."""
+    from sweepgrad.training import plots  # late: it takes most of a second, and a sweep needs none
+
+    learning_curve, decision_boundary = (folder / name for name in PICTURES)
+    plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
+    if plots.has_boundary(bundle):
+        plots.decision_boundary(bundle, experiment.val, decision_boundary)
+
+
+def copy(source: Path, folder: Path, record: Record) -> None:
+    """Leave in `folder` the result that is kept in `source`, under a record of its own.
+
+    Raises:
+        OSError: as `write`.
+    """
+    place(folder, record, {name: path_of(source, name).read_bytes() for name in record.files})
+
+
+def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
+    """Leave in `folder` the result of a job of a sweep that was trained elsewhere.
+
+    Arguments:
+        model: its files, and its state, by name; none if it has no model.
+
+    Raises:
+        OSError: as `write`.
+    """
+    with naming(folder):
+        _make_ready(folder, record)
+        if model:
+            (folder / MODEL).mkdir(exist_ok=True)
+        for name, content in model.items():
+            path_of(folder, name).write_bytes(content)
+        write_json(folder / RECORD, _plain(record))
+
+
+def _make_ready(folder: Path, record: Record) -> None:
+    """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+        (folder / name).unlink(missing_ok=True)
+    text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    if record.certificate is not None:
+        said = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
+        (folder / CERTIFICATE).write_text(f"{said}\n", encoding="utf-8")
+
+
+def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
+    """What is wrong with the files beside a record, if anything; `model` is the folder of its bundle."""
+    for name in dict.fromkeys((*FILES, *record.files)):
+        path = path_of(folder, name, model)
+        try:
+            if digest(path) != record.files.get(name):
+                return f"{path} is not what was written"
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
+    """Where a file that `Record.files` names lies in a run's folder, with its bundle in that of `model`."""
+    return folder / STATE if name == STATE else folder / model / name
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
+    data = record.data.__dict__ if record.data else None
+    return {**record.__dict__, "data": data, "history": [_epoch(epoch) for epoch in record.history]}
+
+
+def _epoch(epoch: Epoch) -> dict[str, Any]:
+    signs = {"signs": epoch.signs.to_json()} if epoch.signs else {}
+    return {name: value for name, value in epoch.__dict__.items() if name != "signs"} | signs
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def sent_as(folder: Path, record: Record) -> str | None:
+    """The id of the MLflow run that this very run became, if it is known to have been sent."""
+    try:
+        sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        return str(sent["run_id"]) if sent["ended"] == record.ended else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write a file that is either whole or not there, even if the machine stops."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with naming(path), partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

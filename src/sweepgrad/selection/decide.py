@@ -1,0 +1,240 @@
+"""From the runs of a sweep to the model to be judged, by validation rows: which one, and how it decides."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepgrad import rng
+from sweepgrad.autograd.value import Array
+from sweepgrad.config.schema import Config, Metric, Select
+from sweepgrad.config.sections import CostThreshold, HalfThreshold
+from sweepgrad.data.access import Rows, Training, open_training, open_validation
+from sweepgrad.data.pace import silent
+from sweepgrad.data.split import units_of
+from sweepgrad.errors import UserError
+from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of
+from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank, splits
+from sweepgrad.stats import calibration, thresholds
+from sweepgrad.stats.selection import Choice
+from sweepgrad.stats.thresholds import Cut
+from sweepgrad.tracking.mapping import Logged
+from sweepgrad.tracking.store import DIGEST, Store
+from sweepgrad.training.bundle import Bundle, ensemble
+from sweepgrad.training.experiment import dtype_of
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """All that is decided before test rows are opened.
+
+    Attributes:
+        entries: all candidates, ranked; `choice` numbers them.
+        runs: those of the model, of one fold; several make an ensemble.
+        configs: theirs.
+        trained: the model as it was trained, deciding at one half.
+        bundle: the model as it is to be judged.
+        scale: what its log-odds were multiplied by; 1 where they were left alone.
+        cut: how the threshold was found on validation rows; None for one half and where it follows from costs
+            alone.
+        val: the validation rows that all this went by; of the model's fold.
+        notices: what is to be told of scale and threshold.
+    """
+
+    entries: list[Entry]
+    choice: Choice
+    select: Select
+    runs: tuple[Logged, ...]
+    configs: tuple[Config, ...]
+    trained: Bundle
+    bundle: Bundle
+    scale: float
+    cut: Cut | None
+    val: Rows
+    notices: tuple[str, ...]
+
+    @property
+    def entry(self) -> Entry:
+        return self.entries[self.choice.chosen]
+
+    @property
+    def temperature(self) -> float:
+        return 1 / self.scale
+
+    def training(self) -> Training:
+        """The rows that the model was trained on and compared on.
+
+        Raises:
+            UserError: the table or the split is no longer what it was trained on.
+        """
+        run, config = self.runs[0], self.configs[0]
+        training = open_training(config.data, config.split, dtype_of(config))
+        digests = asdict(training.digests)
+        changed = [part for part, digest in digests.items() if run.tags.get(f"{DIGEST}{part}") != digest]
+        if changed:
+            what = "its contents have changed" if "table" in changed else "it is split differently now"
+            raise UserError(
+                f"{training.source} is not what run {run.run_id} was trained on: {what}."
+                " Put the old one back, or train anew"
+            )
+        return training
+
+    @property
+    def as_trained(self) -> bool:
+        """Whether the model is that of its one run, unchanged."""
+        return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
+
+
+def decide(store: Store, jobs: Sequence[Logged], say: Callable[[str], None] = silent) -> Decision:
+    """Choose by validation, as the runs themselves declare (`select`).
+
+    A configuration or an ensemble is chosen by its mean over seeds and folds. Of it the first fold is taken,
+    and of a configuration the best seed on that: folds have different validation rows, so the best run of
+    all would be the one with the easiest rows.
+
+    Arguments:
+        jobs: the runs of a sweep.
+        say: told how far things are, where they take long.
+
+    Raises:
+        UserError: nothing to choose from, runs that cannot be compared, or a table or split that has changed
+            since.
+    """
+    first = next((run for run in jobs if finished(run)), None)
+    if first is None:
+        raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
+    select = configuration(store, first).select
+    return _decided(store, rank(jobs, select.metric), select, say)
+
+
+def _decided(store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None]) -> Decision:
+    candidates = [run for entry in entries for run in entry.runs]
+    if not comparable(candidates):
+        several = len(splits(candidates))
+        instead = f"; sweepgrad evaluate judges the procedure on its {several} splits" if several > 1 else ""
+        raise UserError(
+            "the runs of this sweep were made on different tables or splits, so their validation figures"
+            f" cannot be compared: sweep with one data source, one split.seed and one split.folds{instead}"
+        )
+    if folds(entries[0].runs) != folds(candidates):
+        raise UserError(
+            "no configuration finished on every fold, so their means are of different rows and cannot be"
+            " compared: train what is missing"
+        )
+    return settle(store, *compare(store, entries, select, say), select)
+
+
+def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -> Decision:
+    """The model of the entry that was chosen, with its scale and its threshold.
+
+    Raises:
+        UserError: the table or the split is not what the runs were made on.
+    """
+    runs = entries[choice.chosen].members
+    configs = tuple(configuration(store, run) for run in runs)
+    val = open_validation(configs[0].data, configs[0].split, digests_of(runs[0]))
+    trained = ensemble([bundle_of(store, run) for run in runs])
+    scale, of_scale = _scale(select, val.y, trained.log_odds(val.frame))
+    scaled = trained if scale == 1 else trained.scaled(scale)
+    p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)
+    threshold, cut = _threshold(select, val.y, p, units, configs[0])
+    bundle = replace(scaled, threshold=threshold)
+    of_threshold = _of_threshold(bundle, p)
+    notices = (of_scale, of_threshold, _of_ensembles(select, entries))
+    return Decision(
+        entries, choice, select, runs, configs, trained, bundle, scale, cut, val, tuple(filter(None, notices))
+    )
+
+
+def standings(
+    store: Store, runs: Sequence[Logged], say: Callable[[str], None] = silent
+) -> tuple[list[Entry], Metric, Decision | None, str]:
+    """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
+
+    Arguments:
+        say: told how far things are, where they take long.
+
+    Returns:
+        The entries, the metric that they are ranked by, what `finalize` would judge, None where it would
+        refuse, and what the user should be told; empty for nothing.
+
+    Raises:
+        UserError: no run finished.
+    """
+    first = next((run for run in runs if finished(run)), None)
+    if first is None:
+        return rank(runs), "accuracy", None, ""  # which says so
+    try:
+        select = configuration(store, first).select
+    except UserError as error:
+        told = f"ranked by accuracy, for its configuration cannot be read: {error}"
+        return rank(runs), "accuracy", None, told
+    entries = rank(runs, select.metric)
+    try:
+        decision = _decided(store, entries, select, say)
+    except UserError as error:
+        return entries, select.metric, None, f"without intervals over the validation rows: {error}"
+    return decision.entries, select.metric, decision, "\n".join(decision.notices)
+
+
+def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool) -> None:
+    """See whether there is a whole sweep to choose from.
+
+    Raises:
+        UserError: it is running, or did not finish and this is not asked for.
+    """
+    if sweep.status == "RUNNING":
+        raise UserError(f"{sweep.name} is still running: wait for it, or look with sweepgrad leaderboard")
+    if sweep.status != "FINISHED" and not incomplete:
+        done = sum(run.status == "FINISHED" for run in runs)
+        of = sweep.tags.get("sweepgrad.jobs", str(len(runs)))
+        raise UserError(
+            f"{sweep.name} is {sweep.status}: {done} of {of} runs finished. Run it again, or choose among"
+            " these with --incomplete"
+        )
+
+
+def _scale(select: Select, y: Array, log_odds: Array) -> tuple[float, str]:
+    """What log-odds are multiplied by, and why they are not where they were to be."""
+    if select.calibration == "none":
+        return 1.0, ""
+    found = calibration.greatest_likelihood(y, log_odds)
+    if found is None:
+        return 1.0, (
+            "the probabilities are left as they were trained: on the validation rows no temperature is best,"
+            " since the model tells all of them apart, or none better than by chance"
+        )
+    return found, ""
+
+
+def _threshold(
+    select: Select, y: Array, p: Array, units: NDArray[np.int64], config: Config
+) -> tuple[float, Cut | None]:
+    if isinstance(select.threshold, HalfThreshold):
+        return 0.5, None
+    if isinstance(select.threshold, CostThreshold):
+        costs = select.threshold
+        return thresholds.of_costs(costs.false_positive, costs.false_negative), None
+    rule, prevalence = select.threshold.rule, 0.0
+    if rule == "prevalence":
+        prevalence = float(open_training(config.data, config.split, dtype_of(config)).y_train.mean())
+    cut = thresholds.best_cut(rule, y, p, units, prevalence, rng.key(0, "threshold"))
+    return cut.threshold, cut
+
+
+def _of_threshold(bundle: Bundle, p: Array) -> str:
+    share = float(np.mean(p >= bundle.threshold))
+    if 0 < share < 1:
+        return ""
+    answer = bundle.positive if share else bundle.negative
+    at = f"at the threshold {bundle.threshold:.3g} every validation row is taken for"
+    return f"{at} {bundle.target} = {answer}"
+
+
+def _of_ensembles(select: Select, entries: Sequence[Entry]) -> str:
+    if select.ensemble.kind == "none" or any(entry.ensemble for entry in entries):
+        return ""
+    if select.ensemble.kind == "seeds":
+        return "select.ensemble: there is nothing to average, for no configuration has two seeds"
+    return f"select.ensemble: there are no {select.ensemble.size} configurations to average"

@@ -1,0 +1,299 @@
+"""Judging a whole procedure: in each split of a sweep choose by validation, then open its test rows.
+
+A sweep over `split.seed` or `split.turn` repeats the same search on other parts of one table. Each split is
+chosen from and judged as `finalize` does with one; what it came to is kept as soon as it is known.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweepgrad.autograd.value import Array
+from sweepgrad.config.schema import FileData
+from sweepgrad.data.access import open_test
+from sweepgrad.data.split import units_of
+from sweepgrad.errors import UserError
+from sweepgrad.runs import ledger
+from sweepgrad.runs.folders import write_json
+from sweepgrad.runs.ledger import Before, Opening
+from sweepgrad.selection import evaluation_markdown
+from sweepgrad.selection.candidates import bundle_of
+from sweepgrad.selection.card import Scores
+from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
+from sweepgrad.selection.evaluation import Evaluation, Judged, complete_turns, kept_in
+from sweepgrad.selection.ranking import Entry, fold_of, splits
+from sweepgrad.selection.score_card import baselines, scores
+from sweepgrad.tracking.mapping import Logged
+from sweepgrad.tracking.store import Store
+from sweepgrad.training import plots
+from sweepgrad.training.bundle import Bundle, ensemble
+
+FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
+EVALUATED = "sweepgrad.evaluated"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `evaluate` came to.
+
+    Attributes:
+        folder: where the page is.
+        opened: on how many splits test rows were read for it; the others had been judged before.
+    """
+
+    evaluation: Evaluation
+    folder: Path
+    opened: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """A split that is chosen from and not judged yet."""
+
+    name: str
+    decision: Decision
+    digests: dict[str, str]
+
+    @property
+    def run_ids(self) -> str:
+        return " ".join(run.run_id for run in self.decision.runs)
+
+    @property
+    def judged_as(self) -> tuple[str, str]:
+        return self.digests["test"], self.run_ids
+
+
+def evaluate(
+    store: Store,
+    which: str | None,
+    runs: Path,
+    *,
+    incomplete: bool = False,
+    again: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Choose and judge on each split of a sweep, write and log what that says of the procedure.
+
+    All splits are chosen from before the test rows of any are opened, and every opening is recorded, in the
+    store and in the ledger, before rows are read. What was judged before is not judged again; what was
+    interrupted before it was kept is.
+
+    Arguments:
+        which: the sweep, as for `Store.sweep`.
+        runs: the folder of evaluations/, in which the sweep's own folder is made, and of the ledger.
+        incomplete: choose among the runs that finished, though others did not.
+        again: open test rows that were opened before.
+        say: told how far things are.
+
+    Raises:
+        UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
+            `decide.decide`), a table that has changed, test rows that were opened before, or kept figures
+            that are damaged.
+    """
+    sweep = store.sweep(which)
+    jobs = store.children(sweep)
+    refuse_unfinished(sweep, jobs, incomplete=incomplete)
+    folder = runs / "evaluations" / sweep.name
+    found = _chosen(store, jobs, sweep.name, say)
+    with ledger.alone(folder):
+        sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
+        judged = _judged_before(store, sweep, folder)
+        todo = [split for split in found if split.judged_as not in judged]
+        if not again:
+            _refuse_seen(store, sweep, todo, len(found), runs)
+        for number, split in enumerate(todo, 1):
+            opening, before = _claim(store, sweep, split, runs, again=again)
+            for other in before.interrupted:
+                say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
+            judged[split.judged_as] = _judge(store, split, opening, before)
+            write_json(folder / "splits.json", [asdict(each) for each in judged.values()])
+            test = judged[split.judged_as].test
+            say(f"{split.name}: {test.accuracy:.1%} on {test.n} test rows ({number} of {len(todo)} judged)")
+        whole = _whole(sweep, found, judged, _known(store, found[0].digests["table"], runs))
+        latest = max(split.opening for split in whole.splits)  # each begins with its moment
+        sent = sweep.tags.get(ledger.JUDGED) == latest
+        if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
+            _write(store, sweep, whole, folder, latest)
+    return Outcome(whole, folder, len(todo))
+
+
+def _known(store: Store, table: str, runs: Path) -> list[Opening]:
+    """What the store and the ledger know of a table's openings."""
+    return ledger.once_each([*store.openings(table), *ledger.read(runs / ledger.LEDGER)], table)
+
+
+def _claim(store: Store, sweep: Logged, split: _Split, runs: Path, *, again: bool) -> tuple[Opening, Before]:
+    """Write down that a split's test rows are about to be read."""
+    opening = ledger.opening_now(sweep.name, split.run_ids, split.digests)
+    of_store = store.openings(opening.table)
+    try:
+        with ledger.claim(runs / ledger.LEDGER, of_store, opening, kept=False, again=again) as before:
+            store.record_opening(sweep, opening, split.digests)
+    except ledger.Seen as seen:
+        raise UserError(f"{split.name} was opened by another process just now: {seen.earlier[-1]}") from None
+    return opening, before
+
+
+def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]) -> list[_Split]:
+    """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
+    by_name = splits(jobs)
+    if len(by_name) < 2:
+        raise UserError(
+            f"{sweep} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
+            " its model. For the procedure sweep over splits, such as 'split.seed=range(1000,1020)' or"
+            " 'split.turn=range(5)'"
+        )
+    found = []
+    for number, (name, members) in enumerate(by_name.items(), 1):
+        try:
+            decision = decide(store, members)
+            digests = asdict(decision.training().digests)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        found.append(_Split(name, decision, digests))
+        say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
+    if len({split.digests["table"] for split in found}) > 1:
+        raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
+    if len({split.digests["test"] for split in found}) < len(found):
+        raise UserError(
+            "two splits have the same test rows, which would count twice: split.turn=0 tests those of"
+            " split.turn=null, and a table of few rows leaves few ways to split it"
+        )
+    return found
+
+
+def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Judged:
+    """Read the test rows, and see what the chosen model and the baselines make of them."""
+    decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
+    training, config = decision.training(), decision.configs[0]
+    test = open_test(config.data, config.split, training.digests)
+    units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
+    majority, logistic = baselines(training, test.frame)
+    entry, metric = decision.entry, decision.select.metric
+    siblings = [_worth(model, test.frame, test.y, units["test"]) for model in _models(store, entry)]
+    return Judged(
+        split=split.name,
+        run_id=split.run_ids,
+        digest=training.digests.test,
+        settings=entry.said,
+        compared=len(decision.choice.standings),
+        tied=len(decision.choice.tied) - 1,
+        mean=entry.of(metric).mean,
+        test_mean=fmean(each.of(metric) for each in siblings),
+        flattery=decision.choice.flattery,
+        n_learned=training.n_train + training.n_val,
+        n_test_units=len(np.unique(units["test"])),
+        validation=_worth(bundle, val.frame, val.y, units["val"]),
+        test=_worth(bundle, test.frame, test.y, units["test"]),
+        baselines={
+            "majority": scores(test.y, majority, units["test"]),
+            "logistic": scores(test.y, logistic, units["test"]),
+        },
+        opening=str(opening),
+        earlier_openings=tuple(map(str, before.seen)),
+        interrupted_openings=tuple(map(str, before.interrupted)),
+    )
+
+
+def _worth(bundle: Bundle, frame: pd.DataFrame, y: Array, units: NDArray[np.int64]) -> Scores:
+    """A model's scores on rows of raw columns with labels y (N,), in units (N,)."""
+    return scores(y, bundle.log_odds(frame), units, bundle.threshold)
+
+
+def _models(store: Store, entry: Entry) -> list[Bundle]:
+    """Those over which the entry's means are taken: each run's, or of an ensemble one a fold."""
+    if not entry.ensemble:
+        return [bundle_of(store, run) for run in entry.runs]
+    by_fold: dict[str, list[Bundle]] = {}
+    for run in entry.runs:
+        by_fold.setdefault(fold_of(run), []).append(bundle_of(store, run))
+    return [ensemble(members) for members in by_fold.values()]
+
+
+def _whole(
+    sweep: Logged,
+    found: Sequence[_Split],
+    judged: dict[tuple[str, str], Judged],
+    known: Sequence[Opening],
+) -> Evaluation:
+    first = found[0].decision
+    of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
+    mine = {split.opening for split in of_splits}
+    earlier = [opening for opening in known if opening.when <= min(mine) and str(opening) not in mine]
+    return Evaluation(
+        sweep=sweep.name,
+        what=f"{first.bundle.target} = {first.bundle.positive}, from {first.configs[0].data.name}",
+        metric=first.select.metric,
+        rule=first.select.rule,
+        grouped=isinstance(first.configs[0].data, FileData) and bool(first.configs[0].data.group),
+        turns=complete_turns([split.decision.configs[0].split for split in found]),
+        earlier_of_table=len(earlier),
+        splits=of_splits,
+    )
+
+
+def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], Judged]:
+    """What is known of splits of this sweep, by their test rows and the run that was chosen."""
+    file = folder / "splits.json"
+    if not file.exists() and EVALUATED in sweep.tags:
+        store.download(sweep, file.name, folder)
+    return {(split.digest, split.run_id): split for split in kept_in(file)}
+
+
+def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: int, runs: Path) -> None:
+    """Look at all before any is opened; say for which sweeps some were, and where it is what was found.
+
+    Raises:
+        UserError: test rows were opened before.
+    """
+    known = _known(store, todo[0].digests["table"], runs) if todo else []
+    to_be = [ledger.opening_now(sweep.name, split.run_ids, split.digests) for split in todo]
+    if not (seen := [o for each in to_be if (o := ledger.before_of(known, each, kept=False).seen)]):
+        return
+    by_sweep: dict[str, list[Opening]] = {}
+    for opening in sorted((o for some in seen for o in some), key=lambda opening: opening.when):
+        by_sweep.setdefault(opening.sweep, []).append(opening)
+    lines = []
+    for name, some in by_sweep.items():
+        times = "once" if len(some) == 1 else f"{len(some)} times, first"
+        pages = (runs / "evaluations" / name / "evaluation.md", runs / "cards" / name / "card.md")
+        said = "".join(f"\n    what was found: {page}" for page in pages if page.exists())
+        lines.append(f"\n  {times} {some[0]}{said}")
+    raise UserError(
+        f"the test rows of {len(seen)} of {n_splits} splits were opened before:{''.join(lines)}\nTheir"
+        " figures have been seen, so what was chosen or changed since is not judged honestly by them. Take"
+        " other splits, such as split.seed=range(2000,2020), and train anew; or say --again to open them once"
+        " more, which the page will tell"
+    )
+
+
+def _written(folder: Path) -> object:
+    """What the page's data say, if there are any."""
+    try:
+        return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path, latest: str) -> None:
+    (folder / "evaluation.md").write_text(evaluation_markdown.markdown(whole), encoding="utf-8")
+    write_json(folder / "evaluation.json", whole.to_json())
+    plots.splits(
+        [split.split for split in whole.splits],
+        [split.validation.accuracy for split in whole.splits],
+        [split.test.accuracy for split in whole.splits],
+        (whole.test().low, whole.test().high),
+        folder / "splits.png",
+    )
+    store.log_result(
+        sweep.run_id,
+        {f"evaluation/{name}": value for name, value in whole.figures.items()},
+        {EVALUATED: str(len(whole.splits)), ledger.JUDGED: latest},
+        [folder / name for name in FILES],
+    )

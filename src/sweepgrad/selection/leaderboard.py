@@ -1,0 +1,164 @@
+"""A ranking as a table for people, and as CSV and JSON for programs."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from sweepgrad.config.schema import Metric
+from sweepgrad.selection import diagnosis_text
+from sweepgrad.selection.decide import Decision
+from sweepgrad.selection.ranking import Entry, Estimate, comparable, folds
+from sweepgrad.stats.metrics import BETTER
+from sweepgrad.tracking.mapping import Logged
+
+NAMES: dict[Metric, str] = {"accuracy": "accuracy", "nll": "nll", "roc_auc": "ROC AUC"}
+
+
+def as_table(
+    title: str, entries: Sequence[Entry], metric: Metric = "accuracy", decision: Decision | None = None
+) -> Table:
+    """For a terminal: the metric that was ranked by first, and how far each is behind the leader in it."""
+    table = Table(title=Text(title), title_justify="left", caption_justify="left")
+    table.add_column("#", justify="right")
+    averages = any(entry.ensemble for entry in entries)
+    if averages:
+        table.add_column("average of")
+    for key in entries[0].settings:
+        table.add_column(Text(key), justify="right")
+    several, seen = len(entries) > 1, entries[0].standing is not None
+    against = (("behind the leader",) if several else ()) + (("tied",) if several and seen else ())
+    others = [other for other in NAMES if other != metric]
+    for name in (
+        "parameters",
+        "runs",
+        f"val {NAMES[metric]}",
+        *against,
+        *(f"val {NAMES[o]}" for o in others),
+    ):
+        table.add_column(name, justify="right")
+    for place, entry in enumerate(entries, 1):
+        table.add_row(
+            f"→ {place}" if entry.chosen and several else str(place),
+            *([entry.ensemble] if averages else []),
+            *(Text(value) for value in entry.settings.values()),
+            str(entry.n_parameters),
+            str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
+            _mean(entry, metric),
+            *([_behind(entry, first=place == 1)] if several else []),
+            *(["yes" if entry.tied else ""] if several and seen else []),
+            *(str(entry.of(other)) for other in others),
+            style="bold" if place == 1 else None,
+        )
+    notes = []
+    if len({frozenset(folds(entry.runs)) for entry in entries}) > 1:
+        notes.append("means over different folds are of different rows: go by how far behind the leader")
+    elif several and seen:
+        notes += [
+            f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {NAMES[metric]}"
+            " over rows and seeds, of others over runs.",
+            "tied: not told apart from the leader at 95 %, all comparisons together",
+        ]
+    said = {place: diagnosis_text.of_runs(entry.runs) for place, entry in enumerate(entries, 1)}
+    notes += [f"diagnosis of {place}: {text}" for place, text in said.items() if text]
+    table.caption = Text("\n".join(notes)) if notes else None
+    return table
+
+
+def _decided(decision: Decision | None) -> str:
+    """How the model that finalize takes decides, where that is not as it was trained."""
+    if decision is None or decision.as_trained:
+        return ""
+    return (
+        f", with temperature {decision.temperature:.3f} and positive from {decision.bundle.threshold:.3f} on"
+    )
+
+
+def _mean(entry: Entry, metric: Metric) -> str:
+    mean = entry.of(metric).mean
+    return str(Estimate(mean, entry.standing.standard_error) if entry.standing else entry.of(metric))
+
+
+def _behind(entry: Entry, *, first: bool) -> str:
+    if first:
+        return ""
+    if entry.standing is not None:
+        return str(Estimate(entry.standing.behind, entry.standing.behind_error))
+    return str(entry.behind or "no pair")
+
+
+def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[str, object]]:
+    """For programs: one flat record for each entry; null is what was not looked at."""
+    return [
+        {
+            "rank": place,
+            **entry.settings,
+            "n_parameters": entry.n_parameters,
+            "runs": len(entry.runs),
+            "unfinished": entry.unfinished,
+            **{
+                f"val/{name}{end}": value
+                for name in NAMES
+                for end, value in (("", entry.of(name).mean), ("_se", entry.of(name).standard_error))
+            },
+            "pairs_with_leader": entry.pairs,
+            "behind_leader": entry.behind and entry.behind.mean,
+            "behind_leader_se": entry.behind and entry.behind.standard_error,
+            **_by_rows(entry, metric),
+            "ensemble": entry.ensemble or None,
+            "diagnosis": diagnosis_text.of_runs(entry.runs),
+            "run_ids": " ".join(run.run_id for run in entry.runs),
+        }
+        for place, entry in enumerate(entries, 1)
+    ]
+
+
+def _by_rows(entry: Entry, metric: Metric) -> dict[str, object]:
+    found = entry.standing
+    low, high = sorted(BETTER[metric] * end for end in found.interval) if found else (None, None)
+    return {
+        "by_rows/se": found and found.standard_error,
+        "by_rows/low": low,
+        "by_rows/high": high,
+        "by_rows/behind_leader": found and found.behind,
+        "by_rows/behind_leader_se": found and found.behind_error,
+        "tied": entry.tied if found else None,
+        "chosen": entry.chosen if found else None,
+    }
+
+
+def as_json(
+    sweep: Logged,
+    entries: Sequence[Entry],
+    metric: Metric = "accuracy",
+    decision: Decision | None = None,
+) -> str:
+    rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries, metric)]
+    return json.dumps(
+        {
+            "sweep": sweep.name,
+            "sweep_id": sweep.run_id,
+            "metric": metric,
+            "comparable": comparable([run for entry in entries for run in entry.runs]),
+            "entries": rows,
+            "decision": decision
+            and {
+                "run_ids": [run.run_id for run in decision.runs],
+                "temperature": decision.temperature,
+                "threshold": decision.bundle.threshold,
+            },
+        },
+        indent=1,
+    )
+
+
+def as_csv(entries: Sequence[Entry], metric: Metric = "accuracy") -> str:
+    rows = as_rows(entries, metric)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,243 @@
+"""What the card says of a model that was decided on, once its test rows are open."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from sweepgrad import rng
+from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
+from sweepgrad.autograd.value import Array, Value
+from sweepgrad.config.sections import CostThreshold
+from sweepgrad.data.access import Rows, Training
+from sweepgrad.data.audit.report_text import in_words
+from sweepgrad.data.split import units_of
+from sweepgrad.selection import diagnosis_text
+from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
+from sweepgrad.selection.decide import Decision
+from sweepgrad.selection.ranking import folds
+from sweepgrad.stats import metrics
+from sweepgrad.stats.metrics import Calibration
+from sweepgrad.tracking.mapping import UNSEEN
+
+
+def card(
+    decision: Decision,
+    training: Training,
+    test: Rows,
+    *,
+    sweep: str,
+    run_id: str,
+    n_jobs: int,
+    registered: str,
+    opening: str,
+    earlier_openings: tuple[str, ...],
+) -> Card:
+    """The card of a model.
+
+    Arguments:
+        training: the rows that its first run was trained on, for the yardsticks.
+        n_jobs: how many runs the sweep has, finished or not.
+        others: as `Card` has them.
+    """
+    config = decision.configs[0]
+    bundle, val = decision.bundle, decision.val
+    units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
+    of_test, of_val = bundle.log_odds(test.frame), bundle.log_odds(val.frame)
+    p_test, p_val = expit(of_test), expit(of_val)
+    majority, logistic = baselines(training, test.frame)
+    key = rng.key(config.split.seed, "calibration")
+    candidates = [run for entry in decision.entries if not entry.ensemble for run in entry.runs]
+    n_ensembles = sum(bool(entry.ensemble) for entry in decision.entries)
+    return Card(
+        sweep=sweep,
+        run_id=run_id,
+        n_candidates=len(candidates),
+        n_configurations=len(decision.entries) - n_ensembles,
+        n_ensembles=n_ensembles,
+        n_unfinished=n_jobs - len(candidates),
+        registered=registered,
+        model=_model(decision),
+        members=_members(decision),
+        choice=_choice(decision),
+        data={
+            "name": config.data.name,
+            "source": training.source,
+            "target": bundle.target,
+            "positive": bundle.positive,
+            "negative": bundle.negative,
+            "grouped": bool(training.roles.group),
+            "n_train": training.n_train,
+            "n_val": training.n_val,
+            "n_test": len(test),
+            "n_test_units": len(np.unique(units["test"])),
+            "fold": config.split.fold,
+            "folds": None if config.split.fold is None else config.split.folds,
+            "digest": training.digests.table,
+        },
+        validation=scores(val.y, of_val, units["val"], bundle.threshold),
+        test=scores(test.y, of_test, units["test"], bundle.threshold),
+        baselines={
+            "majority": scores(test.y, majority, units["test"]),
+            "logistic": scores(test.y, logistic, units["test"]),
+        },
+        p_values={
+            name: metrics.p_value_of_difference(
+                test.y, p_test, expit(other), units["test"], threshold=bundle.threshold
+            )
+            for name, other in (("majority", majority), ("logistic", logistic))
+        },
+        decisions=_decisions(decision, (val.y, p_val), (test.y, p_test), units["test"], training),
+        confusion=metrics.confusion(test.y, p_test, bundle.threshold),
+        temperature=decision.temperature,
+        calibration={
+            "validation": _calibrated(val.y, decision.trained.probabilities(val.frame), p_val, key),
+            "test": _calibrated(test.y, decision.trained.probabilities(test.frame), p_test, key),
+        },
+        notices=decision.notices,
+        certificate=in_words(
+            training.certificate, blind=all(run.tags.get(UNSEEN) == "proven" for run in decision.runs)
+        ),
+        opening=opening,
+        earlier_openings=earlier_openings,
+    )
+
+
+def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibration | None]:
+    """Of the model as it is judged, and as it was trained where that is another."""
+    after = metrics.calibration(test.y, decision.bundle.probabilities(test.frame))
+    if decision.scale == 1:
+        return after, None
+    return after, metrics.calibration(test.y, decision.trained.probabilities(test.frame))
+
+
+def scores(y: Array, log_odds: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
+    """What the card says of log-odds (N,) for labels y (N,) of rows in units (N,).
+
+    Probabilities round to 0 and 1 where log-odds are large, so they would rank and count rows wrongly.
+    """
+    p = expit(log_odds)
+    return Scores(
+        n=len(y),
+        accuracy=metrics.accuracy(y, p, threshold),
+        accuracy_ci=metrics.accuracy_interval(y, p, units=units, threshold=threshold),
+        nll=negative_loglikelihood_of_scores(y, Value(log_odds)).item(),
+        roc_auc=metrics.roc_auc(y, log_odds),
+    )
+
+
+def _choice(decision: Decision) -> dict[str, object]:
+    """What the card says of how the model was chosen."""
+    entries, choice, metric = decision.entries, decision.choice, decision.select.metric
+    return {
+        "rule": decision.select.rule,
+        "metric": metric,
+        "best_settings": entries[choice.best].said,
+        "settings": entries[choice.chosen].said,
+        "ensemble": entries[choice.chosen].ensemble,
+        "best_mean": entries[choice.best].of(metric).mean,
+        "mean": entries[choice.chosen].of(metric).mean,
+        "best_standard_error": choice.standings[choice.best].standard_error,
+        "compared": len(choice.standings),
+        "tied": [entries[number].said for number in choice.tied if number != choice.best],
+        "flattery": choice.flattery,
+    }
+
+
+def _decisions(
+    decision: Decision,
+    val: tuple[Array, Array],
+    test: tuple[Array, Array],
+    units: NDArray[np.int64],
+    training: Training,
+) -> Decisions:
+    """What comes of the threshold on labels and probabilities (N,) of the two parts."""
+    rule, threshold = decision.select.threshold, decision.bundle.threshold
+    share = float(training.y_train.mean())
+
+    def figures(y: Array, p: Array) -> dict[str, float]:
+        taken = p >= threshold
+        found = {
+            "accuracy": metrics.accuracy(y, p, threshold),
+            "accuracy_at_half": metrics.accuracy(y, p),
+            "f1": metrics.f1(metrics.confusion(y, p, threshold)),
+            "share": float(np.mean(taken)),
+        }
+        if isinstance(rule, CostThreshold):
+            found["cost"] = float(np.mean(metrics.costs(y, taken, rule.false_positive, rule.false_negative)))
+            found["cost_of_one_answer"] = float(np.mean(constant(y, rule)))
+        return found
+
+    def constant(y: Array, costs: CostThreshold) -> Array:
+        dearer_to_miss = share * costs.false_negative > (1 - share) * costs.false_positive
+        return metrics.costs(y, np.full(len(y), dearer_to_miss), costs.false_positive, costs.false_negative)
+
+    p_value = None
+    if isinstance(rule, CostThreshold):
+        y, p = test
+        own = metrics.costs(y, p >= threshold, rule.false_positive, rule.false_negative)
+        p_value = metrics.p_value_of_sum(own - constant(y, rule), units)
+    return Decisions(
+        rule=rule.rule,
+        false_positive=rule.false_positive if isinstance(rule, CostThreshold) else None,
+        false_negative=rule.false_negative if isinstance(rule, CostThreshold) else None,
+        threshold=threshold,
+        flattery=decision.cut.flattery if decision.cut else None,
+        validation=figures(*val),
+        test=figures(*test),
+        p_value=p_value,
+    )
+
+
+def _calibrated(y: Array, before: Array, after: Array, key: int) -> Calibrated:
+    return Calibrated(
+        metrics.calibration(y, before).error,
+        metrics.calibration(y, after).error,
+        metrics.calibration_error_by_chance(after, key),
+    )
+
+
+def baselines(training: Training, frame: pd.DataFrame) -> tuple[Array, Array]:
+    """Log-odds (N,) of rows: the same for all, as often as it is in training; and logistic regression's.
+
+    The latter is scikit-learn's, on the same inputs and training rows.
+    """
+    model = LogisticRegression(max_iter=1000)
+    model.fit(training.X_train, training.y_train)
+    majority = np.full(len(frame), logit(training.y_train.mean(dtype=np.float64)))
+    return majority, np.asarray(model.decision_function(training.preprocessor.transform(frame)))
+
+
+def _members(decision: Decision) -> tuple[dict[str, object], ...]:
+    return tuple(
+        {
+            "run_id": run.run_id,
+            "layers": list(member.network.widths),
+            "hidden": list(config.model.hidden),
+            "activation": config.model.activation,
+            "dropout": config.model.dropout,
+            "scale": config.model.scale,
+            "optimizer": config.optimizer.name,
+            "learning_rate": config.optimizer.lr,
+            "batch_size": config.train.batch_size,
+            "epochs": config.train.epochs,
+            "best_epoch": int(run.metrics["best/epoch"]),
+            "seed": config.seed,
+            "n_parameters": member.network.n_parameters,
+        }
+        for run, config, member in zip(decision.runs, decision.configs, decision.bundle.members, strict=True)
+    )
+
+
+def _model(decision: Decision) -> dict[str, object]:
+    entry = decision.entry
+    first = folds(entry.runs[:1])
+    return {
+        **_members(decision)[0],
+        "n_parameters": decision.bundle.n_parameters,
+        "runs": len(entry.runs),
+        "seeds": len({run.params["seed"] for run in entry.runs if folds([run]) == first}),
+        "mean_validation_accuracy": entry.accuracy.mean,
+        "diagnosis": diagnosis_text.sentence(decision.runs[0]),
+    }

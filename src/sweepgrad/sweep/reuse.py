@@ -1,0 +1,66 @@
+"""Finding what was trained before, so that it need not be trained again."""
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+
+_HEAD = re.compile(rb'\{\s*"digest":\s*"([0-9a-f]{64})"')
+_HEAD_BYTES = 100
+
+
+Index = dict[str, list[Path]]
+"""Folders of results by digest, as their records say; not yet looked at more closely."""
+
+
+def index(folders: Path) -> Index:
+    """What is kept below a folder. Of each record only the first bytes are read."""
+    found: Index = {}
+    for path in sorted(folders.rglob(records.RECORD)):
+        try:
+            with path.open("rb") as file:
+                head = _HEAD.match(file.read(_HEAD_BYTES))
+        except OSError:
+            continue
+        if head is not None:
+            found.setdefault(head.group(1).decode(), []).append(path.parent)
+    return found
+
+
+def find(digests: Collection[str], known: Index, say: Callable[[str], None]) -> dict[str, Path]:
+    """A folder for each digest of which there is a result, whole and well.
+
+    Arguments:
+        say: told of each result that is damaged, which is then as if it were not there.
+    """
+    found = {}
+    for digest in digests:
+        for folder in known.get(digest, ()):
+            if whole(folder, say) is not None:
+                found[digest] = folder
+                break
+    return found
+
+
+def whole(folder: Path, say: Callable[[str], None], *, stopped_too: bool = False) -> records.Record | None:
+    """The record in a folder if training ended well there and all its files are as they were written.
+
+    Arguments:
+        say: told what is damaged.
+        stopped_too: whether a run will do that halving has stopped.
+    """
+    try:
+        record = records.read(folder)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        say(f"{error}; it is trained again")
+        return None
+    if record.status != "FINISHED" or (record.stopped and not stopped_too):
+        return None
+    if problem := folders.damage(folder, record):
+        say(f"{problem}; it is trained again")
+        return None
+    return record

@@ -1,0 +1,250 @@
+"""A search on disk, asked and told in batches, so that a killed one goes on as if nothing had happened.
+
+A study is a text file, Optuna's journal: what was suggested and what came of it, one line for each, written
+when it is known. What was suggested and not told is run again as it stands; all else follows from what was
+told (see `sweepgrad.sweep.search.suggest`).
+
+A suggestion may come twice, above all in a small space. It is launched again: jobs are deterministic, and the
+launcher finds the earlier result. What failed stays failed, and Optuna leaves it out of account.
+"""
+
+import errno
+import fcntl
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState, create_trial
+
+from sweepgrad.errors import UserError
+from sweepgrad.sweep.search.space import Space
+from sweepgrad.sweep.search.suggest import Plan, Search, distributions, suggest, text
+
+_SETTING, _POINT = "setting", "point"  # attributes of a study and of a trial
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was suggested: the value of each dimension, as text."""
+
+    number: int
+    point: dict[str, str]
+
+    @property
+    def searched(self) -> list[str]:
+        """Its point as overrides."""
+        return [f"{key}={value}" for key, value in self.point.items()]
+
+
+@dataclass(frozen=True)
+class Done(Trial):
+    """A finished trial; the value is None where the job failed."""
+
+    value: float | None
+
+
+class Study:
+    """A search that is kept in a file; made by `open_study`."""
+
+    def __init__(self, space: Space, plan: Plan, path: Path, kept: optuna.Study) -> None:
+        self.space, self.plan, self.path, self._kept = space, plan, path, kept
+
+    def ask(self) -> list[Trial]:
+        """What is to be run next: a batch, or what an interrupted one left of it; nothing when all is done.
+
+        Whoever asks again before telling gets the same.
+        """
+        trials = self._kept.get_trials(deepcopy=False)
+        first = next((t.number for t in trials if t.state == TrialState.RUNNING), len(trials))
+        batch = first // self.plan.batch
+        start, end = batch * self.plan.batch, min((batch + 1) * self.plan.batch, self.plan.trials)
+        if len(trials) < end:
+            suggested = suggest(self.space, self.plan, batch, trials[:start])
+            for params in suggested[len(trials) - start : end - start]:
+                self._keep(params)
+            trials = self._kept.get_trials(deepcopy=False)
+        return [Trial(trial.number, trial.user_attrs[_POINT]) for trial in trials[first:end]]
+
+    def tell(self, trials: Sequence[Trial], values: Sequence[float]) -> None:
+        """What came of trials that were asked, NaN for a job that failed."""
+        for trial, value in zip(trials, values, strict=True):
+            if math.isnan(value):
+                self._kept.tell(trial.number, state=TrialState.FAIL)
+            else:
+                self._kept.tell(trial.number, value)
+
+    def done(self) -> list[Done]:
+        """The finished trials, in order."""
+        return [
+            Done(trial.number, trial.user_attrs[_POINT], trial.value)
+            for trial in self._kept.get_trials(deepcopy=False)
+            if trial.state.is_finished()
+        ]
+
+    def best(self) -> Done | None:
+        """The best trial, the earliest of equal ones; None when all failed."""
+        sign = 1 if self.plan.direction == "minimize" else -1
+        finished = [trial for trial in self.done() if trial.value is not None]
+        return min(finished, key=lambda trial: sign * (trial.value or 0.0), default=None)
+
+    @property
+    def complete(self) -> str:
+        """That all trials are done, in words; empty while some are not."""
+        done = len(self.done())
+        if done < self.plan.trials:
+            return ""
+        return (
+            f"{self.path} is complete with {done} trials, nothing is run. More: hydra.sweeper.trials=N;"
+            " to begin anew: sweep.resume=false"
+        )
+
+    @property
+    def outcome(self) -> list[str]:
+        """What came of it so far, in words."""
+        best, done = self.best(), self.done()
+        failed = sum(trial.value is None for trial in done)
+        if best is None:
+            return [f"all {failed} trials failed, kept in {self.path}"]
+        return [
+            f"best {best.value:.6g}, trial {best.number}: {shlex.join(best.searched)}",
+            f"{len(done) - failed} trials finished, {failed} failed, kept in {self.path}",
+        ]
+
+    def _keep(self, params: Mapping[str, Any]) -> None:
+        """Note a suggestion as under way, in one line of the file, so that no half of it can be there."""
+        dimensions = self.space.dimensions
+        point = {key: text(dimensions[key], value) for key, value in sorted(params.items())}
+        self._kept.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions=distributions(self.space),
+                user_attrs={_POINT: point},
+            )
+        )
+
+
+def if_complete(search: Search) -> list[str]:
+    """What to say of a search that has nothing left to run; empty if it has. Leaves no file.
+
+    Raises:
+        UserError: as `open_study`.
+    """
+    if not search.path.exists():
+        return []
+    with open_study(search.space, search.plan, search.folder, search.name, search.setting) as study:
+        return [study.complete, *study.outcome] if study.complete else []
+
+
+@contextmanager
+def open_study(
+    space: Space, plan: Plan, folder: Path, name: str, setting: Mapping[str, str]
+) -> Iterator[Study]:
+    """Open the study `name` in `folder`, or begin it; no other process can until this one leaves it.
+
+    Arguments:
+        setting: all that results depend on besides `plan`, by key.
+
+    Raises:
+        UserError: it is in use, cannot be read or written, or is about something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = folder / f"{name}.log"
+    about = {
+        f"hydra.sweeper.{key}": str(getattr(plan, key)) for key in ("sampler", "direction", "seed", "batch")
+    }
+    with _locked(path):
+        _drop_torn_line(path)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held(str(path))))
+            sampler = RandomSampler(seed=0)  # `suggest` has one of its own; this one suggests nothing
+            if storage.get_all_studies():
+                kept = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+            else:
+                kept = optuna.create_study(
+                    study_name=name, storage=storage, sampler=sampler, direction=plan.direction
+                )
+        except (ValueError, KeyError, AssertionError) as error:
+            raise UserError(
+                f"{path}: is no study that Optuna can read ({error}); delete or rename it."
+            ) from None
+        _check_setting(kept, path, {**about, **setting})
+        yield Study(space, plan, path, kept)
+
+
+def _check_setting(kept: optuna.Study, path: Path, setting: Mapping[str, str]) -> None:
+    before = kept.user_attrs.get(_SETTING)
+    if before is None and not kept.get_trials(deepcopy=False):
+        kept.set_user_attr(_SETTING, dict(setting))
+        return
+    changed = [
+        key for key in sorted({*setting, *(before or {})}) if setting.get(key) != (before or {}).get(key)
+    ]
+    if changed:
+        lines = "".join(
+            f"\n  {key}: was {(before or {}).get(key, 'not set')}, is {setting.get(key, 'not set')}"
+            for key in changed
+        )
+        raise UserError(
+            f"{path}: this study was begun with another setting; its results would not compare.{lines}\n"
+            "Give another name (hydra.sweeper.study=NAME), or delete that file to begin anew."
+        )
+
+
+class _Held(JournalFileOpenLock):
+    """Optuna's lock on single lines, not needed within `_locked`.
+
+    Its own, a link beside the file, stays behind after SIGKILL: the next process then waits for 30 seconds,
+    and for ever if the path is relative (Optuna 5.0).
+    """
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes off a study; the system lifts the lock when this process ends, however it ends."""
+    beside = path.with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = beside.open("a")
+    except OSError as error:
+        raise UserError(_elsewhere(error, beside)) from None
+    with file:
+        try:
+            # Not flock: a process that was forked from here would inherit that, and may outlive this one.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(_elsewhere(error, beside)) from None
+            raise UserError(
+                f"{path}: another process is at work on this study. Wait for it, or give another name:"
+                " hydra.sweeper.study=NAME"
+            ) from None
+        yield
+
+
+def _elsewhere(error: OSError, path: Path) -> str:
+    return f"{path}: {error.strerror}; hydra.sweeper.storage=FOLDER keeps studies in another place."
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off what a process wrote of a line before it was killed, or the disk was full."""
+    if path.exists():
+        with path.open("r+b") as file:
+            written = file.read()
+            whole = written.rfind(b"\n") + 1
+            if whole < len(written):
+                file.truncate(whole)

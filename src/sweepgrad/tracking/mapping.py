@@ -1,0 +1,226 @@
+"""What a run left, in MLflow's words: params, metrics, datasets, the signature of a model; and back again."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.runs.ledger import Opening
+from sweepgrad.runs.record import Record
+
+BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
+UNSEEN = "sweepgrad.held_out_rows_unseen"
+RECORD_IN_MLFLOW = "run.json"  # not record.json: a store below runs/ is no place of runs that wait to be sent
+_MAX_PARAM = 6000  # characters, MLflow's own limit
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A run as MLflow holds it.
+
+    Attributes:
+        started, ended: milliseconds since 1970; a run that is running has not ended.
+        artifacts: the address of its files.
+        params: the flat configuration, as text.
+        metrics: the latest value of each.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started: int
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    ended: int | None = None
+    artifacts: str = ""
+
+
+def logged(run: Run) -> Logged:
+    """A run of MLflow's, without MLflow's classes."""
+    return Logged(
+        run.info.run_id,
+        run.info.run_name,
+        run.info.status,
+        run.info.start_time,
+        dict(run.data.params),
+        dict(run.data.metrics),
+        dict(run.data.tags),
+        run.info.end_time,
+        run.info.artifact_uri or "",
+    )
+
+
+def local(run: Logged, artifact: str) -> Path | None:
+    """Where an artifact of a run is, if that is a place of this machine."""
+    if not run.artifacts.startswith("file://"):
+        return None
+    path = Path(url2pathname(urlsplit(run.artifacts).path), artifact)
+    return path if path.exists() else None
+
+
+def opening_tags(opening: Opening) -> dict[str, str]:
+    """What `opening` reads back."""
+    return {
+        "sweepgrad.opening": opening.id,
+        "sweepgrad.opened": opening.when,
+        "sweepgrad.opened_for": opening.sweep,
+        "sweepgrad.chosen_run": opening.run_id,
+    }
+
+
+def opening(run: Logged) -> Opening:
+    """The opening that a run below a sweep stands for; runs older than the ledger have less to say."""
+    tags = run.tags
+    began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
+    return Opening(
+        id=tags.get("sweepgrad.opening", run.run_id),
+        when=tags.get("sweepgrad.opened", began),
+        user=tags.get("mlflow.user", "somebody"),
+        host=tags.get("sweepgrad.host", "some machine"),
+        sweep=tags.get("sweepgrad.opened_for", tags.get("mlflow.parentRunId", "")),
+        run_id=tags["sweepgrad.chosen_run"],
+        table=tags["sweepgrad.digest.table"],
+        test=tags["sweepgrad.digest.test"],
+    )
+
+
+def metrics(record: Record) -> Iterator[Metric]:
+    """The summary, then each epoch, spread evenly over the time that the run took."""
+    # The summary first: MLflow's comparison opens with the metric that was logged first.
+    for name, value in record.summary.items():
+        yield Metric(name, value, record.ended, 0)  # one number a run: MLflow draws bars
+    span = max(record.ended - record.started, 0)
+    for step, epoch in enumerate(record.history, 1):
+        moment = record.started + span * step // len(record.history)
+        yield Metric("train/nll", epoch.train_nll, moment, step)
+        yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
+        yield Metric("val/nll", epoch.val_nll, moment, step)
+        yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
+        for name, value in epoch.signs.metrics.items() if epoch.signs else ():
+            yield Metric(name, value, moment, step)
+
+
+def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
+    """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if f"{prefix}{key}" in ("tracking", "sweep", "select"):
+            continue
+        if f"{prefix}{key}" == "data.transform":  # by columns, whose names MLflow does not take for a param's
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+        elif isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def params(record: Record) -> list[Param]:
+    """The configuration, and the sizes that follow from it."""
+    found = flat(record.config)
+    if record.data is not None:
+        found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
+    return [Param(key, value[:_MAX_PARAM]) for key, value in found.items()]
+
+
+def certificate_tags(record: Record) -> dict[str, str]:
+    """What of its certificate a run is searched by."""
+    if record.certificate is None:
+        return {}
+    leaks = record.certificate["leaks"]
+    unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
+    return {
+        "sweepgrad.leaks": "; ".join(leaks) or "none found",
+        "sweepgrad.twins_across_parts": str(record.certificate["rows_with_twins"]),
+        UNSEEN: "proven" if all(unmoved) else "not proven",
+    }
+
+
+def datasets(record: Record) -> list[DatasetInput]:
+    """The rows that the run learned from and those it was compared on, as MLflow's datasets."""
+    assert record.data is not None
+    data, inputs = record.data, []
+    for context, rows, digest in (
+        ("training", data.n_train, data.digests["train"]),
+        ("validation", data.n_val, data.digests["val"]),
+    ):
+        dataset = Dataset(
+            name=str(record.config["data"]["name"]),
+            digest=f"{data.digests['table'][:16]}-{digest[:8]}",
+            source_type="local",
+            source=json.dumps({"uri": data.source}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def signature(bundle: Path) -> ModelSignature:
+    """The columns by name only: which values fit is for the preprocessing to say, which knows them better.
+
+    A typed signature would refuse the very table that was learned from: MLflow does not take whole numbers
+    for a double.
+    """
+    description = json.loads((bundle / "bundle.json").read_text())
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
+    return ModelSignature(
+        inputs=Schema([ColSpec(anything, name) for name in description["columns"]]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.double, "probability"),
+                ColSpec(value[type(description["positive"])], "prediction"),
+            ]
+        ),
+    )
+
+
+def digest(bundle: Path) -> str:
+    """SHA-256 of a model's files."""
+    found = sha256()
+    for name in records.FILES:
+        found.update((bundle / name).read_bytes())
+    return found.hexdigest()
+
+
+def files(record: Record, folder: Path) -> dict[str, bytes]:
+    """What is to be kept of a run's folder, by name; not what is there beside it in somebody's own folder.
+
+    Raises:
+        ValueError: something cannot be read, or is not what was written.
+    """
+    found = {"environment.json": (json.dumps(record.environment, indent=1) + "\n").encode()}
+    if record.error:
+        found["error.txt"] = record.error.encode()
+    if record.files and (problem := folders.damage(folder, record)):
+        raise ValueError(problem)
+    try:
+        found[RECORD_IN_MLFLOW] = (folder / records.RECORD).read_bytes()
+        for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
+            if (folder / name).exists():
+                found[name] = (folder / name).read_bytes()
+        for name in record.files:
+            kept = name if name == records.STATE else f"{BUNDLE}/{name}"
+            found[kept] = folders.path_of(folder, name).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None
+    return found
+
+
+def write_files(files: dict[str, bytes], into: Path) -> None:
+    """Leave what `files` gave in a folder."""
+    for name, content in files.items():
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        (into / name).write_bytes(content)

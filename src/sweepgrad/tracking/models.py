@@ -1,0 +1,107 @@
+"""Models in MLflow: logged as pyfuncs that bring our code along, and registered under a name."""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import mlflow
+import yaml
+
+from sweepgrad.tracking import mapping
+from sweepgrad.tracking.connection import fluent, quiet
+from sweepgrad.tracking.mapping import BUNDLE
+
+DECIDED = "sweepgrad.decided"  # of a registered model that is no run's own: SHA-256 of its files
+
+
+def log(uri: str, run_id: str, bundle: Path) -> str:
+    """Log a bundle as a model of a run, which is open afterwards; the model's id.
+
+    It can be served where we are not installed.
+    """
+    package = Path(__file__).parents[1]
+    packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
+    with fluent(uri), quiet("mlflow"), mlflow.start_run(run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package / "tracking" / "pyfunc.py"),
+            code_paths=[str(package)],
+            artifacts={BUNDLE: str(bundle)},
+            signature=mapping.signature(bundle),
+            pip_requirements=[f"{package}=={version(package)}" for package in packages],
+        )
+    return str(logged.model_id)
+
+
+def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
+    """The id of a run's own model, if it has one: its first, for one that is decided on comes later."""
+    outputs = client.get_run(run_id).outputs
+    found = [str(output.model_id) for output in outputs.model_outputs] if outputs else []
+    if len(found) > 1:  # in any order
+        found.sort(key=lambda model: client.get_logged_model(model).creation_timestamp)
+    return found[0] if found else None
+
+
+def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) -> Path | None:
+    """The folder of the bundle in a run's model, if it has one; a copy of it where the store is elsewhere.
+
+    Arguments:
+        into: a folder for the copy.
+
+    Raises:
+        ValueError: it is no model of ours.
+    """
+    model = model_of(client, run_id)
+    if model is None:
+        return None
+    place = urlsplit(client.get_logged_model(model).artifact_location)
+    if place.scheme == "file":
+        folder = Path(url2pathname(place.path))
+    else:
+        with fluent(uri), quiet("mlflow"):
+            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}", dst_path=str(into)))
+    try:
+        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        return Path(folder, described["flavors"]["python_function"]["artifacts"][BUNDLE]["path"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"its MLmodel: {error!r}") from None
+
+
+def register(
+    client: mlflow.MlflowClient, uri: str, run_id: str, name: str, decided: Path | None = None
+) -> str:
+    """Register a model under `name`, with the alias `chosen`; its version.
+
+    Arguments:
+        run_id: the run whose model it is, or with which it is to be kept.
+        decided: the folder of a bundle that is not a run's own; None for the run's.
+    """
+    digest = mapping.digest(decided) if decided else None
+    with fluent(uri), quiet("mlflow"):
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        versions = client.search_model_versions(f"name = '{name}'")
+        made = next((v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, digest)), None)
+        if made is None:
+            model = model_of(client, run_id) if decided is None else None
+            model = model or _log_later(client, uri, run_id, decided)
+            made = client.create_model_version(
+                name,
+                source=f"models:/{model}",
+                run_id=run_id,
+                model_id=model,
+                tags={DECIDED: digest} if digest else {},
+            )
+        client.set_registered_model_alias(name, "chosen", made.version)
+    return str(made.version)
+
+
+def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path | None) -> str:
+    """Give a run that has ended a model, its own or one that was made of it; the model's id."""
+    info = client.get_run(run_id).info
+    with tempfile.TemporaryDirectory() as copies:
+        model = log(uri, run_id, bundle or Path(client.download_artifacts(run_id, BUNDLE, copies)))
+    client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
+    return model

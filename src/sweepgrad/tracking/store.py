@@ -1,0 +1,417 @@
+"""Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
+
+import fcntl
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+
+from sweepgrad.config.schema import store_uri
+from sweepgrad.errors import UserError
+from sweepgrad.process import lives, this
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.runs import sweep_record as notes
+from sweepgrad.runs.ledger import Opening
+from sweepgrad.runs.record import Record
+from sweepgrad.tracking import mapping, models
+from sweepgrad.tracking.connection import Refused, ask_for_health, once, prepare_sqlite, quiet, reaching
+from sweepgrad.tracking.mapping import Logged, logged
+from sweepgrad.training.diagnosis import DIAGNOSIS
+
+SWEEP = "sweepgrad.sweep"
+JOB = "sweepgrad.job"
+KIND = "sweepgrad.kind"
+SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
+OPENING_KIND = "opening"  # the test rows were read
+ANSWER_KIND = "answer"  # of the lab
+DIGEST = "sweepgrad.digest."  # + table, train, val, test
+PARENT = "mlflow.parentRunId"
+HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
+
+_MAX_BATCH = 1000  # metrics in a log_batch
+_MAX_TAG = 5000  # characters
+
+
+def tags_of(record: Record) -> dict[str, str | None]:
+    """What a run is searched by, besides whose it is; None for what it does not have."""
+    digests = record.data.digests if record.data is not None else {}
+    stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
+    tags: dict[str, str | None] = {
+        "sweepgrad.error": record.error.splitlines()[-1] if record.error else None,
+        "sweepgrad.reused": record.reused,
+        "sweepgrad.continued": record.continued,
+        "sweepgrad.stopped": stopped,
+        DIAGNOSIS: record.diagnosis or None,
+        **dict.fromkeys(("sweepgrad.leaks", "sweepgrad.twins_across_parts", mapping.UNSEEN)),
+        **mapping.certificate_tags(record),
+        **{f"{DIGEST}{part}": value for part, value in digests.items()},
+    }
+    return {tag: value and value[:_MAX_TAG] for tag, value in tags.items()}
+
+
+class Store:
+    """An MLflow experiment in a store that answers.
+
+    Arguments:
+        uri: as in `tracking.uri`.
+        experiment: the name of the MLflow experiment, made if it is not there.
+        say: where to tell that the store is being made, which takes some seconds once.
+        process: whose runs these are, see `process.this`; None is this one.
+
+    Raises:
+        UserError: the URI is not usable.
+        Unreachable: the store does not answer.
+        Refused: the experiment cannot be used, for instance since it was deleted.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        process: str | None = None,
+    ) -> None:
+        try:
+            self.uri = store_uri(uri)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        self.experiment = experiment
+        with reaching(self.uri):
+            if self.uri.startswith("sqlite:"):
+                self._client = prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri, say)
+            else:
+                ask_for_health(self.uri)
+                self._client = mlflow.MlflowClient(self.uri, self.uri)
+            self.experiment_id = self._experiment_id()
+        self._process = process or this()
+        self._parents: dict[str, str] = {}
+        self._jobs: dict[str, dict[str, Logged]] = {}  # of a sweep that was begun, by their tag
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is None:
+            local = self.uri.removeprefix("sqlite:///")
+            artifacts = None if local == self.uri else (Path(local).parent / "mlartifacts").as_uri()
+            try:
+                return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
+            except MlflowException:  # made by another process in between
+                found = self._client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            which = f"experiment {self.experiment!r} of {self.uri} was deleted and is not active"
+            raise Refused(f"{which}: restore it in MLflow, or choose another tracking.experiment")
+        return str(found.experiment_id)
+
+    # Writing
+
+    def sweep_run(self, sweep: str) -> str:
+        """The id of the sweep's parent run, which is made if it is not there."""
+        if sweep not in self._parents:
+            with reaching(self.uri), once():
+                found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
+                self._parents[sweep] = (
+                    found[0].run_id
+                    if found
+                    else self._client.create_run(
+                        self.experiment_id,
+                        run_name=sweep,
+                        tags={SWEEP: sweep, KIND: SWEEP_KIND, **self._origin_tags()},
+                    ).info.run_id
+                )
+        return self._parents[sweep]
+
+    def begin_sweep(self, folder: Path) -> None:
+        """Open a sweep's own run, or open it again, and learn which of its jobs are here already."""
+        note = notes.read(folder)
+        run_id = self.sweep_run(note.id)
+        with reaching(self.uri):
+            self._client.log_batch(run_id, tags=self._sweep_tags(note))
+            self._client.update_run(run_id, "RUNNING")
+            jobs = self._search(f"tags.`{PARENT}` = '{run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
+        self._jobs[note.id] = {run.tags[JOB]: run for run in jobs}
+
+    def _sweep_tags(self, note: notes.Note) -> list[RunTag]:
+        tags = {
+            "sweepgrad.varying": json.dumps(note.varying),
+            "sweepgrad.jobs": str(note.jobs),
+            "sweepgrad.command": note.command[:_MAX_TAG],
+            HOST: note.host,
+            PROCESS: note.process,
+        }
+        if note.halving:
+            tags["sweepgrad.halving"] = note.halving
+        return [RunTag(key, value) for key, value in tags.items()]
+
+    def close_abandoned(self) -> list[str]:
+        """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
+        with reaching(self.uri):
+            running = self._search(
+                f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
+            )
+            dead = [run for run in running if not lives(run.tags[PROCESS])]
+            for run in dead:
+                self._client.set_terminated(run.run_id, "KILLED")
+        return [run.name for run in dead]
+
+    def end_sweep(self, folder: Path) -> None:
+        """Close a sweep's own run as the word left in its folder says."""
+        note = notes.read(folder)
+        status = note.status
+        if status == "RUNNING":
+            if note.host != socket.gethostname() or lives(note.process):
+                return
+            status = "KILLED"
+        run_id = self.sweep_run(note.id)
+        with reaching(self.uri):
+            if self._client.get_run(run_id).info.status != status:
+                self._client.log_batch(run_id, tags=self._sweep_tags(note))
+                self._client.set_terminated(run_id, status)
+
+    def has(self, run_id: str) -> bool:
+        """Whether the store holds a run of that id."""
+        try:
+            with reaching(self.uri):
+                self._client.get_run(run_id)
+        except Refused:
+            return False
+        return True
+
+    def send(self, folder: Path) -> str:
+        """Make the run in `folder` an MLflow run, unless it is one already; its id.
+
+        What was sent in part before is completed, not doubled.
+
+        Raises:
+            Unreachable: the store does not answer; the folder stays as it is and can be sent again.
+            Refused: the store does not take it.
+            ValueError: the record or a file beside it is damaged or cannot be read.
+        """
+        with (folder / records.RECORD).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
+            record = records.read(folder)
+            files = mapping.files(record, folder)
+            known = folders.sent_as(folder, record)
+            with reaching(self.uri):
+                begun = self._begun(record)
+                if begun is None and known is not None and self.has(known):
+                    return known  # it was deleted in MLflow, where it can be restored
+                run = begun or self._create(record)
+                if run.status == "RUNNING":
+                    self._log(run, record, files, folder)
+                    self._client.set_terminated(run.run_id, record.status, record.ended)
+                if known != run.run_id:
+                    to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
+                    folders.write_json(folder / records.SENT, {**to, "ended": record.ended})
+        return run.run_id
+
+    def _begun(self, record: Record) -> Logged | None:
+        """The run that this one was sent to in part. An earlier attempt at the same job is deleted."""
+        if record.sweep in self._jobs:
+            begun = self._jobs[record.sweep].pop(record.job, None)
+        else:
+            begun = next(iter(self._search(f"tags.`{JOB}` = '{record.job}'")), None)
+        if begun is not None and begun.status != "RUNNING" and begun.ended != record.ended:
+            self._client.delete_run(begun.run_id)
+            return None
+        return begun
+
+    def _create(self, record: Record) -> Logged:
+        tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
+        if record.sweep is not None:
+            tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
+        with once():
+            return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
+
+    def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
+        run_id = run.run_id
+        metrics, params = list(mapping.metrics(record)), mapping.params(record)
+        tags = [RunTag(key, value) for key, value in tags_of(record).items() if value is not None]
+        for start in range(0, max(len(metrics), 1), _MAX_BATCH):
+            self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
+            params, tags = [], []
+        if record.data is not None:
+            self._client.log_inputs(run_id, mapping.datasets(record))
+        if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
+            # Beside the store, where it need not be asked for the place again.
+            mapping.write_files(files, Path(url2pathname(urlsplit(run.artifacts).path)))
+        else:
+            with tempfile.TemporaryDirectory() as copies:
+                mapping.write_files(files, Path(copies))
+                self._client.log_artifacts(run_id, copies)
+        has_model = (folder / records.MODEL / records.FILES[0]).exists()
+        if record.sweep is None and has_model and models.model_of(self._client, run_id) is None:
+            models.log(self.uri, run_id, folder / records.MODEL)
+
+    def log_result(
+        self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
+    ) -> None:
+        """Add files, metrics and tags to a run; tags come last, so that they speak of what is there."""
+        now = int(time.time() * 1000)
+        with reaching(self.uri):
+            for file in files:
+                self._client.log_artifact(run_id, str(file))
+            self._client.log_batch(run_id, [Metric(key, value, now, 0) for key, value in metrics.items()])
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_answer(
+        self,
+        name: str,
+        params: dict[str, str],
+        metrics: dict[str, float],
+        files: Sequence[Path],
+        *,
+        holds: bool,
+    ) -> str:
+        """Make an answer of the lab a run; its id.
+
+        Arguments:
+            holds: whether all that it claims does.
+        """
+        tags = {KIND: ANSWER_KIND, **self._origin_tags()}
+        with reaching(self.uri):
+            with once():
+                run_id = self._client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
+            self._client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+            self.log_result(run_id, metrics, {"sweepgrad.holds": str(holds).lower()}, files)
+            self._client.set_terminated(run_id, "FINISHED")
+        return str(run_id)
+
+    def openings(self, table: str) -> list[Opening]:
+        """Every time that test rows of a table were read, the first one first.
+
+        By whichever sweep of whichever experiment of the store. What was deleted since counts: rows that were
+        seen stay seen.
+
+        Arguments:
+            table: its SHA-256.
+        """
+        condition = f"tags.`{KIND}` = '{OPENING_KIND}' AND tags.`{DIGEST}table` = '{table}'"
+        with reaching(self.uri):
+            found = [run for ids in self._experiments() for run in self._search(condition, ids, ViewType.ALL)]
+        found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
+        return sorted(map(mapping.opening, found), key=lambda opening: opening.when)
+
+    def record_opening(self, sweep: Logged, opening: Opening, digests: dict[str, str]) -> None:
+        """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
+        tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
+        tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "mlflow.user": opening.user}
+        tags |= {**self._origin_tags(), **mapping.opening_tags(opening)}
+        with reaching(self.uri):
+            with once():
+                run = self._client.create_run(
+                    self.experiment_id, run_name=f"test rows opened at {opening.when}", tags=tags
+                )
+            self._client.set_terminated(run.info.run_id, "FINISHED")
+            self._client.set_tag(sweep.run_id, f"sweepgrad.opened.{opening.id[:8]}", str(opening))
+
+    def register(self, run_id: str, name: str, decided: Path | None = None) -> str:
+        """See `models.register`."""
+        with reaching(self.uri):
+            return models.register(self._client, self.uri, run_id, name, decided)
+
+    # Reading
+
+    def latest_sweep(self) -> Logged | None:
+        """The parent run of the sweep that was started last."""
+        with reaching(self.uri):
+            return next(iter(self._search(f"tags.`{KIND}` = '{SWEEP_KIND}'")), None)
+
+    def sweep(self, which: str | None) -> Logged:
+        """A sweep's parent run, or a run that was trained on its own.
+
+        Arguments:
+            which: its name, its id or the beginning of either; None for the latest.
+
+        Raises:
+            UserError: there is none, or more than one.
+        """
+        with reaching(self.uri):
+            not_jobs = self._search(f"tags.`{KIND}` != '{JOB_KIND}'")
+        tops = [run for run in not_jobs if run.tags[KIND] in (SWEEP_KIND, RUN_KIND)]
+        if not tops:
+            raise UserError(
+                f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
+            )
+        if which is None:  # a sweep may have ended before its first run
+            return next((run for run in tops if run.tags[KIND] == RUN_KIND or self.children(run)), tops[0])
+        exact = [run for run in tops if which in (run.run_id, run.name)]
+        matches = exact or [run for run in tops if run.run_id.startswith(which) or run.name.startswith(which)]
+        if len(matches) == 1:
+            return matches[0]
+        some = ", ".join(run.name for run in (matches or tops)[:5])
+        problem = "is more than one sweep" if matches else "is no sweep"
+        raise UserError(f"{which!r} {problem} in {self.uri}; there are {some}")
+
+    def children(self, sweep: Logged) -> list[Logged]:
+        """The runs of a sweep in the order in which they started; of a run on its own, itself."""
+        if sweep.tags[KIND] == RUN_KIND:
+            return [sweep]
+        with reaching(self.uri):
+            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
+        return sorted(found, key=lambda run: (run.started, run.name))
+
+    def by_id(self, beginning: str) -> list[Logged]:
+        """The runs, on their own or of a sweep, whose id begins so."""
+        with reaching(self.uri):
+            found = self._search(f"attributes.run_id LIKE '{beginning}%'")
+        return [run for run in found if run.tags[KIND] in (JOB_KIND, RUN_KIND)]
+
+    def metrics(self, run: Logged) -> dict[tuple[int, str], float]:
+        """Every metric of a run, by step and name."""
+        with reaching(self.uri):
+            histories = [self._client.get_metric_history(run.run_id, key) for key in run.metrics]
+        return {(metric.step, metric.key): metric.value for history in histories for metric in history}
+
+    def model(self, run: Logged, into: Path) -> Path | None:
+        """See `models.bundle_of`."""
+        with reaching(self.uri):
+            return models.bundle_of(self._client, self.uri, run.run_id, into)
+
+    def download(self, run: Logged, artifact: str, into: Path) -> Path:
+        """A copy of a run's artifact, a file or a folder."""
+        with reaching(self.uri), quiet("mlflow"):
+            return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
+
+    def _origin_tags(self) -> dict[str, str]:
+        return {
+            "mlflow.source.name": "sweepgrad",
+            "sweepgrad.version": version("sweepgrad"),
+            HOST: socket.gethostname(),
+            PROCESS: self._process,
+        }
+
+    def _experiments(self) -> Iterator[list[str]]:
+        """The ids of all experiments of the store, deleted ones too, some at a time."""
+        token = None
+        while True:
+            page = self._client.search_experiments(ViewType.ALL, max_results=1000, page_token=token)
+            yield [experiment.experiment_id for experiment in page]
+            token = page.token
+            if not token:
+                return
+
+    def _search(
+        self, condition: str, experiments: Sequence[str] = (), view: int = ViewType.ACTIVE_ONLY
+    ) -> list[Logged]:
+        """The runs of which the condition holds, the latest first; of this experiment, or of those named."""
+        ids = list(experiments) or [self.experiment_id]
+        found: list[Logged] = []
+        token = None
+        while True:
+            page = self._client.search_runs(ids, condition, view, max_results=1000, page_token=token)
+            found += [logged(run) for run in page]
+            token = page.token
+            if not token:
+                return found

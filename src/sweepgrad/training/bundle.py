@@ -1,0 +1,156 @@
+"""What predicts from raw columns, as a folder of JSON and NumPy arrays: networks, and how they decide."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
+from sweepgrad.autograd.value import Array, Value
+from sweepgrad.data.preprocess.transforms import Preprocessor
+from sweepgrad.errors import UserError
+from sweepgrad.nn.network import Network, Weights
+
+FORMAT = 2  # 1 held a single network, and decided at one half
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network, its weights, and the preprocessing that was fitted to its training rows."""
+
+    network: Network
+    weights: Weights
+    preprocessor: Preprocessor
+
+    def log_odds(self, frame: pd.DataFrame) -> Array:
+        """Of the positive value, for each row of raw columns, shape (N,)."""
+        return self.network.log_odds(self.weights, self.preprocessor.transform(frame))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One network, or several whose log-odds are averaged, and the threshold at which they decide.
+
+    Log-odds are what is averaged, rather than probabilities, so that one scale on them all is the temperature
+    of the whole. By Jensen's inequality the loss of the average is no higher than the members' mean loss, as
+    it would be with probabilities: -log p is convex in both.
+
+    Attributes:
+        members: at least one.
+        target: the column that is predicted.
+        positive, negative: its two values.
+        threshold: rows with at least that probability are taken for positive.
+    """
+
+    members: tuple[Member, ...]
+    target: str
+    positive: str | int | float | bool
+    negative: str | int | float | bool
+    threshold: float = 0.5
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that it needs."""
+        return tuple(dict.fromkeys(name for each in self.members for name in each.preprocessor.columns))
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(each.network.n_parameters for each in self.members)
+
+    def log_odds(self, frame: pd.DataFrame) -> Array:
+        """The members' mean log-odds of the positive value for each row of raw columns, shape (N,)."""
+        total = sum(each.log_odds(frame) for each in self.members)
+        return np.asarray(total / len(self.members))
+
+    def probabilities(self, frame: pd.DataFrame) -> Array:
+        """The probability of the positive value for each row of raw columns, shape (N,)."""
+        return Value(self.log_odds(frame)).sigmoid().data
+
+    def nll(self, frame: pd.DataFrame, y: Array) -> float:
+        """The mean negative log-likelihood of labels y (N,), exact where probabilities round to 0 or 1."""
+        return negative_loglikelihood_of_scores(y, Value(self.log_odds(frame))).item()
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Columns `probability` (of the positive value) and `prediction` (by the threshold), as `frame`."""
+        p = self.probabilities(frame)
+        values = np.array([self.negative, self.positive], dtype=object)[(p >= self.threshold).astype(int)]
+        return pd.DataFrame(
+            {"probability": p, "prediction": pd.Series(values, index=frame.index).infer_objects()},
+            index=frame.index,
+        )
+
+    def scaled(self, by: float) -> "Bundle":
+        """The same with log-odds `by` times as large: a temperature of 1 / by, in each network's `scale`."""
+        return replace(
+            self,
+            members=tuple(
+                replace(each, network=replace(each.network, scale=each.network.scale * by))
+                for each in self.members
+            ),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write `bundle.json` and `weights.npz` into `folder`, which is made if it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {
+            "format": FORMAT,
+            "members": [
+                {"network": asdict(each.network), "preprocessor": each.preprocessor.to_json()}
+                for each in self.members
+            ],
+            "target": self.target,
+            "positive": self.positive,
+            "negative": self.negative,
+            "threshold": self.threshold,
+            "columns": self.columns,
+        }
+        (folder / "bundle.json").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
+        weights = (w for each in self.members for w in each.weights)
+        with (folder / "weights.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **{f"w{i}": w for i, w in enumerate(weights)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Read what `save` wrote, in this format or the first.
+
+        Raises:
+            UserError: the folder holds no bundle, or one of a later format.
+        """
+        try:
+            description = json.loads((folder / "bundle.json").read_text())
+            with np.load(folder / "weights.npz", allow_pickle=False) as file:
+                weights = [file[f"w{i}"] for i in range(len(file.files))]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"{folder} holds no readable model: {error}") from None
+        if description["format"] not in (1, FORMAT):
+            raise UserError(
+                f"{folder} has format {description['format']}, and this version reads up to {FORMAT}"
+            )
+        members = []
+        for said in description.get("members", [description]):
+            member, weights = _member(said, weights)
+            members.append(member)
+        return cls(
+            tuple(members),
+            description["target"],
+            description["positive"],
+            description["negative"],
+            description.get("threshold", 0.5),
+        )
+
+
+def ensemble(bundles: Sequence[Bundle]) -> Bundle:
+    """The members of all, which predict the same column; one bundle alone is that bundle."""
+    return replace(bundles[0], members=tuple(member for bundle in bundles for member in bundle.members))
+
+
+def _member(said: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
+    """A member, and the weights that are left for others."""
+    network = Network(**{**said["network"], "hidden": tuple(said["network"]["hidden"])})
+    n = 2 * (len(network.hidden) + 1)
+    return Member(network, tuple(weights[:n]), Preprocessor.from_json(said["preprocessor"])), weights[n:]

@@ -1,0 +1,42 @@
+"""Examples: rows with their labels, as a network takes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweepgrad.autograd.value import Array, ShapeError
+from sweepgrad.nn.network import Network
+
+CHECKED_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Features X (N, D) in C order and labels y (N,), zeros and ones; both float64, or both float32."""
+
+    X: Array
+    y: Array
+
+
+def check(examples: Examples, network: Network) -> None:
+    """
+    Raises:
+        ShapeError: they do not fit the network.
+        ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
+    """
+    X, y = examples.X, examples.y
+    if X.ndim != 2 or X.shape[1] != network.n_features:
+        raise ShapeError(f"the network takes (N, {network.n_features}) features, not {X.shape}")
+    if y.shape != (len(X),) or y.dtype != X.dtype:
+        raise ShapeError(
+            f"features are {X.dtype} {X.shape}, so labels are ({len(X)},), not {y.dtype} {y.shape}"
+        )
+    if X.dtype not in (np.float64, np.float32) or not X.flags.c_contiguous:
+        raise ValueError(f"features are float64 or float32 and in C order, not {X.dtype} {X.strides}")
+    if not len(X):
+        raise ValueError("there must be rows to train on, and to validate on")
+    if not ((y == 0) | (y == 1)).all():
+        raise ValueError("labels must be 0 or 1")
+    for start in range(0, len(X), CHECKED_AT_ONCE):  # a large table may be mapped from a file
+        if not np.isfinite(X[start : start + CHECKED_AT_ONCE]).all():
+            raise ValueError("a feature is infinite or no number")

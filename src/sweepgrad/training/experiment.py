@@ -1,0 +1,152 @@
+"""One run: from a configuration to a trained model. It reads training and validation rows, and no others."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweepgrad import engine
+from sweepgrad.autograd.value import Array
+from sweepgrad.config.schema import Config
+from sweepgrad.data.access import Training, open_training
+from sweepgrad.engine import Replay
+from sweepgrad.engine.tape import DType, Tape
+from sweepgrad.errors import UserError
+from sweepgrad.nn.network import Network, Weights
+from sweepgrad.nn.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from sweepgrad.stats import metrics
+from sweepgrad.training.bundle import Bundle, Member
+from sweepgrad.training.layer_stats import PROBED
+from sweepgrad.training.loop import EVALUATED_AT_ONCE, Examples, Fit, evaluated, fit
+from sweepgrad.training.steps import ClassWeights, Update, evaluation, training
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run made ready: its rows as arrays, its network, its optimizer."""
+
+    config: Config
+    training: Training
+    train: Examples
+    val: Examples
+    network: Network
+    optimizer: Optimizer
+    schedule: Schedule
+    class_weights: ClassWeights | None
+
+    def fits(
+        self, wrap: Callable[[Replay], Replay] = lambda replay: replay, start: Fit | None = None
+    ) -> Iterator[Fit]:
+        """Train as configured, and give the state of things after each epoch.
+
+        Arguments:
+            wrap: around the engine's replay, for instance to end it between two replays.
+            start: what to go on from, see `loop.fit`.
+
+        Raises:
+            Diverged: training left the finite numbers.
+        """
+        return fit(
+            self.network,
+            self.optimizer,
+            self.train,
+            self.val,
+            epochs=self.config.train.epochs,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.seed,
+            patience=self.config.train.patience,
+            schedule=self.schedule,
+            weight_decay=self.config.train.weight_decay,
+            clip=self.config.train.clip,
+            class_weights=self.class_weights,
+            diagnose=self.config.train.diagnose,
+            engine=wrap(engine.load(self.config.engine.name, self.dtype)),
+            start=start,
+        )
+
+    @property
+    def dtype(self) -> DType:
+        return dtype_of(self.config)
+
+    def training_tape(self) -> Tape:
+        """What is replayed at each step."""
+        update = Update(self.optimizer, self.config.train.weight_decay, self.config.train.clip)
+        rows = min(self.config.train.batch_size, len(self.train.y))
+        return training(self.network, update, rows, self.dtype, weighted=self.class_weights is not None)
+
+    def evaluation_tape(self) -> Tape:
+        """What is replayed after each epoch."""
+        return evaluation(self.network, EVALUATED_AT_ONCE, self.dtype)
+
+    def bundle(self, fit: Fit) -> Bundle:
+        """The model of the best epoch, ready to predict from raw columns."""
+        roles = self.training.roles
+        return Bundle(
+            members=(Member(self.network, fit.weights, self.training.preprocessor),),
+            target=roles.target,
+            positive=roles.positive,
+            negative=roles.negative,
+        )
+
+    def log_odds(self, fit: Fit) -> Array:
+        """What the model of the best epoch says of each validation row; (n_val,)."""
+        return self.network.log_odds(fit.weights, self.val.X)
+
+    def summary(self, fit: Fit, log_odds: Array | None = None) -> dict[str, float]:
+        """What the model of the best epoch does on the rows that a job may see, by the metrics' names.
+
+        Arguments:
+            log_odds: as of `log_odds`, if they are known.
+        """
+        if log_odds is None:
+            log_odds = self.log_odds(fit)  # probabilities round to 0 and 1
+        return {
+            "best/val/accuracy": fit.best.val_accuracy,
+            "best/val/nll": fit.best.val_nll,
+            "best/val/roc_auc": metrics.roc_auc(self.val.y, log_odds),
+            "best/train/accuracy": fit.best.train_accuracy,
+            "best/train/nll": fit.best.train_nll,
+            "best/epoch": float(fit.best_epoch),
+        }
+
+    def judged(self, weights: Weights) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Loss and accuracy of weights on training and validation rows, to the bit as `fits` has them."""
+        replay = engine.load(self.config.engine.name, self.dtype)
+        on_train, on_val = (evaluated(self.network, weights, rows, replay) for rows in (self.train, self.val))
+        return on_train, on_val
+
+    @property
+    def n_bytes(self) -> int:
+        """What recording and training take at most beside the rows, about.
+
+        It is known before a tape is, since recording computes on arrays of the network's size.
+        """
+        rows = min(self.config.train.batch_size, len(self.train.y)) + EVALUATED_AT_ONCE
+        rows += PROBED * self.config.train.diagnose
+        numbers = 24 * self.network.n_parameters + 6 * rows * sum(self.network.widths)
+        return numbers * np.dtype(self.dtype).itemsize
+
+
+def prepare(config: Config) -> Experiment:
+    """Read and split the table, fit the preprocessing to the training rows, and build the network.
+
+    Raises:
+        UserError: the table does not fit the configuration.
+    """
+    training = open_training(config.data, config.split, dtype_of(config))
+    train = Examples(training.X_train, training.y_train)
+    val = Examples(training.X_val, training.y_val)
+    network = Network(n_features=train.X.shape[1], **config.model.model_dump())
+    optimizer = OPTIMIZERS[config.optimizer.name](**config.optimizer.model_dump(exclude={"name"}))
+    schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
+    weight = config.train.class_weight
+    try:
+        classes = None if weight is None else ClassWeights.of(train.y, weight)
+    except ValueError as error:
+        raise UserError(f"train.class_weight: {error}; say train.class_weight=null") from None
+    return Experiment(config, training, train, val, network, optimizer, schedule, classes)
+
+
+def dtype_of(config: Config) -> DType:
+    """What a run computes with."""
+    return np.float32 if config.engine.dtype == "float32" else np.float64

@@ -1,0 +1,264 @@
+"""`sweepgrad gradcheck`: the gradient that training goes by against numeric differences, entry by entry.
+
+The analytic gradient is the engine's own: one recorded step of SGD at rate 1, so that what it takes off the
+weights is the gradient. The numeric one is of the loss as `Value` computes it forward, in float64, with the
+same units dropped. So a fault in a local gradient, in the recording, or in the replay shows.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepgrad import engine, rng
+from sweepgrad.autograd.functional import margins
+from sweepgrad.autograd.value import Array, Value
+from sweepgrad.compose.plan import plan
+from sweepgrad.engine.tape import DType
+from sweepgrad.errors import UserError
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import SGD
+from sweepgrad.training.experiment import Experiment, prepare
+from sweepgrad.training.loop import Examples
+from sweepgrad.training.steps import ClassWeights, Update, training
+
+ENTRIES = 500
+"""How many entries are checked of a network that has more: two forward passes and more for each."""
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
+TOLERANCE = {"float64": 1e-6, "float32": 3e-4}
+"""The relative error that rounding may make. What is below FLOOR of the largest entry is measured by that."""
+FLOOR = 1e-2
+_STEP = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a gradient.
+
+    Attributes:
+        name: as in `W2[3, 0]` or `b1[4]`: the layer's weight from that input to that output, or its bias.
+        error: |analytic - numeric| over the larger of the two, or over FLOOR of the largest entry of all.
+    """
+
+    name: str
+    analytic: float
+    numeric: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a gradient compares.
+
+    Attributes:
+        what: the network, batch and engine, in words.
+        n_parameters: how many entries it has.
+        checked: how many of them were compared.
+        unjudged: how many of these had no numeric derivative to compare with: a ReLU bends within the step.
+        worst: the entry with the largest error; None if there was none to judge.
+        tolerance: what its error may be.
+    """
+
+    what: str
+    n_parameters: int
+    checked: int
+    unjudged: int
+    worst: Entry | None
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether no entry is off, and at least half of them could be judged."""
+        if self.worst is None or 2 * self.unjudged > self.checked:
+            return False
+        return self.worst.error <= self.tolerance
+
+    def to_json(self) -> dict[str, object]:
+        return {**asdict(self), "passed": self.passed}
+
+    def __str__(self) -> str:
+        of = "all" if self.checked == self.n_parameters else f"{self.checked} of"
+        lines = [self.what, f"  {of} {self.n_parameters} entries compared"]
+        if self.unjudged:
+            lines[1] += f"; {self.unjudged} not judged, for a ReLU bends there"
+        if self.worst is not None:
+            lines.append(
+                f"  worst: {self.worst.name}, analytic {self.worst.analytic:.10g}, numeric"
+                f" {self.worst.numeric:.10g}, relative error {self.worst.error:.1e}"
+            )
+        lines.append(f"  {'passed' if self.passed else 'FAILED'}: up to {self.tolerance:.0e} is rounding")
+        return "\n".join(lines)
+
+
+def gradcheck(
+    overrides: Sequence[str], *, search: Sequence[str] = (), say: Callable[[str], None] = lambda _: None
+) -> Iterator[Report]:
+    """Check the gradient of each run of a command line, those that have the same one once.
+
+    Optimizer, schedule, clipping and decay come after the gradient, and have no say.
+
+    Arguments:
+        overrides: as after `sweepgrad train`.
+        search: folders with more YAML.
+        say: told what takes long.
+
+    Raises:
+        UserError: the configuration or the table is at fault.
+    """
+    seen = set()
+    for job in plan(overrides, multirun=True, search=search).jobs:
+        experiment = prepare(job.config)
+        rows = min(job.config.train.batch_size, len(experiment.train.y))
+        this = (
+            job.config.data,
+            job.config.split,
+            experiment.network,
+            rows,
+            job.config.seed,
+            job.config.engine,
+            experiment.class_weights,
+        )
+        if this in seen:
+            continue
+        seen.add(this)
+        yield _check(experiment, rows, say)
+
+
+def _check(experiment: Experiment, rows: int, say: Callable[[str], None]) -> Report:
+    config, network = experiment.config, experiment.network
+    batch = Examples(experiment.train.X[:rows], experiment.train.y[:rows])
+    weights: Array = _weights(network, config.seed).astype(experiment.dtype)
+    key = rng.key(config.seed, "dropout")
+    classes = experiment.class_weights
+    analytic = _analytic(network, weights, batch, classes, key, config.engine.name)
+    chosen = _chosen(network, rng.key(config.seed, "gradcheck"))
+    layers = "-".join(map(str, network.widths))
+    if network.n_parameters * rows > 100_000:
+        say(f"{layers}: {len(chosen)} numeric derivatives …")
+    loss = _loss(network, batch, classes, key)
+    numeric = np.array([_numeric(loss, weights.astype(np.float64), i) for i in chosen])
+    names = _names(network)
+    derivative, doubt = numeric.T
+    floor = FLOOR * max(np.abs(analytic).max(), np.abs(derivative).max(), np.finfo(np.float64).tiny)
+    size = np.maximum(np.maximum(np.abs(analytic[chosen]), np.abs(derivative)), floor)
+    tolerance = TOLERANCE[config.engine.dtype]
+    judged = np.flatnonzero(doubt / size <= tolerance)
+    worst = None
+    if judged.size:
+        errors = np.abs(analytic[chosen] - derivative) / size
+        w = judged[int(np.argmax(errors[judged]))]
+        worst = Entry(names[chosen[w]], float(analytic[chosen[w]]), float(derivative[w]), float(errors[w]))
+    return Report(
+        what=(
+            f"{layers}, {network.activation or 'linear'}, dropout {network.dropout:g}, scale"
+            f" {network.scale:g}, seed {config.seed}; {rows} rows, {config.engine.dtype}, engine"
+            f" {config.engine.name}"
+        ),
+        n_parameters=network.n_parameters,
+        checked=len(chosen),
+        unjudged=len(chosen) - judged.size,
+        worst=worst,
+        tolerance=tolerance,
+    )
+
+
+def _weights(network: Network, seed: int) -> Array:
+    """(n_parameters,): initial ones, with small biases: without, units that see nothing are on the bend."""
+    weights = list(network.initial(seed))
+    for number in range(1, len(weights), 2):
+        weights[number] = 0.1 * rng.normal(rng.key(seed, "gradcheck", number), weights[number].shape)
+    return np.concatenate([w.reshape(-1) for w in weights])
+
+
+def _analytic(
+    network: Network,
+    weights: Array,
+    batch: Examples,
+    classes: ClassWeights | None,
+    key: int,
+    name: engine.Name,
+) -> NDArray[np.float64]:
+    """What one step of SGD at rate 1 takes off the weights, (n_parameters,)."""
+    dtype: DType = weights.dtype.type
+    tape = training(network, Update(SGD(1.0)), len(batch.y), dtype, weighted=classes is not None)
+    buffer = np.zeros(tape.length, dtype)
+    for slot, constant in tape.constants:
+        slot.of(buffer)[...] = constant
+    inputs = {"scale": network.scale, "dropout": network.dropout, **(classes.inputs if classes else {})}
+    for label, number in inputs.items():
+        if label in tape.inputs:
+            tape.inputs[label].of(buffer)[...] = number
+    after = tape.inputs["weights"].of(buffer)
+    after[:] = weights
+    told: Array = np.array([[1.0, _STEP]], dtype)  # the rate and the number of the step
+    order = np.arange(len(batch.y))
+    replay = engine.load(name, dtype)
+    done, _ = replay(tape, buffer, batch.X, batch.y.reshape(-1, 1), order, told, key, _STEP)
+    if not done:
+        raise UserError(
+            f"the loss of the first {len(batch.y)} rows is not a finite number: lower model.scale"
+            f" ({network.scale:g})"
+        )
+    return weights.astype(np.float64) - after
+
+
+def _loss(
+    network: Network, batch: Examples, classes: ClassWeights | None, key: int
+) -> Callable[[NDArray[np.float64]], float]:
+    """The loss of the batch as a function of weights (n_parameters,), in float64."""
+    X, y = Value(batch.X.astype(np.float64)), batch.y.astype(np.float64)
+    counts = np.where(y == 1, classes.positive, classes.negative) if classes else np.ones(len(y))
+    keys = [rng.fold(key, _STEP, layer) for layer in range(len(network.hidden))] if network.dropout else []
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        scores = network.scores([Value(w) for w in network.divided(weights)], X, keys)
+        return (counts * margins(y, scores, network.scale).softplus()).mean().item()
+
+    return loss
+
+
+def _numeric(
+    loss: Callable[[NDArray[np.float64]], float], weights: NDArray[np.float64], i: int
+) -> tuple[float, float]:
+    """The derivative by central differences, and how far to trust it.
+
+    Of several steps the two are taken that agree best: a long one crosses bends, a short one drowns in
+    rounding. They agree if the slopes do, and if what the slopes to both sides differ by shrinks as the step
+    does: at a bend it stays. The larger disagreement is the doubt. The analytic gradient has no say in it.
+    """
+    here, slopes, bends = loss(weights), [], []
+    for step in STEPS:
+        up, down = weights.copy(), weights.copy()
+        up[i] += step
+        down[i] -= step
+        above, below = loss(up), loss(down)
+        slopes.append((above - below) / (up[i] - down[i]))
+        bends.append((above - 2 * here + below) / step)
+    doubt, number = min(
+        (max(abs(slopes[n] - slopes[n - 1]), abs(bends[n] - bends[n - 1] * STEPS[n] / STEPS[n - 1])), n)
+        for n in range(1, len(STEPS))
+    )
+    return slopes[number], doubt
+
+
+def _chosen(network: Network, key: int) -> NDArray[np.int64]:
+    """The entries to check, ascending: all, or equally many of each matrix and bias that has so many."""
+    if network.n_parameters <= ENTRIES:
+        return np.arange(network.n_parameters)
+    sizes = [w.size for w in network.divided(np.zeros(network.n_parameters))]
+    share = ENTRIES // len(sizes)
+    chosen, start = [], 0
+    for number, size in enumerate(sizes):
+        chosen.append(start + rng.permutation(rng.fold(key, number), size)[:share])
+        start += size
+    return np.sort(np.concatenate(chosen))
+
+
+def _names(network: Network) -> list[str]:
+    names = []
+    for layer, (inputs, outputs) in enumerate(pairwise(network.widths), start=1):
+        names += [f"W{layer}[{i}, {j}]" for i in range(inputs) for j in range(outputs)]
+        names += [f"b{layer}[{j}]" for j in range(outputs)]
+    return names

@@ -1,0 +1,117 @@
+"""Signs of how training goes, layer by layer: what a run with `train.diagnose` records of each epoch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from sweepgrad.autograd.value import Array
+from sweepgrad.engine import Replay
+from sweepgrad.nn.network import Network
+from sweepgrad.training.steps import probe
+
+# Training rows that are looked at after each epoch. A unit that is silent on all of 128 is active on fewer
+# than 2.3 % of rows like them, at 95 %.
+PROBED = 128
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Of one layer with its weights, matrix and bias together.
+
+    Attributes:
+        gradient_norm: the length of its gradient at the first batch of the epoch, before clipping. In the
+            first epoch that is at the initial weights, where a step that is too large does most harm.
+        update_ratio: by which share of their own length that step moved its weights.
+        dead_share: of its units, those that give 0 for every probed row; None where it is not ReLU.
+        saturated_share: of unit-row pairs, those where the activation's slope is below 1 % of its largest;
+            None where it is not tanh or sigmoid.
+    """
+
+    gradient_norm: float
+    update_ratio: float
+    dead_share: float | None = None
+    saturated_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Signs:
+    """After an epoch, without dropout.
+
+    Attributes:
+        layers: hidden ones, then the output's.
+        output_saturated: the share of probed rows with p (1 - p) < 10⁻³.
+        positive: the share of validation rows that are taken for positive.
+    """
+
+    layers: tuple[Layer, ...]
+    output_saturated: float
+    positive: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Signs":
+        return Signs(**{**values, "layers": tuple(Layer(**layer) for layer in values["layers"])})
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By the names that they have in MLflow."""
+        named = {"output/saturated": self.output_saturated, "output/positive": self.positive}
+        for number, layer in enumerate(self.layers, start=1):
+            found = asdict(layer).items()
+            named |= {f"layer{number}/{name}": value for name, value in found if value is not None}
+        return named
+
+
+class Examination:
+    """Takes the signs of a network in training.
+
+    Arguments:
+        X: (N, n_features), the training rows, of which it looks at `PROBED`, spread over all of them.
+    """
+
+    def __init__(self, network: Network, X: Array, replay: Replay) -> None:
+        rows = min(PROBED, len(X))
+        self._X, self._replay = X, replay
+        self._relu, self._huge = network.activation == "relu", float(np.finfo(X.dtype).max)
+        self._order = np.arange(rows) * len(X) // rows
+        self._tape = probe(network, rows, X.dtype.type)
+        self._buffer = np.zeros(self._tape.length, self._tape.dtype)
+        for slot, constant in self._tape.constants:
+            slot.of(self._buffer)[...] = constant
+        self._tape.inputs["scale"].of(self._buffer)[...] = network.scale
+        self._weights = self._tape.inputs["weights"].of(self._buffer)
+        self._none = np.zeros((1, 0), self._tape.dtype)  # neither targets nor numbers of a step are read
+
+    def signs(self, weights: Array, lengths: Array, positive: float) -> Signs:
+        """After an epoch.
+
+        Arguments:
+            weights: (n_parameters,).
+            lengths: what a step of `steps.training`, looked at closely, collects; (3 · layers,).
+            positive: the share of validation rows that are taken for positive.
+        """
+        self._weights[:] = weights
+        none = self._none
+        _, found = self._replay(self._tape, self._buffer, self._X, none, self._order, none, 0, 1)
+        # Rounding, in float32 too, leaves something of a count over a count.
+        *hidden, output = [round(share, 6) for share in found[0].tolist()]
+        numbers = lengths.tolist()
+        if not isfinite(sum(numbers)):  # a square is too large for its type, and JSON knows no infinity
+            numbers = [number if isfinite(number) else self._huge for number in numbers]
+        layers = tuple(
+            Layer(
+                gradient,
+                min(update / before, self._huge) if before else 0.0,  # the share too may be too large
+                dead_share=share if self._relu else None,
+                saturated_share=None if self._relu else share,
+            )
+            for gradient, update, before, share in zip(
+                numbers[::3], numbers[1::3], numbers[2::3], [*hidden, None], strict=True
+            )
+        )
+        return Signs(layers, output, positive)

@@ -1,0 +1,179 @@
+"""Everything that is kept of a run, in its folder and in MLflow, held beside what training it again gave."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sweepgrad.autograd.value import Array
+from sweepgrad.runs import provenance
+from sweepgrad.runs import record as records
+from sweepgrad.runs.record import CERTIFICATE, STATE, Record
+from sweepgrad.tracking import mapping
+from sweepgrad.tracking.store import JOB_KIND, KIND, tags_of
+from sweepgrad.verify.differences import of_arrays, of_leaves, of_numbers
+from sweepgrad.verify.sources import Copy, InStore, Kept
+
+_BUNDLE, _WEIGHTS = records.FILES
+
+
+def findings(run: Kept, here: Copy, tolerance: float) -> list[str]:
+    """What differs between what is kept of a run and what training it again gave, in words."""
+    found = []
+    for copy in run.copies:
+        place = "" if copy.place == run.id else f"{copy.place}: "
+        found += [f"{place}{words}" for words in _of_copy(copy, here, tolerance)]
+    first, *others = run.copies
+    for other in others:
+        leaves = of_leaves(_plain(first.record), _plain(other.record), "record", f"in {other.place}")
+        found += [f"{first.place}: {words}" for words in leaves]
+    if run.store is not None:
+        # What was sent is what was recorded, bit for bit, wherever it was trained.
+        sent = run.record if tolerance else here.record
+        found += _of_store(run.store, run.record, sent)
+    return found
+
+
+def _of_copy(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
+    if copy.damage:
+        yield copy.damage
+    yield from _of_itself(copy)
+    record, again = copy.record, here.record
+    if (last := _last_epoch(record)) != len(record.history):
+        yield f"its history ends after epoch {len(record.history)}, and training would have after {last}"
+    yield from of_numbers(_numbers(record), _numbers(again), tolerance)
+    for what in ("best_epoch", "n_parameters"):
+        if getattr(record, what) != getattr(again, what):
+            yield f"{what} is {getattr(record, what)}, and {getattr(again, what)} when trained again"
+    yield from of_leaves(_rows(record), _rows(again), "data", tolerance=tolerance)
+    yield from _of_words(record, again)
+    yield from _of_files(copy, here, tolerance)
+
+
+def _of_words(record: Record, again: Record) -> Iterator[str]:
+    """What is said of training and of its rows, where the version is the one that says it now.
+
+    Another version may say it in other words, or not at all, of the same bits.
+    """
+    if any(record.environment.get(name) != again.environment[name] for name in ("code", "sweepgrad")):
+        return
+    certified, certificate = record.certificate, again.certificate
+    if certified and certificate and record.status == "KILLED":  # its proof was not waited for
+        certificate = {**certificate, "weights": certified.get("weights")}
+    yield from of_leaves(certified, certificate, "certificate")
+    yield from of_leaves(record.diagnosis, again.diagnosis, "diagnosis")
+    if record.files.keys() != again.files.keys():
+        yield f"has {', '.join(record.files) or 'no files'}, and {', '.join(again.files)} when trained again"
+
+
+def _of_itself(copy: Copy) -> Iterator[str]:
+    """What of a copy does not go together."""
+    record = copy.record
+    try:
+        said = yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        yield f"config.yaml cannot be read: {error}"
+    else:
+        if not isinstance(said, dict):
+            yield "config.yaml holds no configuration"
+        elif keys := [str(key) for key in said | record.config if _apart(said, record.config, key)]:
+            yield f"config.yaml and record.json say different things of {', '.join(keys)}"
+    try:
+        certificate = json.loads((copy.folder / CERTIFICATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        certificate = None
+    except (OSError, ValueError) as error:
+        certificate = f"cannot be read: {error}"
+    yield from of_leaves(certificate, record.certificate, CERTIFICATE, f"in {copy.record_name}")
+    losses = [epoch.val_nll for epoch in record.history]
+    if losses and record.best_epoch != (best := 1 + losses.index(min(losses))):
+        yield f"its best epoch is {record.best_epoch}, and its lowest validation loss is that of epoch {best}"
+    if record.status != "FINISHED" and len(losses) == record.config["train"]["epochs"]:
+        yield f"it is {record.status}, and has all its epochs"
+    if record.environment.get("code") == provenance.code() and record.data is not None:
+        config = Kept("", "", (copy,)).config
+        if record.digest != records.identity(config, record.data.digests):
+            yield "its digest is not that of its configuration, data and code"
+
+
+def _apart(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
+    return key not in one or key not in other or one[key] != other[key]
+
+
+def _last_epoch(record: Record) -> int:
+    """The epoch after which training ends by itself; of a run that was ended, the one it had come to."""
+    n, train = len(record.history), record.config["train"]
+    patience = train["patience"]
+    if record.status != "FINISHED" or record.stopped:
+        return n
+    return n if patience is not None and n - record.best_epoch >= patience else int(train["epochs"])
+
+
+def _numbers(record: Record) -> dict[tuple[int, str], float]:
+    """Metrics by epoch and name, as MLflow has them; those of the best epoch at 0."""
+    return {(metric.step, metric.key): metric.value for metric in mapping.metrics(record)}
+
+
+def _rows(record: Record) -> dict[str, Any]:
+    """What is said of the rows, apart from where they came from and how that was told."""
+    return {} if record.data is None else {**asdict(record.data), "source": "", "notices": ()}
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {**asdict(record), "history": [asdict(epoch) for epoch in record.history]}
+
+
+def _of_store(store: InStore, record: Record, sent: Record) -> Iterator[str]:
+    """What of an MLflow run is not what is recorded.
+
+    Arguments:
+        sent: the record whose metrics were sent.
+    """
+    logged, found = store.run, dict(store.metrics)
+    if logged.tags[KIND] != JOB_KIND and any(tag.startswith("sweepgrad.opened.") for tag in logged.tags):
+        # `finalize` adds what the model of a run on its own comes to on test rows.
+        found = {place: value for place, value in found.items() if not place[1].startswith("test/")}
+    yield from (f"metrics in MLflow: {words}" for words in of_numbers(found, _numbers(sent), 0.0))
+    params = {param.key: param.value for param in mapping.params(record)}
+    yield from of_leaves(logged.params, params, "params in MLflow", "in its record")
+    tags = tags_of(record)
+    yield from of_leaves({tag: logged.tags.get(tag) for tag in tags}, tags, "tags in MLflow", "in its record")
+    if logged.status != record.status:
+        yield f"status in MLflow is {logged.status}, and {record.status} in its record"
+    if store.model_damage:
+        yield f"the model that MLflow serves: {store.model_damage}"
+
+
+def _of_files(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
+    try:
+        one, other = (json.loads(side.path_of(_BUNDLE).read_text(encoding="utf-8")) for side in (copy, here))
+    except (OSError, ValueError) as error:
+        yield f"{_BUNDLE} cannot be read: {error}"
+    else:
+        yield from of_leaves(one, other, _BUNDLE, tolerance=tolerance)
+    for name in (_WEIGHTS, *([STATE] if STATE in copy.record.files else [])):
+        try:
+            found = _arrays(copy.path_of(name))
+        except Exception as error:  # noqa: BLE001 - what a damaged file makes of reading it may be anything
+            yield f"{name} cannot be read: {error}"
+            continue
+        yield from of_arrays(found, _arrays(here.path_of(name)), tolerance)
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a file, by what they are: of the model, or of the state after the last epoch."""
+    with path.open("rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if path.name == STATE:
+            names = ["weights", *(f"state {number} of the optimizer" for number in range(1, len(loaded)))]
+            return {f"{name} after the last epoch": array for name, array in zip(names, loaded, strict=True)}
+        return {_layer(name): loaded[name] for name in loaded.files}
+
+
+def _layer(name: str) -> str:
+    number = int(name.removeprefix("w"))
+    return f"{'bias' if number % 2 else 'weights'} of layer {number // 2 + 1}"

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support import command
+
+from sweepgrad.compose.plan import plan
+from sweepgrad.data.split import split_rows
+
+N = 400
+DRAW = np.random.default_rng(0)
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def table():
+    y = DRAW.permutation(np.arange(N) < 160)
+    return pd.DataFrame(
+        {"a": DRAW.normal(size=N) + y, "b": DRAW.normal(size=N), "y": np.where(y, "yes", "no")}
+    )
+
+
+def check(frame, *more):
+    """The exit code, and what `check --json` says of a table."""
+    frame.to_csv("t.csv", index=False)
+    done = command(
+        "check", "--json", "data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes", *more
+    )
+    assert done.code in (0, 1), done.err
+    (found,) = json.loads(done.out)
+    return done.code, found
+
+
+def test_a_table_without_fault_is_left_alone(nowhere):
+    code, found = check(table())
+    assert (code, found["dishonest"], found["remedies"]) == (0, [], [])
+    assert found["majority"] == 0.6
+    assert found["certificate"]["preprocessing"]["unmoved"]
+    assert not list(nowhere.glob("runs"))  # nothing was trained
+
+
+def test_all_that_training_refuses_is_said_at_once_with_its_remedy(nowhere):
+    frame = table()
+    y = (frame["y"] == "yes").to_numpy()
+    frame["result"] = np.where(y, "b", "a")
+    frame["nearly"] = y ^ (np.arange(N) % 100 == 0)
+    frame["customer number"] = np.arange(N)
+    frame["same"] = 1
+    code, found = check(frame)
+    assert code == 1
+    kinds = {objection["column"]: objection["kind"] for objection in found["objections"]}
+    assert kinds == {"result": "revealing", "customer number": "identifying", "same": "constant"}
+    assert set(found["certificate"]["columns_that_tell_the_target"]) == {"nearly"}
+    (remedy,) = found["remedies"]
+    for name in ("result", "nearly", '"customer number"', "same"):
+        assert name in remedy
+    assert check(frame, remedy)[0] == 0  # as it was to be pasted
+    told = command("check", "data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes").out
+    assert "remedy: 'data.drop=[" in told
+    assert "\x1b" not in told
+
+
+def test_twins_are_told_with_the_column_that_names_them(nowhere):
+    frame = table().assign(song=[f"song{i}" for i in range(N)], label="one label")
+    frame = pd.concat([frame, frame.iloc[:100]], ignore_index=True)
+    code, found = check(frame, "data.drop=[song,label]")
+    assert code == 1
+    assert found["certificate"]["twins"]["rows"]["train-test"] > 5
+    assert found["remedies"] == ["data.drop=[label]", "data.group=song"]
+    code, found = check(frame, *found["remedies"])
+    assert (code, found["groups"]) == (0, {"number": N, "largest": 2})
+    assert found["certificate"]["groups_across_parts"] == {"song": 0}
+
+
+def parts_of(frame):
+    """The rows of each part, which follow from the labels alone."""
+    (job,) = plan(["data=simulated"], multirun=False).jobs
+    return split_rows(
+        (frame["y"] == "yes").to_numpy().astype(np.int8), np.arange(len(frame)), job.config.split
+    )
+
+
+def test_drift_missing_values_and_rare_levels_are_told_and_are_no_crime(nowhere):
+    frame = table()
+    parts = parts_of(frame)
+    frame.loc[parts.train[:60], "a"] = np.nan
+    frame.loc[parts.val[:20], "a"] = np.nan
+    frame.loc[parts.test[:20], "a"] = np.nan
+    frame.loc[parts.val, "b"] += 3
+    frame["town"] = "common"
+    frame.loc[parts.train[:2], "town"] = "rare"
+    frame.loc[parts.test[:3], "town"] = "new"
+    code, found = check(frame)
+    assert code == 0
+    assert found["missing"] == {"a": 60 / len(parts.train)}
+    assert found["rare_levels"] == {"town": 1}
+    assert found["unseen_levels"] == {"town": 3}
+    assert [(drift["column"], drift["part"]) for drift in found["drift"]] == [("b", "val")]
+    assert found["drift"][0]["p"] < 1e-9
+
+
+def test_a_large_group_in_one_part_is_no_drift(nowhere):
+    frame = table().assign(customer=np.arange(N))
+    frame.loc[:79, "customer"] = 0
+    frame.loc[:79, "b"] += 5
+    code, found = check(frame, "data.group=customer")
+    assert (code, found["groups"]) == (0, {"number": N - 79, "largest": 80})
+    assert found["drift"] == []
+
+
+def test_several_tables_are_looked_at_and_bad_input_is_refused(nowhere):
+    done = command("check", "--json", "data=simulated", "data.rows=200", "split.seed=1,2", "seed=1,2")
+    assert len(json.loads(done.out)) == 2
+    assert command("check", "data=csv", "data.path=none.csv", "data.target=y").code == 2

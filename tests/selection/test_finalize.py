@@ -1,0 +1,611 @@
+"""Choosing by validation, opening the test rows once, and a card that says what is true."""
+
+import contextlib
+import getpass
+import json
+import shutil
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
+from tests.support import CSV, Result, Sweep, command, inside, load_model, people
+
+from sweepgrad.compose.plan import plan
+from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.runs import ledger as openings
+from sweepgrad.runs import record as records
+from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
+from sweepgrad.selection.card_markdown import markdown
+from sweepgrad.selection.finalize import finalize
+from sweepgrad.selection.ranking import comparable
+from sweepgrad.tracking.mapping import BUNDLE, Logged
+from sweepgrad.tracking.store import Store
+from sweepgrad.training.bundle import Bundle
+
+OVERRIDES = (*CSV, "data.group=person", "train.epochs=4", "optimizer.lr=0.02")
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """A sweep over people.csv that was finalized three times, the last time with --again."""
+
+    folder: Path
+    uri: str
+    first: Result
+    second: Result
+    third: Result
+
+    @property
+    def card(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.first.out)
+        return values
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.uri, self.uri)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, empty_store) -> Finalized:
+    folder = tmp_path_factory.mktemp("finalized")
+    people(300, seed=1).to_csv(folder / "people.csv", index=False)
+    with inside(folder, empty_store):
+        assert command("train", "-m", *OVERRIDES, "model=wide,middle", "seed=1,2,3").code == 0
+        results = (command("finalize", "--json", *again) for again in ([], [], ["--again"]))
+        return Finalized(folder, f"sqlite:///{folder}/runs/mlflow.db", *results)
+
+
+@pytest.fixture(scope="module")
+def rows(done) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
+    """Raw rows and labels of each part, by the test's own reading of the file."""
+    table = pd.read_csv(done.folder / "people.csv")
+    (job,) = plan(OVERRIDES, multirun=False).jobs
+    y = (table["left"] == "yes").to_numpy().astype(float)
+    parts = split_rows(y, units_of(table, (("person",),)), job.config.split)
+    features = table.drop(columns=["left", "person"])
+    return {
+        part: (features.iloc[getattr(parts, part)], y[getattr(parts, part)])
+        for part in ("train", "val", "test")
+    }
+
+
+def digests(store: Store) -> dict[str, str]:
+    """Of the rows that the latest sweep was made on."""
+    tags = store.children(store.sweep(None))[0].tags
+    return {part: tags[f"sweepgrad.digest.{part}"] for part in ("table", "train", "val", "test")}
+
+
+def load(done: Finalized, address: str) -> Any:
+    return load_model(done.uri, address)
+
+
+def model(store: Store, run: Logged, folder: Path) -> Bundle:
+    (folder / run.run_id).mkdir()
+    return Bundle.load(store.download(run, BUNDLE, folder / run.run_id))
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The formula of Wilson (1927) at 95 %."""
+    z, p = 1.959963984540054, right / n
+    middle, half = (p + z * z / (2 * n)), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def assert_scores(said: dict[str, Any], y: np.ndarray, p: np.ndarray) -> None:
+    assert said["n"] == len(y)
+    assert said["accuracy"] == pytest.approx(accuracy_score(y, p >= 0.5), rel=1e-12)
+    assert said["accuracy_ci"] == pytest.approx(wilson(int(np.sum((p >= 0.5) == y)), len(y)), rel=1e-9)
+    assert said["nll"] == pytest.approx(log_loss(y, p), rel=1e-9)
+    assert said["roc_auc"] == pytest.approx(roc_auc_score(y, p), rel=1e-12)
+
+
+def test_the_registered_model_has_the_figures_of_the_card(done, rows):
+    model = load(done, "models:/sweepgrad-people@chosen")
+    for part, name in (("val", "validation"), ("test", "test")):
+        X, y = rows[part]
+        assert_scores(done.card[name], y, model.predict(X)["probability"].to_numpy())
+    X, y = rows["test"]
+    p = model.predict(X)["probability"].to_numpy()
+    (tn, fp), (fn, tp) = confusion_matrix(y, p >= 0.5)
+    expected = {"true_positive": tp, "false_positive": fp, "true_negative": tn, "false_negative": fn}
+    assert done.card["confusion"] == expected
+
+
+def test_the_yardsticks_are_on_the_same_rows(done, rows):
+    (X_train, y_train), (X_test, y_test) = rows["train"], rows["test"]
+    assert_scores(done.card["baselines"]["majority"], y_test, np.full(len(y_test), y_train.mean()))
+
+    def prepared(X: pd.DataFrame) -> np.ndarray:
+        columns = [(X["age"] - X_train["age"].mean()) / X_train["age"].std(ddof=0)]
+        columns.append(((X["income"] - X_train["income"].mean()) / X_train["income"].std(ddof=0)).fillna(0))
+        columns.append(X["income"].isna())
+        columns += [X["town"] == town for town in sorted(X_train["town"].unique())]
+        columns += [X["member"] == value for value in (False, True)]
+        return np.column_stack(columns).astype(float)
+
+    logistic = LogisticRegression(max_iter=1000).fit(prepared(X_train), y_train)
+    said = done.card["baselines"]["logistic"]
+    p = logistic.predict_proba(prepared(X_test))[:, 1]
+    assert said["accuracy"] == pytest.approx(accuracy_score(y_test, p >= 0.5), abs=1e-12)
+    assert said["nll"] == pytest.approx(log_loss(y_test, p), rel=1e-3)
+
+
+def test_the_card_says_all_that_was_promised(done):
+    card = done.card
+    assert {"sweep", "run_id", "n_candidates", "model", "validation", "test", "baselines"} <= card.keys()
+    for scores in (card["validation"], card["test"], *card["baselines"].values()):
+        assert {"accuracy", "accuracy_ci", "nll", "roc_auc"} <= scores.keys()
+    promised = {
+        "layers",
+        "dropout",
+        "scale",
+        "learning_rate",
+        "n_parameters",
+        "activation",
+        "optimizer",
+        "seed",
+    }
+    assert promised <= card["model"].keys()
+    assert card["n_candidates"] == 6
+    assert card["n_configurations"] == 2
+    assert card["model"]["learning_rate"] == 0.02
+    layers = card["model"]["layers"]
+    parameters = sum((a + 1) * b for a, b in pairwise(layers))
+    assert card["model"]["n_parameters"] == parameters
+    assert layers[-1] == 1
+    assert card["verdict"]
+
+
+def test_the_files_of_the_card_are_kept_and_sent(done):
+    card = done.card
+    folder = done.folder / "runs" / "cards" / card["sweep"]
+    assert {path.name for path in folder.iterdir()} == {"card.md", "card.json", "calibration.png"}
+    kept = json.loads((folder / "card.json").read_text())
+    assert kept["test"] == card["test"]
+    page = (folder / "card.md").read_text()
+    for word in ("→", f"({card['model']['n_parameters']} parameters)", "dropout", "scale", "learning rate"):
+        assert word in page
+    for word in (f"{card['test']['accuracy']:.1%}", "95 % interval", "ROC AUC", "NLL", "calibration.png"):
+        assert word in page
+    for word in ("logistic regression", "commoner answer", card["run_id"], card["verdict"]):
+        assert word in page
+    parent = Store(done.uri, "sweepgrad").sweep(None)
+    sent = {artifact.path for artifact in done.client.list_artifacts(parent.run_id)}
+    assert sent == {"card.md", "card.json", "calibration.png"}
+
+
+def test_what_was_judged_is_shown_again_with_its_test_rows_closed(done):
+    assert done.second.code == 0
+    assert done.second.out == done.first.out
+    assert "judged before" in done.second.err
+    assert "the test rows stay closed" in done.second.err
+
+
+def test_every_opening_of_the_test_rows_is_told(done):
+    assert done.card["earlier_openings"] == []
+    third = json.loads(done.third.out)
+    assert third["earlier_openings"] == [done.card["opening"]]
+    assert third["test"] == done.card["test"]
+    page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
+    assert f"opened once before** ({done.card['opening']})" in page
+    store = Store(done.uri, "sweepgrad")
+    found = store.openings(digests(store)["table"])
+    assert [str(opening) for opening in found] == [done.card["opening"], third["opening"]]
+    for opening in found:
+        assert opening.run_id == done.card["run_id"]
+        assert opening.sweep == done.card["sweep"]
+        assert opening.user == getpass.getuser()
+    tags = store.sweep(None).tags
+    assert {value for key, value in tags.items() if key.startswith("sweepgrad.opened.")} == {
+        done.card["opening"],
+        third["opening"],
+    }
+    assert openings.read(done.folder / "runs" / "openings.jsonl") == found
+
+
+def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", "-m", *data, "seed=1,2").code == 0
+    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+    assert command("train", "-m", *data, "seed=3,4").code == 0
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "the test rows of simulated were opened once before" in refused.err
+    assert "--again" in refused.err
+    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
+    assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_openings"]) == 1
+    assert command("train", *data, "split.seed=1").code == 0
+    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+
+
+@pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/openings.jsonl"])
+def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empty_store, lost):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", *data).code == 0
+    assert command("finalize").code == 0
+    Path(lost).unlink()
+    if lost.endswith(".db"):
+        for more in ("-wal", "-shm"):
+            Path(f"{lost}{more}").unlink(missing_ok=True)
+        shutil.copy(empty_store, lost)
+    assert command("train", *data, "seed=7").code == 0
+    assert "opened once before" in command("finalize").err
+
+
+def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledger(folder):
+    data = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", *data).code == 0
+    assert command("finalize").code == 0
+    Path("runs", "openings.jsonl").unlink()
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    store._client.delete_experiment(store.experiment_id)
+    assert command("train", *data, "seed=7", "tracking.experiment=other").code == 0
+    assert "opened once before" in command("finalize", "--experiment", "other").err
+    assert command("train", *data, "split.seed=1", "tracking.experiment=other").code == 0
+    result = command("finalize", "--experiment", "other", "--json")
+    assert json.loads(result.out)["earlier_of_table"] == 1
+    (page,) = Path("runs", "cards").glob(f"{json.loads(result.out)['sweep']}/card.md")
+    assert "of whichever split, had been opened once before" in page.read_text()
+
+
+def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
+    """Before the rows are read; while they are judged; and while the card is sent."""
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    store, ledger = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"), Path("runs", "openings.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr("sweepgrad.tracking.models.register", raising(OSError(28, "No space left on device")))
+        refused = command("finalize")
+    assert "No space left" in refused.err
+    assert openings.read(ledger) == store.openings(digests(store)["table"]) == []
+    for place in ("sweepgrad.selection.score_card.card", "mlflow.MlflowClient.log_batch"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, raising(KeyboardInterrupt()))
+            with pytest.raises(KeyboardInterrupt):
+                finalize(store, None, Path("runs"))
+        assert "sweepgrad.chosen_run" not in store.sweep(None).tags
+    lost, kept = openings.read(ledger)
+    result = command("finalize", "--json")
+    assert result.code == 0, result.err
+    assert "the test rows stay closed" in result.err
+    card = json.loads(result.out)
+    assert (card["opening"], card["interrupted_openings"], card["earlier_openings"]) == (
+        str(kept),
+        [str(lost)],
+        [],
+    )
+    assert store.sweep(None).metrics["test/accuracy"] == card["test"]["accuracy"]
+    page = Path("runs", "cards", card["sweep"], "card.md").read_text()
+    assert f"opened for the same model ({lost}), which was interrupted" in page
+    assert len(openings.read(ledger)) == 2
+
+
+def raising(error: BaseException) -> Any:
+    def instead(*_: Any, **__: Any) -> None:
+        raise error
+
+    return instead
+
+
+def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    card = json.loads(command("finalize", "--json").out)
+    store, file = (
+        Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"),
+        Path("runs", "cards", card["sweep"]),
+    )
+    del card["decisions"]
+    (file / "card.json").write_text(json.dumps(card))
+    store._client.log_artifact(store.sweep(None).run_id, str(file / "card.json"))
+    shown, data = command("finalize"), command("finalize", "--json")
+    assert "by another version of sweepgrad" in shown.err
+    assert shown.out == (file / "card.md").read_text()
+    assert json.loads(data.out) == card
+    (file / "card.json").write_text("{")
+    assert "card.json is damaged" in command("finalize").err
+    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
+
+
+def test_a_damaged_ledger_is_named(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    Path("runs", "openings.jsonl").write_text('{"id": "1"\n')
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "openings.jsonl, line 1 is damaged" in refused.err
+
+
+def test_a_sweep_that_did_not_finish_is_refused_unless_asked_for(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1", "optimizer=sgd", "seed=1,2")
+    assert command("train", "-m", *given, "optimizer.lr=0.1,1e300").code == 1
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "2 of 4 runs finished" in refused.err
+    assert not Path("runs", "cards").exists()
+    result = command("finalize", "--incomplete", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["n_unfinished"] == 2
+
+
+def test_test_figures_are_on_the_parent_and_on_no_child(done):
+    store = Store(done.uri, "sweepgrad")
+    parent = store.sweep(None)
+    assert parent.metrics["test/accuracy"] == done.card["test"]["accuracy"]
+    assert parent.metrics["test/nll"] == done.card["test"]["nll"]
+    for child in store.children(parent):
+        assert not [name for name in child.metrics if "test" in name]
+
+
+def test_the_model_is_registered_once(done):
+    (version,) = done.client.search_model_versions("name = 'sweepgrad-people'")
+    # With its temperature it is no longer the run's own model, so it is kept with the sweep.
+    assert version.run_id == Store(done.uri, "sweepgrad").sweep(None).run_id
+    chosen = done.client.get_model_version_by_alias("sweepgrad-people", "chosen")
+    assert chosen.version == version.version
+
+
+def test_the_choice_is_by_validation_although_another_does_better_on_test(done, rows, tmp_path):
+    X, y = rows["test"]
+    store = Store(done.uri, "sweepgrad")
+    children = store.children(store.sweep(None))
+    on_test = {
+        run.run_id: accuracy_score(
+            y,
+            Bundle.load(store.download(run, BUNDLE, tmp_path / run.run_id)).predict(X)["prediction"] == "yes",
+        )
+        for run in children
+    }
+    chosen = done.card["run_id"]
+    assert max(on_test.values()) > on_test[chosen], "the example shows nothing: take another seed"
+    means: dict[str, list[float]] = {}
+    for run in children:
+        means.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
+    best = max(means, key=lambda hidden: np.mean(means[hidden]))
+    assert json.loads(best) == done.card["model"]["hidden"]
+    among = [run for run in children if run.params["model.hidden"] == best]
+    assert chosen in {run.run_id for run in among if run.metrics["best/val/accuracy"] == max(means[best])}
+
+
+def test_a_table_that_has_changed_is_refused(done):
+    with contextlib.chdir(done.folder):
+        before = Path("people.csv").read_text()
+        store = Store(done.uri, "sweepgrad")
+        openings = store.openings(digests(store)["table"])
+        try:
+            Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
+            result = command("finalize")
+        finally:
+            Path("people.csv").write_text(before)
+        assert result.code == 2
+        assert "people.csv" in result.err
+        assert "changed" in result.err
+        assert store.openings(digests(store)["table"]) == openings
+
+
+def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = command("finalize", "--uri", done.uri)
+    assert result.code == 2
+    assert "people.csv" in result.err
+
+
+def test_runs_on_different_splits_are_refused(folder):
+    result = command("train", "-m", "data=simulated", "data.rows=200", "train.epochs=1", "split.seed=0,1")
+    assert result.code == 0
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "different tables or splits" in refused.err
+    assert not Path("runs", "cards").exists()
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    assert store.openings(digests(store)["table"]) == []
+
+
+def test_a_sweep_over_folds_is_finalized(folder):
+    """The configuration is chosen by its mean over all pairs, the run is the best seed of the first fold."""
+    given = ("data=simulated", "data.rows=300", "data.noise=0.2", "data.seed=1", "train.epochs=2")
+    grid = ("model=wide,linear", "seed=0,1", "split.folds=3", "split.fold=range(3)")
+    assert command("train", "-m", *given, *grid).code == 0
+    result = command("finalize", "--json")
+    assert result.code == 0, result.err
+    card = json.loads(result.out)
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    runs = {run.run_id: run for run in store.children(store.sweep(None))}
+    frame = pd.DataFrame(
+        {
+            "hidden": [run.params["model.hidden"] for run in runs.values()],
+            "fold": [run.params["split.fold"] for run in runs.values()],
+            "accuracy": [run.metrics["best/val/accuracy"] for run in runs.values()],
+            "nll": [run.metrics["best/val/nll"] for run in runs.values()],
+        },
+        index=list(runs),
+    )
+    assert frame.groupby("hidden")["fold"].value_counts().tolist() == [2] * 6
+    means = frame.groupby("hidden")["accuracy"].mean()
+    assert card["model"]["hidden"] == json.loads(str(means.idxmax()))
+    assert card["model"]["mean_validation_accuracy"] == pytest.approx(means.max(), rel=1e-12)
+    own = frame[frame["hidden"] == means.idxmax()]
+    first = own[own["fold"] == "0"]
+    assert own["accuracy"].max() > first["accuracy"].max(), "the example shows nothing: take another seed"
+    assert card["run_id"] == first.sort_values(["accuracy", "nll"], ascending=[False, True]).index[0]
+    assert (card["n_candidates"], card["n_configurations"], card["model"]["seeds"]) == (12, 2, 2)
+    assert (card["data"]["fold"], card["data"]["folds"]) == (0, 3)
+    # 300 rows: 60 for the test, whatever the fold, and a third of the others for validation.
+    assert (card["data"]["n_train"], card["data"]["n_val"], card["data"]["n_test"]) == (160, 80, 60)
+    assert card["validation"]["accuracy"] == pytest.approx(frame.loc[card["run_id"], "accuracy"], abs=1e-12)
+    page = Path("runs", "cards", card["sweep"], "card.md").read_text()
+    assert "The run is of fold 0 (from 0) of 3: its validation figures speak of the 80 rows of that" in page
+    assert "with its 6 runs, and of these the best of 2 seeds on the first fold" in page
+    assert "chosen model, validation (fold 0 of 3)" in page
+    # The same rows without a fold: they were opened before.
+    assert command("train", *given).code == 0
+    assert len(json.loads(command("finalize", "--json", "--again").out)["earlier_openings"]) == 1
+
+
+def test_means_over_different_folds_are_not_chosen_among(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1", "split.folds=3", "optimizer=sgd")
+    assert command("train", "-m", *given, "split.fold=range(3)", "optimizer.lr=0.1,0.2").code == 0
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    lost = {("0.1", "0"), ("0.2", "2")}
+    for run in store.children(store.sweep(None)):
+        if (run.params["optimizer.lr"], run.params["split.fold"]) in lost:
+            mlflow.MlflowClient(store.uri).set_terminated(run.run_id, "KILLED")
+    refused = command("finalize", "--incomplete")
+    assert refused.code == 2
+    assert "no configuration finished on every fold" in refused.err
+    assert store.openings(digests(store)["table"]) == []
+    assert "means over different folds are of different rows" in command("leaderboard").out
+
+
+def test_folds_of_different_numbers_are_refused(folder):
+    given = ("data=simulated", "data.rows=200", "train.epochs=1")
+    assert command("train", "-m", *given, "split.folds=3,4", "split.fold=0").code == 0
+    assert "different tables or splits" in command("finalize").err
+    assert "cannot be compared" in command("leaderboard").err
+
+
+def test_runs_on_one_split_are_not(sweep: Sweep):
+    store = Store(sweep.uri, "sweepgrad")
+    assert comparable(store.children(store.sweep(None)))
+
+
+def test_a_single_run_can_be_finalized(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=2").code == 0
+    result = command("finalize", "--json")
+    card = json.loads(result.out)
+    assert (card["n_candidates"], card["n_configurations"]) == (1, 1)
+    assert records.read(next(Path("runs", "single").iterdir())).status == "FINISHED"
+
+
+# The verdict
+
+
+def scores(accuracy: float, n: int = 400) -> Scores:
+    return Scores(n, accuracy, wilson(round(accuracy * n), n), 0.5, 0.7)
+
+
+AT_HALF = {"accuracy": 0.75, "accuracy_at_half": 0.75, "f1": 0.75, "share": 0.5}
+
+
+@pytest.fixture
+def card() -> Card:
+    return Card(
+        sweep="mine",
+        run_id="r1",
+        n_candidates=6,
+        n_configurations=2,
+        model={
+            "layers": [14, 9, 1], "activation": "relu", "dropout": 0.5, "scale": 1.0, "optimizer": "adam",
+            "learning_rate": 0.01, "batch_size": 32, "epochs": 30, "best_epoch": 20, "seed": 1,
+            "n_parameters": 145, "runs": 3, "seeds": 3, "mean_validation_accuracy": 0.76,
+        },
+        choice={
+            "rule": "best", "metric": "accuracy", "best_settings": {"model.hidden": "[9]"},
+            "settings": {"model.hidden": "[9]"}, "best_mean": 0.76, "mean": 0.76,
+            "best_standard_error": 0.02, "compared": 2, "tied": [], "flattery": 0.004, "ensemble": "",
+        },
+        data={
+            "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "negative": "no",
+            "grouped": True, "n_train": 1200, "n_val": 400, "n_test": 400, "n_test_units": 300, "digest": "0",
+            "fold": None, "folds": None,
+        },
+        validation=scores(0.77),
+        test=scores(0.75),
+        baselines={"majority": scores(0.55), "logistic": scores(0.65)},
+        p_values={"majority": 1e-9, "logistic": 0.001},
+        n_unfinished=0,
+        registered="sweepgrad-people/1",
+        confusion={"true_positive": 150, "false_positive": 50, "true_negative": 150, "false_negative": 50},
+        members=({"run_id": "r1", "layers": [14, 9, 1]},),
+        n_ensembles=0,
+        decisions=Decisions("half", None, None, 0.5, None, AT_HALF, AT_HALF, None),
+        temperature=1.25,
+        calibration={"validation": Calibrated(0.06, 0.03, 0.04), "test": Calibrated(0.05, 0.02, 0.04)},
+        notices=(),
+        opening="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
+        earlier_openings=(),
+    )  # fmt: skip
+
+
+def test_no_better_than_the_majority_is_not_deployed(card):
+    verdict = replace(card, p_values={"majority": 0.3, "logistic": 0.5}).verdict
+    assert verdict.startswith("Not good enough to deploy")
+    assert "55.0%" in verdict
+    assert "Logistic" not in verdict
+
+
+def test_worse_than_the_majority_is_not_deployed_however_surely(card):
+    verdict = replace(card, baselines={**card.baselines, "majority": scores(0.9)}).verdict
+    assert verdict.startswith("Not good enough to deploy")
+
+
+def test_where_logistic_regression_wins_it_is_said_of_a_poor_model_too(card):
+    baselines = {**card.baselines, "logistic": scores(0.85)}
+    better = "Logistic regression is better (85.0%): deploy that instead."
+    assert better in replace(card, baselines=baselines).verdict
+    assert better in replace(card, baselines=baselines, p_values={"majority": 0.3, "logistic": 0.001}).verdict
+
+
+def test_what_it_is_good_for_is_said(card):
+    assert "20.0 points more than always giving the commoner answer" in card.verdict
+    assert "Better than logistic regression (65.0%, p = 0.001)." in card.verdict
+    assert "one answer in 4 is wrong" in card.verdict
+    assert "in 70% of pairs" in card.verdict
+
+
+def test_no_better_than_logistic_regression_is_said(card):
+    verdict = replace(card, p_values={**card.p_values, "logistic": 0.4}).verdict
+    assert "Not measurably better than logistic regression" in verdict
+
+
+def test_calibration_is_judged_against_chance(card):
+    assert "as right as this many rows can show" in card.verdict
+    verdict = replace(card, calibration={"test": Calibrated(0.3, 0.2, 0.04)}).verdict
+    assert "off by 20.0% on average, more than chance explains (4.0%)" in verdict
+
+
+def test_a_threshold_by_costs_is_judged_by_them(card):
+    worse_at_half = {**AT_HALF, "accuracy": 0.5, "cost": 0.4, "cost_of_one_answer": 0.6}
+    by_costs = Decisions("cost", 1.0, 5.0, 1 / 6, None, worse_at_half, worse_at_half, 0.001)
+    dear = replace(card, decisions=by_costs, test=scores(0.5))
+    assert dear.verdict.startswith("Worth deploying for these costs: its mistakes cost 0.400 a test row")
+    page = markdown(dear)
+    assert "from a probability of 0.1667 on" in page
+    assert "At 0.5 75.0% would be right, and not 50.0%." in page
+    unsure = replace(dear, decisions=replace(by_costs, p_value=0.3))
+    assert unsure.verdict.startswith("Not good enough to deploy")
+
+
+def test_the_page_has_calibration_before_and_after_and_what_is_to_be_told(card):
+    page = markdown(replace(card, notices=("every validation row is taken for left = no",)))
+    assert "| test | 0.050 | 0.020 | 0.040 |" in page
+    assert "divided by a temperature of 1.250, which draws probabilities towards one half" in page
+    assert "**Every validation row is taken for left = no.**" in page
+
+
+def test_the_page_warns_of_rows_split_at_random(card):
+    assert "Rows of the same group were kept in one part." in markdown(card)
+    page = markdown(replace(card, data={**card.data, "grouped": False}))
+    assert "the figures flatter" in page
+    assert "[14" not in page
+    assert "fold" not in page
+
+
+def test_the_page_says_of_which_fold_its_figures_are(card):
+    of = replace(card, data={**card.data, "fold": 2, "folds": 5})
+    said = "The run is of fold 2 (from 0) of 5: its validation figures speak of the 400 rows of that fold"
+    page = markdown(of)
+    assert said in page
+    assert "of these the best of 3 seeds on the first fold" in page
+    assert "Here the test accuracy is 1.0 points below the mean validation accuracy" in page
+    one = markdown(replace(of, model={**card.model, "runs": 1, "seeds": 1}))
+    assert "was taken with its one run. At 95 % the validation rows tell the best apart from" in one
+    assert said in markdown(replace(of, n_candidates=1))
+    assert "14 → 9 → 1" in page
+    assert "6 models (2 configurations)" in page
+    assert ": the first time." in page

@@ -1,0 +1,290 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import stats
+from scipy.special import logit
+
+from sweepgrad.stats import metrics
+from sweepgrad.stats.selection import Candidate, choose, contributions, flattery_of_best
+
+N = 60
+EACH = np.arange(N)
+
+
+def candidates(*means, seeds=1, n=N, seed=0):
+    """Candidates with normal contributions, with more parameters the later they stand."""
+    draw = np.random.default_rng(seed)
+    return [Candidate(10 + c, mean + draw.normal(size=(seeds, n))) for c, mean in enumerate(means)]
+
+
+def test_contributions_have_the_metric_as_their_mean():
+    draw = np.random.default_rng(0)
+    y, p = draw.integers(0, 2, 300).astype(float), draw.integers(1, 20, 300) / 20
+    z = logit(p)
+    assert_allclose(contributions("accuracy", y, z).mean(), metrics.accuracy(y, p), rtol=1e-12)
+    assert_allclose(contributions("nll", y, z).mean(), -metrics.nll(y, p), rtol=1e-12)
+    assert_allclose(contributions("roc_auc", y, z).mean(), metrics.roc_auc(y, p), rtol=1e-12)
+    assert np.isnan(contributions("roc_auc", np.ones(5), z[:5])).all()
+
+
+def test_what_rounds_to_certainty_is_counted_and_ranked_all_the_same():
+    """Either mistake costs its log-odds, and of two positive rows the one that is surer is above."""
+    y, z = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1000.0, -1000.0, 1002.0, 1001.0])
+    assert_allclose(contributions("nll", y, z), [-1000, -1000, 0, -1001], atol=1e-12)
+    above = [(1002 > 1000) + (1002 > 1001), 0]
+    assert_allclose(contributions("roc_auc", y, z).mean(), sum(above) / 4)
+
+
+@pytest.mark.parametrize("n_positive", [3, 20, 37])
+def test_auc_contributions_vary_as_delong_says(n_positive):
+    draw = np.random.default_rng(n_positive)
+    y = np.repeat([1.0, 0.0], [n_positive, 40 - n_positive])
+    p = np.round(np.clip(draw.normal(0.4 + 0.2 * y, 0.2), 0, 1), 1)
+    positive, negative = p[y == 1], p[y == 0]
+    above = [[(a > b) + 0.5 * (a == b) for b in negative] for a in positive]
+    area = sum(map(sum, above)) / (len(positive) * len(negative))
+    of_positive = [sum(row) / len(negative) for row in above]
+    of_negative = [sum(row[j] for row in above) / len(positive) for j in range(len(negative))]
+    variance = sum((v - area) ** 2 for v in of_positive) / len(positive) ** 2
+    variance += sum((v - area) ** 2 for v in of_negative) / len(negative) ** 2
+    found = contributions("roc_auc", y, logit(np.clip(p, 1e-9, 1 - 1e-9)))
+    assert_allclose(np.sum((found - area) ** 2) / 40**2, variance, rtol=1e-10)
+
+
+def test_with_one_seed_and_independent_rows_errors_are_those_of_a_t_test():
+    first, second = candidates(0.0, 0.3)
+    choice = choose([first, second], EACH, "best", key=1)
+    a, b = first.contributions[0], second.contributions[0]
+    best, other = (b, a) if b.mean() > a.mean() else (a, b)
+    standing = choice.standings[1 - choice.best]
+    assert_allclose(standing.behind / standing.behind_error, stats.ttest_rel(best, other).statistic)
+    assert_allclose(standing.standard_error, other.std(ddof=1) / np.sqrt(N))
+    expected = stats.ttest_1samp(other, 0).confidence_interval(0.95)
+    assert_allclose(np.array(standing.interval), np.array([expected.low, expected.high]))
+
+
+@pytest.mark.parametrize(("lead", "tied"), [(0.99, True), (1.01, False)])
+def test_two_candidates_are_tied_as_far_as_a_one_sided_t_test_goes(lead, tied):
+    """Two samples' quantiles of 20,000 draws are within 2 % of Student's."""
+    n = 12
+    noise = np.random.default_rng(4).normal(size=n)
+    noise = (noise - noise.mean()) / noise.std(ddof=1) / np.sqrt(1 / n)
+    limit = stats.t.ppf(0.95, n - 1) * (1 + 3 * (lead - 1))
+    pair = [Candidate(1, np.zeros((1, n))), Candidate(2, (limit + noise)[None])]
+    choice = choose(pair, np.arange(n), "best", key=2, draws=20_000)
+    assert_allclose(choice.standings[0].behind_error, 1)
+    assert choice.best == 1
+    assert (choice.tied == (1, 0)) is tied
+    assert choice.standings[0].tied is choice.standings[1].tied is tied
+
+
+def test_rows_of_a_unit_count_as_one_and_units_of_one_row_as_none():
+    some = candidates(0.0, 0.2, 0.4)
+    choice = choose(some, EACH, "best", key=3)
+    assert choose(some, 7 * EACH + 5, "best", key=3) == choice
+    repeated = [Candidate(c.n_parameters, np.repeat(c.contributions, 4, axis=1)) for c in some]
+    together = choose(repeated, np.repeat(EACH, 4), "best", key=3)
+    assert_allclose(
+        [s.standard_error for s in together.standings], [s.standard_error for s in choice.standings]
+    )
+    assert_allclose([s.behind_error for s in together.standings], [s.behind_error for s in choice.standings])
+
+
+def test_unequal_units_are_left_out_one_at_a_time():
+    x = np.random.default_rng(5).normal(size=N)
+    units = np.repeat([0, 1, 2, 3], [30, 5, 20, 5])
+    without = np.array([x[units != unit].mean() for unit in range(4)])
+    (standing,) = choose([Candidate(1, x[None])], units, "best", key=1).standings
+    assert_allclose(standing.standard_error, np.sqrt(3 / 4 * np.sum((without - x.mean()) ** 2)))
+    df = 60**2 / (30**2 + 5**2 + 20**2 + 5**2) - 1
+    half = stats.t.ppf(0.975, df) * standing.standard_error
+    assert_allclose(standing.interval, (x.mean() - half, x.mean() + half))
+
+
+def test_rows_and_seeds_add_up_and_their_interaction_counts_once():
+    draw = np.random.default_rng(6)
+    x = draw.normal(size=(4, N)) + draw.normal(size=N) + 0.5 * draw.normal(size=(4, 1))
+    mean, of_rows, of_seeds = x.mean(), x.mean(axis=0), x.mean(axis=1)
+    rows = of_rows.var(ddof=1) / N
+    seeds = of_seeds.var(ddof=1) / 4
+    left = x - of_rows - of_seeds[:, None] + mean
+    both = np.sum(left**2) / (3 * (N - 1)) / (4 * N)
+    assert seeds > both
+    (standing,) = choose([Candidate(1, x)], EACH, "best", key=1).standings
+    assert_allclose(standing.standard_error**2, rows + seeds - both)
+    df = (rows + seeds - both) ** 2 / (rows**2 / (N - 1) + seeds**2 / 3)
+    half = stats.t.ppf(0.975, df) * standing.standard_error
+    assert_allclose(standing.interval, (mean - half, mean + half))
+
+
+def test_seeds_that_agree_by_luck_and_single_seeds_borrow_from_the_others():
+    draw = np.random.default_rng(7)
+    rows = draw.normal(size=N)
+    agree = Candidate(1, np.tile(rows, (2, 1)))
+    differ = Candidate(2, rows - 1 + np.array([[-0.6], [0.6]]))
+    single = Candidate(3, rows[None] - 2)
+    choice = choose([agree, differ, single], EACH, "best", key=1)
+    per_run = 0.6**2 * 2  # of differ, with one degree of freedom; agree has none of it, with another
+    assert_allclose(choice.standings[1].behind_error ** 2, per_run / 2 + per_run / 2 / 2, rtol=1e-9)
+    assert_allclose(choice.standings[2].behind_error ** 2, per_run / 2 + per_run / 2 / 2, rtol=1e-9, atol=0)
+    assert_allclose(choice.standings[2].standard_error, rows.std(ddof=1) / np.sqrt(N))
+
+
+def test_one_candidate_is_not_tied_nor_flattered_by_choice():
+    (one,) = candidates(0.5)
+    choice = choose([one], EACH, "best", key=1, draws=4000)
+    assert (choice.best, choice.chosen, choice.tied) == (0, 0, (0,))
+    assert not choice.standings[0].tied
+    assert choice.standings[0].behind == choice.standings[0].behind_error == 0
+    assert choice.flattery < 5 * choice.standings[0].standard_error / np.sqrt(4000)
+
+
+def test_identical_candidates_are_tied_and_the_smaller_or_earlier_is_best():
+    (one,) = candidates(0.5)
+    alike = [Candidate(n, one.contributions.copy()) for n in (30, 20, 20)]
+    choice = choose(alike, EACH, "best", key=1)
+    assert (choice.best, choice.tied) == (1, (1, 2, 0))
+    assert all(s.tied and s.behind == s.behind_error == 0 for s in choice.standings)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_differs_by_how_it_was_summed_is_equal(seed):
+    """The same accuracy in each of three folds, from other rows, and weighed as folds of unequal size are."""
+    draw = np.random.default_rng(seed)
+    sizes = [int(n) for n in draw.integers(40, 80, 3)]
+    n = sum(sizes)
+    right = [np.repeat([1.0, 0.0], [size // 2, size - size // 2]) for size in sizes]
+    shuffled = [
+        np.concatenate([draw.permutation(r) * (n / (3 * r.size)) for r in right])[None] for _ in range(2)
+    ]
+    larger, smaller = Candidate(30, shuffled[0]), Candidate(20, shuffled[1])
+    assert choose([larger, smaller], np.arange(n), "best", key=1).best == 1
+
+
+def test_a_constant_lead_on_every_row_is_no_chance():
+    (one,) = candidates(0.5)
+    some = [Candidate(5, one.contributions + lead / 7) for lead in range(30)]
+    choice = choose(some, EACH, "best", key=1)
+    assert choice.tied == (29,)
+    assert [s.behind_error for s in choice.standings] == [0.0] * 30
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_differs_by_rounding_alone_is_tied(seed):
+    (one,) = candidates(0.5, seed=seed)
+    again = Candidate(20, np.tile(one.contributions, (7, 1)))
+    above = Candidate(30, one.contributions + 1e-15)
+    assert len(choose([one, again, above], EACH, "best", key=1).tied) == 3
+
+
+def test_one_standard_error_takes_the_smallest_near_enough():
+    x = candidates(0.0)[0].contributions
+    error = x.std(ddof=1) / np.sqrt(N)
+    shifts = {900: 0.0, 500: 0.5, 40: 0.99, 20: 1.01, 41: 0.1}
+    some = [Candidate(n, x - shift * error) for n, shift in shifts.items()]
+    assert choose(some, EACH, "best", key=1).chosen == 0
+    choice = choose(some, EACH, "one_standard_error", key=1)
+    assert (choice.best, choice.chosen) == (0, 2)
+    assert choose([*some, Candidate(40, x)], EACH, "one_standard_error", key=1).chosen == 5
+
+
+def test_many_equal_candidates_are_tied_and_a_far_better_one_wins():
+    draw = np.random.default_rng(8)
+    equal = [Candidate(1, (draw.random((1, 400)) < 0.8).astype(float)) for _ in range(100)]
+    choice = choose(equal, np.arange(400), "best", key=1)
+    assert len(choice.tied) > 50
+    assert 0.02 < choice.flattery < 0.06  # the largest of 100 normal numbers is 2.5, of errors of 0.02
+    better = Candidate(1, (draw.random((1, 400)) < 0.98).astype(float))
+    choice = choose([*equal, better], np.arange(400), "best", key=1)
+    assert choice.tied == (100,)
+    assert choice.flattery < 0.002
+
+
+def test_flattery_of_two_is_that_of_the_larger_of_two_normal_means():
+    x = np.random.default_rng(9).normal(size=(2, 1, 100))
+    x -= x.mean(axis=2, keepdims=True)
+    covariance = np.cov(x[:, 0]) / 100
+    spread = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    pair = [Candidate(1, x[0] + 1e-9), Candidate(1, x[1])]
+    found = choose(pair, np.arange(100), "best", key=1, draws=40_000).flattery
+    assert found == pytest.approx(spread / np.sqrt(2 * np.pi), rel=0.03)  # Clark (1961)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(range(6)), st.integers(0, 1000))
+def test_the_order_of_candidates_changes_nothing(order, seed):
+    draw = np.random.default_rng(seed)
+    right = [(draw.random((1 + c % 3, 40)) < 0.7).astype(float) for c in range(5)]
+    some = [Candidate(10 + c, x) for c, x in enumerate([*right, right[0]])]
+    units = np.arange(40) // 2
+    for rule in ("best", "one_standard_error"):
+        before, after = (
+            choose(some, units, rule, 3, 100),
+            choose([some[c] for c in order], units, rule, 3, 100),
+        )
+        assert [before.standings[c] for c in order] == list(after.standings)
+        assert (order[after.best], order[after.chosen]) == (before.best, before.chosen)
+        assert tuple(order[c] for c in after.tied) == before.tied
+        assert after.flattery == before.flattery
+    mirrored = flattery_of_best([some[c] for c in order], units, 2, 3, 100)
+    assert mirrored == flattery_of_best(some, units, 2, 3, 100)
+
+
+def test_the_same_key_gives_the_same_and_another_other_draws():
+    some = candidates(0.0, 0.1, 0.2, seeds=2)
+    assert choose(some, EACH, "best", key=1) == choose(some, EACH, "best", key=1)
+    assert choose(some, EACH, "best", key=1).flattery != choose(some, EACH, "best", key=2).flattery
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_what_is_no_number_is_refused(bad):
+    some = candidates(0.0, 0.1)
+    some[1].contributions[0, 3] = bad
+    with pytest.raises(ValueError, match=r"candidate 1: .* not a finite number"):
+        choose(some, EACH, "best", key=1)
+
+
+def test_what_does_not_fit_is_refused():
+    some = candidates(0.0, 0.1)
+    with pytest.raises(ValueError, match="no candidate"):
+        choose([], EACH, "best", key=1)
+    with pytest.raises(ValueError, match=r"\(1, 60\), not \(seeds, 59\)"):
+        choose(some, EACH[1:], "best", key=1)
+    with pytest.raises(ValueError, match="two different"):
+        choose(some, np.zeros(N, dtype=np.int64), "best", key=1)
+    with pytest.raises(ValueError, match="candidate 0"):
+        choose([Candidate(1, np.ones(N))], EACH, "best", key=1)
+
+
+def test_the_best_two_of_equals_flatter_as_the_larger_ones_do():
+    """Of four independent normal means with error e: the expected two largest are 1.029 e and 0.297 e."""
+    some = candidates(0.0, 0.0, 0.0, 0.0, n=400)
+    level = [Candidate(c.n_parameters, c.contributions - c.contributions.mean()) for c in some]
+    error = 1 / np.sqrt(400)
+    assert flattery_of_best(level, np.arange(400), 1, key=1, draws=20_000) == pytest.approx(
+        1.029 * error, rel=0.1
+    )
+    two = flattery_of_best(level, np.arange(400), 2, key=1, draws=20_000)
+    assert two == pytest.approx((1.029 + 0.297) / 2 * error, rel=0.1)
+    assert flattery_of_best(level, np.arange(400), 4, key=1) < 0.1 * error
+
+
+def test_what_was_flattered_before_flatters_on():
+    lone = candidates(0.0)[0]
+    assert choose([lone], EACH, "best", key=1).flattery < 0.02
+    before = Candidate(lone.n_parameters, lone.contributions, flattered=0.5)
+    assert choose([before], EACH, "best", key=1).flattery == pytest.approx(0.5, abs=0.02)
+
+
+def test_an_average_has_the_luck_of_its_members_seeds():
+    """Seeds 40 points apart make two means of them uncertain, but not the better one lucky."""
+    draw = np.random.default_rng(5)
+    runs = (draw.random((2, 400)) < np.array([[0.5], [0.9]])).astype(float)
+    single = Candidate(10, runs)
+    apart = [single, Candidate(20, runs + 0.01)]
+    together = [single, Candidate(20, runs + 0.01, members=(single,))]
+    flattery = [choose(some, np.arange(400), "best", key=1).flattery for some in (apart, together)]
+    assert flattery[0] > 0.05
+    assert flattery[1] < 0.01

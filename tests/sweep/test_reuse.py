@@ -1,0 +1,111 @@
+"""What was trained before is found by its digest, if it is whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.sweep.support import jobs, run
+
+from sweepgrad.runs import record as records
+from sweepgrad.sweep import reuse
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three results in folders 0, 1, 2: two that finished, and one that diverged in between."""
+    folder = tmp_path_factory.mktemp("trained")
+    run(jobs(folder, "optimizer=sgd", "optimizer.lr=0.1,1e300,0.2"))
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "runs" / "deep" / "down")
+    return tmp_path / "runs"
+
+
+def digest(folder: Path) -> str:
+    return records.read(folder).digest
+
+
+def nobody(text: str) -> None:
+    raise AssertionError(f"nothing was to be said: {text}")
+
+
+def test_what_is_looked_for_is_found_however_deep(runs, trained):
+    wanted = [digest(trained / "0"), digest(trained / "2")]
+    found = reuse.find(wanted, reuse.index(runs), nobody)
+    assert found == {wanted[0]: runs / "deep/down/0", wanted[1]: runs / "deep/down/2"}
+    assert reuse.find([wanted[1]], reuse.index(runs), nobody).keys() == {wanted[1]}
+
+
+def test_what_is_not_there_is_not_found(runs, tmp_path):
+    assert reuse.find(["0" * 64], reuse.index(runs), nobody) == {}
+    assert reuse.find(["0" * 64], reuse.index(tmp_path / "nowhere"), nobody) == {}
+
+
+def test_a_failure_is_no_result(runs, trained):
+    assert records.read(trained / "1").status == "FAILED"
+    assert reuse.find([digest(trained / "1")], reuse.index(runs), nobody) == {}
+
+
+def test_the_digest_stands_where_it_is_looked_for(trained):
+    """Of each record only the first bytes are read."""
+    head = (trained / "0" / "record.json").read_bytes()[: reuse._HEAD_BYTES]
+    assert digest(trained / "0").encode() in head
+
+
+def test_one_of_two_copies_will_do(runs, trained):
+    shutil.copytree(trained / "0", runs / "another")
+    wanted = digest(trained / "0")
+    (runs / "another" / "model" / "weights.npz").unlink()
+    said: list[str] = []
+    assert reuse.find([wanted], reuse.index(runs), said.append) == {wanted: runs / "deep/down/0"}
+    assert "weights.npz" in " ".join(said)
+
+
+@pytest.mark.parametrize("name", ["model/weights.npz", "model/bundle.json"])
+@pytest.mark.parametrize("how", ["changed", "cut", "gone"])
+def test_a_result_whose_model_is_damaged_is_told_and_not_used(name, how, runs, trained):
+    file = runs / "deep/down/0" / name
+    content = file.read_bytes()
+    if how == "changed":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif how == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.unlink()
+    said: list[str] = []
+    assert reuse.find([digest(trained / "0")], reuse.index(runs), said.append) == {}
+    (line,) = said
+    assert str(file) in line
+    assert line.endswith("it is trained again")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "'])
+def test_a_record_that_is_damaged_at_its_head_is_passed_over(text, runs, trained):
+    (runs / "deep/down/0" / "record.json").write_text(text)
+    assert reuse.find([digest(trained / "0"), digest(trained / "2")], reuse.index(runs), nobody).keys() == {
+        digest(trained / "2")
+    }
+
+
+def test_a_record_that_is_damaged_behind_its_head_is_told(runs, trained):
+    file = runs / "deep/down/0" / "record.json"
+    file.write_text(file.read_text()[:-20])
+    said: list[str] = []
+    assert reuse.find([digest(trained / "0")], reuse.index(runs), said.append) == {}
+    assert "record.json is damaged" in said[0]
+
+
+def test_what_halving_stopped_will_do_only_if_asked(runs):
+    file = runs / "deep/down/0" / "record.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "stopped": True}, indent=1))
+    assert reuse.whole(file.parent, nobody) is None
+    assert reuse.whole(file.parent, nobody, stopped_too=True) is not None
+    assert reuse.find([digest(file.parent)], reuse.index(runs), nobody) == {}
+
+
+def test_a_folder_without_a_record_holds_nothing(tmp_path):
+    assert reuse.whole(tmp_path, nobody) is None

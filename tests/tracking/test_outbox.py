@@ -1,0 +1,237 @@
+"""Results on their way to MLflow, by a process of its own or a thread; and what happens when either fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+from mlflow.entities import Run
+from tests.support import SMALL, command, console_script, environment
+from tests.sweep.support import jobs
+from tests.sweep.support import run as train
+
+from sweepgrad.config.schema import Tracking
+from sweepgrad.errors import UserError
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.runs import sweep_record as notes
+from sweepgrad.sweep.resume import Sweep, claim
+from sweepgrad.tracking.outbox import Outbox
+from sweepgrad.tracking.store import Store
+
+AWAY = "http://127.0.0.1:9"  # nobody listens there
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> list[Path]:
+    """The folders of three runs, to be copied."""
+    folder = tmp_path_factory.mktemp("kept")
+    train(todo := jobs(folder, "seed=1,2,3"))
+    return [job.folder for job in todo]
+
+
+@pytest.fixture
+def results(folder, kept) -> list[Path]:
+    """Three runs in the current folder, below word of their sweep `mine`."""
+    copies = [Path(shutil.copytree(one, folder / "runs" / "sweeps" / "mine" / one.name)) for one in kept]
+    for copy in copies:  # where `sweepgrad sync` is to send it
+        record = json.loads((copy / records.RECORD).read_text())
+        record["config"]["tracking"]["uri"] = tracking().uri
+        (copy / records.RECORD).write_text(json.dumps(record, indent=1))
+    return copies
+
+
+def begun() -> Sweep:
+    """Word of a sweep of this process, in the folder of the results."""
+    sweep = claim("runs/sweeps/mine", "key", name="mine", jobs=3, varying=[], words=[], resume=True)
+    sweep = replace(sweep, note=replace(sweep.note, id="mine"))
+    folders.write_json(sweep.folder / notes.SWEEP, asdict(sweep.note))
+    return sweep
+
+
+def tracking(uri: str | None = None) -> Tracking:
+    return Tracking(uri=uri or "sqlite:///runs/mlflow.db", experiment="sweepgrad")
+
+
+def logged() -> list[Run]:
+    uri = f"sqlite:///{Path('runs', 'mlflow.db').absolute()}"
+    client = mlflow.MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("sweepgrad")
+    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
+
+
+def by_kind(kind: str) -> list[str]:
+    return sorted(run.info.status for run in logged() if run.data.tags["sweepgrad.kind"] == kind)
+
+
+@pytest.fixture(params=["thread", pytest.param("process", marks=pytest.mark.slow)])
+def outbox(request, monkeypatch) -> Iterator[Outbox]:
+    """Made where MLflow is imported, as in a notebook, and where it is not."""
+    if request.param == "process":
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "mlflow")
+            made = Outbox()
+        assert made._process is not None
+    else:
+        made = Outbox()
+        assert made._process is None
+    yield made
+    made.drop()
+    if made._process is not None:
+        made._process.kill()
+        made._process.wait()
+        for pipe in (made._process.stdin, made._process.stdout, made._complaints):
+            assert pipe is not None
+            pipe.close()
+
+
+def test_what_is_handed_over_is_sent(outbox, results):
+    said: list[str] = []
+    sweep = begun()
+    outbox.connect(tracking())
+    outbox.open(said.append)
+    outbox.begin(sweep.folder)
+    for result in results:
+        outbox.send(result)
+    sweep.write("FINISHED")
+    outbox.end(sweep.folder)
+    outbox.close()
+    assert (outbox.left, outbox.unsent, said) == (0, {}, [])
+    assert by_kind("sweep") == ["FINISHED"]
+    assert by_kind("job") == ["FINISHED"] * 3
+    assert {folders.sent_as(result, records.read(result)) for result in results} <= {
+        run.info.run_id for run in logged()
+    }
+
+
+def test_what_the_store_cannot_take_is_told_and_the_rest_is_sent(outbox, results):
+    (results[1] / "record.json").write_text("{")
+    outbox.connect(tracking())
+    outbox.open(lambda _: None)
+    for result in results:
+        outbox.send(result)
+    outbox.close()
+    (unsent,) = outbox.unsent.items()
+    assert unsent[0] == f"send {results[1]}"
+    assert "record.json is damaged" in (unsent[1] or "")
+    assert by_kind("job") == ["FINISHED"] * 2
+
+
+def test_a_store_that_refuses_is_a_users_error(outbox, folder):
+    store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
+    mlflow.MlflowClient(store.uri, store.uri).delete_experiment(store.experiment_id)
+    outbox.connect(tracking())
+    with pytest.raises(UserError, match=r"experiment 'sweepgrad' of sqlite.* was deleted"):
+        outbox.open(lambda _: None)
+
+
+def test_a_store_that_does_not_answer_is_told_and_nothing_is_lost(outbox, results):
+    said: list[str] = []
+    outbox.connect(tracking(AWAY))
+    outbox.open(said.append)
+    (line,) = said
+    assert f"{AWAY} does not answer" in line
+    assert line.endswith("training goes on, and results are kept on disk")
+    for result in results:
+        outbox.send(result)
+    assert outbox.left == 3
+    outbox.close()
+    assert outbox.unsent == {f"send {result}": None for result in results}
+    assert not [result for result in results if (result / records.SENT).exists()]
+
+
+def test_what_is_not_wanted_is_dropped_at_once(outbox):
+    clock = time.monotonic()
+    outbox.drop()
+    assert time.monotonic() - clock < 1
+    if outbox._process is not None:
+        assert outbox._process.returncode is not None
+
+
+# The process, for real
+
+
+@pytest.mark.parametrize("outbox", ["process"], indirect=True)
+def test_a_writer_that_dies_at_once_is_a_users_error(outbox, folder):
+    assert outbox._process is not None
+    outbox._process.kill()
+    outbox.connect(tracking())
+    with pytest.raises(UserError, match="what writes to MLflow ended at once: it said nothing"):
+        outbox.open(lambda _: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outbox", ["process"], indirect=True)
+def test_ctrl_c_is_not_for_the_writer(outbox, results):
+    outbox.connect(tracking())
+    outbox.open(lambda _: None)
+    assert outbox._process is not None
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        outbox._process.send_signal(signum)
+    outbox.send(results[0])
+    outbox.close()
+    assert outbox.unsent == {}
+    assert os.getpgid(0) != outbox._process.pid  # and the terminal's does not reach it
+
+
+@pytest.mark.parametrize("outbox", ["process"], indirect=True)
+def test_what_a_killed_writer_had_not_sent_is_known(outbox, results):
+    outbox.connect(tracking())
+    outbox.open(lambda _: None)
+    assert outbox._process is not None
+    outbox.send(results[0])
+    until(lambda: outbox.left == 0)
+    outbox._process.kill()
+    for result in results[1:]:
+        outbox.send(result)
+    outbox.close()
+    assert outbox.unsent.keys() == {f"send {result}" for result in results[1:]}
+    assert command("sync").code == 0
+    assert by_kind("job") == ["FINISHED"] * 3
+
+
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_writer_is_killed_trains_on_and_says_what_to_do(folder):
+    """The whole program, with a real SIGKILL amid the sweep."""
+    with subprocess.Popen(
+        [console_script(), "train", "-m", *SMALL, "seed=1,2,3", "train.epochs=3,4000"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as sweep:
+        until(lambda: list(Path("runs").glob("sweeps/*/*/mlflow.json")))
+        (writer,) = [
+            child
+            for child in psutil.Process(sweep.pid).children()
+            if "sweepgrad.tracking.writer" in child.cmdline()
+        ]
+        writer.kill()
+        out, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 2, err
+    assert "Traceback" not in out + err
+    assert "could not be sent to MLflow" in err
+    assert "sweepgrad sync" in err
+    whole = list(Path("runs").glob("sweeps/*/*/record.json"))
+    sent = list(Path("runs").glob("sweeps/*/*/mlflow.json"))
+    assert len(whole) == 6
+    assert 1 <= len(sent) < 6
+    assert "KILLED" not in command("sync").err
+    assert by_kind("job") == ["FINISHED"] * 6
+    assert by_kind("sweep") == ["FINISHED"]

@@ -1,0 +1,246 @@
+"""The one who writes to MLflow: what it is told, what it answers, and what it does when it is left alone."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import mlflow
+import psutil
+import pytest
+from tests.support import environment
+from tests.sweep.support import jobs, run
+
+from sweepgrad import process
+from sweepgrad.runs import record as records
+from sweepgrad.runs import sweep_record as notes
+from sweepgrad.sweep.resume import claim
+from sweepgrad.tracking import writer
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.writer import Message, serve
+
+URI = "sqlite:///runs/mlflow.db"
+DEAD = "999999999@1.00"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("kept")
+    run(todo := jobs(folder, "seed=1,2"))
+    return [job.folder for job in todo]
+
+
+@pytest.fixture
+def results(folder, kept) -> list[Path]:
+    """Two runs of the sweep `mine`, of which there is word beside them, in the current folder."""
+    claim("runs/sweeps/mine", "key", name="mine", jobs=2, varying=[], words=[], resume=True)
+    note = folder / "runs" / "sweeps" / "mine" / notes.SWEEP
+    note.write_text(json.dumps({**json.loads(note.read_text()), "id": "mine"}))
+    return [Path(shutil.copytree(one, note.parent / one.name)) for one in kept]
+
+
+def answers(messages: Sequence[Message], uri: str = URI, whose: str = DEAD) -> list[Message]:
+    """What it says to these, and then the end."""
+    told, said = SimpleQueue[Message | None](), list[Message]()
+    for message in (*messages, None):
+        told.put(message)
+    serve(uri, "sweepgrad", whose, told, said.append)
+    return said
+
+
+def logged(kind: str) -> list[Any]:
+    uri = f"sqlite:///{Path('runs', 'mlflow.db').absolute()}"
+    client = mlflow.MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("sweepgrad")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    return [run for run in found if run.data.tags["sweepgrad.kind"] == kind]
+
+
+def test_all_is_answered_in_the_order_in_which_it_was_told(results):
+    sweep = str(results[0].parent)
+    told: list[Message] = [{"begin": sweep}, *({"send": str(result)} for result in results), {"end": sweep}]
+    notes_file = results[0].parent / notes.SWEEP
+    notes_file.write_text(notes_file.read_text().replace("RUNNING", "FINISHED"))
+    assert answers(told) == [{"open": None}, *({"sent": message} for message in told)]
+    assert [run.info.status for run in logged("sweep")] == ["FINISHED"]
+    assert [run.info.status for run in logged("job")] == ["FINISHED"] * 2
+
+
+def test_it_waits_for_another_writer_that_is_still_at_the_sweep(results):
+    """Such as that of a process that was killed, and whose sweep goes on."""
+    sweep = results[0].parent
+    told, said = SimpleQueue[Message | None](), list[Message]()
+    for message in ({"begin": str(sweep)}, {"send": str(results[0])}, None):
+        told.put(message)
+    thread = Thread(target=serve, args=(URI, "sweepgrad", process.this(), told, said.append))
+    lock = os.open(sweep, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(3)
+        assert said == [{"open": None}]
+    finally:
+        os.close(lock)
+    thread.join(30)
+    assert said[-1] == {"sent": {"send": str(results[0])}}
+
+
+def test_runs_are_of_the_process_that_trained_them(results):
+    answers([{"send": str(results[0])}], whose=process.this())
+    (run,) = logged("job")
+    assert run.data.tags["sweepgrad.process"] == process.this()
+
+
+def test_what_dead_processes_left_running_is_closed_and_told(results):
+    left = Store(URI, "sweepgrad", process=DEAD).sweep_run("theirs")
+    said = answers([])
+    assert said == [
+        {"say": "run theirs was left running by a process that died: it is now marked KILLED"},
+        {"open": None},
+    ]
+    (run,) = logged("sweep")
+    assert (run.info.run_id, run.info.status) == (left, "KILLED")
+
+
+def test_a_damaged_record_is_answered_with_why(results):
+    (results[0] / records.RECORD).write_text("[]")
+    told: list[Message] = [{"send": str(result)} for result in results]
+    first, refused, sent = answers(told)
+    assert first == {"open": None}
+    assert refused["unsent"] == told[0]
+    assert "record.json is damaged" in refused["why"]
+    assert sent == {"sent": told[1]}
+
+
+def test_a_folder_that_is_gone_is_answered_too(results):
+    shutil.rmtree(results[0])
+    _, refused = answers([{"send": str(results[0])}])
+    assert "unsent" in refused
+
+
+def test_what_is_no_store_is_refused(folder):
+    (said,) = answers([{"send": "anything"}], uri="ftp://nowhere")
+    assert "is no store" in said["refused"]
+
+
+def test_a_store_that_does_not_answer_is_tried_once_more_at_the_end(results):
+    told: list[Message] = [{"send": str(result)} for result in results]
+    first, *rest = answers(told, uri="http://127.0.0.1:9")
+    assert "does not answer" in first["open"]
+    assert rest == [{"unsent": message, "why": None} for message in told]
+
+
+def test_a_store_that_comes_back_gets_all_that_waited(results, monkeypatch):
+    """Here the way to it is cleared once the first run was handed over."""
+    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.1)
+    store = Path("runs", "mlflow.db")
+    Path("runs/away").mkdir()
+    aside = shutil.copy(store, "runs/aside.db")
+    uri = "sqlite:///runs/away/mlflow.db"
+    Path("runs/away").rmdir()
+    Path("runs/away").write_text("a file where a folder is to be")
+    told, said = SimpleQueue[Message | None](), list[Message]()
+    told.put({"send": str(results[0])})
+
+    def answer(message: Message) -> None:
+        said.append(message)
+        if "open" in message:
+            Path("runs/away").unlink()
+            Path("runs/away").mkdir()
+            shutil.copy(aside, "runs/away/mlflow.db")
+            told.put({"send": str(results[1])})
+            told.put(None)
+
+    serve(uri, "sweepgrad", DEAD, told, answer)
+    assert said[0]["open"] is not None
+    assert [message["sent"] for message in said[1:]] == [{"send": str(result)} for result in results]
+
+
+# A process of its own
+
+
+def started(whose: str) -> "subprocess.Popen[str]":
+    writing = subprocess.Popen(
+        [sys.executable, "-m", "sweepgrad.tracking.writer"],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert writing.stdin is not None
+    first = {"uri": URI, "experiment": "sweepgrad", "process": whose}
+    writing.stdin.write(json.dumps(first) + "\n")
+    return writing
+
+
+@pytest.mark.slow
+def test_its_answers_are_lines_of_json_and_nothing_else(results):
+    told: list[Message] = [{"begin": str(results[0].parent)}, {"send": str(results[0])}]
+    with started(process.this()) as writing:
+        out, err = writing.communicate("".join(json.dumps(message) + "\n" for message in told))
+    assert writing.returncode == 0, err
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"open": None},
+        *({"sent": message} for message in told),
+    ]
+    # Its input ended before the sweep did, but whoever runs that lives.
+    assert [run.info.status for run in logged("sweep")] == ["RUNNING"]
+
+
+@pytest.mark.slow
+def test_without_a_first_line_it_ends_in_silence(folder):
+    ended = subprocess.run(
+        [sys.executable, "-m", "sweepgrad.tracking.writer"],
+        env=environment(),
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
+    """Whoever hands over three messages and is killed then, by SIGKILL, has nothing lost."""
+    code = f"""if True:
+        import os, signal
+        from dataclasses import asdict
+        from pathlib import Path
+        from sweepgrad import process
+        from sweepgrad.config.schema import Tracking
+        from sweepgrad.runs import folders, sweep_record
+        from sweepgrad.tracking.outbox import Outbox
+        from dataclasses import replace
+        outbox = Outbox()
+        sweep = Path({str(results[0].parent)!r})
+        mine = replace(sweep_record.read(sweep), process=process.this())
+        folders.write_json(sweep / sweep_record.SWEEP, asdict(mine))
+        outbox.connect(Tracking(uri={URI!r}, experiment="sweepgrad"))
+        outbox.begin(sweep)
+        outbox.send(sweep / "0")
+        outbox.send(sweep / "1")
+        print(outbox._process.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        number = int(parent.stdout.readline())
+        parent.wait()
+    assert parent.returncode == -9
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(number).wait(60)
+    assert all((result / records.SENT).exists() for result in results)
+    assert [run.info.status for run in logged("job")] == ["FINISHED"] * 2
+    assert [run.info.status for run in logged("sweep")] == ["KILLED"]

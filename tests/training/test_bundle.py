@@ -1,0 +1,69 @@
+"""A model on disk: what is written is read, also what the first version wrote."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from sweepgrad.data.preprocess.transforms import Numeric, Preprocessor
+from sweepgrad.errors import UserError
+from sweepgrad.nn.network import Network
+from sweepgrad.training.bundle import Bundle, Member, ensemble
+
+FRAME = pd.DataFrame({"x": np.linspace(-2, 2, 7), "z": np.arange(7.0)})
+
+
+def bundle(column: str, hidden: tuple[int, ...], seed: int) -> Bundle:
+    network = Network(1, hidden, "relu" if hidden else None, scale=1.5)
+    preprocessor = Preprocessor((Numeric(column, 0.5, 2.0, missing=False),), ())
+    return Bundle((Member(network, network.initial(seed), preprocessor),), "left", "yes", "no")
+
+
+@pytest.fixture
+def both() -> Bundle:
+    """Networks of different sizes, each of a column of its own."""
+    return ensemble([bundle("x", (3,), 1), bundle("z", (), 2)])
+
+
+def test_an_ensemble_is_the_plain_mean_of_log_odds(both):
+    x, z = ((FRAME[name].to_numpy() - 0.5) / 2.0 for name in ("x", "z"))
+    (W1, b1, W2, b2), (V, c) = (member.weights for member in both.members)
+    first = (np.maximum(x[:, None] @ W1 + b1, 0) @ W2 + b2)[:, 0]
+    second = (z[:, None] @ V + c)[:, 0]
+    mean = (1.5 * first + 1.5 * second) / 2
+    assert np.allclose(both.probabilities(FRAME), expit(mean), rtol=1e-12)
+    assert np.allclose(both.scaled(0.4).probabilities(FRAME), expit(0.4 * mean), rtol=1e-12)
+    assert both.columns == ("x", "z")
+    assert both.n_parameters == (3 + 3 + 3 + 1) + 2
+
+
+def test_what_is_saved_is_loaded_with_its_threshold(both, tmp_path):
+    p = both.probabilities(FRAME)
+    decided = Bundle(both.members, "left", "yes", "no", threshold=float(np.sort(p)[3]))
+    decided.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+    assert loaded.threshold == decided.threshold
+    assert loaded.probabilities(FRAME).tobytes() == p.tobytes()
+    assert (loaded.predict(FRAME)["prediction"] == "yes").sum() == 4
+
+
+def test_the_first_format_is_read(tmp_path):
+    one = bundle("x", (3,), 1)
+    one.save(tmp_path)
+    said = json.loads((tmp_path / "bundle.json").read_text())
+    (member,) = said.pop("members")
+    del said["threshold"]
+    (tmp_path / "bundle.json").write_text(json.dumps({**said, **member, "format": 1}))
+    loaded = Bundle.load(tmp_path)
+    assert loaded.threshold == 0.5
+    assert loaded.probabilities(FRAME).tobytes() == one.probabilities(FRAME).tobytes()
+
+
+def test_a_later_format_is_refused(tmp_path):
+    bundle("x", (), 1).save(tmp_path)
+    said = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps({**said, "format": 3}))
+    with pytest.raises(UserError, match="has format 3, and this version reads up to 2"):
+        Bundle.load(tmp_path)

@@ -1,0 +1,176 @@
+"""Verdicts: silent on what trains well, plain on what does not, and told wherever a run is shown."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from tests.support import SMALL, command
+
+from sweepgrad.compose.plan import plan
+from sweepgrad.nn.network import Network
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.runs.record import diagnosis_of
+from sweepgrad.selection.diagnosis_text import of_runs, sentence
+from sweepgrad.tracking.mapping import Logged
+from sweepgrad.training.diagnosis import DIAGNOSIS, HEALTHY, verdict
+from sweepgrad.training.experiment import prepare
+from sweepgrad.training.layer_stats import Layer, Signs
+from sweepgrad.training.loop import Epoch
+
+NETWORK = Network(4, (6, 6), "relu", 0.5)
+WELL = Signs((Layer(0.3, 2e-3, 0.0), Layer(0.2, 1e-3, 0.1), Layer(0.1, 1e-3)), 0.0, 0.4)
+
+
+def said(*epochs, network=NETWORK, accuracy=0.7, best=None, positive=0.4, is_positive=0.4, roc_auc=0.8):
+    history = [Epoch(0.5, accuracy, 0.5, accuracy, signs) for signs in epochs]
+    return verdict(
+        network,
+        history,
+        best or len(history),
+        lr=0.01,
+        steps_an_epoch=100,
+        positive=positive,
+        is_positive=is_positive,
+        roc_auc=roc_auc,
+    )
+
+
+def with_layer(number, **changes):
+    layers = list(WELL.layers)
+    layers[number - 1] = replace(layers[number - 1], **changes)
+    return replace(WELL, layers=tuple(layers))
+
+
+def test_what_goes_well_is_nothing_unusual_and_without_signs_nothing_is_said():
+    assert said(WELL, WELL) == HEALTHY
+    assert said(None, None) == ""
+
+
+def test_a_dead_layer_is_dead_from_the_epoch_it_died_in():
+    dead = with_layer(2, dead_share=1.0)
+    assert said(WELL, dead, dead) == "layer 2 of 3 is dead from epoch 2"
+    assert said(dead, WELL, dead, dead) == "layer 2 of 3 is dead from epoch 3"
+    assert said(dead, WELL, dead, best=2) == HEALTHY  # the model that is kept is alive
+    assert said(with_layer(2, dead_share=0.99)) == HEALTHY
+
+
+def test_a_model_of_one_answer_is_told_with_its_cause_or_its_circumstances():
+    one = {"positive": 0.0, "accuracy": 0.6}
+    dead = with_layer(2, dead_share=1.0)
+    words = "predicts the majority class for every validation row, with dropout 0.5 in layers of 6, 6"
+    assert said(dead, **one) == f"{words}: layer 2 of 3 is dead from epoch 1"
+    assert said(WELL, **one, roc_auc=0.55) == words
+    assert said(None, **one, roc_auc=0.55) == words
+    assert said(None, **one).endswith("put rows in order (ROC AUC 0.80), but not around one half")
+    assert said(None, positive=1.0, roc_auc=0.5).startswith("predicts the minority class for every")
+    assert said(None, positive=0.01).startswith("predicts the majority class for 99.0% of the")
+    assert said(None, positive=0.01, is_positive=0.02) == ""
+    assert said(None, positive=0.0, is_positive=0.0) == ""  # which is right
+
+
+def test_rates_gradients_and_saturation_have_their_thresholds():
+    assert "is high: a step moved 60% of the weights of layer 3 of 3" in said(with_layer(3, update_ratio=0.6))
+    assert said(with_layer(3, update_ratio=0.4)) == HEALTHY
+    still = replace(WELL, layers=tuple(replace(layer, update_ratio=2e-4) for layer in WELL.layers))
+    assert said(still, still).startswith(
+        "the learning rate (0.01) is low: going by the first step of each epoch, all steps"
+    )
+    assert said(still, still, still) == HEALTHY
+    assert said(with_layer(1, gradient_norm=9e-5)) == (
+        "gradients vanish: that of layer 1 is 9e-04 of that of layer 3 in length"
+    )
+    assert said(with_layer(1, gradient_norm=2e-4)) == HEALTHY
+    tanh = replace(NETWORK, activation="tanh")
+    flat = with_layer(1, dead_share=None, saturated_share=0.7)
+    assert (
+        said(flat, network=tanh)
+        == "layer 1 of 3 is saturated: 70% of what its units give lies where tanh is flat"
+    )
+    certain = replace(WELL, output_saturated=0.9)
+    assert said(certain, accuracy=0.99) == HEALTHY  # with reason
+    scaled = replace(NETWORK, scale=50.0)
+    assert said(certain, network=scaled) == (
+        "the output saturates, with model.scale 50: it is certain on 90% of the training rows, and wrong on"
+        " 30% of them all"
+    )
+
+
+def trained(*overrides):
+    (job,) = plan(["data=simulated", "data.rows=600", "train.diagnose=true", *overrides], multirun=False).jobs
+    experiment = prepare(job.config)
+    *_, fit = experiment.fits()
+    return diagnosis_of(experiment, fit, experiment.summary(fit), experiment.log_odds(fit))
+
+
+@pytest.mark.parametrize("engine", ["engine.dtype=float64", "engine.dtype=float32"])
+@pytest.mark.parametrize("model", ["wide", "middle", "deep", "linear"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adagrad", "adam"])
+def test_bundled_configurations_have_nothing_unusual(model, optimizer, engine):
+    assert trained(f"model={model}", f"optimizer={optimizer}", engine) == HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("model=middle optimizer.lr=0.5", "is high: a step moved"),
+        ("model=middle optimizer=sgd optimizer.lr=30", "is dead from epoch 1"),
+        ("model=wide optimizer.lr=1e-7", "is low"),
+        (
+            "model=deep model.hidden=[8,8,8,8,8,8,8,8] model.activation=sigmoid optimizer=sgd",
+            "gradients vanish",
+        ),
+        ("model=wide model.activation=tanh optimizer.lr=1", "is saturated"),
+        ("model=linear model.scale=100 optimizer=sgd", "the output saturates, with model.scale 100"),
+    ],
+)
+def test_constructed_faults_are_named(overrides, words):
+    for seed in (1, 2):
+        assert words in trained(*overrides.split(), f"seed={seed}")
+
+
+def logged(text):
+    return Logged("id", "name", "FINISHED", 0, {}, {}, {DIAGNOSIS: text} if text else {})
+
+
+def test_runs_of_one_configuration_are_told_of_together():
+    assert of_runs([logged(""), logged("")]) == ""
+    assert of_runs([logged(HEALTHY), logged(HEALTHY)]) == HEALTHY
+    assert of_runs([logged("ill")]) == "ill"
+    assert of_runs([logged(HEALTHY), logged("ill"), logged("worse")]) == "2 of 3 runs: ill"
+    assert sentence(logged("ill")) == "Diagnosis of its training: ill."
+    assert sentence(logged("")) == ""
+
+
+SICK = ("model=middle", "optimizer=sgd", "optimizer.lr=30", "seed=1,2")
+
+
+def test_a_diagnosis_goes_into_the_record_mlflow_the_leaderboard_and_the_card(folder):
+    assert command("train", "-m", *SMALL, *SICK, "train.diagnose=true").code == 0
+    (path, _) = sorted(folder.glob("runs/sweeps/*/*/record.json"))
+    record = records.read(path.parent)
+    assert "is dead from epoch 1" in record.diagnosis
+    assert all(epoch.signs for epoch in record.history)
+    folders.write(folder / "again", record)
+    assert records.read(folder / "again").history == record.history
+    table, listed = command("leaderboard").out, json.loads(command("leaderboard", "--json").out)
+    assert "diagnosis" in table
+    assert listed["entries"][0]["diagnosis"].startswith("2 of 2 runs: predicts the ")
+    (row,) = csv.DictReader(command("leaderboard", "--csv").out.splitlines())
+    assert row["diagnosis"] == listed["entries"][0]["diagnosis"]
+    assert command("finalize").code == 0
+    (card,) = folder.glob("runs/cards/*/card.md")
+    assert "Diagnosis of its training: predicts the " in card.read_text()
+
+
+def test_a_run_that_was_not_diagnosed_has_no_signs_and_is_not_taken_over(folder):
+    well = ("model=wide", "train.epochs=30")
+    assert command("train", "-m", *SMALL, *well).code == 0
+    (path,) = folder.glob("runs/sweeps/*/*/record.json")
+    assert "signs" not in path.read_text()
+    assert "diagnosis" not in command("leaderboard").out
+    assert json.loads(command("leaderboard", "--json").out)["entries"][0]["diagnosis"] == ""
+    again = command("train", "-m", *SMALL, *well, "train.diagnose=true")
+    assert "had been trained before" not in again.err
+    assert HEALTHY in command("leaderboard").out

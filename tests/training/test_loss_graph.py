@@ -1,0 +1,85 @@
+"""`sweepgrad draw`: its files, and the graph of a run."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.support import command
+
+from sweepgrad.compose.plan import plan
+from sweepgrad.drawing.graph import graph_of
+from sweepgrad.training.experiment import prepare
+from sweepgrad.training.loss_graph import loss_of
+
+NETWORK = ["data=simulated", "model.hidden=[3,2]", "model.dropout=0.5", "model.scale=2.0", "seed=4"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_words_it_prints_the_example():
+    result = command("draw")
+    assert (result.code, result.err) == (0, "")
+    assert "∂L/∂x1 = ∂L/∂x3 · ∂x3/∂x1 + ∂L/∂x4 · ∂x4/∂x1 = 1.5 · 1 + 0.5 · 1 = 2" in result.out
+
+
+def test_it_draws_to_files_by_their_endings(tmp_path):
+    files = [f"g{ending}" for ending in (".svg", ".png", ".mmd", ".dot", ".html")]
+    result = command("draw", "log(a*b)", "a=2", "b=3", *(word for file in files for word in ("-o", file)))
+    assert (result.code, result.out) == (0, "")
+    assert all((tmp_path / file).stat().st_size > 100 for file in files)
+    assert "g.svg: 4 nodes, 3 edges" in result.err
+
+
+def test_json_is_for_programs():
+    said = json.loads(command("draw", "a * a", "a=3", "--json").out)
+    assert [node["grad"] for node in said["nodes"]] == [6.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "g.jpg"), "-o g.jpg: ends with none of .svg, .mmd, .dot, .html, .png"),
+        (("-o", "nowhere/g.svg"), "there is no folder nowhere"),
+        (("a +",), "no expression"),
+        (("a + b", "a=1", "b"), "'b': should be NAME=NUMBER"),
+        (("--network", "model.hiden=[2]"), "Did you mean model.hidden?"),
+        (("--rows", "0"), "--rows 0: at least 1"),
+        (("(a - 1) ** 0.5", "a=1"), "a gradient does not exist"),
+        (("--network", "experiment=assignment"), "these are 9 runs, and one is drawn"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_drawn(words, said, tmp_path):
+    result = command("draw", "-o", "before.svg", *words)
+    assert result.code == 2
+    assert said in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_is_drawn_with_the_gradients_of_its_loss():
+    (job,) = plan([*NETWORK, "model.dropout=0.0"], multirun=False).jobs
+    experiment = prepare(job.config)
+    graph = graph_of(loss_of([*NETWORK, "model.dropout=0.0"], rows=5))
+    nodes = {node.name: node for node in graph.nodes}
+    X, y = experiment.train.X[:5], experiment.train.y[:5]
+
+    def loss(weights):
+        scores = experiment.network.log_odds(tuple(weights), X)
+        return np.logaddexp(0, (1 - 2 * y) * scores).mean()
+
+    weights = [nodes[name].data.copy() for name in ("W1", "b1", "W2", "b2", "W3", "b3")]
+    assert nodes["loss"].data == pytest.approx(loss(weights), rel=1e-12)
+    for place, name in ((0, "W1"), (4, "W3"), (5, "b3")):
+        for index in np.ndindex(weights[place].shape):
+            up, down = ([w.copy() for w in weights] for _ in range(2))
+            up[place][index] += 1e-6
+            down[place][index] -= 1e-6
+            numeric = (loss(up) - loss(down)) / 2e-6
+            assert nodes[name].grad[index] == pytest.approx(numeric, rel=1e-5, abs=1e-8)
+
+
+def test_dropout_is_a_node_of_it():
+    graph = graph_of(loss_of(NETWORK, rows=1))
+    assert [node.operation for node in graph.nodes].count("mask") == 2

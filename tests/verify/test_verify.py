@@ -1,0 +1,255 @@
+"""Runs trained again: those that are as they were, and every way in which they may not be."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support import CSV, SMALL, Sweep, command, people
+
+from sweepgrad.compose.plan import plan
+from sweepgrad.runs import record as records
+from sweepgrad.sweep.job import Job, Trial
+
+
+@pytest.fixture
+def copied(sweep, tmp_path, monkeypatch) -> Sweep:
+    """The sweep that tests share, in a folder of this test's own."""
+    folder = shutil.copytree(sweep.folder, tmp_path / "copy")
+    monkeypatch.chdir(folder)
+    return Sweep(folder, sweep.uri, sweep.name, sweep.result)
+
+
+def changed(job: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    record = json.loads((job / "record.json").read_text())
+    change(record)
+    (job / "record.json").write_text(json.dumps(record))
+
+
+def test_a_sweep_is_bit_equal_in_mlflow_and_in_its_folders(sweep, monkeypatch):
+    monkeypatch.chdir(sweep.folder)
+    result = command("verify", sweep.name)
+    assert result.code == 0, result.err
+    assert result.out.splitlines() == ["4 of 4 bit-equal"]
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(sweep, monkeypatch):
+    monkeypatch.chdir(sweep.folder)
+    run_id = json.loads((sweep.jobs[2] / "mlflow.json").read_text())["run_id"]
+    result = command("verify", run_id[:12], "--json")
+    assert result.code == 0, result.err
+    said = json.loads(result.out)
+    assert [run["run"] for run in said["runs"]] == [run_id]
+    assert (said["bit_equal"], said["differ"]) == (1, 0)
+
+
+def test_a_flipped_bit_of_the_weights_is_found(copied):
+    path = copied.jobs[0] / "model" / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    result = command("verify", str(copied.jobs[0]))
+    assert result.code == 1
+    assert "weights.npz is not what was written" in result.out
+
+
+def test_weights_that_were_changed_together_with_their_digest_are_found(copied):
+    job = copied.jobs[0]
+    with np.load(job / "model" / "weights.npz") as file:
+        weights = {name: file[name] for name in file.files}
+    weights["w2"] = np.nextafter(weights["w2"], 9)
+    np.savez(job / "model" / "weights.npz", **weights)
+    from sweepgrad.runs.folders import digest
+
+    changed(job, lambda r: r["files"].update({"weights.npz": digest(job / "model" / "weights.npz")}))
+    result = command("verify", str(job))
+    assert result.code == 1
+    (finding,) = [line for line in result.out.splitlines() if "layer" in line]
+    n = weights["w2"].size
+    assert f"weights of layer 2: {n} of {n} numbers differ" in finding
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r["history"][1].update(val_nll=0.5), "val/nll after epoch 2 is 0.5, and 1."),
+        (lambda r: r["summary"].update({"best/val/accuracy": 0.99}), "best/val/accuracy is 0.99, and 0."),
+        (lambda r: r.update(history=r["history"][:2]), "ends after epoch 2, and training would have after 3"),
+        (lambda r: r["config"].update(seed=9), "config.yaml and record.json say different things of seed"),
+        (lambda r: r["data"].update(n_test=41), "data.n_test is 41, and 40 when trained again"),
+        (lambda r: r.update(best_epoch=1), "best_epoch is 1"),
+    ],
+)
+def test_a_record_that_was_changed_by_hand_is_found(change, said, copied):
+    job = copied.jobs[0]
+    changed(job, change)
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    assert said in result.out
+
+
+def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
+    job = copied.jobs[0]
+    changed(
+        job,
+        lambda r: (
+            r["summary"].update({"best/test/accuracy": 0.99}),
+            r["certificate"].update(leaks=["of course not"]),
+            r.update(diagnosis="a triumph", status="KILLED"),
+            r["files"].pop("state.npy"),
+        ),
+    )
+    with (job / "config.yaml").open("a") as file:
+        file.write("tested: true\n")
+    certificate = json.loads((job / "certificate.json").read_text())
+    (job / "certificate.json").write_text(json.dumps(certificate | {"leaks": ["none at all"]}))
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    for said in (
+        "best/test/accuracy is there, and not when trained again",
+        "certificate.leaks (length) is 1, and 0 when trained again",
+        "diagnosis is 'a triumph', and '' when trained again",
+        "it is KILLED, and has all its epochs",
+        "has bundle.json, weights.npz, and bundle.json, weights.npz, state.npy when trained again",
+        "config.yaml and record.json say different things of tested",
+        "certificate.json.leaks[0] is 'none at all', and 'of course not' in record.json",
+    ):
+        assert said in result.out
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"- a\n- list\n", b"a: [\n"])
+def test_a_config_that_is_none_is_a_finding(content, tmp_path):
+    job = left(tmp_path / "run", 1, "KILLED")
+    (job / "config.yaml").write_bytes(content)
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    assert "config.yaml holds no configuration" in result.out or "config.yaml cannot be read" in result.out
+
+
+def test_signs_of_a_layer_too_many_are_found(tmp_path):
+    job = left(tmp_path / "run", 1, "KILLED", "train.diagnose=true")
+    changed(job, lambda r: r["history"][0]["signs"]["layers"].append(r["history"][0]["signs"]["layers"][-1]))
+    result = command("verify", str(job))
+    assert result.code == 1, result.err
+    assert "layer3/gradient_norm after epoch 1 is there, and not when trained again" in result.out
+
+
+def test_whatever_was_added_or_changed_in_the_store_is_found(copied):
+    run_id = json.loads((copied.jobs[0] / "mlflow.json").read_text())["run_id"]
+    with closing(sqlite3.connect(copied.folder / "runs" / "mlflow.db")) as connection:
+        for table in ("metrics", "latest_metrics"):
+            columns = "key, value, timestamp, step, is_nan, run_uuid"
+            connection.execute(
+                f"INSERT INTO {table} ({columns}) VALUES ('test/accuracy', 1, 0, 0, 0, '{run_id}')"
+            )
+        for change in (
+            "UPDATE params SET value = '7' WHERE key = 'seed'",
+            "UPDATE tags SET value = 'none at all' WHERE key = 'sweepgrad.leaks'",
+            "UPDATE runs SET status = 'KILLED' WHERE TRUE",
+        ):
+            connection.execute(f"{change} AND run_uuid = '{run_id}'")
+        connection.commit()
+    result = command("verify", run_id)
+    assert result.code == 1, result.err
+    for said in (
+        "metrics in MLflow: test/accuracy is there, and not when trained again",
+        "params in MLflow.seed is '7', and '1' in its record",
+        "tags in MLflow.sweepgrad.leaks is 'none at all', and 'none found' in its record",
+        "status in MLflow is KILLED, and FINISHED in its record",
+    ):
+        assert said in result.out
+
+
+def test_the_model_that_mlflow_serves_is_looked_at_and_what_finalize_adds_is_no_fault(folder):
+    assert command("train", *SMALL).code == 0
+    (job,) = Path("runs", "single").iterdir()
+    run_id = json.loads((job / "mlflow.json").read_text())["run_id"]
+    (served,) = Path("runs", "mlartifacts", "models").glob("*/artifacts/artifacts/*/weights.npz")
+    assert command("finalize").code == 0
+    result = command("verify", run_id)
+    assert result.code == 0, result.out + result.err
+    served.write_bytes(served.read_bytes()[:-40])
+    result = command("verify", run_id)
+    assert result.code == 1, result.err
+    assert "the model that MLflow serves: weights.npz not what was written" in result.out
+
+
+def test_a_metric_that_was_changed_in_the_store_is_found(copied):
+    with closing(sqlite3.connect(copied.folder / "runs" / "mlflow.db")) as connection:
+        connection.execute("UPDATE metrics SET value = 0.25 WHERE key = 'val/nll' AND step = 2")
+        connection.execute("UPDATE latest_metrics SET value = 1 WHERE key = 'best/val/roc_auc'")
+        connection.commit()
+    result = command("verify", copied.name)
+    assert result.code == 1
+    assert result.out.count("metrics in MLflow: val/nll after epoch 2 is 0.25") == 4
+    assert result.out.count("; 2 of 18 numbers are like that") == 4
+    assert result.out.splitlines()[-1] == "0 of 4 bit-equal, 4 differ"
+
+
+def test_another_environment_is_named_and_rounding_forgiven(copied):
+    job = copied.jobs[0]
+    changed(job, lambda r: r["environment"].update(numpy="1.0"))
+    result = command("verify", str(job))
+    assert result.code == 0
+    assert "numpy: 1.0 then," in result.out
+    assert "1 of 1 bit-equal, in spite of the above" in result.out
+    changed(job, lambda r: r["history"][0].update(train_nll=r["history"][0]["train_nll"] + 1e-9))
+    result = command("verify", str(job))
+    assert result.code == 0
+    assert "equal to rounding" in result.out
+    changed(job, lambda r: r["history"][0].update(train_nll=r["history"][0]["train_nll"] + 1e-4))
+    assert command("verify", str(job)).code == 1
+
+
+def test_a_changed_cell_of_the_table_is_told_before_anything_is_trained(folder):
+    people().to_csv("people.csv", index=False)
+    assert command("train", *CSV, "train.epochs=2", "data.drop=[person]").code == 0
+    (job,) = Path("runs", "single").iterdir()
+    assert command("verify", str(job)).code == 0
+    frame = people()
+    frame["age"] = frame["age"].where(frame.index != 3, 33.3)
+    frame.to_csv("people.csv", index=False)
+    result = command("verify", job.name)
+    assert result.code == 2
+    assert "people.csv is not what" in result.err
+    assert "Put the old table back" in result.err
+
+
+def left(
+    folder: Path, epochs: int, status: records.Status | None, *overrides: str, stopped: bool = False
+) -> Path:
+    """A run that was ended after some epochs."""
+    (planned,) = plan([*SMALL, "train.epochs=5", *overrides], multirun=False).jobs
+    trial = Trial(Job(0, "ended", (), planned.config, folder, "ended"), Event())
+    trial.prepare()
+    for _ in range(epochs):
+        trial.advance()
+    trial.close(status, stopped=stopped)
+    return folder
+
+
+@pytest.mark.parametrize(("status", "stopped"), [("KILLED", False), (None, True)])
+def test_a_run_that_was_ended_early_is_trained_again_as_far(status, stopped, tmp_path):
+    job = left(tmp_path / "run", 3, status, "schedule=cosine", stopped=stopped)
+    result = command("verify", str(job))
+    assert result.code == 0, result.out + result.err
+    assert "3 epochs: bit-equal" in result.out
+
+
+def test_a_run_that_patience_ended_is_trained_again_to_the_same_epoch(tmp_path):
+    job = left(tmp_path / "run", 40, None, "optimizer.lr=0.3", "train.epochs=40", "train.patience=2")
+    assert len(records.read(job).history) < 40
+    assert command("verify", str(job)).code == 0
+
+
+def test_what_cannot_be_looked_at_is_told(folder):
+    for which, said in (("nothing", "no runs"), (".", "holds neither"), ("runs", "holds neither")):
+        result = command("verify", which)
+        assert result.code == 2
+        assert said in result.err
