@@ -1,8 +1,8 @@
 """Follow a command through the modules: `python -m benchmarks.walk finalize`.
 
-It trains a small sweep of the Spotify songs in a temporary folder, runs the command on it and counts the modules
-that it enters, the calls from one module into another (each pair of functions once), and how often the table was
-read and its preprocessing fitted. With `--src` it follows another checkout.
+It trains a small sweep of the Spotify songs in a temporary folder, runs the command on it and counts the
+modules that it enters, the calls from one module into another (each pair of functions once), and how often
+the table was read and its preprocessing fitted. With `--src` it follows another checkout.
 """
 
 import argparse
