@@ -15,8 +15,9 @@ from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Adam
 from sweepgrad.rng import key, normal, uniform
 from sweepgrad.stats import metrics
+from sweepgrad.stats.calibration import calibration
+from sweepgrad.tasks.binary import ClassWeights
 from sweepgrad.training.loop import Examples, fit
-from sweepgrad.training.steps import ClassWeights
 
 FEATURES, TRAIN, VAL, JUDGED = 6, 6000, 2000, 100_000
 
@@ -44,7 +45,7 @@ def main() -> None:
     )
 
     def line(name: str, p: Array, cut: float = 0.5, epoch: int | str = "") -> None:
-        error, auc = metrics.calibration(judged.y, p).error, metrics.roc_auc(judged.y, p)
+        error, auc = calibration(judged.y, p).error, metrics.roc_auc(judged.y, p)
         print(f"{name:54} {p.mean():7.3f} {error:7.4f} {auc:8.4f} {recalls(judged.y, p >= cut)} {epoch:>11}")
 
     line("the true probabilities", truth)

@@ -135,7 +135,7 @@ def intervals_of_standings(repetitions: int, draw: np.random.Generator) -> list[
 
 
 def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
-    """Many candidates: ties where all are equal, one winner where one is better, and flattery."""
+    """Many candidates: ties where all are equal, one winner where one is better, and optimism."""
     found = []
     spread = 0.8 + 0.01 * ndtri((np.arange(CANDIDATES) + 0.5) / CANDIDATES)
     better = np.full(CANDIDATES, 0.8)
@@ -150,17 +150,17 @@ def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
             Setting(np.full(100, 12), 1, unit=0.3, row=0.4, said="100 units of 12, errors correlated"),
             Setting(rows(1200), 3, row=0.8, seed=0.002, said="1,200 rows, 3 seeds, errors correlated"),
         ):
-            ties, among, sole, says, flattered = [], [], [], [], []
+            ties, among, sole, says, optimism = [], [], [], [], []
             # Each takes a tenth of a second and more, so there are fewer.
             for repetition in range(max(repetitions // (4 if len(setting.units) < 5000 else 20), 1)):
                 choice = chosen(setting.right(truth, draw), setting, repetition)
                 ties.append(len(choice.tied) > 1)
                 among.append(len(choice.tied) / CANDIDATES)
                 sole.append(choice.tied == (7,))
-                says.append(100 * choice.flattery)
-                flattered.append(100 * (choice.standings[choice.best].mean - truth[choice.best]))
+                says.append(100 * choice.optimism)
+                optimism.append(100 * (choice.standings[choice.best].mean - truth[choice.best]))
             row = [share(ties), share(among), share(sole) if name == "one better" else ""]
-            found.append([f"{name}: {setting.said}", *row, share(says), share(flattered)])
+            found.append([f"{name}: {setting.said}", *row, share(says), share(optimism)])
     return found
 
 
@@ -177,8 +177,8 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], list[list[Any]]], l
             "said: tied",
             "share of candidates tied",
             f"{100 * BETTER:.0f} points better and sole winner",
-            "flattery, said, points",
-            "flattery, true, points",
+            "optimism, said, points",
+            "optimism, true, points",
         ],
     ),
 }

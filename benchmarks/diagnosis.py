@@ -26,7 +26,8 @@ from sweepgrad.nn.optimizers import Adam
 from sweepgrad.rng import key, normal
 from sweepgrad.runs.record import diagnosis_of
 from sweepgrad.training import experiment
-from sweepgrad.training.loop import Epoch, Examples, fit
+from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.loop import Examples, fit
 
 FEATURES, ROWS, VAL, BATCH = 14, 3600, 1200, 32
 EPOCHS, ROUNDS = 50, 121
@@ -79,14 +80,14 @@ def signs(overrides: str) -> tuple[str, list[float]]:
     run = experiment.prepare(job.config)
     *_, result = run.fits()
     history: tuple[Epoch, ...] = result.history
-    seen = [epoch.signs for epoch in history if epoch.signs]
+    seen = [epoch.stats for epoch in history if epoch.stats]
     steps = -(-len(run.train.y) // job.config.train.batch_size)
     best = seen[result.best_epoch - 1]
     moves = np.array([[layer.update_ratio for layer in each.layers] for each in seen])
     first, last = (median(each.layers[i].gradient_norm for each in seen) for i in (0, -1))
     saturated = max((layer.saturated_share or 0.0 for layer in best.layers), default=0.0)
     numbers = [moves.max(), steps * moves.sum(axis=0).max(), first / last, saturated, best.output_saturated]
-    return diagnosis_of(run, result, run.summary(result), run.log_odds(result)), numbers
+    return diagnosis_of(run, result, run.log_odds(result)), numbers
 
 
 def main() -> None:

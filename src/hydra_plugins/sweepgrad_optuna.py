@@ -58,7 +58,7 @@ class OptunaSweeperConf:
         study: the study's name. Without one it is derived from all that results depend on, so that the same
             command goes on with the same study.
         storage: the folder of the studies' files.
-        direction: null is the metric's natural one: nll is minimised, accuracy and roc_auc are maximised.
+        direction: null is the metric's natural one: a loss is minimised, an accuracy maximised.
         params: the space, as far as an experiment says it; the command line wins.
     """
 

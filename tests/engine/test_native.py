@@ -544,7 +544,7 @@ assert replay.__module__ == "sweepgrad.engine.reference", replay
 X = normal(key(0, "X"), (50, 3))
 examples = Examples(X, (X[:, 0] > 0).astype(float))
 *_, result = fit(Network(3, (4,), "tanh", 0.2), SGD(0.1), examples, examples, epochs=3, batch_size=7, seed=1)
-print(len(said), said[0], repr(result.best.val_nll), sep="|")
+print(len(said), said[0], repr(result.best.val_loss), sep="|")
 """
 
 
@@ -568,7 +568,7 @@ def test_without_numba_numpy_trains_alike_and_one_line_says_so(how):
             seed=1,
             engine=replay,
         )
-        assert_allclose(result.best.val_nll, float(loss), rtol=1e-12)
+        assert_allclose(result.best.val_loss, float(loss), rtol=1e-12)
 
 
 def test_replaying_one_tape_twice_at_once_needs_only_two_buffers():

@@ -157,7 +157,7 @@ def test_the_whole_is_the_mean_of_the_splits(done):
 
 def test_each_split_is_opened_once_and_what_was_judged_stays_closed(done):
     ledger = openings.read(done.folder / "runs" / openings.LEDGER)
-    assert [str(opening) for opening in ledger] == [split["opening"] for split in done.said["splits"]]
+    assert [str(opening) for opening in ledger] == [split["evaluated"] for split in done.said["splits"]]
     assert [opening.run_id for opening in ledger] == [split["run_id"] for split in done.said["splits"]]
     for split, opening in zip(done.said["splits"], ledger, strict=True):
         assert opening.test == split["digest"]
@@ -216,7 +216,7 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
     assert result.code == 0, result.err
     ledger = openings.read(Path("runs", openings.LEDGER))
     assert ledger[:2] == before
-    assert [str(opening) for opening in ledger] == [s["opening"] for s in json.loads(result.out)["splits"]]
+    assert [str(opening) for opening in ledger] == [s["evaluated"] for s in json.loads(result.out)["splits"]]
 
 
 def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch):
@@ -242,8 +242,13 @@ def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch
     result = command("evaluate", "--json")
     assert result.code == 0, result.err
     first, second = json.loads(result.out)["splits"]
-    assert first["interrupted_openings"] == first["earlier_openings"] == second["earlier_openings"] == []
-    assert second["interrupted_openings"] == [str(lost)]
+    assert (
+        first["interrupted_evaluations"]
+        == first["earlier_evaluations"]
+        == second["earlier_evaluations"]
+        == []
+    )
+    assert second["interrupted_evaluations"] == [str(lost)]
     assert len(openings.read(Path("runs", openings.LEDGER))) == 3
     assert store.sweep(None).tags["sweepgrad.evaluated"] == "2"
     page = Path("runs", "evaluations", sweep.name, "evaluation.md").read_text()
@@ -289,12 +294,12 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     refused = command("evaluate")
     assert refused.code == 2
     assert "the test rows of 2 of 2 splits were opened before:" in refused.err
-    assert f"2 times, first {first['splits'][0]['opening']}" in refused.err
+    assert f"2 times, first {first['splits'][0]['evaluated']}" in refused.err
     assert f"what was found: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
     assert len(openings.read(Path("runs", openings.LEDGER))) == 2
     again = json.loads(command("evaluate", "--again", "--json").out)
-    assert [split["earlier_openings"] for split in again["splits"]] == [
-        [split["opening"]] for split in first["splits"]
+    assert [split["earlier_evaluations"] for split in again["splits"]] == [
+        [split["evaluated"]] for split in first["splits"]
     ]
     assert again["earlier_of_table"] == 2
     assert len(openings.read(Path("runs", openings.LEDGER))) == 4

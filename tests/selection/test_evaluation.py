@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepgrad.selection.card import Scores
-from sweepgrad.selection.evaluation import Evaluation, Judged, corrected_mean
+from sweepgrad.selection.evaluation import Evaluation, SplitResult, corrected_mean
 from sweepgrad.selection.evaluation_markdown import as_csv, as_table, markdown, summary, warnings
 
 shares = st.floats(0, 1, allow_nan=False)
@@ -42,11 +42,12 @@ def test_one_split_has_no_interval():
 
 
 def scores(accuracy: float, nll: float = 0.6) -> Scores:
-    return Scores(80, accuracy, (accuracy - 0.1, accuracy + 0.1), nll, 0.75)
+    found = {"accuracy": accuracy, "nll": nll, "roc_auc": 0.75}
+    return Scores(80, found, "accuracy", (accuracy - 0.1, accuracy + 0.1))
 
 
-def judged(seed: int, accuracy: float, *, hidden: str = "[9]", nll: float = 0.6) -> Judged:
-    return Judged(
+def judged(seed: int, accuracy: float, *, hidden: str = "[9]", nll: float = 0.6) -> SplitResult:
+    return SplitResult(
         split=f"split.seed={seed}",
         run_id=f"r{seed}",
         digest=f"d{seed}",
@@ -55,14 +56,14 @@ def judged(seed: int, accuracy: float, *, hidden: str = "[9]", nll: float = 0.6)
         tied=1,
         mean=accuracy + 0.03,
         test_mean=accuracy + 0.01,
-        flattery=0.005,
+        optimism=0.005,
         n_learned=320,
         n_test_units=60,
         validation=scores(accuracy + 0.04),
         test=scores(accuracy, nll),
         baselines={"majority": scores(0.6), "logistic": scores(accuracy - 0.01 * (seed % 2))},
-        opening=f"2026-01-0{seed}T00:00:00+00:00 by ann on here, for run r{seed} of mine",
-        earlier_openings=(),
+        evaluated=f"2026-01-0{seed}T00:00:00+00:00 by ann on here, for run r{seed} of mine",
+        earlier_evaluations=(),
     )
 
 
@@ -92,7 +93,7 @@ def test_baselines_are_compared_on_the_same_splits(whole):
 def test_the_gap_is_of_the_same_models_on_validation_and_test(whole):
     assert whole.gap.mean == pytest.approx(0.02)
     assert whole.own_gap.mean == pytest.approx(0.04)
-    assert whole.flattery == pytest.approx(0.005)
+    assert whole.optimism == pytest.approx(0.005)
 
 
 def test_of_a_loss_less_is_better(whole):
@@ -122,7 +123,7 @@ def test_openings_before_are_told_and_none_is_not(whole):
     again = replace(
         whole,
         earlier_of_table=1,
-        splits=(replace(whole.splits[0], earlier_openings=("before",)), *whole.splits[1:]),
+        splits=(replace(whole.splits[0], earlier_evaluations=("before",)), *whole.splits[1:]),
     )
     said = " ".join(warnings(again))
     assert "The test rows of 1 of these splits had been opened before." in said
@@ -140,7 +141,7 @@ def test_the_page_says_how_splits_share_rows(whole):
 
 def test_a_split_comes_back_from_json(whole):
     split = whole.splits[2]
-    assert Judged.from_json(json.loads(json.dumps(asdict(split)))) == split
+    assert SplitResult.from_json(json.loads(json.dumps(split.to_json()))) == split
 
 
 def test_a_line_for_each_split(whole):

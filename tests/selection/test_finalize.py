@@ -190,23 +190,23 @@ def test_what_was_judged_is_shown_again_with_its_test_rows_closed(done):
 
 
 def test_every_opening_of_the_test_rows_is_told(done):
-    assert done.card["earlier_openings"] == []
+    assert done.card["earlier_evaluations"] == []
     third = json.loads(done.third.out)
-    assert third["earlier_openings"] == [done.card["opening"]]
+    assert third["earlier_evaluations"] == [done.card["evaluated"]]
     assert third["test"] == done.card["test"]
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
-    assert f"opened once before** ({done.card['opening']})" in page
+    assert f"opened once before** ({done.card['evaluated']})" in page
     store = Store(done.uri, "sweepgrad")
     found = store.openings(digests(store)["table"])
-    assert [str(opening) for opening in found] == [done.card["opening"], third["opening"]]
+    assert [str(opening) for opening in found] == [done.card["evaluated"], third["evaluated"]]
     for opening in found:
         assert opening.run_id == done.card["run_id"]
         assert opening.sweep == done.card["sweep"]
         assert opening.user == getpass.getuser()
     tags = store.sweep(None).tags
     assert {value for key, value in tags.items() if key.startswith("sweepgrad.opened.")} == {
-        done.card["opening"],
-        third["opening"],
+        done.card["evaluated"],
+        third["evaluated"],
     }
     assert openings.read(done.folder / "runs" / "openings.jsonl") == found
 
@@ -214,16 +214,16 @@ def test_every_opening_of_the_test_rows_is_told(done):
 def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", "-m", *data, "seed=1,2").code == 0
-    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+    assert json.loads(command("finalize", "--json").out)["earlier_evaluations"] == []
     assert command("train", "-m", *data, "seed=3,4").code == 0
     refused = command("finalize")
     assert refused.code == 2
     assert "the test rows of simulated were opened once before" in refused.err
     assert "--again" in refused.err
     assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
-    assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_openings"]) == 1
+    assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_evaluations"]) == 1
     assert command("train", *data, "split.seed=1").code == 0
-    assert json.loads(command("finalize", "--json").out)["earlier_openings"] == []
+    assert json.loads(command("finalize", "--json").out)["earlier_evaluations"] == []
 
 
 @pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/openings.jsonl"])
@@ -276,7 +276,7 @@ def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
     assert result.code == 0, result.err
     assert "the test rows stay closed" in result.err
     card = json.loads(result.out)
-    assert (card["opening"], card["interrupted_openings"], card["earlier_openings"]) == (
+    assert (card["evaluated"], card["interrupted_evaluations"], card["earlier_evaluations"]) == (
         str(kept),
         [str(lost)],
         [],
@@ -444,7 +444,7 @@ def test_a_sweep_over_folds_is_finalized(folder):
     assert "chosen model, validation (fold 0 of 3)" in page
     # The same rows without a fold: they were opened before.
     assert command("train", *given).code == 0
-    assert len(json.loads(command("finalize", "--json", "--again").out)["earlier_openings"]) == 1
+    assert len(json.loads(command("finalize", "--json", "--again").out)["earlier_evaluations"]) == 1
 
 
 def test_means_over_different_folds_are_not_chosen_among(folder):
@@ -486,7 +486,8 @@ def test_a_single_run_can_be_finalized(folder):
 
 
 def scores(accuracy: float, n: int = 400) -> Scores:
-    return Scores(n, accuracy, wilson(round(accuracy * n), n), 0.5, 0.7)
+    found = {"accuracy": accuracy, "nll": 0.5, "roc_auc": 0.7}
+    return Scores(n, found, "accuracy", wilson(round(accuracy * n), n))
 
 
 AT_HALF = {"accuracy": 0.75, "accuracy_at_half": 0.75, "f1": 0.75, "share": 0.5}
@@ -507,7 +508,7 @@ def card() -> Card:
         choice={
             "rule": "best", "metric": "accuracy", "best_settings": {"model.hidden": "[9]"},
             "settings": {"model.hidden": "[9]"}, "best_mean": 0.76, "mean": 0.76,
-            "best_standard_error": 0.02, "compared": 2, "tied": [], "flattery": 0.004, "ensemble": "",
+            "best_standard_error": 0.02, "compared": 2, "tied": [], "optimism": 0.004, "ensemble": "",
         },
         data={
             "name": "csv", "source": "people.csv", "target": "left", "positive": "yes", "negative": "no",
@@ -527,8 +528,8 @@ def card() -> Card:
         temperature=1.25,
         calibration={"validation": Calibrated(0.06, 0.03, 0.04), "test": Calibrated(0.05, 0.02, 0.04)},
         notices=(),
-        opening="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
-        earlier_openings=(),
+        evaluated="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
+        earlier_evaluations=(),
     )  # fmt: skip
 
 

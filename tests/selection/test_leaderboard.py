@@ -42,15 +42,15 @@ def test_mean_and_standard_error_are_those_of_the_books():
     (entry,) = ranking.rank([run(value) for value in values])
     mean = sum(values) / 3
     deviation = sqrt(sum((value - mean) ** 2 for value in values) / 2)
-    assert entry.accuracy.mean == pytest.approx(mean, rel=1e-12)
-    assert entry.accuracy.standard_error == pytest.approx(deviation / sqrt(3), rel=1e-12)
-    assert str(entry.accuracy) == "0.7400 ± 0.0231"
+    assert entry.metrics["accuracy"].mean == pytest.approx(mean, rel=1e-12)
+    assert entry.metrics["accuracy"].standard_error == pytest.approx(deviation / sqrt(3), rel=1e-12)
+    assert str(entry.metrics["accuracy"]) == "0.7400 ± 0.0231"
 
 
 def test_one_seed_has_no_standard_error():
     (entry,) = ranking.rank([run(0.7)])
-    assert entry.accuracy.standard_error is None
-    assert str(entry.accuracy) == "0.7000"
+    assert entry.metrics["accuracy"].standard_error is None
+    assert str(entry.metrics["accuracy"]) == "0.7000"
 
 
 def test_the_highest_mean_comes_first_not_the_luckiest_seed():
@@ -162,8 +162,10 @@ def test_seeds_and_folds_make_one_entry():
     assert (leader.settings, other.settings) == ({"model": "deep"}, {"model": "wide"})
     for entry, values in ((leader, [*DEEP.values()]), (other, [*WIDE.values()])):
         assert (len(entry.runs), entry.unfinished) == (6, 0)
-        assert entry.accuracy.mean == pytest.approx(np.mean(values), rel=1e-12)
-        assert entry.accuracy.standard_error == pytest.approx(np.std(values, ddof=1) / sqrt(6), rel=1e-12)
+        assert entry.metrics["accuracy"].mean == pytest.approx(np.mean(values), rel=1e-12)
+        assert entry.metrics["accuracy"].standard_error == pytest.approx(
+            np.std(values, ddof=1) / sqrt(6), rel=1e-12
+        )
 
 
 def test_the_difference_to_the_leader_is_paired():
@@ -219,7 +221,9 @@ def test_a_pair_that_failed_and_was_trained_again_counts_once():
     again = [run(0.7, seed=1), run(status="FAILED", seed=2), run(0.8, seed=2)]
     (entry,) = ranking.rank([*again, again[-1]])
     assert (len(entry.runs), entry.unfinished) == (2, 0)
-    assert entry.accuracy.standard_error == pytest.approx(0.1 / 2)  # sqrt(2 * 0.05^2) / sqrt(2) = 0.05
+    assert entry.metrics["accuracy"].standard_error == pytest.approx(
+        0.1 / 2
+    )  # sqrt(2 * 0.05^2) / sqrt(2) = 0.05
 
 
 def test_within_an_entry_runs_are_by_fold_and_only_then_by_accuracy():

@@ -7,11 +7,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi2
 from scipy.stats import t as student
 
+from sweepgrad.stats.calibration import calibration, calibration_error_by_chance
 from sweepgrad.stats.metrics import (
     accuracy,
     accuracy_interval,
-    calibration,
-    calibration_error_by_chance,
     confusion,
     nll,
     p_value_of_difference,

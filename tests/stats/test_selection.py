@@ -7,7 +7,8 @@ from scipy import stats
 from scipy.special import logit
 
 from sweepgrad.stats import metrics
-from sweepgrad.stats.selection import Candidate, choose, contributions, flattery_of_best
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.stats.selection import Candidate, choose, optimism_of_best
 
 N = 60
 EACH = np.arange(N)
@@ -23,18 +24,18 @@ def test_contributions_have_the_metric_as_their_mean():
     draw = np.random.default_rng(0)
     y, p = draw.integers(0, 2, 300).astype(float), draw.integers(1, 20, 300) / 20
     z = logit(p)
-    assert_allclose(contributions("accuracy", y, z).mean(), metrics.accuracy(y, p), rtol=1e-12)
-    assert_allclose(contributions("nll", y, z).mean(), -metrics.nll(y, p), rtol=1e-12)
-    assert_allclose(contributions("roc_auc", y, z).mean(), metrics.roc_auc(y, p), rtol=1e-12)
-    assert np.isnan(contributions("roc_auc", np.ones(5), z[:5])).all()
+    assert_allclose(METRICS["accuracy"].contributions(y, z).mean(), metrics.accuracy(y, p), rtol=1e-12)
+    assert_allclose(METRICS["nll"].contributions(y, z).mean(), -metrics.nll(y, p), rtol=1e-12)
+    assert_allclose(METRICS["roc_auc"].contributions(y, z).mean(), metrics.roc_auc(y, p), rtol=1e-12)
+    assert np.isnan(METRICS["roc_auc"].contributions(np.ones(5), z[:5])).all()
 
 
 def test_what_rounds_to_certainty_is_counted_and_ranked_all_the_same():
     """Either mistake costs its log-odds, and of two positive rows the one that is surer is above."""
     y, z = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1000.0, -1000.0, 1002.0, 1001.0])
-    assert_allclose(contributions("nll", y, z), [-1000, -1000, 0, -1001], atol=1e-12)
+    assert_allclose(METRICS["nll"].contributions(y, z), [-1000, -1000, 0, -1001], atol=1e-12)
     above = [(1002 > 1000) + (1002 > 1001), 0]
-    assert_allclose(contributions("roc_auc", y, z).mean(), sum(above) / 4)
+    assert_allclose(METRICS["roc_auc"].contributions(y, z).mean(), sum(above) / 4)
 
 
 @pytest.mark.parametrize("n_positive", [3, 20, 37])
@@ -49,7 +50,7 @@ def test_auc_contributions_vary_as_delong_says(n_positive):
     of_negative = [sum(row[j] for row in above) / len(positive) for j in range(len(negative))]
     variance = sum((v - area) ** 2 for v in of_positive) / len(positive) ** 2
     variance += sum((v - area) ** 2 for v in of_negative) / len(negative) ** 2
-    found = contributions("roc_auc", y, logit(np.clip(p, 1e-9, 1 - 1e-9)))
+    found = METRICS["roc_auc"].contributions(y, logit(np.clip(p, 1e-9, 1 - 1e-9)))
     assert_allclose(np.sum((found - area) ** 2) / 40**2, variance, rtol=1e-10)
 
 
@@ -132,13 +133,13 @@ def test_seeds_that_agree_by_luck_and_single_seeds_borrow_from_the_others():
     assert_allclose(choice.standings[2].standard_error, rows.std(ddof=1) / np.sqrt(N))
 
 
-def test_one_candidate_is_not_tied_nor_flattered_by_choice():
+def test_one_candidate_is_not_tied_nor_optimistic_by_choice():
     (one,) = candidates(0.5)
     choice = choose([one], EACH, "best", key=1, draws=4000)
     assert (choice.best, choice.chosen, choice.tied) == (0, 0, (0,))
     assert not choice.standings[0].tied
     assert choice.standings[0].behind == choice.standings[0].behind_error == 0
-    assert choice.flattery < 5 * choice.standings[0].standard_error / np.sqrt(4000)
+    assert choice.optimism < 5 * choice.standings[0].standard_error / np.sqrt(4000)
 
 
 def test_identical_candidates_are_tied_and_the_smaller_or_earlier_is_best():
@@ -195,20 +196,20 @@ def test_many_equal_candidates_are_tied_and_a_far_better_one_wins():
     equal = [Candidate(1, (draw.random((1, 400)) < 0.8).astype(float)) for _ in range(100)]
     choice = choose(equal, np.arange(400), "best", key=1)
     assert len(choice.tied) > 50
-    assert 0.02 < choice.flattery < 0.06  # the largest of 100 normal numbers is 2.5, of errors of 0.02
+    assert 0.02 < choice.optimism < 0.06  # the largest of 100 normal numbers is 2.5, of errors of 0.02
     better = Candidate(1, (draw.random((1, 400)) < 0.98).astype(float))
     choice = choose([*equal, better], np.arange(400), "best", key=1)
     assert choice.tied == (100,)
-    assert choice.flattery < 0.002
+    assert choice.optimism < 0.002
 
 
-def test_flattery_of_two_is_that_of_the_larger_of_two_normal_means():
+def test_optimism_of_two_is_that_of_the_larger_of_two_normal_means():
     x = np.random.default_rng(9).normal(size=(2, 1, 100))
     x -= x.mean(axis=2, keepdims=True)
     covariance = np.cov(x[:, 0]) / 100
     spread = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     pair = [Candidate(1, x[0] + 1e-9), Candidate(1, x[1])]
-    found = choose(pair, np.arange(100), "best", key=1, draws=40_000).flattery
+    found = choose(pair, np.arange(100), "best", key=1, draws=40_000).optimism
     assert found == pytest.approx(spread / np.sqrt(2 * np.pi), rel=0.03)  # Clark (1961)
 
 
@@ -227,15 +228,15 @@ def test_the_order_of_candidates_changes_nothing(order, seed):
         assert [before.standings[c] for c in order] == list(after.standings)
         assert (order[after.best], order[after.chosen]) == (before.best, before.chosen)
         assert tuple(order[c] for c in after.tied) == before.tied
-        assert after.flattery == before.flattery
-    mirrored = flattery_of_best([some[c] for c in order], units, 2, 3, 100)
-    assert mirrored == flattery_of_best(some, units, 2, 3, 100)
+        assert after.optimism == before.optimism
+    mirrored = optimism_of_best([some[c] for c in order], units, 2, 3, 100)
+    assert mirrored == optimism_of_best(some, units, 2, 3, 100)
 
 
 def test_the_same_key_gives_the_same_and_another_other_draws():
     some = candidates(0.0, 0.1, 0.2, seeds=2)
     assert choose(some, EACH, "best", key=1) == choose(some, EACH, "best", key=1)
-    assert choose(some, EACH, "best", key=1).flattery != choose(some, EACH, "best", key=2).flattery
+    assert choose(some, EACH, "best", key=1).optimism != choose(some, EACH, "best", key=2).optimism
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
@@ -258,24 +259,24 @@ def test_what_does_not_fit_is_refused():
         choose([Candidate(1, np.ones(N))], EACH, "best", key=1)
 
 
-def test_the_best_two_of_equals_flatter_as_the_larger_ones_do():
+def test_the_best_two_of_equals_are_optimistic_as_the_larger_ones_are():
     """Of four independent normal means with error e: the expected two largest are 1.029 e and 0.297 e."""
     some = candidates(0.0, 0.0, 0.0, 0.0, n=400)
     level = [Candidate(c.n_parameters, c.contributions - c.contributions.mean()) for c in some]
     error = 1 / np.sqrt(400)
-    assert flattery_of_best(level, np.arange(400), 1, key=1, draws=20_000) == pytest.approx(
+    assert optimism_of_best(level, np.arange(400), 1, key=1, draws=20_000) == pytest.approx(
         1.029 * error, rel=0.1
     )
-    two = flattery_of_best(level, np.arange(400), 2, key=1, draws=20_000)
+    two = optimism_of_best(level, np.arange(400), 2, key=1, draws=20_000)
     assert two == pytest.approx((1.029 + 0.297) / 2 * error, rel=0.1)
-    assert flattery_of_best(level, np.arange(400), 4, key=1) < 0.1 * error
+    assert optimism_of_best(level, np.arange(400), 4, key=1) < 0.1 * error
 
 
-def test_what_was_flattered_before_flatters_on():
+def test_what_was_optimistic_before_stays_so():
     lone = candidates(0.0)[0]
-    assert choose([lone], EACH, "best", key=1).flattery < 0.02
-    before = Candidate(lone.n_parameters, lone.contributions, flattered=0.5)
-    assert choose([before], EACH, "best", key=1).flattery == pytest.approx(0.5, abs=0.02)
+    assert choose([lone], EACH, "best", key=1).optimism < 0.02
+    before = Candidate(lone.n_parameters, lone.contributions, optimism=0.5)
+    assert choose([before], EACH, "best", key=1).optimism == pytest.approx(0.5, abs=0.02)
 
 
 def test_an_average_has_the_luck_of_its_members_seeds():
@@ -285,6 +286,6 @@ def test_an_average_has_the_luck_of_its_members_seeds():
     single = Candidate(10, runs)
     apart = [single, Candidate(20, runs + 0.01)]
     together = [single, Candidate(20, runs + 0.01, members=(single,))]
-    flattery = [choose(some, np.arange(400), "best", key=1).flattery for some in (apart, together)]
-    assert flattery[0] > 0.05
-    assert flattery[1] < 0.01
+    optimism = [choose(some, np.arange(400), "best", key=1).optimism for some in (apart, together)]
+    assert optimism[0] > 0.05
+    assert optimism[1] < 0.01

@@ -42,7 +42,7 @@ def test_no_threshold_does_better(rule, drawn):
     assert goal(rule, y, p, cut.threshold) == pytest.approx(best, abs=1e-12)
     expected = np.mean(p >= cut.threshold) if rule == "prevalence" else best
     assert cut.value == pytest.approx(expected, abs=1e-12)
-    assert cut.flattery >= 0
+    assert cut.optimism >= 0
 
 
 @pytest.mark.parametrize("rule", ["accuracy", "f1", "prevalence"])
@@ -87,7 +87,7 @@ def test_neighbouring_numbers_are_told_apart():
 
 
 @pytest.mark.parametrize("rule", ["accuracy", "f1"])
-def test_the_flattery_is_what_other_rows_show(rule):
+def test_the_optimism_is_what_other_rows_show(rule):
     """On labels that have little to do with p, tuning gains on its own rows and not on others."""
     draw = np.random.default_rng(1)
     gaps, said = [], []
@@ -96,13 +96,13 @@ def test_the_flattery_is_what_other_rows_show(rule):
         y = (draw.random((2, 80)) < 0.4 + 0.2 * p).astype(float)
         cut = best_cut(rule, y[0], p[0], np.arange(80), 0.5, 0, 30)
         gaps.append(cut.value - goal(rule, y[1], p[1], cut.threshold))
-        said.append(cut.flattery)
+        said.append(cut.optimism)
     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     assert np.mean(gaps) > 3 * error, "the example shows nothing"
     assert 0.6 * np.mean(gaps) - 3 * error < np.mean(said) < np.mean(gaps) + 3 * error
 
 
-def test_rows_of_a_unit_flatter_as_few_rows_do():
+def test_rows_of_a_unit_are_optimistic_as_few_rows_are():
     draw = np.random.default_rng(2)
     p = draw.random(60)
     y = (draw.random(60) < 0.4 + 0.2 * p).astype(float)
@@ -111,8 +111,8 @@ def test_rows_of_a_unit_flatter_as_few_rows_do():
     together = found("accuracy", np.repeat(y, 5), np.repeat(p, 5), units, draws=200)
     apart = found("accuracy", np.repeat(y, 5), np.repeat(p, 5), draws=200)
     assert together.threshold == alone.threshold
-    assert together.flattery == pytest.approx(alone.flattery, rel=1e-9)
-    assert apart.flattery < alone.flattery / 1.5
+    assert together.optimism == pytest.approx(alone.optimism, rel=1e-9)
+    assert apart.optimism < alone.optimism / 1.5
 
 
 @pytest.mark.parametrize(("false_positive", "false_negative"), [(1, 1), (1, 5), (3, 0.5)])

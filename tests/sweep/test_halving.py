@@ -10,7 +10,7 @@ from tests.sweep.support import halving_of, jobs, run, trained, weights
 from sweepgrad.runs import record as records
 from sweepgrad.sweep.halving import Rungs
 from sweepgrad.sweep.job import Job, Outcome, Trial
-from sweepgrad.training.loop import Epoch
+from sweepgrad.training.epoch import Epoch
 
 RATES = "optimizer.lr=0.001,0.003,0.01,0.02,0.05,0.1,0.2,0.5,1.0"
 HALVING = "sweep.halving={first:1,factor:3}"
@@ -40,8 +40,8 @@ def epochs_of_each(
             values = []
             for history, whose in zip(histories, candidates, strict=True):
                 if whose == candidate:
-                    best = min(history[:rung], key=lambda epoch: epoch.val_nll)
-                    values.append(best.val_accuracy if metric == "accuracy" else -best.val_nll)
+                    best = min(history[:rung], key=lambda epoch: epoch.val_loss)
+                    values.append(best.val["accuracy"] if metric == "accuracy" else -best.val_loss)
             return fmean(values)
 
         ranked = sorted(left, key=score, reverse=True)  # which keeps the order of what is equal
@@ -77,8 +77,8 @@ def test_those_go_on_that_a_plain_halving_keeps(metric, first, factor, tmp_path)
         record = records.read(outcome.job.folder)
         assert record.history == history[: outcome.epochs]  # to the bit what it would have been without
         assert (record.status, record.stopped) == ("FINISHED", outcome.stopped)
-        best = min(record.history, key=lambda epoch: epoch.val_nll)
-        assert outcome.summary["best/val/nll"] == best.val_nll
+        best = min(record.history, key=lambda epoch: epoch.val_loss)
+        assert outcome.summary["best/val/nll"] == best.val_loss
 
 
 def test_the_metric_decides(tmp_path):

@@ -69,7 +69,7 @@ def test_the_quiet_hear_of_failures_and_warnings_alone(todo, capsys, at_once, mo
         with Progress(quiet=True) as shown:
             shown.start(3)
             shown.say("said")
-            shown.running(Running(todo[0], 2, 0.4, 0.8))
+            shown.running(Running(todo[0], 2, {"nll": 0.4, "accuracy": 0.8}))
             shown.ended(outcome(todo[1]))
             shown.sending(3)
             shown.ended(failure(todo[2]))
@@ -81,7 +81,7 @@ def test_the_quiet_hear_of_failures_and_warnings_alone(todo, capsys, at_once, mo
 def test_nothing_is_said_to_standard_output(todo, capsys, at_once):
     with Progress() as shown:
         shown.start(2)
-        shown.running(Running(todo[0], 2, 0.4, 0.8))
+        shown.running(Running(todo[0], 2, {"nll": 0.4, "accuracy": 0.8}))
         shown.ended(outcome(todo[0]))
         shown.say("said")
     assert capsys.readouterr().out == ""
@@ -92,7 +92,7 @@ def test_a_line_at_times_tells_of_what_is_under_way(todo, capsys, monkeypatch):
     with Progress() as shown:
         shown.start(2)
         for epoch in range(1, 4):
-            shown.running(Running(todo[0], epoch, 12345.6, 0.8))
+            shown.running(Running(todo[0], epoch, {"nll": 12345.6, "accuracy": 0.8}))
             time.sleep(0.15)
     assert capsys.readouterr().err.splitlines() == [
         "[1/2] job 0  epoch 3/4  val nll 1.23e+04  accuracy 0.800"
@@ -132,7 +132,7 @@ def test_rate_and_time_left_follow_from_what_was_trained(todo, capsys, at_once):
         for job in todo[2:6]:  # taken over, and so no work
             shown.ended(outcome(job, reused=True))
         time.sleep(0.5)
-        line = overall(shown, capsys, Running(todo[6], 3, 0.4, 0.8))
+        line = overall(shown, capsys, Running(todo[6], 3, {"nll": 0.4, "accuracy": 0.8}))
         seconds = time.monotonic() - clock
     rate = 2.75 / seconds  # 2 whole jobs and 3 epochs of 4
     match = re.fullmatch(
@@ -148,7 +148,7 @@ def test_what_takes_more_than_a_second_is_told_in_seconds_each(todo, capsys, at_
     with Progress() as shown:
         shown.start(10)
         time.sleep(0.4)
-        line = overall(shown, capsys, Running(todo[0], 1, 0.4, 0.8))
+        line = overall(shown, capsys, Running(todo[0], 1, {"nll": 0.4, "accuracy": 0.8}))
     each = re.search(r"0 of 1000 done, ([\d.]+) s each", line)
     assert each, line
     assert float(each[1]) == pytest.approx(1.6, rel=0.2)  # a quarter took 0.4 s
@@ -185,7 +185,7 @@ def test_on_a_terminal_one_line_lives_below_those_that_stay(todo, capsys, monkey
     assert Console(stderr=True).is_terminal
     with Progress() as shown:
         shown.start(2)
-        shown.running(Running(todo[0], 1, 0.4, 0.8))
+        shown.running(Running(todo[0], 1, {"nll": 0.4, "accuracy": 0.8}))
         time.sleep(0.2)
         shown.ended(outcome(todo[0]))
         time.sleep(0.2)
@@ -211,7 +211,7 @@ def test_a_run_on_its_own_shows_its_epochs_on_a_terminal(todo, capsys, monkeypat
     job = replace(todo[0], name="hidden=[/9]")
     with Progress() as shown:
         shown.start(1)
-        shown.running(Running(job, 2, 0.4, 0.8))
+        shown.running(Running(job, 2, {"nll": 0.4, "accuracy": 0.8}))
         time.sleep(0.2)
     assert "[1/1] hidden=[/9]  epoch 2/4  val nll 0.4000  accuracy 0.800" in " ".join(
         frames(capsys.readouterr().err)

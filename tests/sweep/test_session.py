@@ -87,7 +87,7 @@ def test_only_what_is_missing_is_trained(outbox):
     assert [outcome.reused for outcome in again] == [True, True, False]
     assert [(job.folder / records.RECORD).read_bytes() for job in todo[:2]] == before
     for outcome in again:
-        best = min(epoch.val_nll for epoch in trained(outcome.job.config).history)
+        best = min(epoch.val_loss for epoch in trained(outcome.job.config).history)
         assert outcome.summary["best/val/nll"] == best
         assert outcome.epochs == 3
 

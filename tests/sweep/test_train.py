@@ -95,7 +95,7 @@ def test_a_jobs_record_says_what_ran_and_how_it_went(sweep):
     assert record.error is None
     assert record.started <= record.ended
     assert len(record.history) == 3
-    assert record.summary["best/val/nll"] == min(epoch.val_nll for epoch in record.history)
+    assert record.summary["best/val/nll"] == min(epoch.val_loss for epoch in record.history)
     assert record.best_epoch == record.summary["best/epoch"]
     assert record.sweep == sweep.name
     assert record.data is not None

@@ -25,7 +25,7 @@ from sweepgrad.tracking import mapping
 from sweepgrad.tracking.connection import Unreachable
 from sweepgrad.tracking.store import Store
 from sweepgrad.training.bundle import Bundle
-from sweepgrad.training.loop import Epoch
+from sweepgrad.training.epoch import Epoch
 
 
 @pytest.fixture
@@ -147,7 +147,9 @@ def test_another_store_gets_the_sweeps_parent_too(store, kept, sweep):
 
 
 def test_more_metrics_than_fit_in_one_request(store, kept):
-    history = tuple(Epoch(1 / n, 0.5, 2 / n, 0.5) for n in range(1, 601))
+    history = tuple(
+        Epoch({"nll": 1 / n, "accuracy": 0.5}, {"nll": 2 / n, "accuracy": 0.5}) for n in range(1, 601)
+    )
     rewrite(kept, history=history)
     run_id = store.send(kept)
     sent = client(store).get_metric_history(run_id, "val/nll")

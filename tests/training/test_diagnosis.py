@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.support import SMALL, command
 
@@ -13,28 +14,40 @@ from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import diagnosis_of
 from sweepgrad.selection.diagnosis_text import of_runs, sentence
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.training.diagnosis import DIAGNOSIS, HEALTHY, verdict
+from sweepgrad.training.epoch import Epoch
 from sweepgrad.training.experiment import prepare
-from sweepgrad.training.layer_stats import Layer, Signs
-from sweepgrad.training.loop import Epoch
+from sweepgrad.training.layer_stats import EpochStats, LayerStats
 
 NETWORK = Network(4, (6, 6), "relu", 0.5)
-WELL = Signs((Layer(0.3, 2e-3, 0.0), Layer(0.2, 1e-3, 0.1), Layer(0.1, 1e-3)), 0.0, 0.4)
+LAYERS = (LayerStats(0.3, 2e-3, 0.0), LayerStats(0.2, 1e-3, 0.1), LayerStats(0.1, 1e-3))
+WELL = EpochStats(LAYERS, 0.0, {"positive": 0.4})
 
 
 def said(*epochs, network=NETWORK, accuracy=0.7, best=None, positive=0.4, is_positive=0.4, roc_auc=0.8):
-    history = [Epoch(0.5, accuracy, 0.5, accuracy, signs) for signs in epochs]
+    figures = {"nll": 0.5, "accuracy": accuracy}
+    history = [Epoch(figures, figures, stats) for stats in epochs]
+    y, scores = rows(positive, is_positive, roc_auc)
     return verdict(
+        BINARY,
         network,
         history,
         best or len(history),
         lr=0.01,
         steps_an_epoch=100,
-        positive=positive,
-        is_positive=is_positive,
-        roc_auc=roc_auc,
+        y=y,
+        scores=scores,
     )
+
+
+def rows(positive, is_positive, roc_auc, n=1000):
+    """Labels and log-odds of rows with these shares: so many negative rows lie below all positive ones."""
+    n_positive = round(is_positive * n)
+    below = round(roc_auc * (n - n_positive))
+    y = np.repeat([0.0, 1.0, 0.0], [below, n_positive, n - n_positive - below])
+    return y, np.arange(float(n)) - n + round(positive * n)
 
 
 def with_layer(number, **changes):
@@ -101,7 +114,7 @@ def trained(*overrides):
     (job,) = plan(["data=simulated", "data.rows=600", "train.diagnose=true", *overrides], multirun=False).jobs
     experiment = prepare(job.config)
     *_, fit = experiment.fits()
-    return diagnosis_of(experiment, fit, experiment.summary(fit), experiment.log_odds(fit))
+    return diagnosis_of(experiment, fit, experiment.log_odds(fit))
 
 
 @pytest.mark.parametrize("engine", ["engine.dtype=float64", "engine.dtype=float32"])
@@ -151,7 +164,7 @@ def test_a_diagnosis_goes_into_the_record_mlflow_the_leaderboard_and_the_card(fo
     (path, _) = sorted(folder.glob("runs/sweeps/*/*/record.json"))
     record = records.read(path.parent)
     assert "is dead from epoch 1" in record.diagnosis
-    assert all(epoch.signs for epoch in record.history)
+    assert all(epoch.stats for epoch in record.history)
     folders.write(folder / "again", record)
     assert records.read(folder / "again").history == record.history
     table, listed = command("leaderboard").out, json.loads(command("leaderboard", "--json").out)

@@ -124,7 +124,7 @@ def test_the_command_says_how_it_went(monkeypatch):
     (report,) = json.loads(machine.out)
     assert report["passed"]
     assert report["checked"] == report["n_parameters"] == 37
-    monkeypatch.setattr(module, "_analytic", lambda network, *_: np.ones(network.n_parameters))
+    monkeypatch.setattr(module, "_analytic", lambda task, network, *_: np.ones(network.n_parameters))
     assert command("gradcheck", *SMALL, "model=wide").code == 1
 
 

@@ -16,7 +16,8 @@ from sweepgrad.engine.tape import DType
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
 from sweepgrad.rng import key, normal
-from sweepgrad.training.layer_stats import PROBED, Examination, Layer, Signs
+from sweepgrad.tasks.binary import BINARY
+from sweepgrad.training.layer_stats import PROBED, EpochStats, Examination, LayerStats
 from sweepgrad.training.loop import Examples, fit
 
 N, D = 45, 4
@@ -64,8 +65,8 @@ def test_looking_changes_no_bit(optimizer, dtype, replay):
                 )[-1]
                 for diagnose in (False, True)
             )
-            assert plain.history == tuple(replace(epoch, signs=None) for epoch in looked.history)
-            assert all(epoch.signs for epoch in looked.history)
+            assert plain.history == tuple(replace(epoch, stats=None) for epoch in looked.history)
+            assert all(epoch.stats for epoch in looked.history)
             for one, other in zip(plain.weights, looked.weights, strict=True):
                 assert_array_equal(one, other)
 
@@ -85,8 +86,8 @@ def test_norms_and_ratios_are_those_of_the_first_step_by_hand(network, optimizer
     update = Update(optimizer, 0.3, 0.05)
     new = update_by_hand(update, w, g, {}, optimizer.lr, 1, is_matrix(network))
     (first, *_) = run(network, optimizer, weight_decay=0.3, clip=0.05, engine=replay)
-    assert first.history[0].signs is not None
-    found = first.history[0].signs.layers
+    assert first.history[0].stats is not None
+    found = first.history[0].stats.layers
     for layer, parts in zip(
         found, zip(*(split(v, network) for v in (g, new - w, w)), strict=True), strict=True
     ):
@@ -114,11 +115,13 @@ def test_dead_and_saturated_are_what_numpy_counts(activation, dtype, replay):
     weights = np.concatenate([part.reshape(-1) for part in network.initial(2)]) * 4
     weights[D * 9 : D * 9 + 3] -= 60  # three units that no row reaches
     x = normal(key(3, "rows"), (100, D)).astype(dtype)
-    signs = Examination(network, x, replay).signs(weights.astype(dtype), np.ones(9), 0.03)
+    stats = Examination(network, x, replay, BINARY).stats(
+        weights.astype(dtype), np.ones(9), {"positive": 0.03}
+    )
     *hidden, scores = layers_of(network, split(weights, network), x.astype(float))
     p = expit(8 * scores)
-    assert_allclose(signs.output_saturated, np.mean(p * (1 - p) < 1e-3), atol=0.011)
-    for layer, h in zip(signs.layers, hidden, strict=False):
+    assert_allclose(stats.output_saturated, np.mean(p * (1 - p) < 1e-3), atol=0.011)
+    for layer, h in zip(stats.layers, hidden, strict=False):
         if activation == "relu":
             assert layer.dead_share is not None
             assert_allclose(layer.dead_share, np.mean((h == 0).all(axis=0)), atol=1e-6)
@@ -128,8 +131,8 @@ def test_dead_and_saturated_are_what_numpy_counts(activation, dtype, replay):
             assert layer.saturated_share is not None
             assert_allclose(layer.saturated_share, np.mean(slope < 0.01), atol=0.003)
             assert layer.dead_share is None
-    assert (signs.layers[0].dead_share or signs.layers[0].saturated_share or 0) >= 3 / 9 - 1e-6
-    assert signs.positive == 0.03
+    assert (stats.layers[0].dead_share or stats.layers[0].saturated_share or 0) >= 3 / 9 - 1e-6
+    assert stats.output["positive"] == 0.03
 
 
 @each_engine
@@ -141,7 +144,9 @@ def test_a_dead_layer_is_whole_and_a_living_one_is_none(replay):
             w = np.concatenate([part.reshape(-1) for part in network.initial(2)])
             w[D * width : D * width + width] = bias
             for dtype in DTYPES:
-                looked = Examination(network, X.astype(dtype), replay).signs(w.astype(dtype), np.ones(6), 0.0)
+                looked = Examination(network, X.astype(dtype), replay, BINARY).stats(
+                    w.astype(dtype), np.ones(6), {"positive": 0.0}
+                )
                 assert looked.layers[0].dead_share == share
 
 
@@ -150,26 +155,30 @@ def test_rows_that_are_looked_at_are_spread_over_all():
     x = np.zeros((10 * PROBED, 1))
     x[9 * PROBED :] = 1.0
     network = Network(1, (1,), "relu")
-    signs = Examination(network, x, ENGINES["machine"]).signs(np.array([1.0, -0.5, 1, 0]), np.ones(6), 0.5)
-    assert signs.layers[0].dead_share == 0
+    stats = Examination(network, x, ENGINES["machine"], BINARY).stats(
+        np.array([1.0, -0.5, 1, 0]), np.ones(6), {"positive": 0.5}
+    )
+    assert stats.layers[0].dead_share == 0
 
 
 @each_engine
 def test_the_share_taken_for_positive_is_that_of_the_weights(replay):
     for network in NETWORKS:
         last = run(network, SGD(0.1), engine=replay)[-1]
-        signs = last.history[last.best_epoch - 1].signs
-        assert signs is not None
-        assert_allclose(signs.positive, np.mean(network.probabilities(last.weights, X) >= 0.5), rtol=1e-12)
+        stats = last.history[last.best_epoch - 1].stats
+        assert stats is not None
+        assert_allclose(
+            stats.output["positive"], np.mean(network.probabilities(last.weights, X) >= 0.5), rtol=1e-12
+        )
 
 
-def test_signs_survive_json_and_are_never_infinite():
+def test_they_survive_json_and_are_never_infinite():
     """Squares of these gradients are too large for float32."""
     (*_, last) = run(Network(D, (3,), "tanh", scale=1e21), SGD(1e-30), np.float32)
     for epoch in last.history:
-        assert epoch.signs is not None
-        text = json.dumps(epoch.signs.to_json(), allow_nan=False)
-        assert Signs.from_json(json.loads(text)) == epoch.signs
+        assert epoch.stats is not None
+        text = json.dumps(epoch.stats.to_json(), allow_nan=False)
+        assert EpochStats.from_json(json.loads(text)) == epoch.stats
 
 
 def test_a_share_that_is_too_large_for_its_type_is_the_largest_number():
@@ -177,15 +186,15 @@ def test_a_share_that_is_too_large_for_its_type_is_the_largest_number():
     network, train = Network(D, (), None), Examples(X, Y)
     seed = next(seed for seed in range(100) if np.linalg.norm(network.initial(seed)[0]) < 1)
     training = fit(network, SGD(1e160), train, train, epochs=1, batch_size=N, seed=seed, diagnose=True)
-    signs = next(training).history[0].signs
-    assert signs is not None
-    assert signs.layers[0].update_ratio == np.finfo(np.float64).max
-    assert Signs.from_json(json.loads(json.dumps(signs.to_json(), allow_nan=False))) == signs
+    stats = next(training).history[0].stats
+    assert stats is not None
+    assert stats.layers[0].update_ratio == np.finfo(np.float64).max
+    assert EpochStats.from_json(json.loads(json.dumps(stats.to_json(), allow_nan=False))) == stats
 
 
 def test_metrics_are_named_by_layer():
-    signs = Signs((Layer(1.0, 0.1, dead_share=0.5), Layer(2.0, 0.2)), 0.25, 0.1)
-    assert signs.metrics == {
+    stats = EpochStats((LayerStats(1.0, 0.1, dead_share=0.5), LayerStats(2.0, 0.2)), 0.25, {"positive": 0.1})
+    assert stats.metrics == {
         "layer1/gradient_norm": 1.0,
         "layer1/update_ratio": 0.1,
         "layer1/dead_share": 0.5,

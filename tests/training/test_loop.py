@@ -11,8 +11,9 @@ from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Constant, InverseRoot, Momentum, Staircase
 from sweepgrad.rng import key, normal, permutation, uniform
 from sweepgrad.stats import metrics
-from sweepgrad.training.loop import Diverged, Epoch, Examples, fit
-from sweepgrad.training.steps import ClassWeights
+from sweepgrad.tasks.binary import ClassWeights
+from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.loop import Diverged, Examples, fit
 
 D = 4
 LINEAR = Network(D, (), None)
@@ -82,8 +83,8 @@ def test_linear_model_is_trained_as_a_plain_loop_trains_it(batch_size, scale):
         assert_allclose(result.weights[0][:, 0], w, rtol=1e-12, atol=1e-12)
         assert_allclose(result.weights[1], [b], rtol=1e-12, atol=1e-12)
         p = sigmoid(scale * (TRAIN.X @ w + b))
-        assert_allclose(result.best.train_nll, metrics.nll(TRAIN.y, p), rtol=1e-12)
-        assert result.best.train_accuracy == np.mean((p >= 0.5) == TRAIN.y)
+        assert_allclose(result.best.train_loss, metrics.nll(TRAIN.y, p), rtol=1e-12)
+        assert result.best.train["accuracy"] == np.mean((p >= 0.5) == TRAIN.y)
 
 
 def test_all_rows_in_one_batch_is_gradient_descent():
@@ -219,7 +220,7 @@ def overfitting():
 
 def test_best_epoch_has_the_lowest_validation_loss_so_far_and_its_weights():
     results = overfitting()
-    losses = [epoch.val_nll for epoch in results[-1].history]
+    losses = [epoch.val_loss for epoch in results[-1].history]
     assert 1 <= results[-1].best_epoch < len(losses)
     at_epoch = {}
     for epoch, result in enumerate(results, start=1):
@@ -242,7 +243,7 @@ def test_history_is_what_the_kept_weights_give_without_dropout(network):
         numbers += [metrics.nll(rows.y, p), metrics.accuracy(rows.y, p)]
     best = result.best
     assert_allclose(
-        [best.train_nll, best.train_accuracy, best.val_nll, best.val_accuracy], numbers, rtol=1e-12
+        [best.train_loss, best.train["accuracy"], best.val_loss, best.val["accuracy"]], numbers, rtol=1e-12
     )
 
 
@@ -268,7 +269,7 @@ def test_patience_counts_epochs_without_a_lower_loss(patience):
 
 
 def test_patience_starts_again_at_every_better_epoch():
-    losses = [epoch.val_nll for epoch in overfitting()[-1].history]
+    losses = [epoch.val_loss for epoch in overfitting()[-1].history]
     for patience in (1, 2, 4):
         stop = next(
             (n for n in range(1, len(losses)) if n - losses.index(min(losses[:n])) - 1 >= patience),
@@ -317,8 +318,8 @@ def test_reported_losses_and_accuracies_count_rows_alike():
     classes = ClassWeights(3.0, 0.5)
     result = run(NETWORK, epochs=4, class_weights=classes)[-1]
     p = NETWORK.probabilities(result.weights, VAL.X)
-    assert_allclose(result.best.val_nll, metrics.nll(VAL.y, p), rtol=1e-12)
-    assert_allclose(result.best.val_accuracy, metrics.accuracy(VAL.y, p), rtol=1e-12)
+    assert_allclose(result.best.val_loss, metrics.nll(VAL.y, p), rtol=1e-12)
+    assert_allclose(result.best.val["accuracy"], metrics.accuracy(VAL.y, p), rtol=1e-12)
     assert result.history != run(NETWORK, epochs=4)[-1].history
 
 

@@ -72,8 +72,8 @@ def test_predictions_are_those_of_the_best_epoch():
     model = MLP(2, [8, 1], 0.5, dropout_proba=0.3, batch_size=10, seed=1).fit(X, Y, X_VAL, Y_VAL, 15)
     assert model.result is not None
     assert len(model.result.history) == 15
-    assert_allclose(nll(Y_VAL, model.predict(X_VAL)), model.result.best.val_nll, rtol=1e-12)
-    assert model.result.best.val_nll == min(epoch.val_nll for epoch in model.result.history)
+    assert_allclose(nll(Y_VAL, model.predict(X_VAL)), model.result.best.val_loss, rtol=1e-12)
+    assert model.result.best.val_loss == min(epoch.val_loss for epoch in model.result.history)
 
 
 def test_predicting_is_repeatable_and_drops_nothing():
@@ -133,8 +133,8 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     assert len(lines) == 3
     for number, (line, epoch) in enumerate(zip(lines, model.result.history, strict=True), start=1):
         assert line.startswith(f"epoch {number}/3 ")
-        assert f"train nll {epoch.train_nll:.4f} accuracy {epoch.train_accuracy:.3f}" in line
-        assert f"val nll {epoch.val_nll:.4f} accuracy {epoch.val_accuracy:.3f}" in line
+        assert f"train nll {epoch.train_loss:.4f} accuracy {epoch.train['accuracy']:.3f}" in line
+        assert f"val nll {epoch.val_loss:.4f} accuracy {epoch.val['accuracy']:.3f}" in line
     model.fit(X, Y, X_VAL, Y_VAL, max_epochs=2)
     assert capsys.readouterr().out == ""
 

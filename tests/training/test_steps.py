@@ -29,7 +29,8 @@ from sweepgrad.nn.optimizers import (
 )
 from sweepgrad.rng import key, normal, permutation
 from sweepgrad.stats import metrics
-from sweepgrad.training.steps import ClassWeights, Update, evaluation, training
+from sweepgrad.tasks.binary import ClassWeights
+from sweepgrad.training.steps import Update, evaluation, training
 
 N, D, ROWS, STEPS, LR = 40, 4, 6, 5, 0.05
 X = normal(key(0, "X"), (N, D))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from sweepgrad.config.metrics import known
 from sweepgrad.config.sections import (
     CostThreshold,
     DataConfig,
@@ -32,7 +33,6 @@ from sweepgrad.config.sections import Transform as Transform
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
-Metric = Literal["accuracy", "nll", "roc_auc"]
 Width = Annotated[int, Field(ge=1)]
 
 
@@ -151,7 +151,7 @@ class Select(Section):
     A bare word stands for a kind without settings: `threshold: f1` is `threshold: {rule: f1}`.
     """
 
-    metric: Metric
+    metric: Annotated[str, AfterValidator(known)]
     rule: Literal["best", "one_standard_error"]
     # What sweeps that are older than these three did.
     calibration: Literal["none", "temperature"] = "none"

@@ -99,7 +99,7 @@ class Runs:
     def loss(self, scale: float, rate: float) -> float:
         """The training loss to which SGD at this rate comes from weights of zero."""
         start = np.zeros(self.network.n_parameters)
-        return self.trained(scale, SGD(rate), start).history[-1].train_nll
+        return self.trained(scale, SGD(rate), start).history[-1].train_loss
 
 
 def with_a_hidden_layer(

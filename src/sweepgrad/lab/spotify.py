@@ -102,7 +102,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
                 f"Of {apart.n_candidates} runs of {apart.choice['compared']} architectures validation chose hidden layers {apart.model['hidden']}"
                 f" ({apart.model['n_parameters']} parameters): right on {_interval(apart)} of {apart.test.n:,} test songs."
                 f" The assignment's {GOAL:.0%} is {_against_the_goal(apart)}.",
-                apart.test.accuracy_ci[1] >= GOAL,
+                apart.test.interval[1] >= GOAL,
             ),
             _better_than_nothing("split at random", apart),
             _better_than_nothing("of a song kept together", together),
@@ -114,8 +114,8 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             ),
         ),
         numbers={
-            "random/test_accuracy": apart.test.accuracy,
-            "together/test_accuracy": together.test.accuracy,
+            "random/test_accuracy": apart.test.value,
+            "together/test_accuracy": together.test.value,
             "twins/share": share,
             "twins/worth": gain.mean,
             "twins/worth_low": gain.low,
@@ -213,18 +213,18 @@ def worths(settings: Settings) -> list[tuple[float, float]]:
 
 
 def _against_the_goal(card: Card) -> str:
-    if card.test.accuracy >= GOAL:
+    if card.test.value >= GOAL:
         return "reached"
-    within = card.test.accuracy_ci[1] >= GOAL
+    within = card.test.interval[1] >= GOAL
     return f"missed on this split, {'within' if within else 'and beyond'} its interval"
 
 
 def _better_than_nothing(how: str, card: Card) -> Claim:
-    majority, logistic = card.baselines["majority"].accuracy, card.baselines["logistic"].accuracy
+    majority, logistic = card.baselines["majority"].value, card.baselines["logistic"].value
     return Claim(
         f"With rows {how} that is more than always giving the commoner answer ({majority:.1%});"
         f" logistic regression has {logistic:.1%} (p = {card.p_values['logistic']:.2g} for no difference).",
-        card.test.accuracy_ci[0] > majority,
+        card.test.interval[0] > majority,
     )
 
 
@@ -237,34 +237,34 @@ def _by_architecture(accuracies: dict[str, list[float]]) -> str:
 
 
 def _row(how: str, card: Card) -> list[str]:
-    low, high = card.test.accuracy_ci
+    low, high = card.test.interval
     return [
         how,
         str(card.model["hidden"]),
         str(card.model["n_parameters"]),
-        f"{card.test.accuracy:.1%}",
+        f"{card.test.value:.1%}",
         f"{low:.1%} to {high:.1%}",
-        f"{card.baselines['logistic'].accuracy:.1%}",
-        f"{card.baselines['majority'].accuracy:.1%}",
+        f"{card.baselines['logistic'].value:.1%}",
+        f"{card.baselines['majority'].value:.1%}",
     ]
 
 
 def _interval(card: Card) -> str:
-    low, high = card.test.accuracy_ci
-    return f"{card.test.accuracy:.1%} ({low:.1%} to {high:.1%})"
+    low, high = card.test.interval
+    return f"{card.test.value:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _picture(apart: Card, together: Card, gains: Sequence[float]) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     accuracy, worth = figure.subplots(1, 2)
     for place, card in enumerate((apart, together)):
-        accuracy.plot(card.test.accuracy_ci, [place, place], color=TEST, linewidth=2)
+        accuracy.plot(card.test.interval, [place, place], color=TEST, linewidth=2)
         for figures, marker, color, label in (
             (card.test, "o", TEST, "network, 95 % interval"),
             (card.baselines["logistic"], "s", VAL, "logistic regression"),
             (card.baselines["majority"], "D", GREY, "commoner answer"),
         ):
-            accuracy.plot(figures.accuracy, place, marker, color=color, label=None if place else label)
+            accuracy.plot(figures.value, place, marker, color=color, label=None if place else label)
     accuracy.axvline(GOAL, color=GREY, linestyle=":", label="the assignment's goal")
     accuracy.set(yticks=[0, 1], yticklabels=["rows\nat random", "songs\ntogether"], ylim=(-0.6, 1.6))
     accuracy.set(xlabel="test accuracy", title="the chosen model")

@@ -104,7 +104,7 @@ def signs(
         layers = [
             [_length(whole.data[a:b]), float(apart[:, a:b].sum(axis=1).mean())] for a, b in pairwise(ends)
         ]
-        losses = np.array([epoch.train_nll for epoch in last.history])
+        losses = np.array([epoch.train_loss for epoch in last.history])
         late = losses[-max(4, epochs // 4) :]
         numbers = [
             float(np.linalg.norm(whole.data)),

@@ -13,7 +13,7 @@ import yaml
 
 from sweepgrad.errors import naming
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
-from sweepgrad.training.loop import Epoch, Fit
+from sweepgrad.training.loop import Fit
 
 if TYPE_CHECKING:
     from sweepgrad.training.bundle import Bundle
@@ -113,12 +113,7 @@ def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
 def _plain(record: Record) -> dict[str, Any]:
     """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
     data = record.data.__dict__ if record.data else None
-    return {**record.__dict__, "data": data, "history": [_epoch(epoch) for epoch in record.history]}
-
-
-def _epoch(epoch: Epoch) -> dict[str, Any]:
-    signs = {"signs": epoch.signs.to_json()} if epoch.signs else {}
-    return {name: value for name, value in epoch.__dict__.items() if name != "signs"} | signs
+    return {**record.__dict__, "data": data, "history": [epoch.to_json() for epoch in record.history]}
 
 
 def digest(path: Path) -> str:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sweepgrad.autograd.value import Array, Value
+from sweepgrad.autograd.value import Array
 from sweepgrad.config.schema import Config
 from sweepgrad.runs import provenance
 from sweepgrad.training import diagnosis
-from sweepgrad.training.layer_stats import Signs
-from sweepgrad.training.loop import Epoch, Fit
+from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.loop import Fit
 
 if TYPE_CHECKING:  # reading records needs no training
     from sweepgrad.training.experiment import Experiment
@@ -149,7 +149,7 @@ def of(
         stopped=stopped,
         continued=continued,
         certificate=_certificate(experiment, status) if experiment and fit else None,
-        diagnosis=diagnosis_of(experiment, fit, summary, log_odds) if experiment and fit else "",
+        diagnosis=diagnosis_of(experiment, fit, log_odds) if experiment and fit else "",
     )
 
 
@@ -189,7 +189,7 @@ def parse(text: str) -> Record:
     data = values.pop("data")
     if data is not None:
         data = Data(**{**data, "features": tuple(data["features"]), "notices": tuple(data["notices"])})
-    history = tuple(map(_epoch, values.pop("history")))
+    history = tuple(map(Epoch.from_json, values.pop("history")))
     overrides = tuple(values.pop("overrides"))
     return Record(**values, overrides=overrides, history=history, data=data)
 
@@ -208,23 +208,17 @@ def _certificate(experiment: "Experiment", status: Status) -> dict[str, Any]:
     return {**experiment.training.certificate.to_json(), "weights": weights}
 
 
-def _epoch(values: dict[str, Any]) -> Epoch:
-    """An epoch as `folders` writes it; only where training was diagnosed it has signs."""
-    signs = values.get("signs")
-    return Epoch(**{**values, "signs": Signs.from_json(signs) if signs else None})
-
-
-def diagnosis_of(experiment: "Experiment", fit: Fit, summary: dict[str, float], log_odds: Array) -> str:
-    """What is told of how a run went, given its summary and its log-odds of validation rows, (n_val,)."""
+def diagnosis_of(experiment: "Experiment", fit: Fit, log_odds: Array) -> str:
+    """Return what is told of how a run went, given its scaled scores of the validation rows, (n_val,)."""
     return diagnosis.verdict(
+        experiment.task,
         experiment.network,
         fit.history,
         fit.best_epoch,
         lr=experiment.config.optimizer.lr,
         steps_an_epoch=-(-len(experiment.train.y) // experiment.config.train.batch_size),
-        positive=float(np.mean(Value(log_odds).sigmoid().data >= 0.5)),
-        is_positive=float(experiment.val.y.mean(dtype="float64")),
-        roc_auc=summary["best/val/roc_auc"],
+        y=experiment.val.y,
+        scores=log_odds,
     )
 
 

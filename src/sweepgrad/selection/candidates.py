@@ -21,9 +21,10 @@ from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
 from sweepgrad.errors import UserError
 from sweepgrad.selection import ensembles
-from sweepgrad.selection.ensembles import Said
-from sweepgrad.selection.ranking import Entry, fold_of, folds, judged, seed_of
-from sweepgrad.stats.selection import Candidate, Choice, choose, flattery_of_best
+from sweepgrad.selection.ensembles import FoldScores
+from sweepgrad.selection.ranking import Entry, fold_of, folds, seed_of, with_standings
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.stats.selection import Candidate, Choice, choose, optimism_of_best
 from sweepgrad.stats.standard_errors import settled
 from sweepgrad.tracking.mapping import BUNDLE, Logged, local
 from sweepgrad.tracking.store import DIGEST, Store
@@ -73,20 +74,20 @@ def compare(
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
     validation, pace = _Validation(store), Pace(say, "comparing")
-    singles: list[Candidate] = []
+    metric, singles = METRICS[select.metric], list[Candidate]()
     added: list[tuple[Entry, Candidate]] = []
-    best: list[tuple[Entry, list[list[Said]]]] = []
+    best: list[tuple[Entry, list[list[FoldScores]]]] = []
     for number, entry in enumerate(full, 1):
         seeds = validation.seeds(entry.runs)
         if not seeds:
             raise UserError("no seed has a run on every fold: train what is missing")
-        said = [[validation.said(run) for run in seed] for seed in seeds]
-        singles.append(Candidate(entry.n_parameters, ensembles.each(select.metric, said)))
+        scored = [[validation.scores(run) for run in seed] for seed in seeds]
+        singles.append(Candidate(entry.n_parameters, ensembles.each(metric, scored)))
         if isinstance(select.ensemble, SeedsEnsemble) and len(seeds) > 1:
             name = f"{len(seeds)} seeds"
-            added.append(ensembles.averaged(select.metric, [(entry, said)], name, seeds, singles[-1:]))
+            added.append(ensembles.averaged(metric, [(entry, scored)], name, seeds, singles[-1:]))
         if isinstance(select.ensemble, BestEnsemble) and number <= select.ensemble.size:
-            best.append((entry, said))
+            best.append((entry, scored))
         pace.tell(f"{number} of {len(full)} configurations looked at, row by row")
     if len(np.unique(validation.units)) < 2:
         raise UserError(
@@ -96,14 +97,14 @@ def compare(
     if isinstance(select.ensemble, BestEnsemble) and len(best) == (size := select.ensemble.size):
         seeds = [seed for entry, _ in best for seed in validation.seeds(entry.runs)]
         validation.refuse_several_tables(seeds)
-        flattered = flattery_of_best(singles, validation.units, size, rng.key(0, "members"))
+        optimism = optimism_of_best(singles, validation.units, size, rng.key(0, "members"))
         name = f"{size} best"
-        added.append(ensembles.averaged(select.metric, best, name, seeds, singles[:size], flattered))
+        added.append(ensembles.averaged(metric, best, name, seeds, singles[:size], optimism))
     found = [*zip(full, singles, strict=True), *added]
     if added:
         found.sort(key=lambda one: (-settled(one[1].contributions.mean()), one[1].n_parameters))
     choice = choose([one for _, one in found], validation.units, select.rule, rng.key(0, "choice"))
-    return judged([*(entry for entry, _ in found), *entries[len(full) :]], choice), choice
+    return with_standings([*(entry for entry, _ in found), *entries[len(full) :]], choice), choice
 
 
 class _Validation:
@@ -133,8 +134,8 @@ class _Validation:
             by_seed.setdefault(seed_of(run), {})[fold_of(run)] = run
         return [[of[fold] for fold in sorted(of)] for of in by_seed.values() if len(of) == n_folds]
 
-    def said(self, run: Logged) -> Said:
-        """What a run's model says of the validation rows of its fold."""
+    def scores(self, run: Logged) -> FoldScores:
+        """Return what a run's model makes of the validation rows of its fold."""
         config, bundle = configuration(self._store, run), bundle_of(self._store, run)
         data = config.data.model_dump_json()
         which = data + config.split.model_dump_json()
@@ -148,7 +149,7 @@ class _Validation:
         known = which, member.preprocessor
         if known not in self._features:
             self._features[known] = member.preprocessor.transform(frame)
-        return Said(y, member.network.log_odds(member.weights, self._features[known]))
+        return FoldScores(y, member.network.log_odds(member.weights, self._features[known]))
 
     def refuse_several_tables(self, seeds: Sequence[Sequence[Logged]]) -> None:
         """Members of an ensemble are asked about the same rows, which have the columns of one section."""

@@ -4,30 +4,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweepgrad.runs.ledger import of_table_in_words, times
-from sweepgrad.selection.card import METRIC_NAMES, Card, gap_in_words, in_words, settings_in_words
+from sweepgrad.selection.card import Card, settings_in_words
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.tasks.registry import TASKS
 
 
 def markdown(card: Card) -> str:
     """The card as a page; `calibration.png` is expected beside it."""
-    data, c = card.data, card.confusion
+    data, c, task = card.data, card.confusion, TASKS[card.task]
+    p_simple, p = (card.p_values[name] for name in task.baselines)
     of = "by which it was chosen" if data["fold"] is None else f"fold {data['fold']} of {data['folds']}"
     rows = [
         (f"chosen model, validation ({of})", card.validation),
         ("**chosen model, test**", card.test),
-        ("always the commoner answer, test", card.baselines["majority"]),
-        ("logistic regression, test", card.baselines["logistic"]),
+        *((f"{each.title}, test", card.baselines[name]) for name, each in task.baselines.items()),
     ]
+    main = METRICS[card.test.main]
+    metrics = [METRICS[name] for name in card.test.metrics if name != main.name]
     table = "\n".join(
-        f"| {name} | {s.accuracy:.1%} | {s.accuracy_ci[0]:.1%} to {s.accuracy_ci[1]:.1%} | {s.nll:.4f}"
-        f" | {s.roc_auc:.3f} | {s.n} |"
+        f"| {name} | {main.cell(s.value)} | {' to '.join(map(main.cell, s.interval))}"
+        f" | {' | '.join(metric.cell(s.metrics[metric.name]) for metric in metrics)} | {s.n} |"
         for name, s in rows
     )
+    others = "".join(f" | {metric.abbreviation}" for metric in metrics)
     return f"""# Model card: {data["target"]} = {data["positive"]}, from {data["name"]}
 
 {card.verdict}
 
-| | accuracy | 95 % interval | NLL | ROC AUC | rows |
-| --- | ---: | ---: | ---: | ---: | ---: |
+| | {main.abbreviation} | 95 % interval{others} | rows |
+| --- | ---: | ---: |{" ---: |" * len(metrics)} ---: |
 {table}
 
 ## The model
@@ -40,7 +45,7 @@ def markdown(card: Card) -> str:
 
 {_choice(card)}
 
-{_opening(card)}
+{_test_set(card)}
 
 {card.certificate}
 
@@ -59,10 +64,7 @@ def markdown(card: Card) -> str:
 
 ![predicted probability against observed share](calibration.png)
 
-{_intervals(card)} Logistic regression is scikit-learn's, on the same inputs and training rows; it and the
-commoner answer decide at 0.5, the chosen model at its own threshold. The difference to logistic regression has
-p = {card.p_values["logistic"]:.3f} in McNemar's test, that to the commoner answer
-p = {card.p_values["majority"]:.3g}.
+{_intervals(card)} {task.wording.baselines.format(p=p, p_simple=p_simple)}
 """
 
 
@@ -143,12 +145,12 @@ def _threshold(card: Card) -> str:
     if of.rule == "f1":
         words.append(
             f"On the validation rows, where it was tuned, F1 is {of.validation['f1']:.3f}: that flatters by"
-            f" {of.flattery:.3f} on average (a bootstrap over these rows)."
+            f" {of.optimism:.3f} on average (a bootstrap over these rows)."
         )
     if of.rule == "accuracy":
         words.append(
             f"On the validation rows, where it was tuned, {of.validation['accuracy']:.1%} are right: that"
-            f" flatters by {100 * (of.flattery or 0):.1f} points on average (a bootstrap over these rows)."
+            f" flatters by {100 * (of.optimism or 0):.1f} points on average (a bootstrap over these rows)."
         )
     words += [f"**{notice[0].upper()}{notice[1:]}.**" for notice in card.notices]
     return " ".join(words)
@@ -181,9 +183,10 @@ def _choice(card: Card) -> str:
     if card.n_candidates == 1 and card.n_unfinished == 0:
         return f"It was trained on its own: there was nothing to choose between.{_fold(card)}"
     model, choice, n, n_seeds = card.model, card.choice, card.n_candidates, card.model["seeds"]
+    metric = METRICS[choice["metric"]]
     if choice["ensemble"]:
         on = f"{card.data['n_val']} validation rows"
-        kind, before = "", card.validation.of(choice["metric"])
+        kind, before = "", card.validation.metrics[metric.name]
         taken = f"all of its {len(card.members)} networks"
         if card.data["fold"] is not None:
             on, kind = "the validation rows of their folds", "mean "
@@ -191,7 +194,7 @@ def _choice(card: Card) -> str:
             taken = f"its {len(card.members)} networks of the first fold, as no fold is better than another"
     elif card.data["fold"] is None:
         on, kind = f"{card.data['n_val']} validation rows", ""
-        before = card.validation.of(choice["metric"])
+        before = card.validation.metrics[metric.name]
         taken = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
     else:
         on, kind = "the validation rows of their folds", "mean "
@@ -199,18 +202,18 @@ def _choice(card: Card) -> str:
         best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
         of_these = f"and of these {best} on the first fold, as no fold is better than another"
         taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
-    name = METRIC_NAMES[choice["metric"]]
-    mean, best_mean = (in_words(choice["metric"], choice[key]) for key in ("mean", "best_mean"))
+    name = metric.title
+    mean, best_mean = (metric.figure(choice[key]) for key in ("mean", "best_mean"))
     what = "candidate" if card.n_ensembles else "configuration"
     if choice["rule"] == "best":
         rule = f"The {what} with the best mean {name} ({mean})"
     else:
-        error = gap_in_words(choice["metric"], choice["best_standard_error"])
+        error = metric.gap(choice["best_standard_error"])
         rule = (
             f"The smallest {what} within one standard error ({error}) of the best mean {name}"
             f" ({best_mean}), with {mean} itself,"
         )
-    gap = before - card.test.of(choice["metric"])
+    gap = before - card.test.metrics[metric.name]
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
     averages = f" and {card.n_ensembles} of their averages" if card.n_ensembles else ""
     by_more = "" if choice["ensemble"] else ", and the best of its seeds by more"
@@ -218,8 +221,8 @@ def _choice(card: Card) -> str:
         f"{n} models ({card.n_configurations} configurations){averages} of sweep `{card.sweep}` were compared on"
         f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
         f" {choice['compared']} {what}s looks better on the rows it was chosen by than it is: its mean"
-        f" {name} by {gap_in_words(choice['metric'], choice['flattery'])} on average (a bootstrap over validation rows"
-        f" and seeds){by_more}. Here the test {name} is {gap_in_words(choice['metric'], abs(gap))}"
+        f" {name} by {metric.gap(choice['optimism'])} on average (a bootstrap over validation rows"
+        f" and seeds){by_more}. Here the test {name} is {metric.gap(abs(gap))}"
         f" {'below' if gap >= 0 else 'above'} the {kind}validation {name}.{_fold(card)}"
     )
 
@@ -255,22 +258,22 @@ def _fold(card: Card) -> str:
     )
 
 
-def _opening(card: Card) -> str:
+def _test_set(card: Card) -> str:
     words = [
         f"No candidate was trained on the {card.data['n_test']} test rows, nor chosen by them. They were opened"
-        f" {card.opening}"
+        f" {card.evaluated}"
     ]
-    if card.earlier_openings:
-        n = times(len(card.earlier_openings))
+    if card.earlier_evaluations:
+        n = times(len(card.earlier_evaluations))
         words[0] += (
-            f". **They had been opened {n} before** ({'; '.join(card.earlier_openings)}): what was changed"
+            f". **They had been opened {n} before** ({'; '.join(card.earlier_evaluations)}): what was changed"
             " after seeing a test figure makes this one flatter."
         )
     else:
-        words[0] += "." if card.interrupted_openings else ": the first time."
-    if card.interrupted_openings:
+        words[0] += "." if card.interrupted_evaluations else ": the first time."
+    if card.interrupted_evaluations:
         words.append(
-            f"Before that they were opened for the same model ({'; '.join(card.interrupted_openings)}), which was"
+            f"Before that they were opened for the same model ({'; '.join(card.interrupted_evaluations)}), which was"
             " interrupted before anything was kept."
         )
     if card.earlier_of_table:

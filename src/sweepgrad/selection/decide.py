@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.schema import Config, Metric, Select
+from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import CostThreshold, HalfThreshold
 from sweepgrad.data.access import Rows, Training, open_training, open_validation
 from sweepgrad.data.pace import silent
@@ -19,6 +19,7 @@ from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank
 from sweepgrad.stats import calibration, thresholds
 from sweepgrad.stats.selection import Choice
 from sweepgrad.stats.thresholds import Cut
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import DIGEST, Store
 from sweepgrad.training.bundle import Bundle, ensemble
@@ -149,7 +150,7 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
 
 def standings(
     store: Store, runs: Sequence[Logged], say: Callable[[str], None] = silent
-) -> tuple[list[Entry], Metric, Decision | None, str]:
+) -> tuple[list[Entry], str, Decision | None, str]:
     """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
 
     Arguments:
@@ -164,12 +165,12 @@ def standings(
     """
     first = next((run for run in runs if finished(run)), None)
     if first is None:
-        return rank(runs), "accuracy", None, ""  # which says so
+        return rank(runs, BINARY.default), BINARY.default, None, ""  # which says so
     try:
         select = configuration(store, first).select
     except UserError as error:
-        told = f"ranked by accuracy, for its configuration cannot be read: {error}"
-        return rank(runs), "accuracy", None, told
+        told = f"ranked by {BINARY.default}, for its configuration cannot be read: {error}"
+        return rank(runs, BINARY.default), BINARY.default, None, told
     entries = rank(runs, select.metric)
     try:
         decision = _decided(store, entries, select, say)

@@ -1,7 +1,7 @@
 """Averages of a sweep's models as candidates beside the models themselves.
 
-A run says log-odds of the validation rows of its fold. An ensemble averages these over its runs of the same
-fold, so that fold after fold every row is spoken of by models that were not trained on it.
+A run has scores of the validation rows of its fold. An ensemble averages these over its runs of the same
+fold, so that fold after fold every row is scored by models that were not trained on it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,37 +9,32 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
-from scipy.special import expit
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.schema import Metric
 from sweepgrad.selection.ranking import Entry, Estimate, fold_of
-from sweepgrad.stats import metrics
-from sweepgrad.stats.selection import Candidate, contributions
+from sweepgrad.stats.metrics import METRICS, Metric
+from sweepgrad.stats.selection import Candidate
 from sweepgrad.tracking.mapping import Logged
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """Log-odds (N,) of a fold's validation rows, and their labels y (N,)."""
+class FoldScores:
+    """Scaled scores (N,) of a fold's validation rows, and their targets y (N,)."""
 
     y: Array
-    log_odds: Array
+    scores: Array
 
 
-def each(metric: Metric, seeds: Sequence[Sequence[Said]]) -> Array:
-    """What each of S seeds contributes to a metric, (S, N): its rows fold after fold.
+def each(metric: Metric, seeds: Sequence[Sequence[FoldScores]]) -> Array:
+    """Return what each of S seeds contributes to a metric, (S, N): its rows fold after fold.
 
     Rows of a fold count such that the mean is that of the folds' metrics.
     """
-    n = sum(said.y.size for said in seeds[0])
+    n = sum(fold.y.size for fold in seeds[0])
     return np.array(
         [
             np.concatenate(
-                [
-                    contributions(metric, said.y, said.log_odds) * (n / (len(seed) * said.y.size))
-                    for said in seed
-                ]
+                [metric.contributions(fold.y, fold.scores) * (n / (len(seed) * fold.y.size)) for fold in seed]
             )
             for seed in seeds
         ]
@@ -48,11 +43,11 @@ def each(metric: Metric, seeds: Sequence[Sequence[Said]]) -> Array:
 
 def averaged(
     metric: Metric,
-    of: Sequence[tuple[Entry, Sequence[Sequence[Said]]]],
+    of: Sequence[tuple[Entry, Sequence[Sequence[FoldScores]]]],
     name: str,
     seeds: Sequence[Sequence[Logged]],
     members: Sequence[Candidate],
-    flattered: float = 0.0,
+    optimism: float = 0.0,
 ) -> tuple[Entry, Candidate]:
     """All seeds of some configurations, averaged, as an entry and a candidate.
 
@@ -62,15 +57,15 @@ def averaged(
     changed. Of several configurations the first seeds are left out together, then the second.
 
     Arguments:
-        of: configurations, each with what its seeds say, fold by fold.
+        of: configurations, each with the scores of its seeds, fold by fold.
         name: what is averaged, in words.
         seeds: the runs of all, fold by fold.
-        members, flattered: see `Candidate`.
+        members, optimism: see `Candidate`.
     """
-    n_seeds = min(len(said) for _, said in of)
-    blocks: list[list[Sequence[Said]]] = [[] for _ in range(n_seeds)]
-    for _, said in of:
-        for number, seed in enumerate(said):
+    n_seeds = min(len(seeds_of) for _, seeds_of in of)
+    blocks: list[list[Sequence[FoldScores]]] = [[] for _ in range(n_seeds)]
+    for _, seeds_of in of:
+        for number, seed in enumerate(seeds_of):
             blocks[number % n_seeds].append(seed)
     whole = _mean(seed for block in blocks for seed in block)
     found = each(metric, [whole])
@@ -86,29 +81,24 @@ def averaged(
         settings=first.settings if len(of) == 1 else dict.fromkeys(first.settings, ""),
         runs=tuple(sorted((run for seed in seeds for run in seed), key=_by_fold)),
         unfinished=0,
-        n_parameters=sum(entry.n_parameters * len(said) for entry, said in of),
-        accuracy=_over_folds(metrics.accuracy(said.y, expit(said.log_odds)) for said in whole),
-        nll=_over_folds(
-            float(np.mean(np.logaddexp(0.0, (1 - 2 * said.y) * said.log_odds))) for said in whole
-        ),
-        roc_auc=_over_folds(metrics.roc_auc(said.y, said.log_odds) for said in whole),
+        n_parameters=sum(entry.n_parameters * len(seeds_of) for entry, seeds_of in of),
+        metrics={
+            name: Estimate(fmean(METRICS[name].value(fold.y, fold.scores, 0.5) for fold in whole), None)
+            for name in first.metrics
+        },
         pairs=0,
         behind=None,
         ensemble=name,
     )
-    return entry, Candidate(entry.n_parameters, found, flattered, tuple(members))
+    return entry, Candidate(entry.n_parameters, found, optimism, tuple(members))
 
 
-def _mean(seeds: Iterable[Sequence[Said]]) -> list[Said]:
-    """The seeds' mean log-odds, fold by fold."""
+def _mean(seeds: Iterable[Sequence[FoldScores]]) -> list[FoldScores]:
+    """Return the seeds' mean scores, fold by fold."""
     return [
-        Said(of_fold[0].y, np.mean([said.log_odds for said in of_fold], axis=0))
+        FoldScores(of_fold[0].y, np.mean([seed.scores for seed in of_fold], axis=0))
         for of_fold in zip(*seeds, strict=True)
     ]
-
-
-def _over_folds(values: Iterable[float]) -> Estimate:
-    return Estimate(fmean(values), None)
 
 
 def _by_fold(run: Logged) -> int:

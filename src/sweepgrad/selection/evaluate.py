@@ -11,12 +11,9 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from sweepgrad.autograd.value import Array
 from sweepgrad.config.schema import FileData
-from sweepgrad.data.access import open_test
+from sweepgrad.data.access import Rows, open_test
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.runs import ledger
@@ -26,9 +23,11 @@ from sweepgrad.selection import evaluation_markdown
 from sweepgrad.selection.candidates import bundle_of
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
-from sweepgrad.selection.evaluation import Evaluation, Judged, complete_turns, kept_in
+from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_turns, kept_in
 from sweepgrad.selection.ranking import Entry, fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.tasks.registry import task_of
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
 from sweepgrad.training import plots
@@ -112,11 +111,12 @@ def evaluate(
             for other in before.interrupted:
                 say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
             judged[split.judged_as] = _judge(store, split, opening, before)
-            write_json(folder / "splits.json", [asdict(each) for each in judged.values()])
+            write_json(folder / "splits.json", [each.to_json() for each in judged.values()])
             test = judged[split.judged_as].test
-            say(f"{split.name}: {test.accuracy:.1%} on {test.n} test rows ({number} of {len(todo)} judged)")
+            figure = METRICS[test.main].figure(test.value)
+            say(f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} judged)")
         whole = _whole(sweep, found, judged, _known(store, found[0].digests["table"], runs))
-        latest = max(split.opening for split in whole.splits)  # each begins with its moment
+        latest = max(split.evaluated for split in whole.splits)  # each begins with its moment
         sent = sweep.tags.get(ledger.JUDGED) == latest
         if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
             _write(store, sweep, whole, folder, latest)
@@ -168,42 +168,40 @@ def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str
     return found
 
 
-def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Judged:
+def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> SplitResult:
     """Read the test rows, and see what the chosen model and the baselines make of them."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
     training, config = decision.training(), decision.configs[0]
-    test = open_test(config.data, config.split, training.digests)
+    test, task = open_test(config.data, config.split, training.digests), task_of(config)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
-    majority, logistic = baselines(training, test.frame)
+
+    def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
+        return scores(task, rows.y, bundle.log_odds(rows.frame), units[part], bundle.threshold)
+
     entry, metric = decision.entry, decision.select.metric
-    siblings = [_worth(model, test.frame, test.y, units["test"]) for model in _models(store, entry)]
-    return Judged(
+    siblings = [worth(model, test, "test") for model in _models(store, entry)]
+    return SplitResult(
         split=split.name,
         run_id=split.run_ids,
         digest=training.digests.test,
-        settings=entry.said,
+        settings=entry.distinction,
         compared=len(decision.choice.standings),
         tied=len(decision.choice.tied) - 1,
-        mean=entry.of(metric).mean,
-        test_mean=fmean(each.of(metric) for each in siblings),
-        flattery=decision.choice.flattery,
+        mean=entry.metrics[metric].mean,
+        test_mean=fmean(each.metrics[metric] for each in siblings),
+        optimism=decision.choice.optimism,
         n_learned=training.n_train + training.n_val,
         n_test_units=len(np.unique(units["test"])),
-        validation=_worth(bundle, val.frame, val.y, units["val"]),
-        test=_worth(bundle, test.frame, test.y, units["test"]),
+        validation=worth(bundle, val, "val"),
+        test=worth(bundle, test, "test"),
         baselines={
-            "majority": scores(test.y, majority, units["test"]),
-            "logistic": scores(test.y, logistic, units["test"]),
+            name: scores(task, test.y, scored, units["test"])
+            for name, scored in baselines(task, training, test.frame).items()
         },
-        opening=str(opening),
-        earlier_openings=tuple(map(str, before.seen)),
-        interrupted_openings=tuple(map(str, before.interrupted)),
+        evaluated=str(opening),
+        earlier_evaluations=tuple(map(str, before.seen)),
+        interrupted_evaluations=tuple(map(str, before.interrupted)),
     )
-
-
-def _worth(bundle: Bundle, frame: pd.DataFrame, y: Array, units: NDArray[np.int64]) -> Scores:
-    """A model's scores on rows of raw columns with labels y (N,), in units (N,)."""
-    return scores(y, bundle.log_odds(frame), units, bundle.threshold)
 
 
 def _models(store: Store, entry: Entry) -> list[Bundle]:
@@ -219,12 +217,12 @@ def _models(store: Store, entry: Entry) -> list[Bundle]:
 def _whole(
     sweep: Logged,
     found: Sequence[_Split],
-    judged: dict[tuple[str, str], Judged],
+    judged: dict[tuple[str, str], SplitResult],
     known: Sequence[Opening],
 ) -> Evaluation:
     first = found[0].decision
     of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
-    mine = {split.opening for split in of_splits}
+    mine = {split.evaluated for split in of_splits}
     earlier = [opening for opening in known if opening.when <= min(mine) and str(opening) not in mine]
     return Evaluation(
         sweep=sweep.name,
@@ -235,10 +233,11 @@ def _whole(
         turns=complete_turns([split.decision.configs[0].split for split in found]),
         earlier_of_table=len(earlier),
         splits=of_splits,
+        task=task_of(first.configs[0]).name,
     )
 
 
-def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], Judged]:
+def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], SplitResult]:
     """What is known of splits of this sweep, by their test rows and the run that was chosen."""
     file = folder / "splits.json"
     if not file.exists() and EVALUATED in sweep.tags:
@@ -284,11 +283,13 @@ def _written(folder: Path) -> object:
 def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path, latest: str) -> None:
     (folder / "evaluation.md").write_text(evaluation_markdown.markdown(whole), encoding="utf-8")
     write_json(folder / "evaluation.json", whole.to_json())
+    test = whole.test(whole.main.name)
     plots.splits(
+        whole.main,
         [split.split for split in whole.splits],
-        [split.validation.accuracy for split in whole.splits],
-        [split.test.accuracy for split in whole.splits],
-        (whole.test().low, whole.test().high),
+        [split.validation.value for split in whole.splits],
+        [split.test.value for split in whole.splits],
+        (test.low, test.high),
         folder / "splits.png",
     )
     store.log_result(

@@ -9,18 +9,18 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from scipy.special import stdtrit
 
-from sweepgrad.config.schema import Metric, Split
+from sweepgrad.config.schema import Split
 from sweepgrad.errors import UserError
 from sweepgrad.selection.card import Scores
-from sweepgrad.stats.metrics import BETTER
-
-METRICS: tuple[Metric, ...] = ("accuracy", "nll", "roc_auc")
+from sweepgrad.selection.old_names import upgraded
+from sweepgrad.stats.metrics import METRICS, Metric
 
 
 @dataclass(frozen=True)
-class Judged:
+class SplitResult:
     """What the procedure chose on one split, and what that is worth on the split's test rows.
 
     Attributes:
@@ -32,13 +32,13 @@ class Judged:
         tied: how many others could not be told from the best.
         mean: of the declared metric over the configuration's seeds and folds: what it was chosen by.
         test_mean: the same of its models on the test rows.
-        flattery: by how much being the best of many flatters the best mean, by the bootstrap.
+        optimism: of the best mean, since it is the best of many, by the bootstrap.
         n_learned: training and validation rows.
         validation, test: of the chosen model.
         baselines: on the same test rows, by name.
-        opening: when these test rows were opened, by whom.
-        earlier_openings: the same of each time before.
-        interrupted_openings: the same of those for this very model of which nothing was kept; older
+        evaluated: when this test set was evaluated, by whom.
+        earlier_evaluations: the same of each time before.
+        interrupted_evaluations: the same of those for this very model of which nothing was kept; older
             figures have none.
     """
 
@@ -50,43 +50,49 @@ class Judged:
     tied: int
     mean: float
     test_mean: float
-    flattery: float
+    optimism: float
     n_learned: int
     n_test_units: int
     validation: Scores
     test: Scores
     baselines: dict[str, Scores]
-    opening: str
-    earlier_openings: tuple[str, ...]
-    interrupted_openings: tuple[str, ...] = ()
+    evaluated: str
+    earlier_evaluations: tuple[str, ...]
+    interrupted_evaluations: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `splits.json` says of it."""
+        scores = {
+            "validation": self.validation.to_json(),
+            "test": self.test.to_json(),
+            "baselines": {name: each.to_json() for name, each in self.baselines.items()},
+        }
+        return {**asdict(self), **scores}
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> "Judged":
-        """What `asdict` and JSON made of one.
+    def from_json(values: dict[str, Any]) -> "SplitResult":
+        """Return what `to_json` gave, in this version or an older one.
 
         Raises:
-            KeyError, TypeError: it is of another version.
+            KeyError, TypeError, ValueError: it is of another version.
         """
-        baselines = {name: Scores.from_json(each) for name, each in values["baselines"].items()}
-        said = {name: Scores.from_json(values[name]) for name in ("validation", "test")}
-        openings = {
-            "earlier_openings": tuple(values["earlier_openings"]),
-            "interrupted_openings": tuple(values.get("interrupted_openings", ())),
-        }
-        return Judged(**{**values, **said, **openings, "baselines": baselines})
+        said = upgraded(values)
+        scores = {name: Scores.from_json(said[name]) for name in ("validation", "test")}
+        baselines = {name: Scores.from_json(each) for name, each in said["baselines"].items()}
+        return TypeAdapter(SplitResult).validate_python({**said, **scores, "baselines": baselines})
 
 
-def kept_in(file: Path) -> list[Judged]:
+def kept_in(file: Path) -> list[SplitResult]:
     """What is known of the splits of a sweep; nothing if the file is not there.
 
     Raises:
         UserError: it cannot be read. What test rows came to may be in it, so it is not to be written over.
     """
     try:
-        return [Judged.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+        return [SplitResult.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValidationError) as error:
         raise UserError(
             f"{file} was written by another version of sweepgrad ({error}), and what test rows came to is not"
             " written over. Its page is evaluation.md beside it; or evaluate with that version"
@@ -155,45 +161,53 @@ class Evaluation:
         grouped: whether rows of a group were kept in one part.
         turns: how many turns there are, if the splits are turns that test each row once; else None.
         earlier_of_table: how often test rows of this table, of whichever split, had been opened before.
+        task: the kind of target.
     """
 
     sweep: str
     what: str
-    metric: Metric
+    metric: str
     rule: str
     grouped: bool
     turns: int | None
     earlier_of_table: int
-    splits: tuple[Judged, ...]
+    splits: tuple[SplitResult, ...]
+    task: str = "binary"
 
     @property
     def keys(self) -> list[str]:
         """What tells the chosen ones apart; an ensemble does not say all that a configuration does."""
         return list(dict.fromkeys(key for split in self.splits for key in split.settings))
 
-    def test(self, metric: Metric = "accuracy") -> Mean:
+    @property
+    def main(self) -> Metric:
+        """Return the metric that is told first."""
+        return METRICS[self.splits[0].test.main]
+
+    def test(self, metric: str) -> Mean:
         """What a model that the procedure chooses does on rows that had no say in it."""
-        return self._mean([split.test.of(metric) for split in self.splits])
+        return self._mean([split.test.metrics[metric] for split in self.splits])
 
     def ahead_of(self, baseline: str) -> Mean:
-        """By how much its test accuracy is above a baseline's, on the same splits."""
-        return self._mean([s.test.accuracy - s.baselines[baseline].accuracy for s in self.splits])
+        """By how much it is better than a baseline on the test rows of the same splits."""
+        sign = self.main.sign
+        return self._mean([sign * (s.test.value - s.baselines[baseline].value) for s in self.splits])
 
     @property
     def gap(self) -> Mean:
         """By how much the mean that was chosen by is better than that of the same models on test rows."""
-        return self._mean([BETTER[self.metric] * (s.mean - s.test_mean) for s in self.splits])
+        return self._mean([METRICS[self.metric].sign * (s.mean - s.test_mean) for s in self.splits])
 
     @property
     def own_gap(self) -> Mean:
         """The same of the one model that was taken, which was the best of the configuration's seeds, too."""
-        sign, metric = BETTER[self.metric], self.metric
-        return self._mean([sign * (s.validation.of(metric) - s.test.of(metric)) for s in self.splits])
+        sign, name = METRICS[self.metric].sign, self.metric
+        return self._mean([sign * (s.validation.metrics[name] - s.test.metrics[name]) for s in self.splits])
 
     @property
-    def flattery(self) -> float:
+    def optimism(self) -> float:
         """What the bootstrap expected of `gap`, on average."""
-        return fmean(split.flattery for split in self.splits)
+        return fmean(split.optimism for split in self.splits)
 
     @property
     def chosen(self) -> list[tuple[dict[str, str], int]]:
@@ -204,11 +218,11 @@ class Evaluation:
     @property
     def figures(self) -> dict[str, float]:
         """For MLflow: the figures of the whole by name."""
-        means = {f"test_{metric}": self.test(metric) for metric in METRICS}
+        means = {f"test_{metric}": self.test(metric) for metric in self.splits[0].test.metrics}
         means |= {f"ahead_of_{name}": self.ahead_of(name) for name in self.splits[0].baselines}
         means |= {f"{self.metric}_gap": self.gap}
         found = {f"{name}_{part}": value for name, m in means.items() for part, value in asdict(m).items()}
-        return {**found, f"{self.metric}_flattery": self.flattery, "splits": float(len(self.splits))}
+        return {**found, f"{self.metric}_optimism": self.optimism, "splits": float(len(self.splits))}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -219,21 +233,21 @@ class Evaluation:
             "grouped": self.grouped,
             "turns": self.turns,
             "earlier_of_table": self.earlier_of_table,
-            **{f"test_{metric}": asdict(self.test(metric)) for metric in METRICS},
+            **{f"test_{metric}": asdict(self.test(metric)) for metric in self.splits[0].test.metrics},
             "baselines": {
-                name: {"accuracy": asdict(self.baseline(name)), "behind": asdict(self.ahead_of(name))}
+                name: {self.main.name: asdict(self.baseline(name)), "behind": asdict(self.ahead_of(name))}
                 for name in self.splits[0].baselines
             },
             "gap": asdict(self.gap),
             "own_gap": asdict(self.own_gap),
-            "flattery": self.flattery,
+            "optimism": self.optimism,
             "chosen": [{"settings": settings, "splits": n} for settings, n in self.chosen],
-            "splits": [asdict(split) for split in self.splits],
+            "splits": [split.to_json() for split in self.splits],
         }
 
     def baseline(self, name: str) -> Mean:
-        """Its test accuracy."""
-        return self._mean([split.baselines[name].accuracy for split in self.splits])
+        """Its main metric on the test rows."""
+        return self._mean([split.baselines[name].value for split in self.splits])
 
     def _mean(self, values: Sequence[float]) -> Mean:
         ratio = sum(split.test.n for split in self.splits) / sum(split.n_learned for split in self.splits)

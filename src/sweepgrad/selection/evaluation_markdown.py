@@ -7,24 +7,24 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.config.schema import Metric
 from sweepgrad.runs.ledger import of_table_in_words
-from sweepgrad.selection.card import METRIC_NAMES, gap_in_words, in_words, settings_in_words
-from sweepgrad.selection.evaluation import METRICS, Evaluation, Judged, Mean
-
-_BASELINES = {"majority": "always the commoner answer", "logistic": "logistic regression"}
+from sweepgrad.selection.card import settings_in_words
+from sweepgrad.selection.evaluation import Evaluation, Mean, SplitResult
+from sweepgrad.stats.metrics import METRICS, Metric
+from sweepgrad.tasks.registry import TASKS
 
 
 def as_table(whole: Evaluation) -> Table:
     """For a terminal: a row for each split."""
     table = Table(title=Text(f"{whole.sweep}: {whole.what}"), title_justify="left")
     table.add_column("split")
+    main = whole.main
     for key in whole.keys:
         table.add_column(Text(key), justify="right")
     for name in (
         f"mean val {whole.metric}",
-        "val accuracy",
-        "test accuracy",
+        f"val {main.title}",
+        f"test {main.title}",
         *whole.splits[0].baselines,
         "test rows",
         "tied",
@@ -34,10 +34,10 @@ def as_table(whole: Evaluation) -> Table:
         table.add_row(
             split.split,
             *(Text(split.settings.get(key, "")) for key in whole.keys),
-            in_words(whole.metric, split.mean),
-            f"{split.validation.accuracy:.1%}",
-            f"{split.test.accuracy:.1%}",
-            *(f"{scores.accuracy:.1%}" for scores in split.baselines.values()),
+            METRICS[whole.metric].figure(split.mean),
+            main.cell(split.validation.value),
+            main.cell(split.test.value),
+            *(main.cell(scores.value) for scores in split.baselines.values()),
             str(split.test.n),
             f"{split.tied} of {split.compared - 1}",
         )
@@ -46,21 +46,23 @@ def as_table(whole: Evaluation) -> Table:
 
 def summary(whole: Evaluation) -> Iterator[str]:
     """What the splits say together, a sentence or two a line."""
-    n, test = len(whole.splits), whole.test()
+    n, main = len(whole.splits), whole.main
+    test = whole.test(main.name)
     yield (
-        f"Test accuracy {test.mean:.1%} on average over {n} splits (sd {100 * test.sd:.1f} points; 95 %"
-        f" interval {test.low:.1%} to {test.high:.1%}, corrected for the rows that splits share)."
+        f"Test {main.title} {main.figure(test.mean)} on average over {n} splits (sd {main.gap(test.sd)}; 95 %"
+        f" interval {main.figure(test.low)} to {main.figure(test.high)}, corrected for the rows that splits"
+        " share)."
     )
-    for name in whole.splits[0].baselines:
+    for name, baseline in TASKS[whole.task].baselines.items():
         yield (
-            f"{_BASELINES[name].capitalize()}: {whole.baseline(name).mean:.1%}; the procedure is"
-            f" {_ahead(whole.ahead_of(name))}."
+            f"{baseline.title.capitalize()}: {main.figure(whole.baseline(name).mean)}; the procedure is"
+            f" {_ahead(main, whole.ahead_of(name))}."
         )
-    metric, name = whole.metric, METRIC_NAMES[whole.metric]
-    flattery = gap_in_words(metric, whole.flattery)
+    metric = METRICS[whole.metric]
+    name, optimism = metric.title, metric.gap(whole.optimism)
     yield (
         f"On validation rows the chosen configuration's mean {name} was {_better(metric, whole.gap)} than on"
-        f" test rows; being the best of many was expected to flatter the best by {flattery}"
+        f" test rows; being the best of many was expected to flatter the best by {optimism}"
         f" (bootstrap). The chosen model's own was {_better(metric, whole.own_gap)}."
     )
     yield f"Chosen: {'; '.join(_often(settings, times, n) for settings, times in whole.chosen)}."
@@ -73,12 +75,12 @@ def warnings(whole: Evaluation) -> Iterator[str]:
         " because of it is flattered by the next one. All splits are of one table, so most rows have been"
         " tested in one split or another, the test rows of a later finalize among them."
     )
-    again = sum(bool(split.earlier_openings) for split in whole.splits)
+    again = sum(bool(split.earlier_evaluations) for split in whole.splits)
     if again:
         yield f"The test rows of {again} of these splits had been opened before."
-    resumed = [split for split in whole.splits if split.interrupted_openings]
+    resumed = [split for split in whole.splits if split.interrupted_evaluations]
     if resumed:
-        said = "; ".join(opening for split in resumed for opening in split.interrupted_openings)
+        said = "; ".join(each for split in resumed for each in split.interrupted_evaluations)
         yield (
             f"Those of {len(resumed)} were opened before for the same model, which was interrupted before"
             f" anything was kept ({said})."
@@ -99,34 +101,34 @@ def as_csv(whole: Evaluation) -> str:
 
 def markdown(whole: Evaluation) -> str:
     """The page; `splits.png` is expected beside it."""
-    baselines = whole.splits[0].baselines
-    head = ["split", *(f"`{key}`" for key in whole.keys), f"mean validation {METRIC_NAMES[whole.metric]}"]
+    task, main, chosen_by = TASKS[whole.task], whole.main, METRICS[whole.metric]
+    ranking = METRICS[task.ranking]
+    head = ["split", *(f"`{key}`" for key in whole.keys), f"mean validation {chosen_by.title}"]
     head += [
-        "validation accuracy",
-        "test accuracy",
+        f"validation {main.title}",
+        f"test {main.title}",
         "95 % interval",
-        "test ROC AUC",
-        *(_BASELINES[name] for name in baselines),
+        f"test {ranking.title}",
+        *(baseline.title for baseline in task.baselines.values()),
     ]
     rows = [
         [
             f"`{s.split}`",
             *(s.settings.get(key, "") for key in whole.keys),
-            in_words(whole.metric, s.mean),
-            f"{s.validation.accuracy:.1%}",
-            f"{s.test.accuracy:.1%}",
-            f"{s.test.accuracy_ci[0]:.1%} to {s.test.accuracy_ci[1]:.1%}",
-            f"{s.test.roc_auc:.3f}",
-            *(f"{scores.accuracy:.1%}" for scores in s.baselines.values()),
+            chosen_by.figure(s.mean),
+            main.cell(s.validation.value),
+            main.cell(s.test.value),
+            " to ".join(map(main.cell, s.test.interval)),
+            ranking.cell(s.test.metrics[ranking.name]),
+            *(main.cell(s.baselines[name].value) for name in task.baselines),
         ]
         for s in whole.splits
     ]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     others = "; ".join(
-        f"{METRIC_NAMES[m]} {whole.test(m).mean:.4f} (sd {whole.test(m).sd:.4f})"
-        for m in METRICS
-        if m != "accuracy"
+        f"{each.title} {each.figure(whole.test(each.name).mean)} (sd {each.gap(whole.test(each.name).sd)})"
+        for each in (METRICS[name] for name in whole.splits[0].test.metrics if name != main.name)
     )
     how = (
         f"Each of the {whole.turns} turns tests rows that no other turn of its seed tests."
@@ -144,13 +146,13 @@ def markdown(whole: Evaluation) -> str:
 
 **{" ".join(warnings(whole))}**
 
-![validation and test accuracy of each split](splits.png)
+![validation and test {main.title} of each split](splits.png)
 
 {table}
 
 ## How this was found
 
-On each split the configuration was chosen by validation {METRIC_NAMES[whole.metric]} (rule `{whole.rule}`)
+On each split the configuration was chosen by validation {chosen_by.title} (rule `{whole.rule}`)
 among those of sweep `{whole.sweep}`, its model taken as `sweepgrad finalize` takes it, and the test rows
 opened after all splits had been chosen from. It was chosen by the mean of its models, which decide at one
 half there; the other figures are of the model that was taken, at its own threshold. {how} {rows_are}
@@ -164,7 +166,7 @@ scikit-learn's, on the inputs and training rows of the chosen model.
 """
 
 
-def _flat(split: Judged, keys: Sequence[str]) -> dict[str, object]:
+def _flat(split: SplitResult, keys: Sequence[str]) -> dict[str, object]:
     return {
         "split": split.split,
         **{key: split.settings.get(key, "") for key in keys},
@@ -173,27 +175,27 @@ def _flat(split: Judged, keys: Sequence[str]) -> dict[str, object]:
         "tied": split.tied,
         "mean": split.mean,
         "test_mean": split.test_mean,
-        "flattery": split.flattery,
+        "optimism": split.optimism,
         **{
-            f"{part}/{metric}": getattr(scores, metric)
+            f"{part}/{metric}": value
             for part, scores in (
                 ("validation", split.validation),
                 ("test", split.test),
                 *split.baselines.items(),
             )
-            for metric in METRICS
+            for metric, value in scores.metrics.items()
         },
         "n_test": split.test.n,
         "n_test_units": split.n_test_units,
-        "earlier_openings": len(split.earlier_openings),
+        "earlier_evaluations": len(split.earlier_evaluations),
     }
 
 
-def _ahead(m: Mean) -> str:
+def _ahead(main: Metric, m: Mean) -> str:
     side = "ahead" if m.mean >= 0 else "behind"
     clear = "" if m.low > 0 or m.high < 0 else ": not measurably"
-    interval = f"95 % interval {100 * m.low:+.1f} to {100 * m.high:+.1f}"
-    return f"{abs(100 * m.mean):.1f} points {side} ({interval}){clear}"
+    interval = f"95 % interval {main.signed_gap(m.low)} to {main.signed_gap(m.high)}"
+    return f"{main.gap(abs(m.mean))} {side} ({interval}){clear}"
 
 
 def _often(settings: dict[str, str], times: int, n: int) -> str:
@@ -202,10 +204,6 @@ def _often(settings: dict[str, str], times: int, n: int) -> str:
 
 
 def _better(metric: Metric, m: Mean) -> str:
-    low, high = (
-        (f"{100 * m.low:+.1f}", f"{100 * m.high:+.1f}")
-        if metric == "accuracy"
-        else (f"{m.low:+.4f}", f"{m.high:+.4f}")
-    )
+    low, high = map(metric.signed_gap, (m.low, m.high))
     side = "better" if m.mean >= 0 else "worse"
-    return f"{gap_in_words(metric, abs(m.mean))} {side} (95 % interval {low} to {high})"
+    return f"{metric.gap(abs(m.mean))} {side} (95 % interval {low} to {high})"

@@ -92,12 +92,12 @@ def finalize(
             run_id=run_id,
             n_jobs=len(jobs),
             registered=registered,
-            opening=str(opening),
-            earlier_openings=tuple(map(str, before.seen)),
+            evaluated=str(opening),
+            earlier_evaluations=tuple(map(str, before.seen)),
         )
         card = replace(
             card,
-            interrupted_openings=tuple(map(str, before.interrupted)),
+            interrupted_evaluations=tuple(map(str, before.interrupted)),
             earlier_of_table=before.of_table,
         )
         plots.reliability(*score_card.reliability(decision, test), folder / "calibration.png")
@@ -108,11 +108,10 @@ def finalize(
 
 
 def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) -> None:
-    figures = {"accuracy": card.test.accuracy, "nll": card.test.nll, "roc_auc": card.test.roc_auc}
     store.log_result(
         sweep.run_id,
-        {f"test/{key}": value for key, value in figures.items()},
-        {CHOSEN: chosen, "sweepgrad.registered_model": card.registered, openings.JUDGED: card.opening},
+        {f"test/{key}": value for key, value in card.test.metrics.items()},
+        {CHOSEN: chosen, "sweepgrad.registered_model": card.registered, openings.JUDGED: card.evaluated},
         [folder / name for name in CARD_FILES],
     )
 
@@ -137,8 +136,8 @@ def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> Ju
         card = None  # of another choice
     in_store = sweep.tags.get(openings.JUDGED, "") if sweep.tags.get(CHOSEN) == chosen else None
     # An opening begins with its moment, so the later one is the greater.
-    if card is not None and (in_store is None or in_store <= card.opening):
-        if in_store != card.opening:
+    if card is not None and (in_store is None or in_store <= card.evaluated):
+        if in_store != card.evaluated:
             _send(store, sweep, card, folder, chosen)
         return Judgement(card, folder, opened=False)
     if in_store is None:
@@ -166,7 +165,7 @@ def _card_in(folder: Path) -> Card | None:
         ) from None
     try:
         return Card.from_json(values)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 

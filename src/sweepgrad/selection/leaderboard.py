@@ -8,18 +8,16 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.config.schema import Metric
 from sweepgrad.selection import diagnosis_text
 from sweepgrad.selection.decide import Decision
 from sweepgrad.selection.ranking import Entry, Estimate, comparable, folds
-from sweepgrad.stats.metrics import BETTER
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
-
-NAMES: dict[Metric, str] = {"accuracy": "accuracy", "nll": "nll", "roc_auc": "ROC AUC"}
 
 
 def as_table(
-    title: str, entries: Sequence[Entry], metric: Metric = "accuracy", decision: Decision | None = None
+    title: str, entries: Sequence[Entry], metric: str = BINARY.default, decision: Decision | None = None
 ) -> Table:
     """For a terminal: the metric that was ranked by first, and how far each is behind the leader in it."""
     table = Table(title=Text(title), title_justify="left", caption_justify="left")
@@ -31,13 +29,13 @@ def as_table(
         table.add_column(Text(key), justify="right")
     several, seen = len(entries) > 1, entries[0].standing is not None
     against = (("behind the leader",) if several else ()) + (("tied",) if several and seen else ())
-    others = [other for other in NAMES if other != metric]
+    others = [other for other in entries[0].metrics if other != metric]
     for name in (
         "parameters",
         "runs",
-        f"val {NAMES[metric]}",
+        f"val {METRICS[metric].heading}",
         *against,
-        *(f"val {NAMES[o]}" for o in others),
+        *(f"val {METRICS[o].heading}" for o in others),
     ):
         table.add_column(name, justify="right")
     for place, entry in enumerate(entries, 1):
@@ -50,7 +48,7 @@ def as_table(
             _mean(entry, metric),
             *([_behind(entry, first=place == 1)] if several else []),
             *(["yes" if entry.tied else ""] if several and seen else []),
-            *(str(entry.of(other)) for other in others),
+            *(str(entry.metrics.get(other, "")) for other in others),
             style="bold" if place == 1 else None,
         )
     notes = []
@@ -58,7 +56,7 @@ def as_table(
         notes.append("means over different folds are of different rows: go by how far behind the leader")
     elif several and seen:
         notes += [
-            f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {NAMES[metric]}"
+            f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {METRICS[metric].heading}"
             " over rows and seeds, of others over runs.",
             "tied: not told apart from the leader at 95 %, all comparisons together",
         ]
@@ -77,9 +75,9 @@ def _decided(decision: Decision | None) -> str:
     )
 
 
-def _mean(entry: Entry, metric: Metric) -> str:
-    mean = entry.of(metric).mean
-    return str(Estimate(mean, entry.standing.standard_error) if entry.standing else entry.of(metric))
+def _mean(entry: Entry, metric: str) -> str:
+    found = entry.metrics[metric]
+    return str(Estimate(found.mean, entry.standing.standard_error) if entry.standing else found)
 
 
 def _behind(entry: Entry, *, first: bool) -> str:
@@ -90,7 +88,7 @@ def _behind(entry: Entry, *, first: bool) -> str:
     return str(entry.behind or "no pair")
 
 
-def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[str, object]]:
+def as_rows(entries: Sequence[Entry], metric: str = BINARY.default) -> list[dict[str, object]]:
     """For programs: one flat record for each entry; null is what was not looked at."""
     return [
         {
@@ -101,8 +99,8 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
             "unfinished": entry.unfinished,
             **{
                 f"val/{name}{end}": value
-                for name in NAMES
-                for end, value in (("", entry.of(name).mean), ("_se", entry.of(name).standard_error))
+                for name, found in entry.metrics.items()
+                for end, value in (("", found.mean), ("_se", found.standard_error))
             },
             "pairs_with_leader": entry.pairs,
             "behind_leader": entry.behind and entry.behind.mean,
@@ -116,9 +114,9 @@ def as_rows(entries: Sequence[Entry], metric: Metric = "accuracy") -> list[dict[
     ]
 
 
-def _by_rows(entry: Entry, metric: Metric) -> dict[str, object]:
+def _by_rows(entry: Entry, metric: str) -> dict[str, object]:
     found = entry.standing
-    low, high = sorted(BETTER[metric] * end for end in found.interval) if found else (None, None)
+    low, high = sorted(METRICS[metric].sign * end for end in found.interval) if found else (None, None)
     return {
         "by_rows/se": found and found.standard_error,
         "by_rows/low": low,
@@ -133,7 +131,7 @@ def _by_rows(entry: Entry, metric: Metric) -> dict[str, object]:
 def as_json(
     sweep: Logged,
     entries: Sequence[Entry],
-    metric: Metric = "accuracy",
+    metric: str = BINARY.default,
     decision: Decision | None = None,
 ) -> str:
     rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries, metric)]
@@ -155,7 +153,7 @@ def as_json(
     )
 
 
-def as_csv(entries: Sequence[Entry], metric: Metric = "accuracy") -> str:
+def as_csv(entries: Sequence[Entry], metric: str = BINARY.default) -> str:
     rows = as_rows(entries, metric)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

@@ -1,22 +1,23 @@
 """Ranking the configurations of a sweep by what their runs did on validation rows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
 
-from sweepgrad.config.schema import Metric
 from sweepgrad.errors import UserError
 from sweepgrad.selection.card import AVERAGE_OF
-from sweepgrad.stats.metrics import BETTER
+from sweepgrad.stats.metrics import BEST, METRICS, Metric
 from sweepgrad.stats.selection import Choice, Standing
 from sweepgrad.stats.standard_errors import settled
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import DIGEST
 
 _SEED, _FOLD = "seed", "split.fold"
 _SPLIT = ("split.seed", "split.turn")
+LOSS = METRICS[BINARY.loss]
 _NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
 
 
@@ -44,7 +45,7 @@ class Entry:
         runs: those that finished, by fold, and within a fold best on validation first: no fold goes before
             another for its accuracy, which is of other rows.
         unfinished: how many pairs more there are that were begun, or that another entry finished.
-        accuracy, nll, roc_auc: on validation rows, at each run's best epoch.
+        metrics: on validation rows, at each run's best epoch, by name: those that all its runs report.
         pairs: how many pairs both this entry and the leading configuration finished; 0 for that one.
         behind: how far this one's metric is behind that one's, over these pairs; None for that one and
             without any.
@@ -58,9 +59,7 @@ class Entry:
     runs: tuple[Logged, ...]
     unfinished: int
     n_parameters: int
-    accuracy: Estimate
-    nll: Estimate
-    roc_auc: Estimate
+    metrics: Mapping[str, Estimate]
     pairs: int = 0
     behind: Estimate | None = None
     standing: Standing | None = None
@@ -69,8 +68,8 @@ class Entry:
     ensemble: str = ""
 
     @property
-    def said(self) -> dict[str, str]:
-        """What tells it from others."""
+    def distinction(self) -> dict[str, str]:
+        """Return what tells it from others."""
         if not self.ensemble:
             return self.settings
         return {**{k: v for k, v in self.settings.items() if v}, AVERAGE_OF: self.ensemble}
@@ -84,24 +83,28 @@ class Entry:
         first = tuple(run for run in self.runs if fold_of(run) == fold_of(self.runs[0]))
         return first if self.ensemble else first[:1]
 
-    def of(self, metric: Metric) -> Estimate:
-        """Its mean over the runs."""
-        return {"accuracy": self.accuracy, "nll": self.nll, "roc_auc": self.roc_auc}[metric]
 
-
-def rank(runs: Sequence[Logged], metric: Metric = "accuracy") -> list[Entry]:
+def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
     """Finished runs as entries: the best mean first, on equality the smallest, and of these the lowest loss.
 
     Runs that differ in nothing but seed and fold make one entry. An entry that lacks pairs of a seed and a
-    fold stands behind those that have them all: the mean of the pairs that survived flatters it. One that
+    fold stands behind those that have them all: the mean of the pairs that survived is optimistic. One that
     lacks a whole fold, so that its mean is of other rows, stands behind all that do not.
 
+    Arguments:
+        by: the name of the metric.
+
     Raises:
-        UserError: no run finished.
+        UserError: no run finished, or one does not report the metric.
     """
-    done = [run for run in runs if finished(run)]
+    metric, done = METRICS[by], [run for run in runs if finished(run)]
     if not done:
         raise UserError(f"none of the {len(runs)} runs finished, so there is nothing to rank")
+    if other := next((run for run in done if metric.key not in run.metrics), None):
+        raise UserError(
+            f"run {other.run_id} does not report {metric.key}: train anew with what adds that metric, or"
+            " choose by another select.metric"
+        )
     groups: dict[tuple[tuple[str, str], ...], list[Logged]] = defaultdict(list)
     for run in runs:
         groups[tuple(sorted(_settings(run).items()))].append(run)
@@ -119,15 +122,15 @@ def rank(runs: Sequence[Logged], metric: Metric = "accuracy") -> list[Entry]:
 
     def place(entry: Entry) -> tuple[bool, bool, float, int, float]:
         lacks_a_fold = folds(entry.runs) != all_folds
-        best = -BETTER[metric] * settled(entry.of(metric).mean)
-        return lacks_a_fold, entry.unfinished > 0, best, entry.n_parameters, settled(entry.nll.mean)
+        best, loss = (each.sign * settled(entry.metrics[each.name].mean) for each in (metric, LOSS))
+        return lacks_a_fold, entry.unfinished > 0, -best, entry.n_parameters, -loss
 
     leader, *others = sorted(entries, key=place)
     return [leader, *(_compared(entry, leader, metric) for entry in others)]
 
 
-def judged(entries: Sequence[Entry], choice: Choice) -> list[Entry]:
-    """Entries with what was found by looking at the validation rows of the first ones of them."""
+def with_standings(entries: Sequence[Entry], choice: Choice) -> list[Entry]:
+    """Return entries with what was found by looking at the validation rows of the first ones of them."""
     seen = [
         replace(
             entry,
@@ -175,7 +178,7 @@ def differing(settings: Sequence[dict[str, str]]) -> list[str]:
 
 def finished(run: Logged) -> bool:
     """Whether a run can be ranked."""
-    return run.status == "FINISHED" and "best/val/accuracy" in run.metrics
+    return run.status == "FINISHED" and any(name.startswith(BEST) for name in run.metrics)
 
 
 def fold_of(run: Logged) -> str:
@@ -203,25 +206,27 @@ def _settings(run: Logged) -> dict[str, str]:
 def _entry(settings: dict[str, str], runs: list[Logged], unfinished: int, metric: Metric) -> Entry:
     def order(run: Logged) -> tuple[int, float, float]:
         fold = -1 if fold_of(run) == "null" else int(fold_of(run))
-        return fold, -BETTER[metric] * run.metrics[f"best/val/{metric}"], run.metrics["best/val/nll"]
+        best, loss = (each.sign * run.metrics[each.key] for each in (metric, LOSS))
+        return fold, -best, -loss
 
     return Entry(
         settings,
         tuple(sorted(runs, key=order)),
         unfinished,
         int(runs[0].params["n_parameters"]),
-        accuracy=_estimate([run.metrics["best/val/accuracy"] for run in runs]),
-        nll=_estimate([run.metrics["best/val/nll"] for run in runs]),
-        roc_auc=_estimate([run.metrics["best/val/roc_auc"] for run in runs]),
+        {
+            name: _estimate([run.metrics[each.key] for run in runs])
+            for name, each in METRICS.items()
+            if all(each.key in run.metrics for run in runs)
+        },
     )
 
 
 def _compared(entry: Entry, leader: Entry, metric: Metric) -> Entry:
     """The entry with how far it is behind the leader, on the same rows and from the same seeds."""
-    name = f"best/val/{metric}"
-    theirs = {_pair(run): run.metrics[name] for run in leader.runs}
+    theirs = {_pair(run): run.metrics[metric.key] for run in leader.runs}
     differences = [
-        BETTER[metric] * (theirs[_pair(run)] - run.metrics[name])
+        metric.sign * (theirs[_pair(run)] - run.metrics[metric.key])
         for run in entry.runs
         if _pair(run) in theirs
     ]

@@ -3,12 +3,10 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit
 
 from sweepgrad import rng
-from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
-from sweepgrad.autograd.value import Array, Value
+from sweepgrad.autograd.value import Array
 from sweepgrad.config.sections import CostThreshold
 from sweepgrad.data.access import Rows, Training
 from sweepgrad.data.audit.report_text import in_words
@@ -18,7 +16,9 @@ from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
 from sweepgrad.selection.decide import Decision
 from sweepgrad.selection.ranking import folds
 from sweepgrad.stats import metrics
-from sweepgrad.stats.metrics import Calibration
+from sweepgrad.stats.calibration import Calibration, calibration, calibration_error_by_chance
+from sweepgrad.tasks.registry import task_of
+from sweepgrad.tasks.task import Task
 from sweepgrad.tracking.mapping import UNSEEN
 
 
@@ -31,8 +31,8 @@ def card(
     run_id: str,
     n_jobs: int,
     registered: str,
-    opening: str,
-    earlier_openings: tuple[str, ...],
+    evaluated: str,
+    earlier_evaluations: tuple[str, ...],
 ) -> Card:
     """The card of a model.
 
@@ -46,7 +46,8 @@ def card(
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     of_test, of_val = bundle.log_odds(test.frame), bundle.log_odds(val.frame)
     p_test, p_val = expit(of_test), expit(of_val)
-    majority, logistic = baselines(training, test.frame)
+    task = task_of(config)
+    others = baselines(task, training, test.frame)
     key = rng.key(config.split.seed, "calibration")
     candidates = [run for entry in decision.entries if not entry.ensemble for run in entry.runs]
     n_ensembles = sum(bool(entry.ensemble) for entry in decision.entries)
@@ -76,17 +77,12 @@ def card(
             "folds": None if config.split.fold is None else config.split.folds,
             "digest": training.digests.table,
         },
-        validation=scores(val.y, of_val, units["val"], bundle.threshold),
-        test=scores(test.y, of_test, units["test"], bundle.threshold),
-        baselines={
-            "majority": scores(test.y, majority, units["test"]),
-            "logistic": scores(test.y, logistic, units["test"]),
-        },
+        validation=scores(task, val.y, of_val, units["val"], bundle.threshold),
+        test=scores(task, test.y, of_test, units["test"], bundle.threshold),
+        baselines={name: scores(task, test.y, other, units["test"]) for name, other in others.items()},
         p_values={
-            name: metrics.p_value_of_difference(
-                test.y, p_test, expit(other), units["test"], threshold=bundle.threshold
-            )
-            for name, other in (("majority", majority), ("logistic", logistic))
+            name: task.p_value(test.y, of_test, other, units["test"], bundle.threshold)
+            for name, other in others.items()
         },
         decisions=_decisions(decision, (val.y, p_val), (test.y, p_test), units["test"], training),
         confusion=metrics.confusion(test.y, p_test, bundle.threshold),
@@ -99,32 +95,24 @@ def card(
         certificate=in_words(
             training.certificate, blind=all(run.tags.get(UNSEEN) == "proven" for run in decision.runs)
         ),
-        opening=opening,
-        earlier_openings=earlier_openings,
+        evaluated=evaluated,
+        earlier_evaluations=earlier_evaluations,
+        task=task.name,
     )
 
 
 def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibration | None]:
     """Of the model as it is judged, and as it was trained where that is another."""
-    after = metrics.calibration(test.y, decision.bundle.probabilities(test.frame))
+    after = calibration(test.y, decision.bundle.probabilities(test.frame))
     if decision.scale == 1:
         return after, None
-    return after, metrics.calibration(test.y, decision.trained.probabilities(test.frame))
+    return after, calibration(test.y, decision.trained.probabilities(test.frame))
 
 
-def scores(y: Array, log_odds: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
-    """What the card says of log-odds (N,) for labels y (N,) of rows in units (N,).
-
-    Probabilities round to 0 and 1 where log-odds are large, so they would rank and count rows wrongly.
-    """
-    p = expit(log_odds)
-    return Scores(
-        n=len(y),
-        accuracy=metrics.accuracy(y, p, threshold),
-        accuracy_ci=metrics.accuracy_interval(y, p, units=units, threshold=threshold),
-        nll=negative_loglikelihood_of_scores(y, Value(log_odds)).item(),
-        roc_auc=metrics.roc_auc(y, log_odds),
-    )
+def scores(task: Task, y: Array, scored: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
+    """Return how good scaled scores (N,) are for targets y (N,) of rows in units (N,)."""
+    found = {name: metric.value(y, scored, threshold) for name, metric in task.metrics.items()}
+    return Scores(len(y), found, task.default, task.interval(y, scored, units, threshold))
 
 
 def _choice(decision: Decision) -> dict[str, object]:
@@ -133,15 +121,15 @@ def _choice(decision: Decision) -> dict[str, object]:
     return {
         "rule": decision.select.rule,
         "metric": metric,
-        "best_settings": entries[choice.best].said,
-        "settings": entries[choice.chosen].said,
+        "best_settings": entries[choice.best].distinction,
+        "settings": entries[choice.chosen].distinction,
         "ensemble": entries[choice.chosen].ensemble,
-        "best_mean": entries[choice.best].of(metric).mean,
-        "mean": entries[choice.chosen].of(metric).mean,
+        "best_mean": entries[choice.best].metrics[metric].mean,
+        "mean": entries[choice.chosen].metrics[metric].mean,
         "best_standard_error": choice.standings[choice.best].standard_error,
         "compared": len(choice.standings),
-        "tied": [entries[number].said for number in choice.tied if number != choice.best],
-        "flattery": choice.flattery,
+        "tied": [entries[number].distinction for number in choice.tied if number != choice.best],
+        "optimism": choice.optimism,
     }
 
 
@@ -183,7 +171,7 @@ def _decisions(
         false_positive=rule.false_positive if isinstance(rule, CostThreshold) else None,
         false_negative=rule.false_negative if isinstance(rule, CostThreshold) else None,
         threshold=threshold,
-        flattery=decision.cut.flattery if decision.cut else None,
+        optimism=decision.cut.optimism if decision.cut else None,
         validation=figures(*val),
         test=figures(*test),
         p_value=p_value,
@@ -192,21 +180,19 @@ def _decisions(
 
 def _calibrated(y: Array, before: Array, after: Array, key: int) -> Calibrated:
     return Calibrated(
-        metrics.calibration(y, before).error,
-        metrics.calibration(y, after).error,
-        metrics.calibration_error_by_chance(after, key),
+        calibration(y, before).error,
+        calibration(y, after).error,
+        calibration_error_by_chance(after, key),
     )
 
 
-def baselines(training: Training, frame: pd.DataFrame) -> tuple[Array, Array]:
-    """Log-odds (N,) of rows: the same for all, as often as it is in training; and logistic regression's.
-
-    The latter is scikit-learn's, on the same inputs and training rows.
-    """
-    model = LogisticRegression(max_iter=1000)
-    model.fit(training.X_train, training.y_train)
-    majority = np.full(len(frame), logit(training.y_train.mean(dtype=np.float64)))
-    return majority, np.asarray(model.decision_function(training.preprocessor.transform(frame)))
+def baselines(task: Task, training: Training, frame: pd.DataFrame) -> dict[str, Array]:
+    """Return the scores (N,) that the task's baselines give rows, by name, from the same inputs and rows."""
+    X = training.preprocessor.transform(frame)
+    return {
+        name: baseline.scores(training.X_train, training.y_train, X)
+        for name, baseline in task.baselines.items()
+    }
 
 
 def _members(decision: Decision) -> tuple[dict[str, object], ...]:
@@ -232,12 +218,12 @@ def _members(decision: Decision) -> tuple[dict[str, object], ...]:
 
 def _model(decision: Decision) -> dict[str, object]:
     entry = decision.entry
-    first = folds(entry.runs[:1])
+    first, main = folds(entry.runs[:1]), task_of(decision.configs[0]).default
     return {
         **_members(decision)[0],
         "n_parameters": decision.bundle.n_parameters,
         "runs": len(entry.runs),
         "seeds": len({run.params["seed"] for run in entry.runs if folds([run]) == first}),
-        "mean_validation_accuracy": entry.accuracy.mean,
+        f"mean_validation_{main}": entry.metrics[main].mean,
         "diagnosis": diagnosis_text.sentence(decision.runs[0]),
     }

@@ -1,20 +1,95 @@
-"""How good predictions are: plain functions of labels y and probabilities p, both of shape (N,)."""
+"""Measure how good predictions are: the registry of metrics, and plain functions beside it.
 
+Functions take labels y and probabilities p, both of shape (N,). A registered `Metric` takes labels and
+scores, as the network gives them: of a binary target the log-odds, since probabilities round to 0 and 1, and
+then neither rank nor count rows rightly.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import erfc, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit, xlogy
-
-from sweepgrad import rng
+from scipy.special import expit, ndtri, stdtrit, xlogy
 
 Array = NDArray[np.floating[Any]]
 
-BETTER = {"accuracy": 1, "nll": -1, "roc_auc": 1}  # 1 where more is better, -1 where less is
-
 _CHUNK = 1 << 18  # rows at a time, where more would only take memory
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A figure that models are judged and compared by.
+
+    Attributes:
+        name: as `select.metric` and records have it.
+        title: what it is called in a sentence.
+        heading: what it is called above a column of the leaderboard.
+        abbreviation: what it is called above a column of the card.
+        sign: 1 where more is better, -1 where less is.
+        value: the metric from labels (N,), scores (N,) and the threshold on the probability; most need no
+            threshold.
+        contributions: what each row adds, (N,), from labels and scores: their mean is `sign` times the
+            metric, at the threshold ½ where it has one. Candidates are compared row by row by them.
+        percent: whether it is a share that people read in percent.
+        digits: behind the point in a table, where it is not in percent.
+        tasks: the names of the tasks that have it.
+    """
+
+    name: str
+    title: str
+    heading: str
+    abbreviation: str
+    sign: Literal[1, -1]
+    value: Callable[[NDArray[Any], Array, float], float]
+    contributions: Callable[[Array, Array], Array]
+    percent: bool = False
+    digits: int = 4
+    tasks: tuple[str, ...] = ("binary",)
+
+    @property
+    def key(self) -> str:
+        """The name under which a run records it, of the best epoch on validation rows."""
+        return f"{BEST}{self.name}"
+
+    def figure(self, value: float) -> str:
+        """Return a value for a sentence."""
+        return f"{value:.1%}" if self.percent else f"{value:.4f}"
+
+    def cell(self, value: float) -> str:
+        """Return a value for a table."""
+        return f"{value:.1%}" if self.percent else f"{value:.{self.digits}f}"
+
+    def progress(self, value: float) -> str:
+        """Return a value for a line of progress; it may be huge."""
+        if self.percent:
+            return f"{value:.3f}"
+        return f"{value:.4f}" if value < 1e4 else f"{value:.3g}"
+
+    def gap(self, value: float) -> str:
+        """Return a difference of two values, with its unit."""
+        return f"{100 * value:.1f} points" if self.percent else f"{value:.4f}"
+
+    def signed_gap(self, value: float) -> str:
+        """Return a difference of two values, with its sign and without its unit."""
+        return f"{100 * value:+.1f}" if self.percent else f"{value:+.4f}"
+
+
+BEST = "best/val/"
+METRICS: dict[str, Metric] = {}
+
+
+def register(metric: Metric) -> None:
+    """Add a metric to those that a run reports and `select.metric` may name (see `tasks.add_metric`).
+
+    Raises:
+        ValueError: its name is taken.
+    """
+    if metric.name in METRICS:
+        raise ValueError(f"a metric {metric.name!r} is registered already")
+    METRICS[metric.name] = metric
 
 
 def accuracy(y: Array, p: Array, threshold: float = 0.5) -> float:
@@ -42,6 +117,73 @@ def roc_auc(y: NDArray[Any], p: Array) -> float:
         twice += int(np.searchsorted(negative, some, "left").sum())
         twice += int(np.searchsorted(negative, some, "right").sum())
     return twice / (2 * positive.size * negative.size)
+
+
+def _accuracy_contributions(y: Array, scores: Array) -> Array:
+    return np.asarray((expit(scores) >= 0.5) == (y == 1), dtype=np.float64)
+
+
+def _nll_of_scores(y: Array, scores: Array, _: float) -> float:
+    """Return the mean negative log-likelihood, exact where probabilities round to 0 or 1."""
+    return float(np.mean(np.logaddexp((1 - 2 * y.astype(scores.dtype)) * scores, 0)))
+
+
+def _nll_contributions(y: Array, scores: Array) -> Array:
+    return np.asarray(-np.logaddexp(0.0, (1 - 2 * y) * scores), dtype=np.float64)
+
+
+def _roc_auc_contributions(y: Array, scores: Array) -> Array:
+    """Return the Hájek projection of the area under the curve, centred on it.
+
+    A positive row counts by the share of negative rows below it, a negative row by the share of positive ones
+    above (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988). NaN when a class is absent.
+    """
+    area, is_positive = roc_auc(y, scores), y == 1
+    placed = np.empty(len(y))
+    for these in (is_positive, ~is_positive):
+        others, mine = np.sort(scores[~these]), scores[these]
+        below = np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")
+        share = below / max(2 * others.size, 1)
+        own = share if these is is_positive else 1 - share
+        placed[these] = area + (own - area) * len(y) / max(own.size, 1)
+    return placed
+
+
+register(
+    Metric(
+        "accuracy",
+        title="accuracy",
+        heading="accuracy",
+        abbreviation="accuracy",
+        sign=1,
+        value=lambda y, scores, threshold: accuracy(y, expit(scores), threshold),
+        contributions=_accuracy_contributions,
+        percent=True,
+    )
+)
+register(
+    Metric(
+        "nll",
+        title="negative log-likelihood",
+        heading="nll",
+        abbreviation="NLL",
+        sign=-1,
+        value=_nll_of_scores,
+        contributions=_nll_contributions,
+    )
+)
+register(
+    Metric(
+        "roc_auc",
+        title="ROC AUC",
+        heading="ROC AUC",
+        abbreviation="ROC AUC",
+        sign=1,
+        value=lambda y, scores, _: roc_auc(y, scores),
+        contributions=_roc_auc_contributions,
+        digits=3,
+    )
+)
 
 
 def accuracy_interval(
@@ -110,62 +252,6 @@ def p_value_of_sum(difference: Array, units: NDArray[np.int64] | None = None) ->
         difference = np.asarray(np.bincount(units, weights=difference), dtype=np.float64)
     spread = sqrt(float(np.sum(difference**2)))
     return erfc(abs(float(difference.sum())) / spread / sqrt(2)) if spread > 0 else 1.0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Predicted against observed, in equal-width bins of the probability; empty bins are left out.
-
-    Attributes:
-        predicted: the mean probability in each bin.
-        observed: the share of positive rows in each bin.
-        count: the rows in each bin.
-        error: the expected calibration error, the count-weighted mean of |predicted - observed|
-            (Naeini, Cooper & Hauskrecht, AAAI 2015).
-    """
-
-    predicted: tuple[float, ...]
-    observed: tuple[float, ...]
-    count: tuple[int, ...]
-    error: float
-
-
-def calibration(y: Array, p: Array, bins: int = 10) -> Calibration:
-    """The reliability of probabilities (DeGroot & Fienberg, The Statistician 32, 1983)."""
-    which = _bins(p, bins)
-    count = np.bincount(which, minlength=bins)
-    filled = count > 0
-    predicted = np.bincount(which, weights=p, minlength=bins)[filled] / count[filled]
-    observed = np.bincount(which, weights=y, minlength=bins)[filled] / count[filled]
-    error = float(np.sum(count[filled] * np.abs(predicted - observed)) / len(y))
-    return Calibration(
-        tuple(predicted.tolist()), tuple(observed.tolist()), tuple(count[filled].tolist()), error
-    )
-
-
-def calibration_error_by_chance(p: Array, key: int, draws: int = 1000) -> float:
-    """The calibration error that true probabilities p (N,) stay below in 95 of 100 samples of labels.
-
-    Bins hold finitely many rows, so the error of perfect probabilities is not 0 (Broecker & Smith, Weather
-    and Forecasting 22, 2007, resample likewise).
-
-    Arguments:
-        key: the randomness, from `sweepgrad.rng.key`.
-    """
-    n = len(p)
-    which = _bins(p, bins := 10)
-    predicted = np.bincount(which, weights=p, minlength=bins)
-    errors = []
-    for draw in range(draws):  # one at a time: all together would take gigabytes
-        positive = rng.uniform(key, (n,), first=draw * n) < p
-        observed = np.bincount(which[positive], minlength=bins)
-        errors.append(float(np.sum(np.abs(predicted - observed))) / n)
-    return float(np.quantile(errors, 0.95))
-
-
-def _bins(p: Array, bins: int) -> NDArray[np.int64]:
-    """The number of the bin of equal width in which each probability (N,) lies."""
-    return np.minimum((p * bins).astype(np.int64), bins - 1)
 
 
 def confusion(y: Array, p: Array, threshold: float = 0.5) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Choosing among the configurations of a sweep by validation rows: who is best, how surely, how flattered."""
+"""Choose among a sweep's configurations by validation rows: which is best, how surely, how optimistically."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, expit
+from scipy.special import chdtri
 
 from sweepgrad import rng
-from sweepgrad.stats import metrics
 from sweepgrad.stats.standard_errors import ROUNDING, Summary, settled, summary
 
 Array = NDArray[np.floating[Any]]
-Metric = Literal["accuracy", "nll", "roc_auc"]
 Rule = Literal["best", "one_standard_error"]
 
 
@@ -25,14 +23,14 @@ class Candidate:
     Attributes:
         n_parameters: what makes one candidate simpler than another.
         contributions: (S, N), a row for each seed, a column for each validation row; higher is better.
-        flattered: by how much the mean is too high before any comparison, since the candidate was put
-            together from what did well on these rows, see `flattery_of_best`.
+        optimism: by how much the mean is biased upwards before any comparison, since the candidate was put
+            together from what did well on these rows, see `optimism_of_best`.
         members: the candidates whose runs it is an average of: what their seeds give it by chance, they have.
     """
 
     n_parameters: int
     contributions: Array
-    flattered: float = 0.0
+    optimism: float = 0.0
     members: tuple["Candidate", ...] = ()
 
 
@@ -66,7 +64,7 @@ class Choice:
         chosen: the number of the one that the rule takes.
         standings: one for each candidate, in their order.
         tied: the numbers of those that cannot be told from the best, itself first, then by their means.
-        flattery: by how much the best's mean is above its expected metric on average, because it is the best
+        optimism: by how much the best's mean is above its expected metric on average, because it is the best
             of many (the winner's curse); at least 0.
     """
 
@@ -74,33 +72,7 @@ class Choice:
     chosen: int
     standings: tuple[Standing, ...]
     tied: tuple[int, ...]
-    flattery: float
-
-
-def contributions(metric: Metric, y: Array, log_odds: Array) -> Array:
-    """What each row contributes to a metric, (N,): their mean is the metric, of nll with its sign turned.
-
-    For the area under the curve these are its Hájek projection, centred on it: a positive row counts by the
-    share of negative rows below it, a negative row by the share of positive ones above (DeLong, DeLong &
-    Clarke-Pearson, Biometrics 44, 1988). NaN when a class is absent.
-
-    Arguments:
-        y: (N,), 0 or 1.
-        log_odds: (N,), of 1. (Probabilities round to 0 and 1, and then neither rank nor count rows rightly.)
-    """
-    if metric == "accuracy":
-        return np.asarray((expit(log_odds) >= 0.5) == (y == 1), dtype=np.float64)
-    if metric == "nll":
-        return np.asarray(-np.logaddexp(0.0, (1 - 2 * y) * log_odds), dtype=np.float64)
-    area, is_positive = metrics.roc_auc(y, log_odds), y == 1
-    placed = np.empty(len(y))
-    for these in (is_positive, ~is_positive):
-        others, mine = np.sort(log_odds[~these]), log_odds[these]
-        below = np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")
-        share = below / max(2 * others.size, 1)
-        own = share if these is is_positive else 1 - share
-        placed[these] = area + (own - area) * len(y) / max(own.size, 1)
-    return placed
+    optimism: float
 
 
 def choose(
@@ -125,11 +97,11 @@ def choose(
     is the larger of the candidate's own and that of all pooled: two or three seeds agree by luck too often,
     and a candidate with a single seed has none of its own.
 
-    The flattery is the bootstrap's: in each draw, how far the candidate that is best in it stands above its
+    The optimism is the bootstrap's: in each draw, how far the candidate that is best in it stands above its
     own mean (Efron's correction of bias, as Tibshirani & Tibshirani, Annals of Applied Statistics 3, 2009,
     do for cross-validation). It tells the size, and no more: where all are truly equal it says down to 0.7
     of it (their means have been spread by chance once already), and where one leads by little, too much.
-    Where the best of a draw was flattered before, that is added.
+    Where the best of a draw was optimistic before, that is added.
 
     Arguments:
         units: (N,), numbers the unit of each row: rows of a unit are drawn together.
@@ -174,15 +146,15 @@ def choose(
     if rule == "one_standard_error":
         near = [c for c in place if standings[c].behind <= standings[best].standard_error]
         chosen = min(near, key=lambda c: (candidates[c].n_parameters, *rank(c)))
-    flattered = np.array([candidates[c].flattered for c in order])
+    before = np.array([candidates[c].optimism for c in order])
     shared = noise.shared([candidates[c] for c in order])
-    return Choice(best, chosen, standings, (best, *others), shared.flattery(found.mean, 1, flattered))
+    return Choice(best, chosen, standings, (best, *others), shared.optimism(found.mean, 1, before))
 
 
-def flattery_of_best(
+def optimism_of_best(
     candidates: Sequence[Candidate], units: NDArray[np.int64], size: int, key: int, draws: int = 1000
 ) -> float:
-    """By how much the `size` best of the candidates flatter on average, taken together, by being these.
+    """Return how optimistic the `size` best of the candidates are on average, taken together, by being these.
 
     An average of their predictions is off about as they are, for it was put together by the same chance.
 
@@ -190,7 +162,7 @@ def flattery_of_best(
     """
     _check(candidates, units)
     found = summary([each.contributions for each in sorted(candidates, key=_identity)], units)
-    return _Noise.drawn(found, key, draws).flattery(found.mean, size, np.zeros(len(candidates)))
+    return _Noise.drawn(found, key, draws).optimism(found.mean, size, np.zeros(len(candidates)))
 
 
 def _check(candidates: Sequence[Candidate], units: NDArray[np.int64]) -> None:
@@ -251,15 +223,15 @@ class _Noise(NamedTuple):
                 seeds[i] = of * (self.seeds[i].std() / of.std())
         return self._replace(seeds=seeds)
 
-    def flattery(self, mean: NDArray[np.float64], size: int, flattered: NDArray[np.float64]) -> float:
+    def optimism(self, mean: NDArray[np.float64], size: int, before: NDArray[np.float64]) -> float:
         """The mean over draws of what chance gave the `size` best of each; 0 where that is below.
 
         Arguments:
-            flattered: (C,), is added for those.
+            before: (C,), the optimism that they have already; it is added for those.
         """
         noise = self.rows + self.seeds
         best = np.argsort(-(mean[:, None] + noise), axis=0, kind="stable")[:size]
-        chance = np.take_along_axis(noise, best, axis=0) + flattered[best]
+        chance = np.take_along_axis(noise, best, axis=0) + before[best]
         return max(float(chance.mean()), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""From probabilities to decisions: the threshold that does best on validation rows, and how it flatters.
+"""From probabilities to decisions: the threshold that does best on validation rows, and its optimism.
 
 What costs alone decide needs no rows. With right probabilities it is best to say "positive" from
 p = false_positive / (false_positive + false_negative) on (Elkan, "The foundations of cost-sensitive
@@ -28,13 +28,13 @@ class Cut:
         threshold: rows with p ≥ threshold are taken for positive.
         value: what the rule counts, on the rows that it was found on: accuracy, F1, or the share of rows that
             are taken for positive.
-        flattery: by how much `value` is higher than on other rows, on average; 0 for a share, which no label
+        optimism: by how much `value` is higher than on other rows, on average; 0 for a share, which no label
             has a say in.
     """
 
     threshold: float
     value: float
-    flattery: float
+    optimism: float
 
 
 def of_costs(false_positive: float, false_negative: float) -> float:
@@ -53,7 +53,7 @@ def best_cut(
     it is better than all that give both, and not where it is as good. Of several plateaus the widest goes
     first, then the lowest.
 
-    The flattery is the optimism of Efron ("Estimating the error rate of a prediction rule", Journal of the
+    The optimism is that of Efron ("Estimating the error rate of a prediction rule", Journal of the
     American Statistical Association 78, 1983): how much better a threshold found on a bootstrap sample does
     on that sample than on the rows themselves, on average. Whole units are drawn. It tells the size, and says
     too little rather than too much: about three quarters where the rows say next to nothing.
@@ -64,7 +64,7 @@ def best_cut(
         units: (N,), the unit of each row.
         prevalence: the share of positive rows in training.
         key: the randomness, from `sweepgrad.rng.key`.
-        draws: how many samples; fewer where rows are so many that the flattery is next to nothing.
+        draws: how many samples; fewer where rows are so many that the optimism is next to nothing.
     """
     cuts = _Cuts(y, p)
     once = np.ones(len(y))
@@ -84,8 +84,8 @@ def best_cut(
         there = cuts.goal(rule, weights, prevalence)
         at = cuts.number(cuts.middle(there))
         optimism.append(there[at] - goal[at])
-    flattery = max(float(np.mean(optimism)), 0.0) if optimism else 0.0
-    return Cut(threshold, float(goal[cuts.number(threshold)]), flattery)
+    mean = max(float(np.mean(optimism)), 0.0) if optimism else 0.0
+    return Cut(threshold, float(goal[cuts.number(threshold)]), mean)
 
 
 class _Cuts:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweepgrad.config.schema import Config, Halving, Metric
-from sweepgrad.stats.metrics import BETTER
+from sweepgrad.config.schema import Config, Halving
+from sweepgrad.stats.metrics import METRICS
 
 if TYPE_CHECKING:
     from sweepgrad.sweep.job import Job, Trial
@@ -27,8 +27,8 @@ class Rungs:
         metric: what candidates are compared by, on validation rows, at the best epoch so far.
     """
 
-    def __init__(self, halving: Halving | None, metric: Metric, jobs: Sequence["Job"]) -> None:
-        self._halving, self._metric = halving, metric
+    def __init__(self, halving: Halving | None, metric: str, jobs: Sequence["Job"]) -> None:
+        self._halving, self._metric = halving, METRICS[metric]
         self._sizes = Counter(candidate(job.config) for job in jobs)
         self.epochs: list[int | None] = []  # None is the end of training
         if halving is not None:
@@ -50,10 +50,10 @@ class Rungs:
         for trial in trials:
             candidates[candidate(trial.job.config)].append(trial)
         scores = {
-            key: fmean(BETTER[self._metric] * trial.summary[f"best/val/{self._metric}"] for trial in same)
+            key: fmean(self._metric.sign * trial.summary[self._metric.key] for trial in same)
             for key, same in candidates.items()
         }
-        # A candidate of which some seeds failed stands behind: the mean of those that are left flatters it.
+        # A candidate of which some seeds failed stands behind: the mean of those that are left is optimistic.
         ranked = sorted(candidates, key=lambda key: (len(candidates[key]) < self._sizes[key], -scores[key]))
         by_split: dict[tuple[int, int | None], list[str]] = defaultdict(list)
         for key in ranked:

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -11,6 +11,7 @@ from sweepgrad.config.schema import Config
 from sweepgrad.engine import Replay
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
+from sweepgrad.stats.metrics import METRICS
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Fit
 
@@ -45,12 +46,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a job is."""
+    """How far a job is, with the figures of the validation rows by the names of the metrics."""
 
     job: Job
     epoch: int
-    val_nll: float
-    val_accuracy: float
+    val: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,12 @@ class Trial:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Of the best epoch so far; without the area under the curve where only the history is known."""
+        """Of the best epoch so far; without metrics that no epoch has where only the history is known."""
         if self._known is not None:
             if self._known.best_epoch <= self.epochs:
                 return self._known.summary
-            best = min(self._known.history[: self.epochs], key=lambda epoch: epoch.val_nll)
-            return {"best/val/accuracy": best.val_accuracy, "best/val/nll": best.val_nll}
+            best = min(self._known.history[: self.epochs], key=lambda epoch: epoch.val_loss)
+            return {METRICS[name].key: value for name, value in best.val.items()}
         return self._experiment.summary(self.fit) if self._experiment and self.fit else self._last
 
     def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:

@@ -1,14 +1,16 @@
 """Telling how far things are on standard error: one live line on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from sweepgrad.stats.metrics import BETTER
+from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep.job import Outcome, Running
+from sweepgrad.tasks.registry import task_of
 
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended
 _FEW = 100  # of so many jobs each gets a line of its own
@@ -24,7 +26,7 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False, metric: str = "accuracy") -> None:
         self.quiet = quiet
-        self.metric = metric
+        self.metric = METRICS[metric]
         self.total = self.done = self.failed = 0
         self.best: Outcome | None = None
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -66,7 +68,7 @@ class Progress:
         self._shares[job.number] = running.epoch / job.config.train.epochs
         text = (
             f"[{job.number + 1}/{self.total}] {job.name}  epoch {running.epoch}/{job.config.train.epochs}"
-            f"  val nll {_short(running.val_nll)}  accuracy {running.val_accuracy:.3f}"
+            f"  val {_figures(running.val)}"
         )
         self._tell(text if self.total == 1 else "", text)
 
@@ -88,10 +90,10 @@ class Progress:
             return
         self._last = time.monotonic()
         ending = f"stopped after epoch {outcome.epochs}" if outcome.stopped else f"{outcome.seconds:.1f} s"
+        names = reversed(task_of(job.config).by_epoch)  # the loss last
+        figures = _figures({name: outcome.summary[METRICS[name].key] for name in names})
         self.say(
-            f"{where}  val accuracy {outcome.summary['best/val/accuracy']:.3f}"
-            f"  nll {_short(outcome.summary['best/val/nll'])}"
-            f"  best epoch {outcome.best_epoch}/{job.config.train.epochs}  {ending}"
+            f"{where}  val {figures}  best epoch {outcome.best_epoch}/{job.config.train.epochs}  {ending}"
         )
         self._tell("", "")
 
@@ -104,7 +106,7 @@ class Progress:
             self.say(f"writing to MLflow: {left} left")
 
     def _score(self, outcome: Outcome) -> float:
-        return BETTER[self.metric] * outcome.summary[f"best/val/{self.metric}"]
+        return self.metric.sign * outcome.summary[self.metric.key]
 
     def _tell(self, live: str, line: str) -> None:
         """Show how far the sweep is: on a terminal at once, elsewhere a line at times."""
@@ -125,8 +127,8 @@ class Progress:
             words.append(f"{rate:.1f} a second" if rate > 1 else f"{1 / rate:.1f} s each")
             words.append(f"{readable((self.total - self.done - sum(self._shares.values())) / rate)} left")
         if self.best is not None:
-            value = self.best.summary[f"best/val/{self.metric}"]
-            words.append(f"best val {self.metric} {value:.3f} ({self.best.job.name})")
+            value = self.best.summary[self.metric.key]
+            words.append(f"best val {self.metric.name} {value:.3f} ({self.best.job.name})")
         return ", ".join(words)
 
 
@@ -137,5 +139,5 @@ def readable(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _short(nll: float) -> str:
-    return f"{nll:.4f}" if nll < 1e4 else f"{nll:.3g}"
+def _figures(of: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {METRICS[name].progress(value)}" for name, value in of.items())

@@ -7,17 +7,19 @@ import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from math import log, nan
+from math import nan
 from pathlib import Path
 from threading import Event
 
 from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
 from sweepgrad.runs import record as records
+from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep import reuse
 from sweepgrad.sweep.job import Job, Outcome, Running, reused
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.resume import Sweep
+from sweepgrad.tasks.registry import task_of
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.training.experiment import dtype_of
 
@@ -101,10 +103,9 @@ class Session:
         self.outcomes.append(outcome)
         self.progress.ended(outcome)
         to_its_end = outcome.status == "FINISHED" and not (outcome.reused or outcome.stopped)
-        if to_its_end and outcome.summary["best/val/nll"] > log(2):
-            hint = "lower" if outcome.summary["best/val/nll"] > 2 else "higher, or more train.epochs,"
-            coin = f"worse than a coin, whose nll is {log(2):.3f}"
-            self.progress.say(f"{outcome.job.name}: {coin}; an optimizer.lr that is {hint} may help")
+        task = task_of(outcome.job.config)
+        if to_its_end and (hint := task.loss_hint(outcome.summary[METRICS[task.loss].key])):
+            self.progress.say(f"{outcome.job.name}: {hint}")
 
     def _take_unheard(self) -> None:
         """Hand over what ended in the moment in which an exception kept it from being heard of."""
@@ -178,7 +179,7 @@ class Session:
 
 def _judged_by_weights(config: Config) -> bool:
     """Whether halving goes by what a history does not hold, so that it cannot follow one."""
-    return config.sweep.halving is not None and config.select.metric == "roc_auc"
+    return config.sweep.halving is not None and config.select.metric not in task_of(config).by_epoch
 
 
 def unwritten(error: OSError) -> str:
@@ -189,7 +190,7 @@ def unwritten(error: OSError) -> str:
 
 def value(outcome: Outcome) -> float:
     """What a sweeper is told of a job: the metric of `select.metric`; not a number if it failed."""
-    return outcome.summary.get(f"best/val/{outcome.job.config.select.metric}", nan)
+    return outcome.summary.get(METRICS[outcome.job.config.select.metric].key, nan)
 
 
 def digest_of(config: Config) -> str:

@@ -127,6 +127,6 @@ def _advance(trial: Trial, epoch: int | None, room: Room) -> Iterator[Running]:
                 trial.advance()
                 if trial.fit is not None and not trial.ended:
                     latest = trial.fit.history[-1]
-                    yield Running(trial.job, trial.epochs, latest.val_nll, latest.val_accuracy)
+                    yield Running(trial.job, trial.epochs, latest.val)
     except MemoryError as error:
         trial.fail(error)

@@ -104,11 +104,9 @@ def metrics(record: Record) -> Iterator[Metric]:
     span = max(record.ended - record.started, 0)
     for step, epoch in enumerate(record.history, 1):
         moment = record.started + span * step // len(record.history)
-        yield Metric("train/nll", epoch.train_nll, moment, step)
-        yield Metric("train/accuracy", epoch.train_accuracy, moment, step)
-        yield Metric("val/nll", epoch.val_nll, moment, step)
-        yield Metric("val/accuracy", epoch.val_accuracy, moment, step)
-        for name, value in epoch.signs.metrics.items() if epoch.signs else ():
+        for (part, name), value in epoch.figures.items():
+            yield Metric(f"{part}/{name}", value, moment, step)
+        for name, value in epoch.stats.metrics.items() if epoch.stats else ():
             yield Metric(name, value, moment, step)
 
 

@@ -6,23 +6,25 @@ import numpy as np
 
 from sweepgrad.autograd.value import Array, ShapeError
 from sweepgrad.nn.network import Network
+from sweepgrad.tasks.task import Task
 
 CHECKED_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features X (N, D) in C order and labels y (N,), zeros and ones; both float64, or both float32."""
+    """Features X (N, D) in C order and targets y (N,), as the task encodes them; of one type, see `check`."""
 
     X: Array
     y: Array
 
 
-def check(examples: Examples, network: Network) -> None:
-    """
+def check(examples: Examples, network: Network, task: Task) -> None:
+    """Refuse examples that cannot be trained on.
+
     Raises:
         ShapeError: they do not fit the network.
-        ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
+        ValueError: no rows; a target is none of the task; a feature is not finite; types differ.
     """
     X, y = examples.X, examples.y
     if X.ndim != 2 or X.shape[1] != network.n_features:
@@ -35,8 +37,7 @@ def check(examples: Examples, network: Network) -> None:
         raise ValueError(f"features are float64 or float32 and in C order, not {X.dtype} {X.strides}")
     if not len(X):
         raise ValueError("there must be rows to train on, and to validate on")
-    if not ((y == 0) | (y == 1)).all():
-        raise ValueError("labels must be 0 or 1")
+    task.check(y)
     for start in range(0, len(X), CHECKED_AT_ONCE):  # a large table may be mapped from a file
         if not np.isfinite(X[start : start + CHECKED_AT_ONCE]).all():
             raise ValueError("a feature is infinite or no number")

@@ -1,4 +1,4 @@
-"""What went wrong in training, in plain words: a verdict on a run from its signs and its final figures.
+"""What went wrong in training, in plain words: a verdict on a run from its layer statistics.
 
 Each rule has one threshold. Where it lies is said beside it, with what was measured by
 `python -m benchmarks.diagnosis --signs`.
@@ -7,9 +7,11 @@ Each rule has one threshold. Where it lies is said beside it, with what was meas
 from collections.abc import Sequence
 from statistics import median
 
+from sweepgrad.autograd.value import Array
 from sweepgrad.nn.network import Network
-from sweepgrad.training.layer_stats import Signs
-from sweepgrad.training.loop import Epoch
+from sweepgrad.tasks.task import Task
+from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.layer_stats import EpochStats
 
 DIAGNOSIS = "sweepgrad.diagnosis"  # the tag of a run in MLflow
 HEALTHY = "nothing unusual"
@@ -25,76 +27,61 @@ LARGE_STEP = 0.5
 # All steps of the run together, were they all in one direction, and each as long as the first of its epoch,
 # the only one that is looked at. On 600 rows bundled ones show 0.8.
 SHORT_WAY = 0.05
-# Of unit-row pairs in a layer, or of rows at the output. The bundled deep network with tanh or sigmoid shows
-# up to 0.11 in a layer.
+# Of unit-row pairs in a layer. The bundled deep network with tanh or sigmoid shows up to 0.11.
 SATURATED = 0.5
-# An output may be certain with good reason. Then it is wrong on one such row in a thousand; ten are let pass,
-# and of all other rows half.
-WRONG_THOUGH_CERTAIN, WRONG_ELSEWHERE = 0.01, 0.5
-# An answer that is given to fewer rows than this share of those it is right for is hardly given at all: with
-# dropout 0.5, three layers of six take 0 to 8 of 1,184 songs for popular, where 453 are.
-HARDLY_EVER = 0.1
-# Below it, probabilities hardly put rows in order.
-RANKS = 0.6
 
 
 def verdict(
+    task: Task,
     network: Network,
     history: Sequence[Epoch],
     best_epoch: int,
     *,
     lr: float,
     steps_an_epoch: int,
-    positive: float,
-    is_positive: float,
-    roc_auc: float,
+    y: Array,
+    scores: Array,
 ) -> str:
     """What is unusual about a run that ended, in a line.
 
-    Without signs only a model that gives next to every row the same answer is told of.
+    Without layer statistics only a model that gives next to every row the same answer is told of.
 
     Arguments:
         best_epoch: of the model that is kept, from 1.
-        positive, is_positive: the share of validation rows that it takes for positive, and that are.
-        roc_auc: its area under the curve on them.
+        y, scores: targets of the validation rows (n_val,), and its scaled scores of them.
 
     Returns:
-        `HEALTHY` if signs were recorded and show nothing; "" if there are none.
+        `HEALTHY` if statistics were recorded and show nothing; "" if there are none.
     """
-    signs = [epoch.signs for epoch in history if epoch.signs is not None]
-    causes = _causes(network, history[:best_epoch], signs, lr, steps_an_epoch) if signs else []
-    said = _same_answer(positive, is_positive)
+    stats = [epoch.stats for epoch in history if epoch.stats is not None]
+    causes = _causes(task, network, history[:best_epoch], stats, lr, steps_an_epoch) if stats else []
+    said, in_favour = task.one_answer(y, scores)
     if not said:
-        return "; ".join(causes) or (HEALTHY if signs else "")
+        return "; ".join(causes) or (HEALTHY if stats else "")
     if network.dropout:
         said += f", with dropout {network.dropout:g} in layers of {', '.join(map(str, network.hidden))}"
     if causes:
         return f"{said}: {'; '.join(causes)}"
-    if roc_auc >= RANKS:
-        said += f"; its probabilities put rows in order (ROC AUC {roc_auc:.2f}), but not around one half"
-    return said
-
-
-def _same_answer(positive: float, is_positive: float) -> str:
-    """That it gives (nearly) all rows one answer; "" if it does not."""
-    for taken, are in ((positive, is_positive), (1 - positive, 1 - is_positive)):
-        if taken < HARDLY_EVER * are:
-            rows = "every validation row" if taken == 0 else f"{1 - taken:.1%} of the validation rows"
-            return f"predicts the {'majority' if are <= 0.5 else 'minority'} class for {rows}"
-    return ""
+    return f"{said}; {in_favour}" if in_favour else said
 
 
 def _causes(
-    network: Network, history: Sequence[Epoch], signs: Sequence[Signs], lr: float, steps_an_epoch: int
+    task: Task,
+    network: Network,
+    history: Sequence[Epoch],
+    stats: Sequence[EpochStats],
+    lr: float,
+    steps_an_epoch: int,
 ) -> list[str]:
-    """
+    """Return what the layers show, in words.
+
     Arguments:
         history: up to the best epoch.
-        signs: of all epochs.
+        stats: of all epochs.
     """
-    n_layers, best = len(network.widths) - 1, signs[len(history) - 1]
+    n_layers, best = len(network.widths) - 1, stats[len(history) - 1]
     causes = []
-    largest, where = max((each.layers[i].update_ratio, i) for each in signs for i in range(n_layers))
+    largest, where = max((each.layers[i].update_ratio, i) for each in stats for i in range(n_layers))
     scale = f", with model.scale {network.scale:g}" if network.scale > 1 else ""
     if largest >= LARGE_STEP:
         causes.append(
@@ -104,18 +91,18 @@ def _causes(
     dead = [i for i, layer in enumerate(best.layers) if layer.dead_share == 1]
     causes += [
         f"layer {i + 1} of {n_layers} is dead from epoch"
-        f" {_since([each.layers[i].dead_share == 1 for each in signs[: len(history)]])}"
+        f" {_since([each.layers[i].dead_share == 1 for each in stats[: len(history)]])}"
         for i in dead
     ]
     if dead:  # through a dead layer comes no gradient: what the layers below show says nothing more
         return causes
-    way = max(steps_an_epoch * sum(each.layers[i].update_ratio for each in signs) for i in range(n_layers))
+    way = max(steps_an_epoch * sum(each.layers[i].update_ratio for each in stats) for i in range(n_layers))
     if way < SHORT_WAY:
         causes.append(
             f"the learning rate ({lr:g}) is low: going by the first step of each epoch, all steps together"
             f" moved no layer's weights by more than about {way:.2g} of their length"
         )
-    first, last = (median(each.layers[i].gradient_norm for each in signs) for i in (0, -1))
+    first, last = (median(each.layers[i].gradient_norm for each in stats) for i in (0, -1))
     if first < VANISHING * last:
         causes.append(
             f"gradients vanish: that of layer 1 is {first / last:.0e} of that of layer {n_layers} in length"
@@ -126,13 +113,8 @@ def _causes(
         for i, layer in enumerate(best.layers)
         if layer.saturated_share is not None and layer.saturated_share > SATURATED
     ]
-    sure, wrong = best.output_saturated, 1 - history[-1].train_accuracy
-    if sure > SATURATED and wrong > sure * WRONG_THOUGH_CERTAIN + (1 - sure) * WRONG_ELSEWHERE:
-        causes.append(
-            f"the output saturates{scale}: it is certain on {sure:.0%} of the training rows, and wrong on"
-            f" {wrong:.0%} of them all"
-        )
-    return causes
+    of_output = task.output_problem(best.output_saturated, history[-1].train, scale)
+    return [*causes, of_output] if of_output else causes
 
 
 def _since(holds: Sequence[bool]) -> int:

@@ -14,11 +14,13 @@ from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
-from sweepgrad.stats import metrics
+from sweepgrad.tasks.registry import task_of
+from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.bundle import Bundle, Member
+from sweepgrad.training.epoch import Epoch
 from sweepgrad.training.layer_stats import PROBED
 from sweepgrad.training.loop import EVALUATED_AT_ONCE, Examples, Fit, evaluated, fit
-from sweepgrad.training.steps import ClassWeights, Update, evaluation, training
+from sweepgrad.training.steps import Update, evaluation, training
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Experiment:
     network: Network
     optimizer: Optimizer
     schedule: Schedule
-    class_weights: ClassWeights | None
+    class_weights: RowWeights | None
 
     def fits(
         self, wrap: Callable[[Replay], Replay] = lambda replay: replay, start: Fit | None = None
@@ -54,6 +56,7 @@ class Experiment:
             epochs=self.config.train.epochs,
             batch_size=self.config.train.batch_size,
             seed=self.config.seed,
+            task=self.task,
             patience=self.config.train.patience,
             schedule=self.schedule,
             weight_decay=self.config.train.weight_decay,
@@ -65,6 +68,11 @@ class Experiment:
         )
 
     @property
+    def task(self) -> Task:
+        """Return the kind of its target."""
+        return task_of(self.config)
+
+    @property
     def dtype(self) -> DType:
         return dtype_of(self.config)
 
@@ -72,11 +80,12 @@ class Experiment:
         """What is replayed at each step."""
         update = Update(self.optimizer, self.config.train.weight_decay, self.config.train.clip)
         rows = min(self.config.train.batch_size, len(self.train.y))
-        return training(self.network, update, rows, self.dtype, weighted=self.class_weights is not None)
+        weighted = self.class_weights is not None
+        return training(self.network, update, rows, self.dtype, task=self.task, weighted=weighted)
 
     def evaluation_tape(self) -> Tape:
         """What is replayed after each epoch."""
-        return evaluation(self.network, EVALUATED_AT_ONCE, self.dtype)
+        return evaluation(self.network, EVALUATED_AT_ONCE, self.dtype, task=self.task)
 
     def bundle(self, fit: Fit) -> Bundle:
         """The model of the best epoch, ready to predict from raw columns."""
@@ -100,20 +109,21 @@ class Experiment:
         """
         if log_odds is None:
             log_odds = self.log_odds(fit)  # probabilities round to 0 and 1
-        return {
-            "best/val/accuracy": fit.best.val_accuracy,
-            "best/val/nll": fit.best.val_nll,
-            "best/val/roc_auc": metrics.roc_auc(self.val.y, log_odds),
-            "best/train/accuracy": fit.best.train_accuracy,
-            "best/train/nll": fit.best.train_nll,
-            "best/epoch": float(fit.best_epoch),
+        known, metrics = fit.best.val, self.task.metrics
+        on_val = {
+            metric.key: known[name] if name in known else metric.value(self.val.y, log_odds, 0.5)
+            for name, metric in metrics.items()
         }
+        on_train = {f"best/train/{name}": fit.best.train[name] for name in metrics if name in known}
+        return {**on_val, **on_train, "best/epoch": float(fit.best_epoch)}
 
-    def judged(self, weights: Weights) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Loss and accuracy of weights on training and validation rows, to the bit as `fits` has them."""
+    def evaluated(self, weights: Weights) -> Epoch:
+        """Return the figures of weights on training and validation rows, to the bit as `fits` has them."""
         replay = engine.load(self.config.engine.name, self.dtype)
-        on_train, on_val = (evaluated(self.network, weights, rows, replay) for rows in (self.train, self.val))
-        return on_train, on_val
+        on_train, on_val = (
+            evaluated(self.network, weights, rows, replay, self.task) for rows in (self.train, self.val)
+        )
+        return Epoch(on_train, on_val)
 
     @property
     def n_bytes(self) -> int:
@@ -141,7 +151,7 @@ def prepare(config: Config) -> Experiment:
     schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
     weight = config.train.class_weight
     try:
-        classes = None if weight is None else ClassWeights.of(train.y, weight)
+        classes = None if weight is None else task_of(config).class_weights(train.y, weight)
     except ValueError as error:
         raise UserError(f"train.class_weight: {error}; say train.class_weight=null") from None
     return Experiment(config, training, train, val, network, optimizer, schedule, classes)

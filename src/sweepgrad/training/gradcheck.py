@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad import engine, rng
-from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.compose.plan import plan
 from sweepgrad.engine.tape import DType
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD
+from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples
-from sweepgrad.training.steps import ClassWeights, Update, training
+from sweepgrad.training.steps import Update, training
 
 ENTRIES = 500
 """How many entries are checked of a network that has more: two forward passes and more for each."""
@@ -131,13 +131,13 @@ def _check(experiment: Experiment, rows: int, say: Callable[[str], None]) -> Rep
     batch = Examples(experiment.train.X[:rows], experiment.train.y[:rows])
     weights: Array = _weights(network, config.seed).astype(experiment.dtype)
     key = rng.key(config.seed, "dropout")
-    classes = experiment.class_weights
-    analytic = _analytic(network, weights, batch, classes, key, config.engine.name)
+    task, classes = experiment.task, experiment.class_weights
+    analytic = _analytic(task, network, weights, batch, classes, key, config.engine.name)
     chosen = _chosen(network, rng.key(config.seed, "gradcheck"))
     layers = "-".join(map(str, network.widths))
     if network.n_parameters * rows > 100_000:
         say(f"{layers}: {len(chosen)} numeric derivatives …")
-    loss = _loss(network, batch, classes, key)
+    loss = _loss(task, network, batch, classes, key)
     numeric = np.array([_numeric(loss, weights.astype(np.float64), i) for i in chosen])
     names = _names(network)
     derivative, doubt = numeric.T
@@ -173,16 +173,18 @@ def _weights(network: Network, seed: int) -> Array:
 
 
 def _analytic(
+    task: Task,
     network: Network,
     weights: Array,
     batch: Examples,
-    classes: ClassWeights | None,
+    classes: RowWeights | None,
     key: int,
     name: engine.Name,
 ) -> NDArray[np.float64]:
     """What one step of SGD at rate 1 takes off the weights, (n_parameters,)."""
     dtype: DType = weights.dtype.type
-    tape = training(network, Update(SGD(1.0)), len(batch.y), dtype, weighted=classes is not None)
+    weighted = classes is not None
+    tape = training(network, Update(SGD(1.0)), len(batch.y), dtype, task=task, weighted=weighted)
     buffer = np.zeros(tape.length, dtype)
     for slot, constant in tape.constants:
         slot.of(buffer)[...] = constant
@@ -205,16 +207,17 @@ def _analytic(
 
 
 def _loss(
-    network: Network, batch: Examples, classes: ClassWeights | None, key: int
+    task: Task, network: Network, batch: Examples, classes: RowWeights | None, key: int
 ) -> Callable[[NDArray[np.float64]], float]:
     """The loss of the batch as a function of weights (n_parameters,), in float64."""
-    X, y = Value(batch.X.astype(np.float64)), batch.y.astype(np.float64)
-    counts = np.where(y == 1, classes.positive, classes.negative) if classes else np.ones(len(y))
+    X, y = Value(batch.X.astype(np.float64)), Value(batch.y.astype(np.float64))
+    inputs = {label: Value(number) for label, number in (classes.inputs if classes else {}).items()}
     keys = [rng.fold(key, _STEP, layer) for layer in range(len(network.hidden))] if network.dropout else []
 
     def loss(weights: NDArray[np.float64]) -> float:
         scores = network.scores([Value(w) for w in network.divided(weights)], X, keys)
-        return (counts * margins(y, scores, network.scale).softplus()).mean().item()
+        losses, _ = task.losses(y, scores, network.scale)
+        return (losses * task.row_weights(y, inputs) if classes else losses).mean().item()
 
     return loss
 

@@ -1,4 +1,4 @@
-"""Signs of how training goes, layer by layer: what a run with `train.diagnose` records of each epoch."""
+"""Layer statistics: what a run with `train.diagnose` records of each epoch, layer by layer."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from sweepgrad.autograd.value import Array
 from sweepgrad.engine import Replay
 from sweepgrad.nn.network import Network
+from sweepgrad.tasks.task import Task
 from sweepgrad.training.steps import probe
 
 # Training rows that are looked at after each epoch. A unit that is silent on all of 128 is active on fewer
@@ -18,8 +19,8 @@ PROBED = 128
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Of one layer with its weights, matrix and bias together.
+class LayerStats:
+    """Statistics of one layer with its weights, matrix and bias together.
 
     Attributes:
         gradient_norm: the length of its gradient at the first batch of the epoch, before clipping. In the
@@ -37,30 +38,36 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """After an epoch, without dropout.
+class EpochStats:
+    """Statistics after an epoch, without dropout.
 
     Attributes:
         layers: hidden ones, then the output's.
-        output_saturated: the share of probed rows with p (1 - p) < 10⁻³.
-        positive: the share of validation rows that are taken for positive.
+        output_saturated: the share of probed rows where the output is saturated, see `Task.saturated`.
+        output: what the task watches of the validation rows, by name: shares of them.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerStats, ...]
     output_saturated: float
-    positive: float
+    output: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return it with the shares beside the rest, as records have them."""
+        layers = [asdict(layer) for layer in self.layers]
+        return {"layers": layers, "output_saturated": self.output_saturated, **self.output}
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> "Signs":
-        return Signs(**{**values, "layers": tuple(Layer(**layer) for layer in values["layers"])})
+    def from_json(values: Mapping[str, Any]) -> "EpochStats":
+        """Return what `to_json` gave."""
+        rest = dict(values)
+        layers = tuple(LayerStats(**layer) for layer in rest.pop("layers"))
+        return EpochStats(layers, rest.pop("output_saturated"), rest)
 
     @property
     def metrics(self) -> dict[str, float]:
         """By the names that they have in MLflow."""
-        named = {"output/saturated": self.output_saturated, "output/positive": self.positive}
+        named = {"output/saturated": self.output_saturated}
+        named |= {f"output/{name}": value for name, value in self.output.items()}
         for number, layer in enumerate(self.layers, start=1):
             found = asdict(layer).items()
             named |= {f"layer{number}/{name}": value for name, value in found if value is not None}
@@ -68,18 +75,18 @@ class Signs:
 
 
 class Examination:
-    """Takes the signs of a network in training.
+    """Takes the statistics of a network in training.
 
     Arguments:
         X: (N, n_features), the training rows, of which it looks at `PROBED`, spread over all of them.
     """
 
-    def __init__(self, network: Network, X: Array, replay: Replay) -> None:
+    def __init__(self, network: Network, X: Array, replay: Replay, task: Task) -> None:
         rows = min(PROBED, len(X))
         self._X, self._replay = X, replay
         self._relu, self._huge = network.activation == "relu", float(np.finfo(X.dtype).max)
         self._order = np.arange(rows) * len(X) // rows
-        self._tape = probe(network, rows, X.dtype.type)
+        self._tape = probe(network, rows, X.dtype.type, task=task)
         self._buffer = np.zeros(self._tape.length, self._tape.dtype)
         for slot, constant in self._tape.constants:
             slot.of(self._buffer)[...] = constant
@@ -87,24 +94,24 @@ class Examination:
         self._weights = self._tape.inputs["weights"].of(self._buffer)
         self._none = np.zeros((1, 0), self._tape.dtype)  # neither targets nor numbers of a step are read
 
-    def signs(self, weights: Array, lengths: Array, positive: float) -> Signs:
-        """After an epoch.
+    def stats(self, weights: Array, lengths: Array, output: Mapping[str, float]) -> EpochStats:
+        """Return those after an epoch.
 
         Arguments:
             weights: (n_parameters,).
             lengths: what a step of `steps.training`, looked at closely, collects; (3 · layers,).
-            positive: the share of validation rows that are taken for positive.
+            output: what the task watches of the validation rows.
         """
         self._weights[:] = weights
         none = self._none
         _, found = self._replay(self._tape, self._buffer, self._X, none, self._order, none, 0, 1)
         # Rounding, in float32 too, leaves something of a count over a count.
-        *hidden, output = [round(share, 6) for share in found[0].tolist()]
+        *hidden, saturated = [round(share, 6) for share in found[0].tolist()]
         numbers = lengths.tolist()
         if not isfinite(sum(numbers)):  # a square is too large for its type, and JSON knows no infinity
             numbers = [number if isfinite(number) else self._huge for number in numbers]
         layers = tuple(
-            Layer(
+            LayerStats(
                 gradient,
                 min(update / before, self._huge) if before else 0.0,  # the share too may be too large
                 dead_share=share if self._relu else None,
@@ -114,4 +121,4 @@ class Examination:
                 numbers[::3], numbers[1::3], numbers[2::3], [*hidden, None], strict=True
             )
         )
-        return Signs(layers, output, positive)
+        return EpochStats(layers, saturated, output)

@@ -1,7 +1,7 @@
 """The one training loop: recorded once, replayed for every step of every epoch."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,13 +15,16 @@ from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import Tape
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import CONSTANT, Optimizer, Schedule
+from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.dataset import Examples as Examples
 from sweepgrad.training.dataset import check
 from sweepgrad.training.divergence import Diverged as Diverged
 from sweepgrad.training.divergence import diverged
-from sweepgrad.training.layer_stats import Examination, Signs
+from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.layer_stats import Examination
 from sweepgrad.training.shuffle import shuffled
-from sweepgrad.training.steps import ClassWeights, Update, evaluation, training
+from sweepgrad.training.steps import Update, evaluation, training
 
 # Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
 EVALUATED_AT_ONCE = 256
@@ -29,20 +32,6 @@ EVALUATED_AT_ONCE = 256
 WORK_AT_ONCE = 300_000_000
 SMALLEST_WORK = 1_500  # what a step costs at least, in these units
 _CARRIED = re.compile(r"weights|state\d+")  # the labels of what `steps.training` carries from step to step
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What held after an epoch, without dropout: mean losses in nats, accuracies in [0, 1].
-
-    `signs` are there where training is diagnosed. Rows count alike, however their classes are weighted.
-    """
-
-    train_nll: float
-    train_accuracy: float
-    val_nll: float
-    val_accuracy: float
-    signs: Signs | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +65,12 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
+    task: Task = BINARY,
     patience: int | None = None,
     schedule: Schedule = CONSTANT,
     weight_decay: float = 0.0,
     clip: float | None = None,
-    class_weights: ClassWeights | None = None,
+    class_weights: RowWeights | None = None,
     diagnose: bool = False,
     engine: Replay | None = None,
     start: Fit | None = None,
@@ -93,12 +83,13 @@ def fit(
     Arguments:
         batch_size: rows a step; more than there are means all of them.
         seed: for the initial weights, the order of rows and dropout.
+        task: what the targets are.
         patience: stop after that many epochs without a lower validation loss; None never stops early.
         schedule: what share of the optimizer's learning rate each step takes.
         weight_decay: of the matrices, beside the optimizer's step; see `steps.Update`.
         clip: the length to which the gradient of a batch is shortened; None leaves it.
-        class_weights: what losses are multiplied by in training; None leaves them.
-        diagnose: record the signs of each epoch; nothing else changes by it, to the bit.
+        class_weights: what losses are multiplied by in training, see `Task.class_weights`; None leaves them.
+        diagnose: record statistics of the layers after each epoch; nothing else changes by it, to the bit.
         engine: from `engine.load`; None is the native one.
         start: what the same arguments gave with fewer epochs: training goes on from there, and comes to the
             same bits as without. A schedule that looks at the number of epochs takes another course.
@@ -106,10 +97,10 @@ def fit(
     Raises:
         Diverged: a loss or weight is no longer a finite number.
         ShapeError: the examples, or the start, do not fit the network.
-        ValueError: no rows; a label is neither 0 nor 1; a feature is not finite; types differ.
+        ValueError: no rows; a target is none of the task; a feature is not finite; types differ.
     """
     for examples in (train, val):
-        check(examples, network)
+        check(examples, network, task)
     if val.X.dtype != train.X.dtype or batch_size < 1:
         types = f"{train.X.dtype} and {val.X.dtype}"
         raise ValueError(f"features are of one type, not {types}, and batches of 1 row or more")
@@ -119,13 +110,13 @@ def fit(
     batch_size = min(batch_size, len(train.y))
     classes = class_weights.inputs if class_weights else {}
     inputs = {"scale": network.scale, "dropout": network.dropout, **update.inputs, **classes}
-    record = partial(training, network, update, dtype=dtype, weighted=class_weights is not None)
+    record = partial(training, network, update, dtype=dtype, task=task, weighted=class_weights is not None)
     close_up = record(batch_size, closely=True) if diagnose else None
     steps = _Passes(record, batch_size, inputs, replay, close_up)
     steps.weights[:] = np.concatenate([w.reshape(-1) for w in network.initial(seed)])
-    record = partial(evaluation, network, dtype=dtype, closely=diagnose)
+    record = partial(evaluation, network, dtype=dtype, task=task, closely=diagnose)
     evaluate = _Passes(record, EVALUATED_AT_ONCE, inputs, replay)
-    examination = Examination(network, train.X, replay) if diagnose else None
+    examination = Examination(network, train.X, replay, task) if diagnose else None
     key = rng.key(seed, "dropout")
     steps_an_epoch = -(-len(train.y) // batch_size)
 
@@ -152,24 +143,27 @@ def fit(
             when = f"in epoch {epoch}, at step {done + 1} of {steps_an_epoch}"
             raise diverged(when, network, update, steps.weights, train.X[rows])
         evaluate.weights[:] = steps.weights
-        (on_train, _), (on_val, positive) = _evaluated(evaluate, train), _evaluated(evaluate, val)
-        if not (np.isfinite([*on_train, *on_val]).all() and np.isfinite(steps.weights).all()):
+        (on_train, _), (on_val, watched) = (_evaluated(evaluate, rows, task) for rows in (train, val))
+        if not (
+            np.isfinite([*on_train.values(), *on_val.values()]).all() and np.isfinite(steps.weights).all()
+        ):
             raise diverged(f"at the end of epoch {epoch}", network, update, steps.weights, train.X)
-        signs = examination.signs(steps.weights, steps.seen, positive) if examination else None
-        history = (*history, Epoch(*on_train, *on_val, signs))
-        if best_epoch == 0 or history[-1].val_nll < history[best_epoch - 1].val_nll:
+        stats = examination.stats(steps.weights, steps.seen, watched) if examination else None
+        history = (*history, Epoch(on_train, on_val, stats))
+        if best_epoch == 0 or history[-1].val_loss < history[best_epoch - 1].val_loss:
             best_weights, best_epoch = steps.weights.copy(), epoch
         yield Fit(history, network.divided(best_weights), best_epoch, np.stack(steps.carried))
 
 
-def evaluated(network: Network, weights: Weights, examples: Examples, engine: Replay) -> tuple[float, float]:
-    """The mean loss and the accuracy of weights, to the bits that `fit` has after an epoch with them."""
-    record = partial(evaluation, network, dtype=examples.X.dtype.type)
+def evaluated(
+    network: Network, weights: Weights, examples: Examples, engine: Replay, task: Task = BINARY
+) -> dict[str, float]:
+    """The figures of weights, to the bits that `fit` has after an epoch with them."""
+    record = partial(evaluation, network, dtype=examples.X.dtype.type, task=task)
     inputs = {"scale": network.scale, "dropout": network.dropout}
     evaluate = _Passes(record, EVALUATED_AT_ONCE, inputs, engine)
     evaluate.weights[:] = np.concatenate([w.reshape(-1) for w in weights])
-    (loss, accuracy), _ = _evaluated(evaluate, examples)
-    return loss, accuracy
+    return _evaluated(evaluate, examples, task)[0]
 
 
 class _Passes:
@@ -281,8 +275,11 @@ class _Passes:
         return self.replay(tape, self.buffer, examples.X, targets, order, told, key, first)
 
 
-def _evaluated(evaluate: _Passes, examples: Examples) -> tuple[tuple[float, float], float]:
-    """The mean loss and the accuracy; and the share of rows taken for positive, if that was collected."""
+def _evaluated(
+    evaluate: _Passes, examples: Examples, task: Task
+) -> tuple[dict[str, float], Mapping[str, float]]:
+    """The figures of the rows; and the shares that only a diagnosis asks for, where they were collected."""
     _, sums = evaluate.run(examples, None, lambda steps: np.zeros((len(steps), 0), examples.X.dtype))
-    loss, wrong, *positive = sums.sum(axis=0) / len(examples.y)
-    return (float(loss), 1 - float(wrong)), float(sum(positive))
+    loss, *means = (sums.sum(axis=0) / len(examples.y)).tolist()
+    counts = dict(zip((*task.counted, *task.watched), means, strict=False))
+    return task.figures(loss, counts), {name: counts[name] for name in task.watched if name in counts}

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from sweepgrad import rng
-from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Value
 from sweepgrad.compose.plan import plan
 from sweepgrad.drawing.graph import Graph
@@ -45,7 +44,8 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     scores = network.scores(weights, X, keys, Value(network.dropout, "dropout"))
     scores.label = "scores"
     y = Value(np.asarray(experiment.train.y[:rows], dtype=X.data.dtype), "y")
-    loss = margins(y, scores, network.scale).softplus().mean()
+    losses, _ = experiment.task.losses(y, scores, network.scale)
+    loss = losses.mean()
     loss.label = "loss"
     return loss
 

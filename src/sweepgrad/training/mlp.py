@@ -109,8 +109,8 @@ class MLP:
                 epoch = result.history[-1]
                 print(
                     f"epoch {len(result.history)}/{max_epochs}"
-                    f"  train nll {epoch.train_nll:.4f} accuracy {epoch.train_accuracy:.3f}"
-                    f"  val nll {epoch.val_nll:.4f} accuracy {epoch.val_accuracy:.3f}"
+                    f"  train nll {epoch.train['nll']:.4f} accuracy {epoch.train['accuracy']:.3f}"
+                    f"  val nll {epoch.val['nll']:.4f} accuracy {epoch.val['accuracy']:.3f}"
                 )
         if self.result is not None:
             self.weights = tuple(Value(w) for w in self.result.weights)

@@ -10,9 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from sweepgrad.stats.metrics import Calibration
+from sweepgrad.stats.calibration import Calibration
+from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.training.bundle import Bundle
-from sweepgrad.training.loop import Epoch, Examples
+from sweepgrad.training.dataset import Examples
+from sweepgrad.training.epoch import Epoch
 
 TRAIN, VAL, TEST, GREY = "#4c72b0", "#dd8452", "#55a868", "#999999"
 
@@ -20,21 +22,19 @@ _POINTS = 10_000  # more make a picture heavy, not clearer
 
 
 def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> None:
-    """Loss and accuracy on training and validation rows by epoch, the best epoch marked."""
+    """Draw the figures of training and validation rows by epoch, the best epoch marked."""
     epochs = range(1, len(history) + 1)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    for axes, name, train, val in (
-        (loss, "negative log-likelihood", "train_nll", "val_nll"),
-        (accuracy, "accuracy", "train_accuracy", "val_accuracy"),
-    ):
-        axes.plot(epochs, [getattr(e, train) for e in history], color=TRAIN, label="training")
-        axes.plot(epochs, [getattr(e, val) for e in history], color=VAL, label="validation")
+    names = list(history[0].val)
+    figure = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
+    places = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(places, names, strict=True):
+        axes.plot(epochs, [epoch.train[name] for epoch in history], color=TRAIN, label="training")
+        axes.plot(epochs, [epoch.val[name] for epoch in history], color=VAL, label="validation")
         axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch ({best_epoch})")
-        axes.set(xlabel="epoch", title=name)
+        axes.set(xlabel="epoch", title=METRICS[name].title)
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    accuracy.legend(frameon=False)
+    places[-1].legend(frameon=False)
     _save(figure, path)
 
 
@@ -114,26 +114,28 @@ def reliability(calibration: Calibration, before: Calibration | None, path: Path
 
 
 def splits(
+    metric: Metric,
     names: Sequence[str],
     validation: Sequence[float],
     test: Sequence[float],
     interval: tuple[float, float],
     path: Path,
 ) -> None:
-    """The chosen model's accuracy on each split, on validation and on test rows; the latter's mean, with its
-    interval.
-    """
+    """Draw the chosen model's metric on each split's validation and test rows, and the latter's mean."""
     figure = Figure(figsize=(7, 1.6 + 0.22 * len(names)), layout="constrained")
     axes = figure.subplots()
     places = range(len(names))
-    axes.axvline(fmean(test), color=TEST, linestyle=":", label=f"mean on test rows ({fmean(test):.1%})")
+    axes.axvline(
+        fmean(test), color=TEST, linestyle=":", label=f"mean on test rows ({metric.figure(fmean(test))})"
+    )
     axes.axvspan(*interval, color=TEST, alpha=0.12, linewidth=0, label="its 95 % interval")
     axes.hlines(places, validation, test, color=GREY, linewidth=1)
     axes.scatter(validation, places, color=VAL, label="validation rows", zorder=3)
     axes.scatter(test, places, color=TEST, label="test rows", zorder=3)
-    axes.set(yticks=places, yticklabels=names, xlabel="accuracy of the chosen model")
+    axes.set(yticks=places, yticklabels=names, xlabel=f"{metric.title} of the chosen model")
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if metric.percent:
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(alpha=0.3, axis="x")
     figure.legend(frameon=False, loc="outside upper center", ncols=2)
     _save(figure, path)

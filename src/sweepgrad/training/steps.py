@@ -1,23 +1,24 @@
 """The steps that are recorded: one of training, one of evaluation, and one that looks into the layers.
 
-They depend on the architecture, the kind of update and the size of the batch. Everything else, learning rate,
-dropout probability, scale and so on, is an input of the tape, so that runs that differ in these share one.
+They depend on the task, the architecture, the kind of update and the size of the batch. Everything else,
+learning rate, dropout probability, scale and so on, is an input of the tape, so that runs that differ in
+these share one.
 """
 
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Literal
 
 import numpy as np
 
 from sweepgrad import rng
-from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value, concatenate, gradient, shapes_only
 from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Optimizer, clipped
+from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -52,98 +53,62 @@ class Update:
         return numbers
 
 
-@dataclass(frozen=True)
-class ClassWeights:
-    """What the loss of a positive and of a negative row is multiplied by in training.
-
-    Over the training rows they are 1 in the mean, so that the learning rate keeps its meaning.
-    """
-
-    positive: float
-    negative: float
-
-    @staticmethod
-    def of(y: Array, weight: float | Literal["balanced"]) -> "ClassWeights":
-        """Those of training labels y (N,).
-
-        Arguments:
-            weight: of a positive row, relative to a negative one; "balanced" gives both classes the same sum
-                (King & Zeng, "Logistic regression in rare events data", Political Analysis 9, 2001,
-                section 4.2, with half of the population in each class).
-
-        Raises:
-            ValueError: a class that is to be balanced has no row.
-        """
-        share = float(y.mean(dtype=np.float64))
-        if weight == "balanced":
-            if share in (0.0, 1.0):
-                raise ValueError("there is nothing to balance: all training rows are of one class")
-            return ClassWeights(0.5 / share, 0.5 / (1 - share))
-        mean = weight * share + 1 - share
-        return ClassWeights(weight / mean, 1 / mean)
-
-    @property
-    def inputs(self) -> dict[str, float]:
-        """As they are called on a tape."""
-        return {"positive_weight": self.positive, "negative_weight": self.negative}
-
-
 def training(
     network: Network,
     update: Update,
     rows: int,
     dtype: DType,
     *,
+    task: Task = BINARY,
     weighted: bool = False,
     closely: bool = False,
 ) -> Tape:
     """A step of training: the loss of `rows` rows, its gradient, and the weights that follow.
 
     Its inputs: `lr` and `step`, for each step; `weights` and `state1`, `state2`, … of the optimizer, carried
-    along; `scale`, `dropout` if the network drops any, and the update's own numbers; `positive_weight` and
-    `negative_weight` if classes are weighted.
+    along; `scale`, `dropout` if the network drops any, and the update's own numbers; the task's
+    `weight_labels` if rows are weighted.
 
     Arguments:
         closely: collect, for each layer, the lengths of its gradient (before it is clipped), of what the step
             adds to its weights, and of these before; the update itself is the same to the bit.
     """
     architecture = replace(network, scale=1.0, dropout=0.5 if network.dropout > 0 else 0.0)
-    return _training(architecture, update.kind, rows, np.dtype(dtype).name, weighted, closely)
+    return _training(task, architecture, update.kind, rows, np.dtype(dtype).name, weighted, closely)
 
 
-def evaluation(network: Network, rows: int, dtype: DType, *, closely: bool = False) -> Tape:
-    """The losses of `rows` rows without dropout, summed up, and how many are taken for the wrong class.
+def evaluation(
+    network: Network, rows: int, dtype: DType, *, task: Task = BINARY, closely: bool = False
+) -> Tape:
+    """The losses of `rows` rows without dropout, summed up, and then the task's counts of them.
 
     Its inputs: `weights` and `scale`.
 
     Arguments:
-        closely: collect as well how many are taken for positive.
+        closely: collect as well the counts that only a diagnosis asks for, last.
     """
-    return _evaluation(replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name, closely)
+    return _evaluation(task, replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name, closely)
 
 
-def probe(network: Network, rows: int, dtype: DType) -> Tape:
+def probe(network: Network, rows: int, dtype: DType, *, task: Task = BINARY) -> Tape:
     """What the layers give for `rows` rows without dropout: how much of it is stuck.
 
     It collects, for each hidden layer, the share of dead units, which give 0 for each of the rows (ReLU), or
     the share of saturated unit-row pairs (tanh, sigmoid); then the share of rows where the output is
     saturated. Its inputs: `weights` and `scale`.
     """
-    return _probe(replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name)
+    return _probe(task, replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name)
 
 
 # Saturated: the activation's slope, by which backpropagation multiplies, is below 1 % of its largest.
 _FLAT_TANH, _FLAT_SIGMOID = 0.01 * 1.0, 0.01 * 0.25
-# The output: p (1 - p) < 10⁻³, so that it claims to be wrong on no more than one row in a thousand.
-_CERTAIN = 1e-3
-
 
 _DTYPES: dict[str, DType] = {"float64": np.float64, "float32": np.float32}
 
 
 @lru_cache(maxsize=256)
 def _training(
-    network: Network, update: Update, rows: int, dtype_name: str, weighted: bool, closely: bool
+    task: Task, network: Network, update: Update, rows: int, dtype_name: str, weighted: bool, closely: bool
 ) -> Tape:
     dtype = _DTYPES[dtype_name]
 
@@ -157,20 +122,18 @@ def _training(
         state = [Value(s, f"state{i}") for i, s in enumerate(update.optimizer.start(w.data), start=1)]
         lr, t, scale = number("lr"), number("step"), number("scale")
         fixed = {label: number(label) for label in update.inputs}
-        classes = {label: number(label) for label in ClassWeights(1, 1).inputs} if weighted else {}
+        classes = {label: number(label) for label in task.weight_labels} if weighted else {}
         keys = [rng.key(0, "recording", i) for i in range(len(network.hidden) if network.dropout else 0)]
         dropout = number("dropout") if keys else None
 
         weights = network.divide(w)
         scores = network.scores(weights, features.T, keys, dropout)
-        wrong = margins(targets.reshape(rows), scores, scale)
-        losses = wrong.softplus()
+        losses, finite = task.losses(targets.reshape(rows), scores, scale)
         if weighted:
-            less, more = classes["negative_weight"], classes["positive_weight"]
-            losses = losses * (less + targets.reshape(rows) * (more - less))
+            losses = losses * task.row_weights(targets.reshape(rows), classes)
         g = concatenate([part.reshape(-1) for part in gradient(losses.mean(), weights)])
         g.label = "gradient"
-        unclipped, watched = g, [wrong]
+        unclipped, watched = g, [finite]
         if update.clip is not None:
             g, norm = clipped(g, fixed["clip"])
             watched.append(norm)
@@ -197,7 +160,7 @@ def _training(
 
 
 @lru_cache(maxsize=256)
-def _evaluation(network: Network, rows: int, dtype_name: str, closely: bool) -> Tape:
+def _evaluation(task: Task, network: Network, rows: int, dtype_name: str, closely: bool) -> Tape:
     dtype = _DTYPES[dtype_name]
     features = Value(np.zeros((network.n_features, rows), dtype), "features")
     targets = Value(np.zeros((1, rows), dtype), "targets")
@@ -205,20 +168,20 @@ def _evaluation(network: Network, rows: int, dtype_name: str, closely: bool) -> 
     scale = Value(np.asarray(1.0, dtype), "scale")
     y = targets.reshape(rows)
     scores = network.scores(network.divide(w), features.T)
-    losses = margins(y, scores, scale).softplus()
-    positive = 1 - (-scores).step()  # a score of 0 is a probability of ½, which is taken for positive
-    wrong = y + positive - 2 * y * positive
+    losses, _ = task.losses(y, scores, scale)
+    counts = task.counts(y, scores)
+    shown = (*task.counted, *(task.watched if closely else ()))
     return record(
         features=features,
         targets=targets,
         fixed=[w, scale],
-        collected=[losses.sum(), wrong.sum(), *([positive.sum()] if closely else [])],
+        collected=[losses.sum(), *(counts[name].sum() for name in shown)],
         dtype=dtype,
     )
 
 
 @lru_cache(maxsize=256)
-def _probe(network: Network, rows: int, dtype_name: str) -> Tape:
+def _probe(task: Task, network: Network, rows: int, dtype_name: str) -> Tape:
     dtype = _DTYPES[dtype_name]
     with shapes_only():
         features = Value(np.zeros((network.n_features, rows), dtype), "features")
@@ -226,8 +189,8 @@ def _probe(network: Network, rows: int, dtype_name: str) -> Tape:
         w = Value(np.zeros(network.n_parameters, dtype), "weights")
         scale = Value(np.asarray(1.0, dtype), "scale")
         *hidden, scores = network.layers(network.divide(w), features)
-        p = (scores * scale).sigmoid()
-        shares = [_stuck(h, network.activation) for h in hidden] + [(_CERTAIN - p * (1 - p)).step().mean()]
+        output = task.saturated(scores * scale)
+        shares = [*(_stuck(h, network.activation) for h in hidden), output]
     return record(features=features, targets=targets, fixed=[w, scale], collected=shares, dtype=dtype)
 
 

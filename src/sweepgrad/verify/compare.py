@@ -89,7 +89,7 @@ def _of_itself(copy: Copy) -> Iterator[str]:
     except (OSError, ValueError) as error:
         certificate = f"cannot be read: {error}"
     yield from of_leaves(certificate, record.certificate, CERTIFICATE, f"in {copy.record_name}")
-    losses = [epoch.val_nll for epoch in record.history]
+    losses = [epoch.val_loss for epoch in record.history]
     if losses and record.best_epoch != (best := 1 + losses.index(min(losses))):
         yield f"its best epoch is {record.best_epoch}, and its lowest validation loss is that of epoch {best}"
     if record.status != "FINISHED" and len(losses) == record.config["train"]["epochs"]:

@@ -21,8 +21,6 @@ from sweepgrad.verify.sources import Copy, Kept
 KEYS = LENGTH
 """What may be changed: all else has had its say in the epochs that are taken over."""
 
-_JUDGED = ("train_nll", "train_accuracy", "val_nll", "val_accuracy")
-
 
 @dataclass(frozen=True)
 class Continuation:
@@ -101,7 +99,7 @@ def _refuse_another_course(name: str, record: Record, before: Config, after: Con
             " inverse_root, staircase"
         )
     if (patience := after.train.patience) is not None:
-        losses = [epoch.val_nll for epoch in record.history]
+        losses = [epoch.val_loss for epoch in record.history]
         for epoch in range(1, done + 1):
             waited = epoch - 1 - losses.index(min(losses[:epoch]))
             if waited >= patience:
@@ -154,14 +152,13 @@ def _fit(copy: Copy) -> Fit:
 
 def _apart(experiment: Experiment, fit: Fit, tolerance: float) -> str:
     """What a history says otherwise than the weights of its best and its last epoch, in words."""
-    losses = [epoch.val_nll for epoch in fit.history]
+    losses = [epoch.val_loss for epoch in fit.history]
     if fit.best_epoch != (best := 1 + losses.index(min(losses))):
         return f"its best epoch is {fit.best_epoch}, and its lowest validation loss is that of epoch {best}"
     last = experiment.network.divided(fit.state[0])
     for number, weights in ((fit.best_epoch, fit.weights), (len(losses), last)):
-        epoch, (on_train, on_val) = fit.history[number - 1], experiment.judged(weights)
-        said = {f"{metric} after epoch {number}": getattr(epoch, metric) for metric in _JUDGED}
-        for (what, one), other in zip(said.items(), (*on_train, *on_val), strict=True):
-            if not same(one, other, tolerance):
-                return f"{what} is {one!r}, and {other!r} with the weights of then"
+        found = experiment.evaluated(weights).figures
+        for (part, name), said in fit.history[number - 1].figures.items():
+            if not same(said, now := found[part, name], tolerance):
+                return f"{part}_{name} after epoch {number} is {said!r}, and {now!r} with the weights of then"
     return ""

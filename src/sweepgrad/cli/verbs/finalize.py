@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad.selection.finalize import finalize
+    from sweepgrad.stats.metrics import METRICS
 
     done = finalize(
         store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
@@ -36,22 +37,23 @@ def run(options: argparse.Namespace) -> int:
         print((folder / name).read_text(encoding="utf-8"), end="")
         return 0
     if not done.opened:
-        say(f"judged before, {card.opening}; the test rows stay closed")
-    for opening in card.interrupted_openings if done.opened else ():
+        say(f"judged before, {card.evaluated}; the test rows stay closed")
+    for opening in card.interrupted_evaluations if done.opened else ():
         say(f"taken up again, for nothing was kept when the test rows were opened {opening}")
     if options.json:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
-    low, high = card.test.accuracy_ci
+    metric = METRICS[card.test.main]
+    low, high = map(metric.figure, card.test.interval)
     averages = f" and {card.n_ensembles} average{'s' if card.n_ensembles > 1 else ''}"
     of = f"{card.n_candidates}{averages if card.n_ensembles else ''}"
     several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
     print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
     for notice in card.notices:
         say(notice)
-    print(f"test accuracy {card.test.accuracy:.1%} ({low:.1%} to {high:.1%}) on {card.test.n} rows")
+    print(f"test {metric.title} {metric.figure(card.test.value)} ({low} to {high}) on {card.test.n} rows")
     for name, scores in card.baselines.items():
-        print(f"  {name}: {scores.accuracy:.1%}")
+        print(f"  {name}: {metric.figure(scores.value)}")
     Console(width=100).print(card.verdict)
     print(f"card: {folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
     return 0

@@ -11,6 +11,7 @@ from sweepgrad.config.schema import Split
 from sweepgrad.data.audit.certificate import PART_NAMES, Certificate
 from sweepgrad.data.audit.report import LOPSIDED, RARE, Checkup
 from sweepgrad.data.leakage.duplicates import PAIRS, Twins
+from sweepgrad.tasks.binary import BINARY
 
 _MANY = 8  # columns that are listed
 
@@ -55,11 +56,12 @@ def findings(checkup: Checkup, split: Split) -> Iterator[tuple[str, str]]:
             yield "notice", notice
     rare = min(checkup.positives, 1 - checkup.positives)
     answer = roles.positive if checkup.positives > 0.5 else roles.negative
+    instead = " or ".join(BINARY.when_rare)
     yield (
         f"target {roles.target}",
         f"{roles.positive!r} in {checkup.positives:.1%} of all rows; always answering {answer!r} is right on"
         f" {checkup.majority:.1%}"
-        + (". Few rows of one class: go by select.metric=nll or roc_auc" if rare < LOPSIDED else ""),
+        + (f". Few rows of one class: go by select.metric={instead}" if rare < LOPSIDED else ""),
     )
     for objection in checkup.objections:
         if objection.kind == "constant":

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import comb
 
 from sweepgrad.data.schema.column_types import as_numbers
-from sweepgrad.stats.metrics import roc_auc
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.tasks.binary import BINARY
 
 # A column that says the target on this share of the rows hardly measured it, it was made from it.
 REVEALING = 0.995
@@ -66,9 +67,10 @@ def _separates_by_value(values: Numbers, y: NDArray[np.int8]) -> str | None:
     tries = [(values[~absent], y[~absent]), (np.where(absent, -np.inf, values), y)] if some else [(values, y)]
     for score, label in tries:
         if _by_chance(label) < CHANCE:
-            auc = roc_auc(label, score)
-            if max(auc, 1 - auc) >= REVEALING:
-                return f"ROC AUC {auc:.3f}"
+            ranking = METRICS[BINARY.ranking]
+            area = ranking.value(label, score, 0.5)
+            if max(area, 1 - area) >= REVEALING:
+                return f"{ranking.title} {ranking.cell(area)}"
     return None
 
 

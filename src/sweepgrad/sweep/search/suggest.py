@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial
 
 from sweepgrad import rng
 from sweepgrad.errors import UserError
+from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep.search.space import Choices, Dimension, Interval, Space, Steps, digest, parse, setting
 
 Direction = Literal["minimize", "maximize"]
@@ -119,14 +120,12 @@ def natural_direction(metric: object) -> Direction:
     Raises:
         UserError: it is none that a job reports.
     """
-    if metric == "nll":
-        return "minimize"
-    if metric in ("accuracy", "roc_auc"):
-        return "maximize"
-    raise UserError(
-        f"select.metric: {metric} is none of accuracy, nll, roc_auc; give one of them,"
-        " or hydra.sweeper.direction."
-    )
+    if str(metric) not in METRICS:
+        raise UserError(
+            f"select.metric: {metric} is none of {', '.join(METRICS)}; give one of them, or"
+            " hydra.sweeper.direction."
+        )
+    return "maximize" if METRICS[str(metric)].sign == 1 else "minimize"
 
 
 def suggest(

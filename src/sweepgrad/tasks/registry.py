@@ -1,0 +1,27 @@
+"""All tasks, and the one place where a configuration's is looked up."""
+
+from sweepgrad.config.metrics import NAMES
+from sweepgrad.config.schema import Config
+from sweepgrad.stats import metrics
+from sweepgrad.stats.metrics import Metric
+from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.task import Task
+
+TASKS: dict[str, Task] = {BINARY.name: BINARY}
+
+
+def task_of(config: Config) -> Task:
+    """Return the task of a run: a table's target has two values."""
+    return BINARY
+
+
+def add_metric(metric: Metric) -> None:
+    """Register a metric: runs report it, the leaderboard shows it, and `select.metric` may name it.
+
+    Raises:
+        ValueError: its name is taken, or it names an unknown task.
+    """
+    if unknown := [name for name in metric.tasks if name not in TASKS]:
+        raise ValueError(f"metric {metric.name!r}: there is no task {', '.join(unknown)}")
+    metrics.register(metric)
+    NAMES.append(metric.name)
