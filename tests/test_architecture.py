@@ -15,7 +15,7 @@ GRAPH = modules(MODULES)
 
 # From the ground upwards. A package imports from lower floors only, never from its own or from a higher one.
 FLOORS = (
-    ("errors", "paths", "process", "rng"),
+    ("errors", "files", "paths", "process", "rng"),
     ("autograd", "config", "stats"),
     ("compose", "drawing", "engine", "nn", "tasks"),
     ("data",),

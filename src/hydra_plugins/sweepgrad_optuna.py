@@ -155,7 +155,7 @@ class OptunaSweeper(Sweeper):
         return True
 
     def _write(self, space: "Space", study: "Study") -> None:
-        from sweepgrad.runs.folders import write_json
+        from sweepgrad.files import write_json
 
         assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir))

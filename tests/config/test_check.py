@@ -19,9 +19,8 @@ from mlflow.entities import Run
 from tests.servers import MlflowServer, losing_answers, mlflow_server
 from tests.support import SMALL, Result, command, console_script, environment, inside
 
-from sweepgrad.runs import folders
+from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
 from sweepgrad.runs.record import Record
 
 # Twenty-four jobs of some tenths of a second.
@@ -243,7 +242,7 @@ def more_than(n_jobs: int, folder: Path, name: str) -> bool:
 
 def running_by(folder: Path, pid: int) -> bool:
     """Whether the process has taken a sweep for itself."""
-    found = [notes.read(path.parent) for path in folder.glob("runs/sweeps/*/sweep.json")]
+    found = [sweep_record.read(path.parent) for path in folder.glob("runs/sweeps/*/sweep.json")]
     return any(note.process.startswith(f"{pid}@") for note in found)
 
 
@@ -602,7 +601,7 @@ def test_a_wider_sweep_takes_over_what_was_trained_before(single, folder):
         assert command("train", "-m", *SMALL, "seed=1,2").code == 0
     earlier = {record.config["seed"]: record for record in kept(folder)}
     assert command("train", "-m", *SMALL, "seed=3,2,1").code == 0
-    (wider,) = [path for path in folder.glob("runs/sweeps/*") if notes.read(path).jobs == 3]
+    (wider,) = [path for path in folder.glob("runs/sweeps/*") if sweep_record.read(path).jobs == 3]
     found = {record.config["seed"]: record for record in kept(wider)}
     assert {seed: record.reused for seed, record in found.items()} == {
         1: earlier[1].job,

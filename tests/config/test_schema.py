@@ -117,9 +117,12 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("split.fold=0.5", "split.fold: 0.5 should be a valid integer"),
         ("split.fold=5", "split: there is no fold 5: 5 folds are numbered from 0 to 4"),
         ("split.folds=10", "split: folds: 10 has no effect without a fold; say split.fold=range(10)"),
-        ("split.turn=-1", "split.turn: -1 should be greater than or equal to 0"),
-        ("split.turn=5", "split: there is no turn 5: 5 turns are numbered from 0 to 4"),
-        ("split.turns=4", "split: turns: 4 has no effect without a turn; say split.turn=range(4)"),
+        ("split.outer_fold=-1", "split.outer_fold: -1 should be greater than or equal to 0"),
+        ("split.outer_fold=5", "split: there is no outer fold 5: 5 outer folds are numbered from 0 to 4"),
+        (
+            "split.outer_folds=4",
+            "split: outer_folds: 4 has no effect without an outer fold; say split.outer_fold=range(4)",
+        ),
         ("split.seed=-1", "split.seed: -1 should be greater than or equal to 0"),
         ("seed=1.5", "seed: 1.5 should be a valid integer"),
         ("seed=true", "seed: True should be a valid integer"),
@@ -423,20 +426,22 @@ def test_without_a_word_there_are_no_folds():
     assert (one("split.folds=7", "split.fold=6").split.fold) == 6
 
 
-def test_a_turn_tests_its_part_of_the_rows_and_the_test_share_says_so():
-    assert (one().split.turns, one().split.turn) == (5, None)
-    assert one("split.turn=4").split.turn == 4
-    with pytest.raises(UserError, match="each of 10 turns tests 1 in 10 rows") as refused:
-        one("split.turns=10", "split.turn=0")
+def test_an_outer_fold_tests_its_part_of_the_rows_and_the_test_share_says_so():
+    assert (one().split.outer_folds, one().split.outer_fold) == (5, None)
+    assert one("split.outer_fold=4").split.outer_fold == 4
+    with pytest.raises(UserError, match="each of 10 outer folds tests 1 in 10 rows") as refused:
+        one("split.outer_folds=10", "split.outer_fold=0")
     remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
-    split = one("split.turns=10", "split.turn=9", *remedy).split
+    split = one("split.outer_folds=10", "split.outer_fold=9", *remedy).split
     assert (split.train, split.val, split.test) == (0.675, 0.225, 0.1)
-    with pytest.raises(UserError, match="each of 75 turns") as refused:
-        one("split.turns=75", "split.turn=0")
+    with pytest.raises(UserError, match="each of 75 outer folds") as refused:
+        one("split.outer_folds=75", "split.outer_fold=0")
     remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
-    assert one("split.turns=75", "split.turn=0", *remedy).split.test == 0.0133
-    third = one("split.turns=3", "split.turn=0", "split.train=0.5", "split.val=0.17", "split.test=0.33")
-    assert third.split.turns == 3
+    assert one("split.outer_folds=75", "split.outer_fold=0", *remedy).split.test == 0.0133
+    third = one(
+        "split.outer_folds=3", "split.outer_fold=0", "split.train=0.5", "split.val=0.17", "split.test=0.33"
+    )
+    assert third.split.outer_folds == 3
 
 
 def test_a_setting_is_what_was_given():

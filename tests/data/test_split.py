@@ -213,24 +213,24 @@ def test_folds_of_pairs_have_exact_sizes_in_each_stratum(seed):
         assert np.bincount(positives[part.test[::2] // 2]).tolist() == [10] * 3
 
 
-# Turns
+# Outer folds
 
 
-def turns_of(y, unit, split, turns, **more):
-    test = 1 / turns
-    shares = {"train": (1 - test) * 0.75, "val": (1 - test) * 0.25, "test": test, "turns": turns, **more}
+def outer_folds_of(y, unit, split, n, **more):
+    test = 1 / n
+    shares = {"train": (1 - test) * 0.75, "val": (1 - test) * 0.25, "test": test, "outer_folds": n, **more}
     return [
-        split_rows(y, unit, Split.model_validate({**split.model_dump(), **shares, "turn": turn}))
-        for turn in range(turns)
+        split_rows(y, unit, Split.model_validate({**split.model_dump(), **shares, "outer_fold": outer}))
+        for outer in range(n)
     ]
 
 
 @settings(max_examples=100, deadline=None)
 @given(rows, splits, st.integers(2, 9), st.sampled_from([{}, {"folds": 3, "fold": 1}]))
-def test_every_row_is_tested_in_exactly_one_turn_and_no_unit_is_divided(rows, split, turns, fold):
+def test_every_row_is_tested_in_exactly_one_outer_fold_and_no_unit_is_divided(rows, split, n_outer, fold):
     y, unit = np.array(rows).T.astype(int)
     unit = np.unique(unit, return_inverse=True)[1]
-    parts = turns_of(y.astype(float), unit, split, turns, **fold)
+    parts = outer_folds_of(y.astype(float), unit, split, n_outer, **fold)
     assert_array_equal(np.sort(np.concatenate([part.test for part in parts])), np.arange(len(rows)))
     for part in parts:
         together = np.concatenate([part.train, part.val, part.test])
@@ -241,48 +241,49 @@ def test_every_row_is_tested_in_exactly_one_turn_and_no_unit_is_divided(rows, sp
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=200), splits, st.integers(2, 9))
-def test_turns_of_single_rows_are_of_equal_size_in_each_class(y, split, turns):
+def test_outer_folds_of_single_rows_are_of_equal_size_in_each_class(y, split, n_outer):
     y = np.array(y, dtype=float)
-    for part in turns_of(y, np.arange(y.size), split, turns):
+    for part in outer_folds_of(y, np.arange(y.size), split, n_outer):
         for stratum in [y == 0, y == 1] if split.stratify else [y >= 0]:
             n = stratum.sum()
-            for rows, share in ((part.test, 1 / turns), (part.train, 0.75 * (1 - 1 / turns))):
+            for rows, share in ((part.test, 1 / n_outer), (part.train, 0.75 * (1 - 1 / n_outer))):
                 assert abs(stratum[rows].sum() - share * n) <= 1
 
 
 @settings(max_examples=50, deadline=None)
 @given(rows, splits, st.integers(2, 9), st.integers(2, 5))
-def test_in_a_turn_every_other_row_is_validated_in_exactly_one_fold(rows, split, turns, folds):
+def test_in_an_outer_fold_every_other_row_is_validated_in_exactly_one_fold(rows, split, n_outer, folds):
     y, unit = np.array(rows).T.astype(int)
     unit = np.unique(unit, return_inverse=True)[1]
     by_fold = [
-        turns_of(y.astype(float), unit, split, turns, folds=folds, fold=fold)[-1] for fold in range(folds)
+        outer_folds_of(y.astype(float), unit, split, n_outer, folds=folds, fold=fold)[-1]
+        for fold in range(folds)
     ]
-    alone = turns_of(y.astype(float), unit, split, turns)[-1]
+    alone = outer_folds_of(y.astype(float), unit, split, n_outer)[-1]
     validated = np.sort(np.concatenate([part.val for part in by_fold]))
     assert_array_equal(validated, np.sort(np.r_[alone.train, alone.val]))
     assert all(part.digest("test") == alone.digest("test") for part in by_fold)
 
 
-@pytest.mark.parametrize("turns", [2, 3, 5, 7, 10])
+@pytest.mark.parametrize("n_outer", [2, 3, 5, 7, 10])
 @pytest.mark.parametrize("n", [15, 151, 333, 500])
 @pytest.mark.parametrize("exactly", [True, False])
-def test_the_first_turn_tests_what_is_tested_without_turns(turns, n, exactly):
+def test_the_first_outer_fold_tests_what_is_tested_without(n_outer, n, exactly):
     y, unit = labels(n), np.arange(n) // 2
-    test = 1 / turns if exactly else round(1 / turns, 2)
+    test = 1 / n_outer if exactly else round(1 / n_outer, 2)
     said = {**shares(seed=3).model_dump(), "test": test, "train": 0.7 * (1 - test), "val": 0.3 * (1 - test)}
     without = split_rows(y, unit, Split.model_validate(said))
     parts = [
-        split_rows(y, unit, Split.model_validate({**said, "turns": turns, "turn": turn}))
-        for turn in range(turns)
+        split_rows(y, unit, Split.model_validate({**said, "outer_folds": n_outer, "outer_fold": outer}))
+        for outer in range(n_outer)
     ]
     for part in ("train", "val", "test"):
         assert_array_equal(getattr(parts[0], part), getattr(without, part))
     assert_array_equal(np.sort(np.concatenate([part.test for part in parts])), np.arange(n))
 
 
-def test_splits_without_a_turn_are_what_they_were_before_turns():
-    """Digests written down at commit 199d716, the last one without turns."""
+def test_splits_without_outer_folds_are_what_they_were_before():
+    """Digests written down at commit 199d716, the last one without outer folds."""
     y, unit = labels(500, seed=1), np.arange(500) // 3
     found = [
         split_rows(y, unit, Split(train=0.6, val=0.2, test=0.2, seed=7, stratify=True, fold=fold))

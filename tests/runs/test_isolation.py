@@ -10,10 +10,10 @@ import pytest
 from tests.support import CSV, SMALL, command, people
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.runs import isolation
+from sweepgrad.runs import capture, isolation
 from sweepgrad.runs import record as records
 from sweepgrad.runs.isolation import proof
-from sweepgrad.tracking import mapping
+from sweepgrad.tracking import tags
 from sweepgrad.training.experiment import prepare
 from sweepgrad.training.loop import Examples, fit
 
@@ -82,14 +82,14 @@ def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
     assert record.certificate
     assert record.certificate["weights"]["unmoved"] is None
     assert "MemoryError: no room" in record.certificate["weights"]["proven"]
-    assert mapping.certificate_tags(record)["sweepgrad.held_out_rows_unseen"] == "not proven"
+    assert tags.of_certificate(record)["sweepgrad.held_out_rows_unseen"] == "not proven"
 
 
 def test_for_a_run_that_is_stopped_nobody_waits():
     stopped = experiment("optimizer.lr=0.123")
     *_, last = stopped.fits()
     how: dict[str, Any] = {"job": "j", "name": "n", "overrides": (), "started": 0, "ended": 1}
-    record = records.of(stopped.config, status="KILLED", experiment=stopped, fit=last, **how)
+    record = capture.of(stopped.config, status="KILLED", experiment=stopped, fit=last, **how)
     assert record.certificate
     assert record.certificate["weights"] == isolation.unproven("the run was stopped")
     assert record.certificate["preprocessing"]["unmoved"]

@@ -104,7 +104,7 @@ def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
     assert "all validation rows are of one group" in ranked.err
     assert refused.code == 2
     assert "all validation rows are of one group" in refused.err
-    assert not Path("runs/openings.jsonl").exists()
+    assert not Path("runs/test_evaluations.jsonl").exists()
 
 
 def test_without_a_seed_on_every_fold_nothing_is_chosen(folder):

@@ -134,7 +134,7 @@ def test_the_registered_model_answers_as_the_card_says(decided, rows):
 
 def test_what_was_judged_is_recorded_with_the_sweep_and_shown_again(decided):
     (version,) = Store(decided.uri, "sweepgrad")._client.search_model_versions("name = 'sweepgrad-people'")
-    (opening,) = ledger.read(decided.folder / "runs" / "openings.jsonl")
+    (opening,) = ledger.read(decided.folder / "runs" / ledger.LEDGER)
     assert version.run_id == opening.run_id == decided.card["run_id"] == decided.board["sweep_id"]
     page = (decided.folder / "runs" / "cards" / decided.card["sweep"] / "card.md").read_text()
     assert "An ensemble of 3 networks" in page

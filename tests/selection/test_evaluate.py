@@ -15,7 +15,7 @@ from tests.support import CSV, SMALL, Result, Sweep, command, inside, people
 
 from sweepgrad.config.schema import Split
 from sweepgrad.data.split import Parts, split_rows, units_of
-from sweepgrad.runs import ledger as openings
+from sweepgrad.runs import ledger
 from sweepgrad.selection.evaluate import evaluate
 from sweepgrad.selection.score_card import baselines
 from sweepgrad.tracking.mapping import BUNDLE, Logged
@@ -128,19 +128,19 @@ def test_each_split_is_chosen_from_and_judged_as_by_hand(done, tmp_path):
 
 def test_nested_cross_validation_is_chosen_from_and_judged_as_by_hand(folder, tmp_path):
     people(300, seed=1).to_csv("people.csv", index=False)
-    nested = ("split.turn=range(5)", "split.folds=2", "split.fold=range(2)")
+    nested = ("split.outer_fold=range(5)", "split.folds=2", "split.fold=range(2)")
     assert command("train", "-m", *OVERRIDES[:-1], "train.epochs=2", *nested).code == 0
     result = command("evaluate", "--json")
     assert result.code == 0, result.err
     said = json.loads(result.out)
     assert said["turns"] == 5
-    assert [split["split"] for split in said["splits"]] == [f"split.turn={turn}" for turn in range(5)]
+    assert [split["split"] for split in said["splits"]] == [f"split.outer_fold={turn}" for turn in range(5)]
     assert sum(split["test"]["n"] for split in said["splits"]) == 300
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     children, table = store.children(store.sweep(None)), pd.read_csv("people.csv")
     for turn, split in enumerate(said["splits"]):
-        runs = [run for run in children if run.params["split.turn"] == str(turn)]
-        expected = by_hand(runs, store, table, tmp_path, seed=0, turn=turn, folds=2, fold=0)
+        runs = [run for run in children if run.params["split.outer_fold"] == str(turn)]
+        expected = by_hand(runs, store, table, tmp_path, seed=0, outer_fold=turn, folds=2, fold=0)
         assert_judged(split, expected)
 
 
@@ -156,12 +156,12 @@ def test_the_whole_is_the_mean_of_the_splits(done):
 
 
 def test_each_split_is_opened_once_and_what_was_judged_stays_closed(done):
-    ledger = openings.read(done.folder / "runs" / openings.LEDGER)
-    assert [str(opening) for opening in ledger] == [split["evaluated"] for split in done.said["splits"]]
-    assert [opening.run_id for opening in ledger] == [split["run_id"] for split in done.said["splits"]]
-    for split, opening in zip(done.said["splits"], ledger, strict=True):
+    entries = ledger.read(done.folder / "runs" / ledger.LEDGER)
+    assert [str(opening) for opening in entries] == [split["evaluated"] for split in done.said["splits"]]
+    assert [opening.run_id for opening in entries] == [split["run_id"] for split in done.said["splits"]]
+    for split, opening in zip(done.said["splits"], entries, strict=True):
         assert opening.test == split["digest"]
-        assert opening in done.store.openings(opening.table)
+        assert opening in done.store.test_evaluations(opening.table)
     assert done.second.out == done.first.out
     assert "judged before; the test rows stay closed" in done.second.err
 
@@ -197,7 +197,7 @@ def test_a_lost_page_comes_back_from_the_store_without_opening(done):
     with contextlib.chdir(done.folder):
         assert command("evaluate", "--json").out == done.first.out
     assert {name: (done.page / name).read_bytes() for name in kept} == kept
-    assert len(openings.read(done.folder / "runs" / openings.LEDGER)) == len(SEEDS)
+    assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
 
 
 def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
@@ -210,13 +210,13 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(store, None, Path("runs"), say=interrupt)
-    before = openings.read(Path("runs", openings.LEDGER))
+    before = ledger.read(Path("runs", ledger.LEDGER))
     assert len(before) == 2
     result = command("evaluate", "--json")
     assert result.code == 0, result.err
-    ledger = openings.read(Path("runs", openings.LEDGER))
-    assert ledger[:2] == before
-    assert [str(opening) for opening in ledger] == [s["evaluated"] for s in json.loads(result.out)["splits"]]
+    entries = ledger.read(Path("runs", ledger.LEDGER))
+    assert entries[:2] == before
+    assert [str(opening) for opening in entries] == [s["evaluated"] for s in json.loads(result.out)["splits"]]
 
 
 def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch):
@@ -232,24 +232,20 @@ def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch
     monkeypatch.setattr("sweepgrad.selection.evaluate.baselines", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(store, None, Path("runs"))
-    lost = openings.read(Path("runs", openings.LEDGER))[1]
+    lost = ledger.read(Path("runs", ledger.LEDGER))[1]
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "log_artifact", interrupt_at("splits.png"))
         with pytest.raises(KeyboardInterrupt):
             evaluate(store, None, Path("runs"))
     sweep = store.sweep(None)
-    assert not [tag for tag in sweep.tags if tag in ("sweepgrad.evaluated", openings.JUDGED)]
+    assert not [tag for tag in sweep.tags if tag in ("sweepgrad.evaluated", ledger.JUDGED)]
     result = command("evaluate", "--json")
     assert result.code == 0, result.err
     first, second = json.loads(result.out)["splits"]
-    assert (
-        first["interrupted_evaluations"]
-        == first["earlier_evaluations"]
-        == second["earlier_evaluations"]
-        == []
-    )
+    assert first["interrupted_evaluations"] == first["earlier_evaluations"] == []
+    assert second["earlier_evaluations"] == []
     assert second["interrupted_evaluations"] == [str(lost)]
-    assert len(openings.read(Path("runs", openings.LEDGER))) == 3
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 3
     assert store.sweep(None).tags["sweepgrad.evaluated"] == "2"
     page = Path("runs", "evaluations", sweep.name, "evaluation.md").read_text()
     assert f"interrupted before anything was kept ({lost})" in page
@@ -282,7 +278,7 @@ def test_kept_figures_that_cannot_be_read_are_named_and_not_written_over(done, k
         assert file.read_text() == kept
     finally:
         file.write_bytes(before)
-    assert len(openings.read(done.folder / "runs" / openings.LEDGER)) == len(SEEDS)
+    assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
 
 
 def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
@@ -296,13 +292,13 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     assert "the test rows of 2 of 2 splits were opened before:" in refused.err
     assert f"2 times, first {first['splits'][0]['evaluated']}" in refused.err
     assert f"what was found: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
-    assert len(openings.read(Path("runs", openings.LEDGER))) == 2
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 2
     again = json.loads(command("evaluate", "--again", "--json").out)
     assert [split["earlier_evaluations"] for split in again["splits"]] == [
         [split["evaluated"]] for split in first["splits"]
     ]
     assert again["earlier_of_table"] == 2
-    assert len(openings.read(Path("runs", openings.LEDGER))) == 4
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 4
     page = Path("runs", "evaluations", again["sweep"], "evaluation.md").read_text()
     assert "The test rows of 2 of these splits had been opened before." in page
     # Another split of the same table has rows in common: no refusal, and it is told.
@@ -313,7 +309,9 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
 def test_finalize_and_evaluate_know_of_one_another(folder):
     assert command("train", *SMALL).code == 0
     assert command("finalize").code == 0
-    assert command("train", "-m", *SMALL, "split.turn=0,1").code == 0  # turn 0 tests what finalize opened
+    assert (
+        command("train", "-m", *SMALL, "split.outer_fold=0,1").code == 0
+    )  # turn 0 tests what finalize opened
     refused = command("evaluate")
     assert "the test rows of 1 of 2 splits were opened before" in refused.err
     assert "what was found: runs/cards/" in refused.err
@@ -334,15 +332,15 @@ def test_one_split_is_refused(sweep: Sweep):
     assert refused.code == 2
     assert "has one split" in refused.err
     assert "sweepgrad finalize" in refused.err
-    assert not (sweep.folder / "runs" / openings.LEDGER).exists()
+    assert not (sweep.folder / "runs" / ledger.LEDGER).exists()
 
 
 def test_splits_with_the_same_test_rows_are_refused(folder):
-    assert command("train", "-m", *SMALL, "split.turn=null,0").code == 0
+    assert command("train", "-m", *SMALL, "split.outer_fold=null,0").code == 0
     refused = command("evaluate")
     assert refused.code == 2
     assert "two splits have the same test rows" in refused.err
-    assert not Path("runs", openings.LEDGER).exists()
+    assert not Path("runs", ledger.LEDGER).exists()
 
 
 def test_a_split_without_a_finished_run_is_named_and_nothing_is_opened(folder):

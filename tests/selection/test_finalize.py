@@ -20,7 +20,7 @@ from tests.support import CSV, Result, Sweep, command, inside, load_model, peopl
 
 from sweepgrad.compose.plan import plan
 from sweepgrad.data.split import split_rows, units_of
-from sweepgrad.runs import ledger as openings
+from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
 from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
 from sweepgrad.selection.card_markdown import markdown
@@ -197,18 +197,18 @@ def test_every_opening_of_the_test_rows_is_told(done):
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
     assert f"opened once before** ({done.card['evaluated']})" in page
     store = Store(done.uri, "sweepgrad")
-    found = store.openings(digests(store)["table"])
+    found = store.test_evaluations(digests(store)["table"])
     assert [str(opening) for opening in found] == [done.card["evaluated"], third["evaluated"]]
     for opening in found:
         assert opening.run_id == done.card["run_id"]
         assert opening.sweep == done.card["sweep"]
         assert opening.user == getpass.getuser()
     tags = store.sweep(None).tags
-    assert {value for key, value in tags.items() if key.startswith("sweepgrad.opened.")} == {
+    assert {value for key, value in tags.items() if key.startswith("sweepgrad.test_evaluated.")} == {
         done.card["evaluated"],
         third["evaluated"],
     }
-    assert openings.read(done.folder / "runs" / "openings.jsonl") == found
+    assert ledger.read(done.folder / "runs" / ledger.LEDGER) == found
 
 
 def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
@@ -220,13 +220,13 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     assert refused.code == 2
     assert "the test rows of simulated were opened once before" in refused.err
     assert "--again" in refused.err
-    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 1
     assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_evaluations"]) == 1
     assert command("train", *data, "split.seed=1").code == 0
     assert json.loads(command("finalize", "--json").out)["earlier_evaluations"] == []
 
 
-@pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/openings.jsonl"])
+@pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/test_evaluations.jsonl"])
 def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empty_store, lost):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", *data).code == 0
@@ -244,7 +244,7 @@ def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledg
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", *data).code == 0
     assert command("finalize").code == 0
-    Path("runs", "openings.jsonl").unlink()
+    Path("runs", ledger.LEDGER).unlink()
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     store._client.delete_experiment(store.experiment_id)
     assert command("train", *data, "seed=7", "tracking.experiment=other").code == 0
@@ -259,19 +259,19 @@ def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledg
 def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
     """Before the rows are read; while they are judged; and while the card is sent."""
     assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
-    store, ledger = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"), Path("runs", "openings.jsonl")
+    store, file = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"), Path("runs", ledger.LEDGER)
     with monkeypatch.context() as patch:
         patch.setattr("sweepgrad.tracking.models.register", raising(OSError(28, "No space left on device")))
         refused = command("finalize")
     assert "No space left" in refused.err
-    assert openings.read(ledger) == store.openings(digests(store)["table"]) == []
+    assert ledger.read(file) == store.test_evaluations(digests(store)["table"]) == []
     for place in ("sweepgrad.selection.score_card.card", "mlflow.MlflowClient.log_batch"):
         with monkeypatch.context() as patch:
             patch.setattr(place, raising(KeyboardInterrupt()))
             with pytest.raises(KeyboardInterrupt):
                 finalize(store, None, Path("runs"))
         assert "sweepgrad.chosen_run" not in store.sweep(None).tags
-    lost, kept = openings.read(ledger)
+    lost, kept = ledger.read(file)
     result = command("finalize", "--json")
     assert result.code == 0, result.err
     assert "the test rows stay closed" in result.err
@@ -284,7 +284,7 @@ def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
     assert store.sweep(None).metrics["test/accuracy"] == card["test"]["accuracy"]
     page = Path("runs", "cards", card["sweep"], "card.md").read_text()
     assert f"opened for the same model ({lost}), which was interrupted" in page
-    assert len(openings.read(ledger)) == 2
+    assert len(ledger.read(file)) == 2
 
 
 def raising(error: BaseException) -> Any:
@@ -310,15 +310,15 @@ def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
     assert json.loads(data.out) == card
     (file / "card.json").write_text("{")
     assert "card.json is damaged" in command("finalize").err
-    assert len(openings.read(Path("runs", "openings.jsonl"))) == 1
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 1
 
 
 def test_a_damaged_ledger_is_named(folder):
     assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
-    Path("runs", "openings.jsonl").write_text('{"id": "1"\n')
+    Path("runs", ledger.LEDGER).write_text('{"id": "1"\n')
     refused = command("finalize")
     assert refused.code == 2
-    assert "openings.jsonl, line 1 is damaged" in refused.err
+    assert "test_evaluations.jsonl, line 1 is damaged" in refused.err
 
 
 def test_a_sweep_that_did_not_finish_is_refused_unless_asked_for(folder):
@@ -376,7 +376,7 @@ def test_a_table_that_has_changed_is_refused(done):
     with contextlib.chdir(done.folder):
         before = Path("people.csv").read_text()
         store = Store(done.uri, "sweepgrad")
-        openings = store.openings(digests(store)["table"])
+        openings = store.test_evaluations(digests(store)["table"])
         try:
             Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
             result = command("finalize")
@@ -385,7 +385,7 @@ def test_a_table_that_has_changed_is_refused(done):
         assert result.code == 2
         assert "people.csv" in result.err
         assert "changed" in result.err
-        assert store.openings(digests(store)["table"]) == openings
+        assert store.test_evaluations(digests(store)["table"]) == openings
 
 
 def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
@@ -403,7 +403,7 @@ def test_runs_on_different_splits_are_refused(folder):
     assert "different tables or splits" in refused.err
     assert not Path("runs", "cards").exists()
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
-    assert store.openings(digests(store)["table"]) == []
+    assert store.test_evaluations(digests(store)["table"]) == []
 
 
 def test_a_sweep_over_folds_is_finalized(folder):
@@ -458,7 +458,7 @@ def test_means_over_different_folds_are_not_chosen_among(folder):
     refused = command("finalize", "--incomplete")
     assert refused.code == 2
     assert "no configuration finished on every fold" in refused.err
-    assert store.openings(digests(store)["table"]) == []
+    assert store.test_evaluations(digests(store)["table"]) == []
     assert "means over different folds are of different rows" in command("leaderboard").out
 
 

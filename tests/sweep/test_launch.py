@@ -13,7 +13,7 @@ from tests.support import CSV, SMALL, command, environment, people
 from tests.sweep.support import weights
 
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
+from sweepgrad.runs import sweep_record
 from sweepgrad.runs.record import Record
 from sweepgrad.tracking.store import Store
 
@@ -132,7 +132,7 @@ def test_the_first_failure_ends_the_sweep_if_asked(folder):
     assert result.code == 1
     assert "ended at the first failure, as sweep.fail_fast asks; 0 of 3 runs finished" in result.err
     assert "the same command again does what is missing" in result.err
-    assert notes.read(sweeps()[0]).status == "FAILED"
+    assert sweep_record.read(sweeps()[0]).status == "FAILED"
 
 
 def test_what_a_sweep_is_must_be_the_same_for_all_its_runs(folder):
@@ -141,7 +141,7 @@ def test_what_a_sweep_is_must_be_the_same_for_all_its_runs(folder):
     assert "select: must be the same for all runs of a sweep" in result.err
 
 
-@pytest.mark.parametrize("splits", ["split.seed=1,2,3", "split.seed=1 split.turn=0,1,2"])
+@pytest.mark.parametrize("splits", ["split.seed=1,2,3", "split.seed=1 split.outer_fold=0,1,2"])
 def test_configurations_are_counted_once_however_many_splits_there_are(folder, splits):
     ensemble = "select.ensemble={kind: best, size: 3}"
     result = command("train", "-m", *SMALL, "model=wide,linear", *splits.split(), ensemble)
@@ -185,7 +185,7 @@ def test_halving_from_the_command_line_says_what_it_saved(folder):
     assert trained == 8 * 1 + 2 * 3 + 2 * 9
     words = "halving stopped 10 of 12 runs early, which saved 70% of all epochs (76 of 108)"
     assert words in result.err.splitlines()
-    assert notes.read(sweep).halving == words
+    assert sweep_record.read(sweep).halving == words
     assert "stopped after epoch 1" in result.err
     listed = json.loads(command("leaderboard", "--json").out)["entries"]
     assert len(listed) >= 1

@@ -12,17 +12,16 @@ from tests.support import environment
 
 from sweepgrad import process
 from sweepgrad.errors import UserError
-from sweepgrad.runs import sweep_record as notes
-from sweepgrad.sweep import resume as claim
-from sweepgrad.sweep.resume import Sweep, key
+from sweepgrad.runs import sweep_record
+from sweepgrad.sweep.resume import Sweep, key, start_or_resume
 
 JOBS = ("a", "b")
 KEY = key(JOBS, {"uri": "here"})
 DEAD = "999999999@1.00"
 
 
-def claimed(pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = True) -> Sweep:
-    return claim.claim(
+def started(pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = True) -> Sweep:
+    return start_or_resume(
         pattern,
         of,
         name="lab",
@@ -35,7 +34,7 @@ def claimed(pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = Tru
 
 def rewrite(sweep: Sweep, **values: object) -> None:
     """As another process, or another machine, would have left it."""
-    file = sweep.folder / notes.SWEEP
+    file = sweep.folder / sweep_record.SWEEP
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
@@ -45,18 +44,18 @@ def _here(tmp_path, monkeypatch):
 
 
 def test_a_new_sweep_leaves_word_of_itself():
-    sweep = claimed()
+    sweep = started()
     assert sweep.earlier is None
-    assert sweep.folder == Path("runs/sweeps", sweep.note.id)
-    note = notes.read(sweep.folder)
-    assert note == sweep.note
+    assert sweep.folder == Path("runs/sweeps", sweep.record.id)
+    note = sweep_record.read(sweep.folder)
+    assert note == sweep.record
     assert note.id.startswith("lab-")
     assert (note.status, note.jobs, note.varying) == ("RUNNING", 2, ("seed",))
     assert note.command == "sweepgrad train -m seed=1,2 'data.path=my file.csv'"
     assert process.lives(note.process)
     sweep.write("FINISHED", "halving did this")
-    assert notes.read(sweep.folder).status == "FINISHED"
-    assert notes.read(sweep.folder).halving == "halving did this"
+    assert sweep_record.read(sweep.folder).status == "FINISHED"
+    assert sweep_record.read(sweep.folder).halving == "halving did this"
 
 
 def test_the_same_key_is_of_the_same_jobs_in_the_same_order_under_the_same_settings():
@@ -67,90 +66,91 @@ def test_the_same_key_is_of_the_same_jobs_in_the_same_order_under_the_same_setti
 
 @pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
 def test_the_same_sweep_goes_on(status):
-    first = claimed()
+    first = started()
     first.write(status)
-    second = claimed()
-    assert (second.note.id, second.folder) == (first.note.id, first.folder)
+    second = started()
+    assert (second.record.id, second.folder) == (first.record.id, first.folder)
     assert second.earlier is not None
     assert second.earlier.status == status
-    assert notes.read(second.folder).status == "RUNNING"
+    assert sweep_record.read(second.folder).status == "RUNNING"
 
 
 def test_what_a_dead_process_ran_goes_on():
-    first = claimed()
+    first = started()
     rewrite(first, process=DEAD)
-    assert claimed().note.id == first.note.id
+    assert started().record.id == first.record.id
 
 
 def test_a_number_that_was_given_out_again_is_another_process():
-    first = claimed()
+    first = started()
     rewrite(first, process=f"{os.getpid()}@1.00")
-    assert claimed().note.id == first.note.id
+    assert started().record.id == first.record.id
 
 
 def test_what_a_living_process_runs_is_refused():
-    first = claimed()
-    with pytest.raises(UserError, match=f"{first.note.id} is this very sweep, and process {os.getpid()}@"):
-        claimed()
-    assert claimed(resume=False).note.id != first.note.id
+    first = started()
+    with pytest.raises(UserError, match=f"{first.record.id} is this very sweep, and process {os.getpid()}@"):
+        started()
+    assert started(resume=False).record.id != first.record.id
 
 
 def test_what_another_machine_runs_is_refused_for_there_is_no_telling():
-    first = claimed()
+    first = started()
     rewrite(first, host="elsewhere", process=DEAD)
     with pytest.raises(UserError, match="of elsewhere runs it: wait"):
-        claimed()
+        started()
     rewrite(first, status="KILLED")
-    assert claimed().note.id == first.note.id
+    assert started().record.id == first.record.id
 
 
 def test_another_key_or_none_to_go_on_with_begins_a_new_one():
-    first = claimed()
+    first = started()
     first.write("FINISHED")
-    assert claimed(of="another").note.id != first.note.id
-    assert claimed(resume=False).earlier is None
+    assert started(of="another").record.id != first.record.id
+    assert started(resume=False).earlier is None
     assert len(list(Path("runs/sweeps").iterdir())) == 3
 
 
 def test_the_latest_of_two_alike_goes_on():
-    first, second = claimed(), claimed(resume=False)
+    first, second = started(), started(resume=False)
     for sweep in (first, second):
         sweep.write("KILLED")
-    os.utime(first.folder / notes.SWEEP, (1, 1))
-    assert claimed().note.id == second.note.id
+    os.utime(first.folder / sweep_record.SWEEP, (1, 1))
+    assert started().record.id == second.record.id
 
 
 def test_word_of_an_older_version_is_passed_over():
-    first = claimed()
-    (first.folder / notes.SWEEP).write_text('{"id": "old"}')
-    assert claimed().note.id != first.note.id
+    first = started()
+    (first.folder / sweep_record.SWEEP).write_text('{"id": "old"}')
+    assert started().record.id != first.record.id
 
 
 @pytest.mark.parametrize("folder", ["mine", "my/sweep", "here[1]/a b?", "{absolute}/mine"])
 def test_a_folder_of_ones_own_goes_on_and_takes_no_other_sweep(folder, tmp_path):
     pattern = folder.format(absolute=tmp_path)
-    first = claimed(pattern)
+    first = started(pattern)
     assert first.folder == Path(pattern)
     first.write("KILLED")
-    assert claimed(pattern).note.id == first.note.id
+    assert started(pattern).record.id == first.record.id
     first.write("FINISHED")
     for other in ({"of": "another"}, {"resume": False}):
-        with pytest.raises(UserError, match=f"holds the sweep {first.note.id}: choose another"):
-            claimed(pattern, **other)
-    assert notes.read(first.folder).status == "FINISHED"
+        with pytest.raises(UserError, match=f"holds the sweep {first.record.id}: choose another"):
+            started(pattern, **other)
+    assert sweep_record.read(first.folder).status == "FINISHED"
     shutil.rmtree(first.folder)
-    assert claimed(pattern, of="another").earlier is None
+    assert started(pattern, of="another").earlier is None
 
 
 def test_of_two_processes_at_once_one_gets_it():
     code = """if True:
         import sys
         from sweepgrad.errors import UserError
-        from sweepgrad.sweep.resume import claim
+        from sweepgrad.sweep.resume import start_or_resume
         print("ready", flush=True)
         sys.stdin.readline()
         try:
-            print(claim("runs/sweeps/*", "key", name="s", jobs=1, varying=[], words=[], resume=True).note.id)
+            named = {"name": "s", "jobs": 1, "varying": [], "words": []}
+            print(start_or_resume("runs/sweeps/*", "key", **named, resume=True).record.id)
         except UserError as error:
             print("refused:", error)
         sys.stdout.flush()
@@ -180,5 +180,5 @@ def test_of_two_processes_at_once_one_gets_it():
     (folder,) = Path("runs/sweeps").iterdir()
     assert sorted(line.startswith("refused: ") for line in said) == [False, True, True]
     assert f"{folder.name}\n" in said
-    winner = notes.read(folder).process
+    winner = sweep_record.read(folder).process
     assert [f"process {winner} of" in line for line in said].count(True) == 2

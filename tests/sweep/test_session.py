@@ -12,10 +12,10 @@ from tests.sweep.support import halving_of, jobs, run, trained, weights
 from sweepgrad.config.schema import Tracking
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.sweep import resume as claim
 from sweepgrad.sweep import threads
 from sweepgrad.sweep.job import Job, Outcome, Running
 from sweepgrad.sweep.progress import Progress
+from sweepgrad.sweep.resume import start_or_resume
 from sweepgrad.sweep.session import Ended, Session, digest_of, value
 from sweepgrad.tracking.outbox import Outbox
 
@@ -32,7 +32,7 @@ def outbox(folder) -> Iterator[Outbox]:
 
 def session(outbox: Outbox, key: str = "key", *, resume: bool = True, fail_fast: bool = False) -> Session:
     """Of a sweep in the current folder, new or gone on with."""
-    sweep = claim.claim("runs/sweeps/*", key, name="s", jobs=1, varying=[], words=[], resume=resume)
+    sweep = start_or_resume("runs/sweeps/*", key, name="s", jobs=1, varying=[], words=[], resume=resume)
     return Session(sweep, outbox, Progress(), resume=resume, fail_fast=fail_fast, runs=Path("runs"))
 
 
@@ -66,8 +66,8 @@ def test_jobs_are_of_their_sweep_and_the_same_in_every_attempt(outbox):
     first = session(outbox)
     assert first.sweep is not None
     one = jobs_of(first)[0]
-    assert one.id == f"{first.sweep.note.id}/0"
-    assert one.config.sweep.id == first.sweep.note.id
+    assert one.id == f"{first.sweep.record.id}/0"
+    assert one.config.sweep.id == first.sweep.record.id
     first.sweep.write("KILLED")
     assert jobs_of(session(outbox))[0].id == one.id
     alone = Session(None, outbox, Progress(), resume=True, fail_fast=False, runs=Path("runs"))
@@ -102,8 +102,8 @@ def test_another_sweep_takes_over_what_it_would_train_alike(outbox):
     copy = records.read(todo[0].folder)
     assert first.sweep is not None
     assert second.sweep is not None
-    assert copy.reused == f"{first.sweep.note.id}/1"
-    assert (copy.job, copy.sweep, copy.overrides) == (todo[0].id, second.sweep.note.id, ("seed=2",))
+    assert copy.reused == f"{first.sweep.record.id}/1"
+    assert (copy.job, copy.sweep, copy.overrides) == (todo[0].id, second.sweep.record.id, ("seed=2",))
     assert weights(todo[0].folder) == weights(first.sweep.folder / "1")
     third = session(outbox, "a third")
     (again,) = third.run(jobs_of(third, "seed=2"), execute)

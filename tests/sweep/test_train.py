@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from tests.support import GRID, SMALL, Result, command, console_script, environment
 
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
+from sweepgrad.runs import sweep_record
 from sweepgrad.tracking.store import Store
 
 
@@ -186,7 +186,7 @@ def test_the_environment_is_kept(sweep):
     record = records.read(sweep.jobs[0])
     assert {"python", "platform", "sweepgrad", "numpy", "pandas"} <= record.environment.keys()
     assert record.overrides == (*SMALL, "model=wide", "seed=1")
-    assert notes.read(sweep.jobs[0].parent).command == f"sweepgrad train -m {' '.join(SMALL)} {GRID}"
+    assert sweep_record.read(sweep.jobs[0].parent).command == f"sweepgrad train -m {' '.join(SMALL)} {GRID}"
 
 
 # The same again
@@ -431,5 +431,5 @@ def test_word_of_the_sweep_is_left_where_its_runs_are(folder):
     result = train("-m", *SMALL, "seed=1,2", "hydra.sweep.dir=my/out")
     assert result.code == 0
     assert "kept in my/out" in result.out
-    assert notes.read(Path("my/out")).jobs == 2
-    assert notes.read(Path("my/out")).status == "FINISHED"
+    assert sweep_record.read(Path("my/out")).jobs == 2
+    assert sweep_record.read(Path("my/out")).status == "FINISHED"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -21,10 +21,9 @@ from tests.sweep.support import run as train
 
 from sweepgrad.config.schema import Tracking
 from sweepgrad.errors import UserError
-from sweepgrad.runs import folders
+from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
-from sweepgrad.sweep.resume import Sweep, claim
+from sweepgrad.sweep.resume import Sweep, start_or_resume
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.tracking.store import Store
 
@@ -52,9 +51,9 @@ def results(folder, kept) -> list[Path]:
 
 def begun() -> Sweep:
     """Word of a sweep of this process, in the folder of the results."""
-    sweep = claim("runs/sweeps/mine", "key", name="mine", jobs=3, varying=[], words=[], resume=True)
-    sweep = replace(sweep, note=replace(sweep.note, id="mine"))
-    folders.write_json(sweep.folder / notes.SWEEP, asdict(sweep.note))
+    sweep = start_or_resume("runs/sweeps/mine", "key", name="mine", jobs=3, varying=[], words=[], resume=True)
+    sweep = replace(sweep, record=replace(sweep.record, id="mine"))
+    sweep_record.write(sweep.folder, sweep.record)
     return sweep
 
 

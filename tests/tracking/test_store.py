@@ -52,10 +52,7 @@ def all_runs(store: Store) -> list[mlflow.entities.Run]:
 
 def rewrite(folder: Path, **changes: object) -> records.Record:
     record = replace(records.read(folder), **changes)  # type: ignore[arg-type]
-    folders.write_json(folder / "record.json", record.__dict__ | {
-        "data": record.data and record.data.__dict__,
-        "history": [epoch.__dict__ for epoch in record.history],
-    })  # fmt: skip
+    records.write(folder, record)
     return record
 
 

@@ -21,8 +21,8 @@ from tests.sweep.support import jobs, run
 
 from sweepgrad import process
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
-from sweepgrad.sweep.resume import claim
+from sweepgrad.runs import sweep_record
+from sweepgrad.sweep.resume import start_or_resume
 from sweepgrad.tracking import writer
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.writer import Message, serve
@@ -41,8 +41,8 @@ def kept(tmp_path_factory) -> list[Path]:
 @pytest.fixture
 def results(folder, kept) -> list[Path]:
     """Two runs of the sweep `mine`, of which there is word beside them, in the current folder."""
-    claim("runs/sweeps/mine", "key", name="mine", jobs=2, varying=[], words=[], resume=True)
-    note = folder / "runs" / "sweeps" / "mine" / notes.SWEEP
+    start_or_resume("runs/sweeps/mine", "key", name="mine", jobs=2, varying=[], words=[], resume=True)
+    note = folder / "runs" / "sweeps" / "mine" / sweep_record.SWEEP
     note.write_text(json.dumps({**json.loads(note.read_text()), "id": "mine"}))
     return [Path(shutil.copytree(one, note.parent / one.name)) for one in kept]
 
@@ -68,7 +68,7 @@ def logged(kind: str) -> list[Any]:
 def test_all_is_answered_in_the_order_in_which_it_was_told(results):
     sweep = str(results[0].parent)
     told: list[Message] = [{"begin": sweep}, *({"send": str(result)} for result in results), {"end": sweep}]
-    notes_file = results[0].parent / notes.SWEEP
+    notes_file = results[0].parent / sweep_record.SWEEP
     notes_file.write_text(notes_file.read_text().replace("RUNNING", "FINISHED"))
     assert answers(told) == [{"open": None}, *({"sent": message} for message in told)]
     assert [run.info.status for run in logged("sweep")] == ["FINISHED"]
@@ -214,17 +214,16 @@ def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
     """Whoever hands over three messages and is killed then, by SIGKILL, has nothing lost."""
     code = f"""if True:
         import os, signal
-        from dataclasses import asdict
         from pathlib import Path
         from sweepgrad import process
         from sweepgrad.config.schema import Tracking
-        from sweepgrad.runs import folders, sweep_record
+        from sweepgrad.runs import sweep_record
         from sweepgrad.tracking.outbox import Outbox
         from dataclasses import replace
         outbox = Outbox()
         sweep = Path({str(results[0].parent)!r})
         mine = replace(sweep_record.read(sweep), process=process.this())
-        folders.write_json(sweep / sweep_record.SWEEP, asdict(mine))
+        sweep_record.write(sweep, mine)
         outbox.connect(Tracking(uri={URI!r}, experiment="sweepgrad"))
         outbox.begin(sweep)
         outbox.send(sweep / "0")

@@ -12,7 +12,7 @@ from sweepgrad.compose.plan import plan
 from sweepgrad.nn.network import Network
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.runs.record import diagnosis_of
+from sweepgrad.runs.capture import diagnosis_of
 from sweepgrad.selection.diagnosis_text import of_runs, sentence
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
@@ -181,7 +181,7 @@ def test_a_run_that_was_not_diagnosed_has_no_signs_and_is_not_taken_over(folder)
     well = ("model=wide", "train.epochs=30")
     assert command("train", "-m", *SMALL, *well).code == 0
     (path,) = folder.glob("runs/sweeps/*/*/record.json")
-    assert "signs" not in path.read_text()
+    assert "gradient_norm" not in path.read_text()
     assert "diagnosis" not in command("leaderboard").out
     assert json.loads(command("leaderboard", "--json").out)["entries"][0]["diagnosis"] == ""
     again = command("train", "-m", *SMALL, *well, "train.diagnose=true")

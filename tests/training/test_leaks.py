@@ -86,7 +86,7 @@ def test_of_test_rows_a_run_reports_counts_in_its_certificate_and_nothing_else(f
     assert one.history == other.history
     certificates = [record.certificate or {} for record in (one, other)]
     differ = {topic for topic in certificates[0] if certificates[0][topic] != certificates[1][topic]}
-    assert differ <= {"table", "twins", "near_twins", "rows_with_twins", "leaks"}
+    assert differ <= {"table", "duplicates", "near_duplicates", "rows_with_duplicates", "leaks"}
     assert one.summary == other.summary
 
 

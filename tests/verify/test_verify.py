@@ -65,7 +65,7 @@ def test_weights_that_were_changed_together_with_their_digest_are_found(copied):
         weights = {name: file[name] for name in file.files}
     weights["w2"] = np.nextafter(weights["w2"], 9)
     np.savez(job / "model" / "weights.npz", **weights)
-    from sweepgrad.runs.folders import digest
+    from sweepgrad.files import digest
 
     changed(job, lambda r: r["files"].update({"weights.npz": digest(job / "model" / "weights.npz")}))
     result = command("verify", str(job))

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from sweepgrad.errors import UserError
 from sweepgrad.selection.ranking import rank
-from sweepgrad.tracking.store import PARENT, Store
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import PARENT
 
 
 def links(store: Store, base: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sweepgrad.config import old_names
 from sweepgrad.config.schema import Config, FileData, Halving, SimulatedData
 from sweepgrad.config.sections import (
     SGD,
@@ -59,7 +60,12 @@ def check(values: Mapping[str, Any]) -> Config:
 
 
 def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
-    """' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
+    """Return ' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing.
+
+    A key of an earlier version means today's.
+    """
+    if f"{prefix}{word}" in old_names.KEYS:
+        return f" Did you mean {old_names.key(f'{prefix}{word}')}?"
     close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
     return f" Did you mean {prefix}{close[0]}?" if close else ""
 

@@ -222,8 +222,8 @@ class Split(Section):
     for validation and the others are for training, so of `train` and `val` only the sum counts. The test part
     is the same for every fold and without one. `fold: null` divides by the shares.
 
-    With a `turn` the test part is the turn-th, from 0, of `turns` equal parts of all rows: `test` must say
-    1 / turns. Turn 0 tests the rows that are tested without one, with these shares.
+    With an `outer_fold` the test part is that one, from 0, of `outer_folds` equal parts of all rows: `test`
+    must say 1 / outer_folds. Outer fold 0 tests the rows that are tested without one, with these shares.
     """
 
     train: Fraction
@@ -233,8 +233,8 @@ class Split(Section):
     stratify: bool
     folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml: runs that are older than folds do not say
     fold: Annotated[int, Field(ge=0)] | None = None
-    turns: Annotated[int, Field(ge=2)] = 5  # as in config.yaml, too
-    turn: Annotated[int, Field(ge=0)] | None = None
+    outer_folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml, too
+    outer_fold: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -267,23 +267,24 @@ class Split(Section):
         return self
 
     @model_validator(mode="after")
-    def _the_turn_is_one_of_the_turns(self) -> "Split":
-        if self.turn is None:
-            if self.turns != type(self).model_fields["turns"].default:
+    def _the_outer_fold_is_one_of_them(self) -> "Split":
+        n = self.outer_folds
+        if self.outer_fold is None:
+            if n != type(self).model_fields["outer_folds"].default:
                 raise ValueError(
-                    f"turns: {self.turns} has no effect without a turn; say split.turn=range({self.turns})"
-                    " in a sweep, or split.turn=0"
+                    f"outer_folds: {n} has no effect without an outer fold; say split.outer_fold=range({n})"
+                    " in a sweep, or split.outer_fold=0"
                 )
             return self
-        if self.turn >= self.turns:
+        if self.outer_fold >= n:
             raise ValueError(
-                f"there is no turn {self.turn}: {self.turns} turns are numbered from 0 to {self.turns - 1}"
+                f"there is no outer fold {self.outer_fold}: {n} outer folds are numbered from 0 to {n - 1}"
             )
-        if abs(self.test * self.turns - 1) > 0.02:  # a third cannot be said exactly
-            test = float(f"{1 / self.turns:.3g}")
+        if abs(self.test * n - 1) > 0.02:  # a third cannot be said exactly
+            test = float(f"{1 / n:.3g}")
             train = round((1 - test) * self.train / (self.train + self.val), 3)
             raise ValueError(
-                f"each of {self.turns} turns tests 1 in {self.turns} rows, so test: {self.test:g} has no"
+                f"each of {n} outer folds tests 1 in {n} rows, so test: {self.test:g} has no"
                 f" effect; say split.test={test:g} split.train={train:g} split.val={1 - test - train:.10g}"
             )
         return self

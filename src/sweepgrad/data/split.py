@@ -73,9 +73,10 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
     which that one is for validation. The line and the test part do not depend on it, so every other unit is
     validated in exactly one fold.
 
-    With `split.turn` the test part is one of `split.turns` equal arcs that make up the circle, the last one
-    for turn 0, so that every unit is tested in exactly one turn; the arc outside it begins where it ends. The
-    last one is the test part that there is without turns, whichever way the shares round.
+    With `split.outer_fold` the test part is one of `split.outer_folds` equal arcs that make up the circle,
+    the last one for outer fold 0, so that every unit is tested in exactly one outer fold; the arc outside it
+    begins where it ends. The last one is the test part that there is without them, whichever way the shares
+    round.
 
     With `split.stratify` this is done by strata: the units with negative rows only, with both, with positive
     rows only. Nothing but the seed, the labels and the units has a say.
@@ -113,11 +114,12 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
 
 def _test_arc(n: int, split: Split) -> tuple[int, int]:
     """How many of a circle's n rows are in the test part's arc, and the row at which it ends."""
-    last = round((split.train + split.val) * n)  # the row at which it begins without turns
-    if split.turn is None:
+    last = round((split.train + split.val) * n)  # the row at which it begins without outer folds
+    if split.outer_fold is None:
         return n - last, n
     end, start = (
-        last if turn == 1 else n - round(turn * n / split.turns) for turn in (split.turn, split.turn + 1)
+        last if fold == 1 else n - round(fold * n / split.outer_folds)
+        for fold in (split.outer_fold, split.outer_fold + 1)
     )
     return end - start, end
 

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from sweepgrad.errors import naming
+from sweepgrad.files import naming
 
 FINDING, WORDS = "finding.json", "finding.md"
 

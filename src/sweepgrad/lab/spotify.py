@@ -22,7 +22,7 @@ from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.runs import sweep_record as notes
+from sweepgrad.runs import sweep_record
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.evaluation import corrected_mean
 from sweepgrad.selection.finalize import finalize
@@ -159,10 +159,10 @@ def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[flo
 def _latest_by(words: Sequence[str]) -> str:
     """The sweep that a command line was last the word of."""
     command = f"sweepgrad train {shlex.join(words)}"
-    files = sorted(RUNS.glob(f"sweeps/*/{notes.SWEEP}"), key=lambda file: file.stat().st_mtime)
-    return [note.id for note in map(notes.read, (file.parent for file in files)) if note.command == command][
-        -1
-    ]
+    files = sorted(RUNS.glob(f"sweeps/*/{sweep_record.SWEEP}"), key=lambda file: file.stat().st_mtime)
+    return [
+        kept.id for kept in map(sweep_record.read, (file.parent for file in files)) if kept.command == command
+    ][-1]
 
 
 def worth_of_twins(experiment: Experiment, key: int) -> tuple[float, float]:

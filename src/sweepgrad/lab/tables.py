@@ -13,6 +13,6 @@ def simulated(data: SimulatedData, seed: int = 0) -> tuple[Examples, Examples]:
     Arguments:
         seed: of the split.
     """
-    parts = {"train": 0.6, "val": 0.2, "test": 0.2, "folds": 5, "fold": None, "turns": 5, "turn": None}
+    parts = {"train": 0.6, "val": 0.2, "test": 0.2, "folds": 5, "fold": None}
     rows = open_training(data, Split.model_validate({**parts, "stratify": True, "seed": seed}), np.float64)
     return Examples(rows.X_train, rows.y_train), Examples(rows.X_val, rows.y_val)

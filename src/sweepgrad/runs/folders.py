@@ -1,29 +1,25 @@
 """Writing what a run leaves in its own folder, and seeing whether it is still what was written."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from sweepgrad.errors import naming
+from sweepgrad.files import digest, naming
+from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
+from sweepgrad.training.bundle import Bundle
+from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
-
-if TYPE_CHECKING:
-    from sweepgrad.training.bundle import Bundle
-    from sweepgrad.training.experiment import Experiment
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
 
 
 def write(
-    folder: Path, record: Record, experiment: "Experiment | None" = None, fit: Fit | None = None
+    folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None
 ) -> Record:
     """Leave a run in `folder`: its model and pictures where there are any, the record last; as written.
 
@@ -40,11 +36,11 @@ def write(
             record = replace(record, files={name: digest(path_of(folder, name)) for name in names})
             if record.sweep is None:
                 draw(folder, experiment, bundle, fit)
-        write_json(folder / RECORD, _plain(record))
+        records.write(folder, record)
     return record
 
 
-def draw(folder: Path, experiment: "Experiment", bundle: "Bundle", fit: Fit) -> None:
+def draw(folder: Path, experiment: Experiment, bundle: Bundle, fit: Fit) -> None:
     """The pictures of a run."""
     from sweepgrad.training import plots  # late: it takes most of a second, and a sweep needs none
 
@@ -78,7 +74,7 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
             (folder / MODEL).mkdir(exist_ok=True)
         for name, content in model.items():
             path_of(folder, name).write_bytes(content)
-        write_json(folder / RECORD, _plain(record))
+        records.write(folder, record)
 
 
 def _make_ready(folder: Path, record: Record) -> None:
@@ -110,21 +106,6 @@ def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
     return folder / STATE if name == STATE else folder / model / name
 
 
-def _plain(record: Record) -> dict[str, Any]:
-    """For JSON. (`asdict` would copy the configuration, which takes longer than all else.)"""
-    data = record.data.__dict__ if record.data else None
-    return {**record.__dict__, "data": data, "history": [epoch.to_json() for epoch in record.history]}
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return sha256(path.read_bytes()).hexdigest()
-
-
 def sent_as(folder: Path, record: Record) -> str | None:
     """The id of the MLflow run that this very run became, if it is known to have been sent."""
     try:
@@ -132,16 +113,3 @@ def sent_as(folder: Path, record: Record) -> str | None:
         return str(sent["run_id"]) if sent["ended"] == record.ended else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write a file that is either whole or not there, even if the machine stops."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with naming(path), partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(values, indent=1, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ TRAINED_BY = (
     "engine",
     "nn",
     "stats",
+    "tasks",
     "training",
     "errors.py",
     "paths.py",

@@ -1,17 +1,25 @@
-"""Word of a sweep as a whole, left in the folder of its job folders."""
+"""The record of a sweep as a whole, left in the folder of its job folders."""
 
-import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
+
+from sweepgrad import files
+from sweepgrad.config import old_names
 from sweepgrad.runs.record import Status
 
 SWEEP = "sweep.json"
 
 
+def _todays(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(old_names.key, keys))
+
+
 @dataclass(frozen=True)
-class Note:
+class SweepRecord:
     """A sweep as a whole.
 
     Attributes:
@@ -26,26 +34,41 @@ class Note:
         halving: what successive halving came to, in words; empty without.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     id: str
     key: str
     status: Status | Literal["RUNNING"]
     jobs: int
-    varying: tuple[str, ...]
+    varying: Annotated[tuple[str, ...], AfterValidator(_todays)]
     command: str
     process: str
     host: str
     halving: str = ""
 
 
-def read(folder: Path) -> Note:
-    """The word left in a sweep's folder.
+@cache
+def _as_json() -> TypeAdapter[SweepRecord]:
+    return TypeAdapter(SweepRecord)
+
+
+def read(folder: Path) -> SweepRecord:
+    """Return the record in a sweep's folder.
 
     Raises:
         OSError: it is not there.
         ValueError: it is damaged, or of another version.
     """
     try:
-        values = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-        return Note(**{**values, "varying": tuple(values["varying"])})
-    except (ValueError, KeyError, TypeError) as error:
+        return _as_json().validate_json((folder / SWEEP).read_bytes())
+    except ValueError as error:
         raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {error!r}") from None
+
+
+def write(folder: Path, record: SweepRecord) -> None:
+    """Leave a sweep's record in its folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    files.write_whole(folder / SWEEP, _as_json().dump_json(record, indent=1) + b"\n")

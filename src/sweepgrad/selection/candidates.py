@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
+from sweepgrad.config import old_names
 from sweepgrad.config.check import check
 from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
@@ -27,7 +28,8 @@ from sweepgrad.stats.metrics import METRICS
 from sweepgrad.stats.selection import Candidate, Choice, choose, optimism_of_best
 from sweepgrad.stats.standard_errors import settled
 from sweepgrad.tracking.mapping import BUNDLE, Logged, local
-from sweepgrad.tracking.store import DIGEST, Store
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import DIGEST
 from sweepgrad.training.bundle import Bundle
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
@@ -37,7 +39,7 @@ def configuration(store: Store, run: Logged) -> Config:
     """What a run was configured as."""
     with tempfile.TemporaryDirectory() as copies:
         path = local(run, "config.yaml") or store.download(run, "config.yaml", Path(copies))
-        return check(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data())
+        return check(old_names.config(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data()))
 
 
 def bundle_of(store: Store, run: Logged) -> Bundle:

@@ -21,7 +21,8 @@ from sweepgrad.stats.selection import Choice
 from sweepgrad.stats.thresholds import Cut
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
-from sweepgrad.tracking.store import DIGEST, Store
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import DIGEST, N_JOBS
 from sweepgrad.training.bundle import Bundle, ensemble
 from sweepgrad.training.experiment import dtype_of
 
@@ -189,7 +190,7 @@ def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool
         raise UserError(f"{sweep.name} is still running: wait for it, or look with sweepgrad leaderboard")
     if sweep.status != "FINISHED" and not incomplete:
         done = sum(run.status == "FINISHED" for run in runs)
-        of = sweep.tags.get("sweepgrad.jobs", str(len(runs)))
+        of = sweep.tags.get(N_JOBS, str(len(runs)))
         raise UserError(
             f"{sweep.name} is {sweep.status}: {done} of {of} runs finished. Run it again, or choose among"
             " these with --incomplete"

@@ -1,7 +1,7 @@
 """Judging a whole procedure: in each split of a sweep choose by validation, then open its test rows.
 
-A sweep over `split.seed` or `split.turn` repeats the same search on other parts of one table. Each split is
-chosen from and judged as `finalize` does with one; what it came to is kept as soon as it is known.
+A sweep over `split.seed` or `split.outer_fold` repeats the same search on other parts of one table. Each
+split is chosen from and judged as `finalize` does with one; what it came to is kept as soon as it is known.
 """
 
 import json
@@ -16,9 +16,9 @@ from sweepgrad.config.schema import FileData
 from sweepgrad.data.access import Rows, open_test
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
+from sweepgrad.files import write_json
 from sweepgrad.runs import ledger
-from sweepgrad.runs.folders import write_json
-from sweepgrad.runs.ledger import Before, Opening
+from sweepgrad.runs.ledger import Before, LedgerEntry
 from sweepgrad.selection import evaluation_markdown
 from sweepgrad.selection.candidates import bundle_of
 from sweepgrad.selection.card import Scores
@@ -35,6 +35,7 @@ from sweepgrad.training.bundle import Bundle, ensemble
 
 FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
 EVALUATED = "sweepgrad.evaluated"
+_ByRows = dict[tuple[str, str], SplitResult]  # by the digest of the test rows, and the runs that were chosen
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,17 @@ def evaluate(
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     folder = runs / "evaluations" / sweep.name
     found = _chosen(store, jobs, sweep.name, say)
-    with ledger.alone(folder):
+    with ledger.reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
         judged = _judged_before(store, sweep, folder)
         todo = [split for split in found if split.judged_as not in judged]
         if not again:
             _refuse_seen(store, sweep, todo, len(found), runs)
         for number, split in enumerate(todo, 1):
-            opening, before = _claim(store, sweep, split, runs, again=again)
+            entry, before = _enter(store, sweep, split, runs, again=again)
             for other in before.interrupted:
                 say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
-            judged[split.judged_as] = _judge(store, split, opening, before)
+            judged[split.judged_as] = _judge(store, split, entry, before)
             write_json(folder / "splits.json", [each.to_json() for each in judged.values()])
             test = judged[split.judged_as].test
             figure = METRICS[test.main].figure(test.value)
@@ -123,21 +124,23 @@ def evaluate(
     return Outcome(whole, folder, len(todo))
 
 
-def _known(store: Store, table: str, runs: Path) -> list[Opening]:
-    """What the store and the ledger know of a table's openings."""
-    return ledger.once_each([*store.openings(table), *ledger.read(runs / ledger.LEDGER)], table)
+def _known(store: Store, table: str, runs: Path) -> list[LedgerEntry]:
+    """Return what the store and the ledger know of a table's test-set evaluations."""
+    return ledger.once_each([*store.test_evaluations(table), *ledger.read(runs / ledger.LEDGER)], table)
 
 
-def _claim(store: Store, sweep: Logged, split: _Split, runs: Path, *, again: bool) -> tuple[Opening, Before]:
+def _enter(
+    store: Store, sweep: Logged, split: _Split, runs: Path, *, again: bool
+) -> tuple[LedgerEntry, Before]:
     """Write down that a split's test rows are about to be read."""
-    opening = ledger.opening_now(sweep.name, split.run_ids, split.digests)
-    of_store = store.openings(opening.table)
+    entry = ledger.entry_now(sweep.name, split.run_ids, split.digests)
+    file, of_store = runs / ledger.LEDGER, store.test_evaluations(entry.table)
     try:
-        with ledger.claim(runs / ledger.LEDGER, of_store, opening, kept=False, again=again) as before:
-            store.record_opening(sweep, opening, split.digests)
-    except ledger.Seen as seen:
+        with ledger.entering(file, of_store, entry, kept=False, again=again) as before:
+            store.record_test_evaluation(sweep, entry, split.digests)
+    except ledger.AlreadyEvaluated as seen:
         raise UserError(f"{split.name} was opened by another process just now: {seen.earlier[-1]}") from None
-    return opening, before
+    return entry, before
 
 
 def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]) -> list[_Split]:
@@ -147,7 +150,7 @@ def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str
         raise UserError(
             f"{sweep} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
             " its model. For the procedure sweep over splits, such as 'split.seed=range(1000,1020)' or"
-            " 'split.turn=range(5)'"
+            " 'split.outer_fold=range(5)'"
         )
     found = []
     for number, (name, members) in enumerate(by_name.items(), 1):
@@ -162,13 +165,13 @@ def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str
         raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
     if len({split.digests["test"] for split in found}) < len(found):
         raise UserError(
-            "two splits have the same test rows, which would count twice: split.turn=0 tests those of"
-            " split.turn=null, and a table of few rows leaves few ways to split it"
+            "two splits have the same test rows, which would count twice: split.outer_fold=0 tests those of"
+            " split.outer_fold=null, and a table of few rows leaves few ways to split it"
         )
     return found
 
 
-def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> SplitResult:
+def _judge(store: Store, split: _Split, entry: LedgerEntry, before: Before) -> SplitResult:
     """Read the test rows, and see what the chosen model and the baselines make of them."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
     training, config = decision.training(), decision.configs[0]
@@ -178,16 +181,16 @@ def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Spl
     def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
         return scores(task, rows.y, bundle.log_odds(rows.frame), units[part], bundle.threshold)
 
-    entry, metric = decision.entry, decision.select.metric
-    siblings = [worth(model, test, "test") for model in _models(store, entry)]
+    chosen, metric = decision.entry, decision.select.metric
+    siblings = [worth(model, test, "test") for model in _models(store, chosen)]
     return SplitResult(
         split=split.name,
         run_id=split.run_ids,
         digest=training.digests.test,
-        settings=entry.distinction,
+        settings=chosen.distinction,
         compared=len(decision.choice.standings),
         tied=len(decision.choice.tied) - 1,
-        mean=entry.metrics[metric].mean,
+        mean=chosen.metrics[metric].mean,
         test_mean=fmean(each.metrics[metric] for each in siblings),
         optimism=decision.choice.optimism,
         n_learned=training.n_train + training.n_val,
@@ -198,7 +201,7 @@ def _judge(store: Store, split: _Split, opening: Opening, before: Before) -> Spl
             name: scores(task, test.y, scored, units["test"])
             for name, scored in baselines(task, training, test.frame).items()
         },
-        evaluated=str(opening),
+        evaluated=str(entry),
         earlier_evaluations=tuple(map(str, before.seen)),
         interrupted_evaluations=tuple(map(str, before.interrupted)),
     )
@@ -215,15 +218,12 @@ def _models(store: Store, entry: Entry) -> list[Bundle]:
 
 
 def _whole(
-    sweep: Logged,
-    found: Sequence[_Split],
-    judged: dict[tuple[str, str], SplitResult],
-    known: Sequence[Opening],
+    sweep: Logged, found: Sequence[_Split], judged: _ByRows, known: Sequence[LedgerEntry]
 ) -> Evaluation:
     first = found[0].decision
     of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
     mine = {split.evaluated for split in of_splits}
-    earlier = [opening for opening in known if opening.when <= min(mine) and str(opening) not in mine]
+    earlier = [entry for entry in known if entry.when <= min(mine) and str(entry) not in mine]
     return Evaluation(
         sweep=sweep.name,
         what=f"{first.bundle.target} = {first.bundle.positive}, from {first.configs[0].data.name}",
@@ -237,7 +237,7 @@ def _whole(
     )
 
 
-def _judged_before(store: Store, sweep: Logged, folder: Path) -> dict[tuple[str, str], SplitResult]:
+def _judged_before(store: Store, sweep: Logged, folder: Path) -> _ByRows:
     """What is known of splits of this sweep, by their test rows and the run that was chosen."""
     file = folder / "splits.json"
     if not file.exists() and EVALUATED in sweep.tags:
@@ -252,12 +252,12 @@ def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: 
         UserError: test rows were opened before.
     """
     known = _known(store, todo[0].digests["table"], runs) if todo else []
-    to_be = [ledger.opening_now(sweep.name, split.run_ids, split.digests) for split in todo]
-    if not (seen := [o for each in to_be if (o := ledger.before_of(known, each, kept=False).seen)]):
+    to_be = [ledger.entry_now(sweep.name, split.run_ids, split.digests) for split in todo]
+    if not (seen := [e for each in to_be if (e := ledger.before_of(known, each, kept=False).seen)]):
         return
-    by_sweep: dict[str, list[Opening]] = {}
-    for opening in sorted((o for some in seen for o in some), key=lambda opening: opening.when):
-        by_sweep.setdefault(opening.sweep, []).append(opening)
+    by_sweep: dict[str, list[LedgerEntry]] = {}
+    for entry in sorted(sum(seen, ()), key=lambda entry: entry.when):
+        by_sweep.setdefault(entry.sweep, []).append(entry)
     lines = []
     for name, some in by_sweep.items():
         times = "once" if len(some) == 1 else f"{len(some)} times, first"

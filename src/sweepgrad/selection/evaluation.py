@@ -108,8 +108,8 @@ def complete_turns(of_splits: Sequence[Split]) -> int | None:
     """How many turns there are, where every seed has all of them."""
     turns: dict[int, set[int | None]] = {}
     for split in of_splits:
-        turns.setdefault(split.seed, set()).add(split.turn)
-    n = of_splits[0].turns
+        turns.setdefault(split.seed, set()).add(split.outer_fold)
+    n = of_splits[0].outer_folds
     return n if all(found == set(range(n)) for found in turns.values()) else None
 
 

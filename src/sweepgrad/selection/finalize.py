@@ -8,20 +8,20 @@ from pathlib import Path
 
 from sweepgrad.data.access import open_test
 from sweepgrad.errors import UserError
-from sweepgrad.runs import ledger as openings
-from sweepgrad.runs.folders import write_json
-from sweepgrad.runs.ledger import Opening
+from sweepgrad.files import write_json
+from sweepgrad.runs import ledger
+from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.selection import score_card
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.card_markdown import markdown
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
+from sweepgrad.tracking.limits import MAX_TAG
 from sweepgrad.tracking.mapping import BUNDLE, Logged
 from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import CHOSEN
 from sweepgrad.training import plots
 
 CARD_FILES = ("card.md", "card.json", "calibration.png")
-CHOSEN = "sweepgrad.chosen_run"  # or runs, of an ensemble
-_MAX_TAG = 5000  # characters
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,22 @@ def finalize(
     decision = decide(store, jobs)
     config, training = decision.configs[0], decision.training()
     digests = asdict(training.digests)
-    folder, ledger = runs / "cards" / sweep.name, runs / openings.LEDGER
-    with openings.alone(folder):
+    folder = runs / "cards" / sweep.name
+    with ledger.reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
-        chosen = " ".join(run.run_id for run in decision.runs)[:_MAX_TAG]
+        chosen = " ".join(run.run_id for run in decision.runs)[:MAX_TAG]
         if not again and (known := _judged_before(store, sweep, folder, chosen)):
             return known
         run_id = decision.runs[0].run_id if len(decision.runs) == 1 else sweep.run_id
-        opening = openings.opening_now(sweep.name, run_id, digests)
+        entry = ledger.entry_now(sweep.name, run_id, digests)
         kept = CHOSEN in sweep.tags or (folder / "card.json").exists()
-        of_store = store.openings(opening.table)
+        of_store = store.test_evaluations(entry.table)
         try:
-            with openings.claim(ledger, of_store, opening, kept=kept, again=again) as before:
+            with ledger.entering(runs / ledger.LEDGER, of_store, entry, kept=kept, again=again) as before:
                 registered = _register(store, sweep, decision, f"sweepgrad-{config.data.name}")
-                store.record_opening(sweep, opening, digests)
-        except openings.Seen as seen:
-            raise UserError(_opened_before(training.source, seen.earlier)) from None
+                store.record_test_evaluation(sweep, entry, digests)
+        except ledger.AlreadyEvaluated as seen:
+            raise UserError(_evaluated_before(training.source, seen.earlier)) from None
 
         test = open_test(config.data, config.split, training.digests)
         card = score_card.card(
@@ -92,7 +92,7 @@ def finalize(
             run_id=run_id,
             n_jobs=len(jobs),
             registered=registered,
-            evaluated=str(opening),
+            evaluated=str(entry),
             earlier_evaluations=tuple(map(str, before.seen)),
         )
         card = replace(
@@ -111,7 +111,7 @@ def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) ->
     store.log_result(
         sweep.run_id,
         {f"test/{key}": value for key, value in card.test.metrics.items()},
-        {CHOSEN: chosen, "sweepgrad.registered_model": card.registered, openings.JUDGED: card.evaluated},
+        {CHOSEN: chosen, "sweepgrad.registered_model": card.registered, ledger.JUDGED: card.evaluated},
         [folder / name for name in CARD_FILES],
     )
 
@@ -132,9 +132,9 @@ def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> Ju
         UserError: the store's card is damaged.
     """
     card = _card_in(folder)
-    if card is not None and " ".join(member["run_id"] for member in card.members)[:_MAX_TAG] != chosen:
+    if card is not None and " ".join(member["run_id"] for member in card.members)[:MAX_TAG] != chosen:
         card = None  # of another choice
-    in_store = sweep.tags.get(openings.JUDGED, "") if sweep.tags.get(CHOSEN) == chosen else None
+    in_store = sweep.tags.get(ledger.JUDGED, "") if sweep.tags.get(CHOSEN) == chosen else None
     # An opening begins with its moment, so the later one is the greater.
     if card is not None and (in_store is None or in_store <= card.evaluated):
         if in_store != card.evaluated:
@@ -169,10 +169,10 @@ def _card_in(folder: Path) -> Card | None:
         return None
 
 
-def _opened_before(source: str, earlier: Sequence[Opening]) -> str:
-    said = "".join(f"\n  {opening}" for opening in earlier)
+def _evaluated_before(source: str, earlier: Sequence[LedgerEntry]) -> str:
+    said = "".join(f"\n  {entry}" for entry in earlier)
     return (
-        f"the test rows of {source} were opened {openings.times(len(earlier))} before:{said}\nTheir figure"
+        f"the test rows of {source} were opened {ledger.times(len(earlier))} before:{said}\nTheir figure"
         " has been seen, so what was chosen or changed since is not judged honestly by them. Take another"
         " split.seed and train anew; or say --again to open them once more, which the card will tell"
     )

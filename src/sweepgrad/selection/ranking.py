@@ -13,10 +13,10 @@ from sweepgrad.stats.selection import Choice, Standing
 from sweepgrad.stats.standard_errors import settled
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
-from sweepgrad.tracking.store import DIGEST
+from sweepgrad.tracking.tags import DIGEST
 
 _SEED, _FOLD = "seed", "split.fold"
-_SPLIT = ("split.seed", "split.turn")
+_SPLIT = ("split.seed", "split.outer_fold")
 LOSS = METRICS[BINARY.loss]
 _NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
 
@@ -156,7 +156,7 @@ def folds(runs: Sequence[Logged]) -> set[str]:
 
 
 def splits(runs: Sequence[Logged]) -> dict[str, list[Logged]]:
-    """Runs by what they have of split.seed and split.turn, named by what differs, in numerical order."""
+    """Return runs by their split.seed and split.outer_fold, named by what differs, in numerical order."""
 
     def numbers(run: Logged) -> tuple[int, ...]:
         said = (run.params.get(key, "null") for key in _SPLIT)

@@ -19,7 +19,7 @@ from sweepgrad.stats import metrics
 from sweepgrad.stats.calibration import Calibration, calibration, calibration_error_by_chance
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
-from sweepgrad.tracking.mapping import UNSEEN
+from sweepgrad.tracking.tags import UNSEEN
 
 
 def card(

@@ -58,7 +58,7 @@ class Rungs:
         by_split: dict[tuple[int, int | None], list[str]] = defaultdict(list)
         for key in ranked:
             split = candidates[key][0].job.config.split
-            by_split[split.seed, split.turn].append(key)
+            by_split[split.seed, split.outer_fold].append(key)
         factor = self._halving.factor
         keep = {key for keys in by_split.values() for key in keys[: -(-len(keys) // factor)]}
         return [trial for trial in trials if candidate(trial.job.config) in keep]

@@ -9,7 +9,7 @@ from threading import Event
 
 from sweepgrad.config.schema import Config
 from sweepgrad.engine import Replay
-from sweepgrad.runs import folders
+from sweepgrad.runs import capture, folders
 from sweepgrad.runs import record as records
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.training.experiment import Experiment, prepare
@@ -212,7 +212,7 @@ class Trial:
 
     def _leave(self, status: records.Status | None, *, stopped: bool) -> Outcome:
         status = status or ("FAILED" if self.error else "FINISHED")
-        record = records.of(
+        record = capture.of(
             self.job.config,
             job=self.job.id,
             name=self.job.name,

@@ -63,7 +63,7 @@ def launch(
         outbox.connect(settings.tracking)
         outbox.open(progress.warn)
         try:
-            sweep = _claimed(todo, words, overrides)
+            sweep = _started(todo, words, overrides)
         except OSError as error:
             raise UserError(f"{unwritten(error)}; nothing was run") from None
         session = Session(
@@ -79,7 +79,7 @@ def launch(
         if sweep is not None:
             varying = ", ".join(todo.varying) or "nothing"
             goes_on = "goes on" if sweep.earlier else "begins"
-            progress.say(f"sweep {sweep.note.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
+            progress.say(f"sweep {sweep.record.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
             outbox.begin(sweep.folder)
         return _trained(session, todo, lambda: _call(composer, task, overrides))
 
@@ -169,7 +169,7 @@ def _call(composer: Hydra, task: Task, overrides: list[str]) -> None:
         composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
     else:
         place = str(sweep.folder).replace("\\", "\\\\").replace('"', '\\"')
-        overrides = [*overrides, f"{SWEEP_ID}{sweep.note.id}", f'hydra.sweep.dir="{place}"']
+        overrides = [*overrides, f"{SWEEP_ID}{sweep.record.id}", f'hydra.sweep.dir="{place}"']
         composer.multirun(CONFIG_NAME, task, overrides, with_log_configuration=False)
 
 
@@ -238,14 +238,14 @@ def _report(session: Session, todo: Plan, status: Status, problem: str) -> int:
     return {"FINISHED": 0, "FAILED": 2 if problem and not session.failed else 1}[status]
 
 
-def _claimed(todo: Plan, words: list[str], overrides: list[str]) -> resume.Sweep | None:
+def _started(todo: Plan, words: list[str], overrides: list[str]) -> resume.Sweep | None:
     if not todo.multirun:
         return None
     config = todo.jobs[0].config
     # What a search will ask for follows from its overrides.
     sections = [section.model_dump() for section in (config.tracking, config.sweep, config.select)]
     settings = [*sections, None if todo.complete else overrides]
-    return resume.claim(
+    return resume.start_or_resume(
         todo.folder,
         resume.key([digest_of(job.config) for job in todo.jobs], settings),
         name=todo.experiment or "sweep",

@@ -59,7 +59,7 @@ def refuse_nothing_to_average(todo: Plan) -> None:
     for config in (job.config for job in todo.jobs):
         settings = config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
         seeds.setdefault(settings, set()).add(config.seed)
-        configurations.setdefault((config.split.seed, config.split.turn), set()).add(settings)
+        configurations.setdefault((config.split.seed, config.split.outer_fold), set()).add(settings)
     if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
         raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
     most = max(map(len, configurations.values()))

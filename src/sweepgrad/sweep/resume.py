@@ -1,6 +1,5 @@
 """Which sweep a command goes on with, or that it begins a new one: decided by one process at a time."""
 
-import fcntl
 import glob
 import json
 import os
@@ -8,17 +7,17 @@ import shlex
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from sweepgrad import process
 from sweepgrad.errors import UserError
-from sweepgrad.runs import folders
+from sweepgrad.files import locked
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
-from sweepgrad.runs.sweep_record import Note
+from sweepgrad.runs import sweep_record
+from sweepgrad.runs.sweep_record import SWEEP, SweepRecord
 
 
 @dataclass(frozen=True)
@@ -29,18 +28,17 @@ class Sweep:
         earlier: what was left of it by the process that ran it before, if one did.
     """
 
-    note: Note
+    record: SweepRecord
     folder: Path
-    earlier: Note | None
+    earlier: SweepRecord | None
 
     def write(self, status: records.Status, halving: str = "") -> None:
-        """Leave word of how it ended.
+        """Record how it ended.
 
         Raises:
             OSError: it cannot be written.
         """
-        note = replace(self.note, status=status, halving=halving)
-        folders.write_json(self.folder / notes.SWEEP, asdict(note))
+        sweep_record.write(self.folder, replace(self.record, status=status, halving=halving))
 
 
 def key(jobs: Sequence[str], settings: object) -> str:
@@ -53,7 +51,7 @@ def key(jobs: Sequence[str], settings: object) -> str:
     return sha256(json.dumps([list(jobs), settings], sort_keys=True, default=str).encode()).hexdigest()
 
 
-def claim(
+def start_or_resume(
     pattern: str,
     key: str,
     *,
@@ -80,21 +78,19 @@ def claim(
     parent = Path(pattern.partition("*")[0] or ".")
     parent = parent if pattern.partition("*")[0].endswith("/") else parent.parent
     parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(parent, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _notes(pattern)
-        same = [(folder, note) for folder, note in found if note.key == key]
+    with locked(parent):
+        found = _earlier(pattern)
+        same = [(folder, record) for folder, record in found if record.key == key]
         if resume and same:
-            folder, note = max(same, key=lambda pair: (pair[0] / notes.SWEEP).stat().st_mtime)
-            if _runs(note):
+            folder, before = max(same, key=lambda pair: (pair[0] / SWEEP).stat().st_mtime)
+            if _runs(before):
                 raise UserError(
-                    f"{note.id} is this very sweep, and process {note.process} of {note.host} runs it: wait"
-                    " for it, or say sweep.resume=false to train everything anew beside it. If it does not"
-                    f" run any more, remove {folder / notes.SWEEP}: what it trained is taken over"
+                    f"{before.id} is this very sweep, and process {before.process} of {before.host} runs it:"
+                    " wait for it, or say sweep.resume=false to train everything anew beside it. If it does"
+                    f" not run any more, remove {folder / SWEEP}: what it trained is taken over"
                 )
-            earlier: Note | None = note
-            id = note.id  # noqa: A001 - the field's word
+            earlier: SweepRecord | None = before
+            id = before.id  # noqa: A001 - the field's word
         else:
             id = f"{name}-{datetime.now():%Y-%m-%d-%H%M%S}-{uuid.uuid4().hex[:4]}"  # noqa: A001
             folder, earlier = Path(pattern.replace("*", id)), None
@@ -104,25 +100,25 @@ def claim(
                 )
         command = shlex.join(["sweepgrad", "train", *words])
         host = socket.gethostname()
-        note = Note(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)
+        record = SweepRecord(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)
         folder.mkdir(parents=True, exist_ok=True)
-        folders.write_json(folder / notes.SWEEP, asdict(note))
-    finally:
-        os.close(lock)
-    return Sweep(note, folder, earlier)
+        sweep_record.write(folder, record)
+    return Sweep(record, folder, earlier)
 
 
-def _notes(pattern: str) -> list[tuple[Path, Note]]:
+def _earlier(pattern: str) -> list[tuple[Path, SweepRecord]]:
     found = []
     only_the_id_varies = "*".join(glob.escape(part) for part in pattern.split("*"))
-    for path in glob.glob(os.path.join(only_the_id_varies, notes.SWEEP)):
+    for path in glob.glob(os.path.join(only_the_id_varies, SWEEP)):
         try:
-            found.append((Path(path).parent, notes.read(Path(path).parent)))
+            found.append((Path(path).parent, sweep_record.read(Path(path).parent)))
         except (OSError, ValueError):  # of an older version: it cannot be gone on with
             continue
     return found
 
 
-def _runs(note: Note) -> bool:
+def _runs(record: SweepRecord) -> bool:
     """Whether some process is at it. Of another machine's there is no telling, so it is believed."""
-    return note.status == "RUNNING" and (note.host != socket.gethostname() or process.lives(note.process))
+    return record.status == "RUNNING" and (
+        record.host != socket.gethostname() or process.lives(record.process)
+    )

@@ -13,6 +13,7 @@ from threading import Event
 
 from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
+from sweepgrad.runs import capture
 from sweepgrad.runs import record as records
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep import reuse
@@ -60,7 +61,7 @@ class Session:
         """A job of this command line."""
         if self.sweep is None:
             return Job(number, name, tuple(overrides), config, folder, id=uuid.uuid4().hex)
-        sweep_id = self.sweep.note.id
+        sweep_id = self.sweep.record.id
         config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"id": sweep_id})})
         return Job(number, name, tuple(overrides), config, folder, id=f"{sweep_id}/{number}")
 
@@ -194,10 +195,10 @@ def value(outcome: Outcome) -> float:
 
 
 def digest_of(config: Config) -> str:
-    """See `record.identity`; the table is read if it was not yet.
+    """See `capture.identity`; the table is read if it was not yet.
 
     Raises:
         UserError: as `open_training`.
     """
     training = open_training(config.data, config.split, dtype_of(config))
-    return records.identity(config, asdict(training.digests))
+    return capture.identity(config, asdict(training.digests))

@@ -1,6 +1,5 @@
 """Reaching an MLflow store: making it where there is none, and saying in our words what goes wrong."""
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -17,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweepgrad.errors import UserError
+from sweepgrad.files import locked
 
 
 class Unreachable(UserError):
@@ -34,8 +34,7 @@ _REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTIC
 def prepare_sqlite(path: Path, uri: str, say: Callable[[str], None]) -> mlflow.MlflowClient:
     """Open a SQLite store, making it if need be, by one process at a time: two at once would ruin it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(f".{path.name}.lock"), make=True):
         if not path.exists() or path.stat().st_size == 0:
             say(f"making the MLflow store {path} (once; some seconds)")
             partial = path.with_name(f".{path.name}.partial")  # only a whole store takes the name

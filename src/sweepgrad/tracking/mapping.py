@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,15 +13,14 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
+from sweepgrad.config import old_names
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.runs.ledger import Opening
 from sweepgrad.runs.record import Record
+from sweepgrad.tracking.limits import MAX_PARAM
 
 BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
-UNSEEN = "sweepgrad.held_out_rows_unseen"
 RECORD_IN_MLFLOW = "run.json"  # not record.json: a store below runs/ is no place of runs that wait to be sent
-_MAX_PARAM = 6000  # characters, MLflow's own limit
 
 
 @dataclass(frozen=True)
@@ -48,15 +46,15 @@ class Logged:
 
 
 def logged(run: Run) -> Logged:
-    """A run of MLflow's, without MLflow's classes."""
+    """Return a run of MLflow's without MLflow's classes, under today's names."""
     return Logged(
         run.info.run_id,
         run.info.run_name,
         run.info.status,
         run.info.start_time,
-        dict(run.data.params),
+        old_names.params(run.data.params),
         dict(run.data.metrics),
-        dict(run.data.tags),
+        old_names.tags(run.data.tags),
         run.info.end_time,
         run.info.artifact_uri or "",
     )
@@ -68,32 +66,6 @@ def local(run: Logged, artifact: str) -> Path | None:
         return None
     path = Path(url2pathname(urlsplit(run.artifacts).path), artifact)
     return path if path.exists() else None
-
-
-def opening_tags(opening: Opening) -> dict[str, str]:
-    """What `opening` reads back."""
-    return {
-        "sweepgrad.opening": opening.id,
-        "sweepgrad.opened": opening.when,
-        "sweepgrad.opened_for": opening.sweep,
-        "sweepgrad.chosen_run": opening.run_id,
-    }
-
-
-def opening(run: Logged) -> Opening:
-    """The opening that a run below a sweep stands for; runs older than the ledger have less to say."""
-    tags = run.tags
-    began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
-    return Opening(
-        id=tags.get("sweepgrad.opening", run.run_id),
-        when=tags.get("sweepgrad.opened", began),
-        user=tags.get("mlflow.user", "somebody"),
-        host=tags.get("sweepgrad.host", "some machine"),
-        sweep=tags.get("sweepgrad.opened_for", tags.get("mlflow.parentRunId", "")),
-        run_id=tags["sweepgrad.chosen_run"],
-        table=tags["sweepgrad.digest.table"],
-        test=tags["sweepgrad.digest.test"],
-    )
 
 
 def metrics(record: Record) -> Iterator[Metric]:
@@ -130,20 +102,7 @@ def params(record: Record) -> list[Param]:
     found = flat(record.config)
     if record.data is not None:
         found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
-    return [Param(key, value[:_MAX_PARAM]) for key, value in found.items()]
-
-
-def certificate_tags(record: Record) -> dict[str, str]:
-    """What of its certificate a run is searched by."""
-    if record.certificate is None:
-        return {}
-    leaks = record.certificate["leaks"]
-    unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
-    return {
-        "sweepgrad.leaks": "; ".join(leaks) or "none found",
-        "sweepgrad.twins_across_parts": str(record.certificate["rows_with_twins"]),
-        UNSEEN: "proven" if all(unmoved) else "not proven",
-    }
+    return [Param(key, value[:MAX_PARAM]) for key, value in found.items()]
 
 
 def datasets(record: Record) -> list[DatasetInput]:

@@ -1,7 +1,5 @@
 """Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
 
-import fcntl
-import json
 import socket
 import tempfile
 import time
@@ -15,48 +13,33 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
+from sweepgrad.config import old_names
 from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
+from sweepgrad.files import locked, write_json
 from sweepgrad.process import lives, this
-from sweepgrad.runs import folders
+from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
-from sweepgrad.runs.ledger import Opening
+from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.runs.record import Record
-from sweepgrad.tracking import mapping, models
+from sweepgrad.tracking import mapping, models, tags
 from sweepgrad.tracking.connection import Refused, ask_for_health, once, prepare_sqlite, quiet, reaching
+from sweepgrad.tracking.limits import MAX_BATCH
 from sweepgrad.tracking.mapping import Logged, logged
-from sweepgrad.training.diagnosis import DIAGNOSIS
-
-SWEEP = "sweepgrad.sweep"
-JOB = "sweepgrad.job"
-KIND = "sweepgrad.kind"
-SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
-OPENING_KIND = "opening"  # the test rows were read
-ANSWER_KIND = "answer"  # of the lab
-DIGEST = "sweepgrad.digest."  # + table, train, val, test
-PARENT = "mlflow.parentRunId"
-HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
-
-_MAX_BATCH = 1000  # metrics in a log_batch
-_MAX_TAG = 5000  # characters
-
-
-def tags_of(record: Record) -> dict[str, str | None]:
-    """What a run is searched by, besides whose it is; None for what it does not have."""
-    digests = record.data.digests if record.data is not None else {}
-    stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
-    tags: dict[str, str | None] = {
-        "sweepgrad.error": record.error.splitlines()[-1] if record.error else None,
-        "sweepgrad.reused": record.reused,
-        "sweepgrad.continued": record.continued,
-        "sweepgrad.stopped": stopped,
-        DIAGNOSIS: record.diagnosis or None,
-        **dict.fromkeys(("sweepgrad.leaks", "sweepgrad.twins_across_parts", mapping.UNSEEN)),
-        **mapping.certificate_tags(record),
-        **{f"{DIGEST}{part}": value for part, value in digests.items()},
-    }
-    return {tag: value and value[:_MAX_TAG] for tag, value in tags.items()}
+from sweepgrad.tracking.tags import (
+    ANSWER_KIND,
+    DIGEST,
+    HOST,
+    JOB,
+    JOB_KIND,
+    KIND,
+    PARENT,
+    PROCESS,
+    RUN_KIND,
+    SWEEP,
+    SWEEP_KIND,
+    TEST_KIND,
+)
 
 
 class Store:
@@ -134,25 +117,13 @@ class Store:
 
     def begin_sweep(self, folder: Path) -> None:
         """Open a sweep's own run, or open it again, and learn which of its jobs are here already."""
-        note = notes.read(folder)
-        run_id = self.sweep_run(note.id)
+        record = sweep_record.read(folder)
+        run_id = self.sweep_run(record.id)
         with reaching(self.uri):
-            self._client.log_batch(run_id, tags=self._sweep_tags(note))
+            self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.of_sweep(record).items()])
             self._client.update_run(run_id, "RUNNING")
             jobs = self._search(f"tags.`{PARENT}` = '{run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
-        self._jobs[note.id] = {run.tags[JOB]: run for run in jobs}
-
-    def _sweep_tags(self, note: notes.Note) -> list[RunTag]:
-        tags = {
-            "sweepgrad.varying": json.dumps(note.varying),
-            "sweepgrad.jobs": str(note.jobs),
-            "sweepgrad.command": note.command[:_MAX_TAG],
-            HOST: note.host,
-            PROCESS: note.process,
-        }
-        if note.halving:
-            tags["sweepgrad.halving"] = note.halving
-        return [RunTag(key, value) for key, value in tags.items()]
+        self._jobs[record.id] = {run.tags[JOB]: run for run in jobs}
 
     def close_abandoned(self) -> list[str]:
         """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
@@ -167,16 +138,16 @@ class Store:
 
     def end_sweep(self, folder: Path) -> None:
         """Close a sweep's own run as the word left in its folder says."""
-        note = notes.read(folder)
-        status = note.status
+        record = sweep_record.read(folder)
+        status = record.status
         if status == "RUNNING":
-            if note.host != socket.gethostname() or lives(note.process):
+            if record.host != socket.gethostname() or lives(record.process):
                 return
             status = "KILLED"
-        run_id = self.sweep_run(note.id)
+        run_id = self.sweep_run(record.id)
         with reaching(self.uri):
             if self._client.get_run(run_id).info.status != status:
-                self._client.log_batch(run_id, tags=self._sweep_tags(note))
+                self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.of_sweep(record).items()])
                 self._client.set_terminated(run_id, status)
 
     def has(self, run_id: str) -> bool:
@@ -198,8 +169,7 @@ class Store:
             Refused: the store does not take it.
             ValueError: the record or a file beside it is damaged or cannot be read.
         """
-        with (folder / records.RECORD).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # against a second process that sends what waits
+        with locked(folder / records.RECORD):  # against a second process that sends what waits
             record = records.read(folder)
             files = mapping.files(record, folder)
             known = folders.sent_as(folder, record)
@@ -213,7 +183,7 @@ class Store:
                     self._client.set_terminated(run.run_id, record.status, record.ended)
                 if known != run.run_id:
                     to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
-                    folders.write_json(folder / records.SENT, {**to, "ended": record.ended})
+                    write_json(folder / records.SENT, {**to, "ended": record.ended})
         return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:
@@ -237,10 +207,10 @@ class Store:
     def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
         run_id = run.run_id
         metrics, params = list(mapping.metrics(record)), mapping.params(record)
-        tags = [RunTag(key, value) for key, value in tags_of(record).items() if value is not None]
-        for start in range(0, max(len(metrics), 1), _MAX_BATCH):
-            self._client.log_batch(run_id, metrics[start : start + _MAX_BATCH], params, tags)
-            params, tags = [], []
+        said = [RunTag(key, value) for key, value in tags.of_run(record).items() if value is not None]
+        for start in range(0, max(len(metrics), 1), MAX_BATCH):
+            self._client.log_batch(run_id, metrics[start : start + MAX_BATCH], params, said)
+            params, said = [], []
         if record.data is not None:
             self._client.log_inputs(run_id, mapping.datasets(record))
         if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
@@ -288,8 +258,8 @@ class Store:
             self._client.set_terminated(run_id, "FINISHED")
         return str(run_id)
 
-    def openings(self, table: str) -> list[Opening]:
-        """Every time that test rows of a table were read, the first one first.
+    def test_evaluations(self, table: str) -> list[LedgerEntry]:
+        """Return every time that test rows of a table were read, the first one first.
 
         By whichever sweep of whichever experiment of the store. What was deleted since counts: rows that were
         seen stay seen.
@@ -297,24 +267,32 @@ class Store:
         Arguments:
             table: its SHA-256.
         """
-        condition = f"tags.`{KIND}` = '{OPENING_KIND}' AND tags.`{DIGEST}table` = '{table}'"
+        conditions = [  # MLflow's search knows no OR
+            f"tags.`{KIND}` = '{kind}' AND tags.`{DIGEST}table` = '{table}'"
+            for kind in old_names.spellings(TEST_KIND, old_names.KINDS)
+        ]
         with reaching(self.uri):
-            found = [run for ids in self._experiments() for run in self._search(condition, ids, ViewType.ALL)]
+            found = [
+                run
+                for ids in self._experiments()
+                for condition in conditions
+                for run in self._search(condition, ids, ViewType.ALL)
+            ]
         found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
-        return sorted(map(mapping.opening, found), key=lambda opening: opening.when)
+        return sorted(map(tags.ledger_entry, found), key=lambda entry: entry.when)
 
-    def record_opening(self, sweep: Logged, opening: Opening, digests: dict[str, str]) -> None:
+    def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: dict[str, str]) -> None:
         """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
-        tags = {f"{DIGEST}{part}": value for part, value in digests.items()}
-        tags |= {KIND: OPENING_KIND, PARENT: sweep.run_id, "mlflow.user": opening.user}
-        tags |= {**self._origin_tags(), **mapping.opening_tags(opening)}
+        said = {f"{DIGEST}{part}": value for part, value in digests.items()}
+        said |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
+        said |= {**self._origin_tags(), **tags.of_entry(entry)}
         with reaching(self.uri):
             with once():
                 run = self._client.create_run(
-                    self.experiment_id, run_name=f"test rows opened at {opening.when}", tags=tags
+                    self.experiment_id, run_name=f"test-set evaluation at {entry.when}", tags=said
                 )
             self._client.set_terminated(run.info.run_id, "FINISHED")
-            self._client.set_tag(sweep.run_id, f"sweepgrad.opened.{opening.id[:8]}", str(opening))
+            self._client.set_tag(sweep.run_id, f"{tags.TEST_EVALUATED}{entry.id[:8]}", str(entry))
 
     def register(self, run_id: str, name: str, decided: Path | None = None) -> str:
         """See `models.register`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from sweepgrad.errors import UserError
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
+from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.tracking.connection import Refused
 from sweepgrad.tracking.store import Store
 
@@ -40,7 +40,7 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
         except (Refused, ValueError, OSError) as error:
             faults.append(str(error))
             continue
-        if record.sweep is not None and (folder.parent / notes.SWEEP).exists():
+        if record.sweep is not None and (folder.parent / SWEEP).exists():
             sweeps[folder.parent] = stores[where]
         if not sent_before:
             sent += 1

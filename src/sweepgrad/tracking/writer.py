@@ -10,7 +10,6 @@ What it answers:   {"say": TEXT} at any time; {"open": null, or why the store do
                    or null}.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -18,13 +17,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from sweepgrad.errors import UserError
+from sweepgrad.files import locked
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
@@ -94,8 +94,9 @@ def _serve(
         if message is not None:
             backlog.append(message)
             if "begin" in message:
+                # Another one waits: that of a killed process may still be at the sweep.
                 with suppress(OSError):  # `begin_sweep` says what is wrong
-                    held.enter_context(_alone(Path(message["begin"])))
+                    held.enter_context(locked(Path(message["begin"])))
             begun = message.get("begin", None if "end" in message else begun)
         if store is None and (message is None or time.monotonic() - tried > _RETRY_SECONDS):
             tried = time.monotonic()
@@ -115,17 +116,6 @@ def _serve(
     if store is not None and begun is not None:  # whoever told it died before the end
         with suppress(UserError, OSError, ValueError):
             store.end_sweep(Path(begun))
-
-
-@contextmanager
-def _alone(sweep: Path) -> Iterator[None]:
-    """While a writer is at a sweep, another one waits: that of a killed process may still be at it."""
-    lock = os.open(sweep, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _messages(told: "SimpleQueue[Message | None]") -> Iterator[Message | None]:

@@ -11,7 +11,8 @@ from sweepgrad.compose.plan import plan
 from sweepgrad.drawing.graph import Graph
 from sweepgrad.drawing.page import page
 from sweepgrad.drawing.pictures import dot, mermaid, png, svg
-from sweepgrad.errors import UserError, naming
+from sweepgrad.errors import UserError
+from sweepgrad.files import naming
 from sweepgrad.training.experiment import prepare
 
 TEXTS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".mmd": mermaid, ".dot": dot, ".html": page}

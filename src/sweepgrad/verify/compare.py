@@ -10,11 +10,12 @@ import numpy as np
 import yaml
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.runs import provenance
+from sweepgrad.config import old_names
+from sweepgrad.runs import capture, provenance
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, STATE, Record
 from sweepgrad.tracking import mapping
-from sweepgrad.tracking.store import JOB_KIND, KIND, tags_of
+from sweepgrad.tracking.tags import JOB_KIND, KIND, TEST_EVALUATED, of_run
 from sweepgrad.verify.differences import of_arrays, of_leaves, of_numbers
 from sweepgrad.verify.sources import Copy, InStore, Kept
 
@@ -74,7 +75,7 @@ def _of_itself(copy: Copy) -> Iterator[str]:
     """What of a copy does not go together."""
     record = copy.record
     try:
-        said = yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8"))
+        said = old_names.config(yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
         yield f"config.yaml cannot be read: {error}"
     else:
@@ -83,7 +84,7 @@ def _of_itself(copy: Copy) -> Iterator[str]:
         elif keys := [str(key) for key in said | record.config if _apart(said, record.config, key)]:
             yield f"config.yaml and record.json say different things of {', '.join(keys)}"
     try:
-        certificate = json.loads((copy.folder / CERTIFICATE).read_text(encoding="utf-8"))
+        certificate = old_names.certificate(json.loads((copy.folder / CERTIFICATE).read_text("utf-8")))
     except FileNotFoundError:
         certificate = None
     except (OSError, ValueError) as error:
@@ -96,7 +97,7 @@ def _of_itself(copy: Copy) -> Iterator[str]:
         yield f"it is {record.status}, and has all its epochs"
     if record.environment.get("code") == provenance.code() and record.data is not None:
         config = Kept("", "", (copy,)).config
-        if record.digest != records.identity(config, record.data.digests):
+        if record.digest != capture.identity(config, record.data.digests):
             yield "its digest is not that of its configuration, data and code"
 
 
@@ -134,13 +135,13 @@ def _of_store(store: InStore, record: Record, sent: Record) -> Iterator[str]:
         sent: the record whose metrics were sent.
     """
     logged, found = store.run, dict(store.metrics)
-    if logged.tags[KIND] != JOB_KIND and any(tag.startswith("sweepgrad.opened.") for tag in logged.tags):
+    if logged.tags[KIND] != JOB_KIND and any(tag.startswith(TEST_EVALUATED) for tag in logged.tags):
         # `finalize` adds what the model of a run on its own comes to on test rows.
         found = {place: value for place, value in found.items() if not place[1].startswith("test/")}
     yield from (f"metrics in MLflow: {words}" for words in of_numbers(found, _numbers(sent), 0.0))
     params = {param.key: param.value for param in mapping.params(record)}
     yield from of_leaves(logged.params, params, "params in MLflow", "in its record")
-    tags = tags_of(record)
+    tags = of_run(record)
     yield from of_leaves({tag: logged.tags.get(tag) for tag in tags}, tags, "tags in MLflow", "in its record")
     if logged.status != record.status:
         yield f"status in MLflow is {logged.status}, and {record.status} in its record"

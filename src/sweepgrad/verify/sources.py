@@ -9,12 +9,14 @@ from pathlib import Path
 from sweepgrad.config.check import ConfigFaults, check
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
+from sweepgrad.files import digest
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.runs import sweep_record as notes
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, Record
+from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local
-from sweepgrad.tracking.store import KIND, RUN_KIND, SWEEP_KIND, Store
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import KIND, RUN_KIND, SWEEP_KIND
 
 _ID = re.compile(r"[0-9a-f]{4,32}")
 
@@ -115,10 +117,10 @@ def find(which: str, store: Callable[[], Store], runs: Path, scratch: Path) -> l
     if path.is_dir():
         if (path / RECORD).exists():
             return [_in_folder(path)]
-        if (path / notes.SWEEP).exists():
+        if (path / SWEEP).exists():
             jobs = sorted(found.parent for found in path.glob(f"*/{RECORD}"))
             return _ended_well([_in_folder(job) for job in jobs], which)
-        raise UserError(f"{path} holds neither a run's {RECORD} nor a sweep's {notes.SWEEP}")
+        raise UserError(f"{path} holds neither a run's {RECORD} nor a sweep's {SWEEP}")
     opened = store()
     found = opened.by_id(which) if _ID.fullmatch(which) else []
     if len(found) > 1:
@@ -175,7 +177,7 @@ def _model_damage(store: Store, run: Logged, record: Record, scratch: Path) -> s
         bundle = store.model(run, scratch)
         if bundle is None:
             return "there is none" if run.tags[KIND] == RUN_KIND and record.files else None
-        apart = [name for name in FILES if folders.digest(bundle / name) != record.files.get(name)]
+        apart = [name for name in FILES if digest(bundle / name) != record.files.get(name)]
     except (UserError, OSError, ValueError) as error:
         return f"cannot be read: {error}"
     return f"{', '.join(apart)} not what was written" if apart else None
@@ -195,8 +197,8 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
             except (UserError, OSError):  # `Copy.damage` says what is lacking
                 continue
     try:
-        parsed = records.parse(record.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+        parsed = records.parse(record.read_bytes())
+    except ValueError as error:
         raise UserError(f"{record} is damaged, or of another version: {error!r}") from None
     return Copy(place, record.parent, BUNDLE, parsed)
 

@@ -70,7 +70,7 @@ def test_twins_are_told_with_the_column_that_names_them(nowhere):
     frame = pd.concat([frame, frame.iloc[:100]], ignore_index=True)
     code, found = check(frame, "data.drop=[song,label]")
     assert code == 1
-    assert found["certificate"]["twins"]["rows"]["train-test"] > 5
+    assert found["certificate"]["duplicates"]["rows"]["train-test"] > 5
     assert found["remedies"] == ["data.drop=[label]", "data.group=song"]
     code, found = check(frame, *found["remedies"])
     assert (code, found["groups"]) == (0, {"number": N, "largest": 2})

@@ -10,8 +10,8 @@ Judge the whole procedure (sweep, choose on validation, test) on each split of a
 open each split's test rows once for the model chosen on it, and say the mean, its spread and interval."""
 EXAMPLES = """\
 repeated splits:          sweepgrad train -m model=wide,deep 'split.seed=range(1000,1020)'
-nested cross-validation:  sweepgrad train -m model=wide,deep 'split.turn=range(5)' 'split.fold=range(4)' \
-split.folds=4
+nested cross-validation:  sweepgrad train -m model=wide,deep 'split.outer_fold=range(5)' \
+'split.fold=range(4)' split.folds=4
 then:                     sweepgrad evaluate"""
 
 

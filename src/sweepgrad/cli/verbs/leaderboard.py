@@ -20,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
 
     from sweepgrad.selection import leaderboard
     from sweepgrad.selection.decide import standings
+    from sweepgrad.tracking.tags import N_JOBS
 
     store = store_of(options)
     sweep = store.sweep(options.sweep)
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         print(leaderboard.as_csv(entries, metric), end="")
     else:
         unfinished = len(runs) - sum(len(entry.runs) for entry in entries if not entry.ensemble)
-        of = int(sweep.tags.get("sweepgrad.jobs", len(runs)))
+        of = int(sweep.tags.get(N_JOBS, len(runs)))
         title = f"{sweep.name}: {of} run{'s' if of > 1 else ''}"
         if missing := of - len(runs) + unfinished:
             title += f", {missing} not finished"

@@ -75,9 +75,9 @@ class Certificate:
             "digests": self.digests,
             "rows": self.rows,
             "groups_across_parts": self.groups,
-            "twins": _plain(self.twins),
-            "near_twins": _plain(self.near),
-            "rows_with_twins": self.twin_rows,
+            "duplicates": _plain(self.twins),
+            "near_duplicates": _plain(self.near),
+            "rows_with_duplicates": self.twin_rows,
             "columns_that_tell_the_target": self.columns,
             "preprocessing": {
                 "unmoved": None if self.moved is None else not self.moved,

@@ -15,7 +15,7 @@ from distributed import Future, KilledWorker
 from sweepgrad.config.schema import Config
 from sweepgrad.data.access import Training, open_training
 from sweepgrad.errors import UserError
-from sweepgrad.runs import folders
+from sweepgrad.runs import capture, folders
 from sweepgrad.runs import record as records
 from sweepgrad.sweep.dask.batches import Batches
 from sweepgrad.sweep.dask.cluster import Cluster, Flight
@@ -220,7 +220,7 @@ def _kept(job: Job, result: Result) -> Outcome:
     if record.data is not None:
         training = _training(job.config)
         changed["data"] = replace(record.data, source=training.source)
-        changed["digest"] = records.identity(job.config, record.data.digests)
+        changed["digest"] = capture.identity(job.config, record.data.digests)
     record = replace(record, **changed)
     folders.place(job.folder, record, {name: result["model"][name] for name in record.files})
     return Outcome(
@@ -241,7 +241,7 @@ def _killed(job: Job) -> Outcome:
         "the worker that runs it dies, also with nothing beside it; the worker's log may say why. It may take"
         " more memory than the worker may use: a smaller model.hidden or train.batch_size takes less"
     )
-    record = records.of(
+    record = capture.of(
         job.config,
         job=job.id,
         name=job.name,

@@ -9,7 +9,6 @@ launcher finds the earlier result. What failed stays failed, and Optuna leaves i
 """
 
 import errno
-import fcntl
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState, create_trial
 
 from sweepgrad.errors import UserError
+from sweepgrad.files import lock_for_this_process
 from sweepgrad.sweep.search.space import Space
 from sweepgrad.sweep.search.suggest import Plan, Search, distributions, suggest, text
 
@@ -224,8 +224,7 @@ def _locked(path: Path) -> Iterator[None]:
         raise UserError(_elsewhere(error, beside)) from None
     with file:
         try:
-            # Not flock: a process that was forked from here would inherit that, and may outlive this one.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_for_this_process(file)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise UserError(_elsewhere(error, beside)) from None

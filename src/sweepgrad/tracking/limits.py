@@ -1,0 +1,4 @@
+"""MLflow's own limits."""
+
+MAX_TAG, MAX_PARAM = 5000, 6000  # characters
+MAX_BATCH = 1000  # metrics sent at once

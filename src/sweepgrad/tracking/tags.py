@@ -1,0 +1,97 @@
+"""The names of the tags by which runs are found in MLflow, and what they say."""
+
+import json
+from datetime import UTC, datetime
+
+from sweepgrad.runs.ledger import LedgerEntry
+from sweepgrad.runs.record import Record
+from sweepgrad.runs.sweep_record import SweepRecord
+from sweepgrad.tracking.limits import MAX_TAG
+from sweepgrad.tracking.mapping import Logged
+from sweepgrad.training.diagnosis import DIAGNOSIS
+
+SWEEP = "sweepgrad.sweep"
+JOB = "sweepgrad.job"
+KIND = "sweepgrad.kind"
+SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
+TEST_KIND = "test_evaluation"  # the test rows were read
+ANSWER_KIND = "answer"  # of the lab
+DIGEST = "sweepgrad.digest."  # + table, train, val, test
+PARENT = "mlflow.parentRunId"
+HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
+CHOSEN = "sweepgrad.chosen_run"  # or runs, of an ensemble
+N_JOBS = "sweepgrad.jobs"
+TEST_EVALUATED = "sweepgrad.test_evaluated."  # of a sweep's own run; + the beginning of an entry's id
+LEAKS, DUPLICATES = "sweepgrad.leaks", "sweepgrad.duplicates_across_parts"
+UNSEEN = "sweepgrad.held_out_rows_unseen"
+
+
+def of_run(record: Record) -> dict[str, str | None]:
+    """Return what a run is searched by, besides whose it is; None for what it does not have."""
+    digests = record.data.digests if record.data is not None else {}
+    stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
+    tags: dict[str, str | None] = {
+        "sweepgrad.error": record.error.splitlines()[-1] if record.error else None,
+        "sweepgrad.reused": record.reused,
+        "sweepgrad.continued": record.continued,
+        "sweepgrad.stopped": stopped,
+        DIAGNOSIS: record.diagnosis or None,
+        **dict.fromkeys((LEAKS, DUPLICATES, UNSEEN)),
+        **of_certificate(record),
+        **{f"{DIGEST}{part}": value for part, value in digests.items()},
+    }
+    return {tag: value and value[:MAX_TAG] for tag, value in tags.items()}
+
+
+def of_certificate(record: Record) -> dict[str, str]:
+    """Return what of its certificate a run is searched by."""
+    if record.certificate is None:
+        return {}
+    leaks = record.certificate["leaks"]
+    unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
+    return {
+        LEAKS: "; ".join(leaks) or "none found",
+        DUPLICATES: str(record.certificate["rows_with_duplicates"]),
+        UNSEEN: "proven" if all(unmoved) else "not proven",
+    }
+
+
+def of_sweep(record: SweepRecord) -> dict[str, str]:
+    """Return what a sweep's own run is searched by."""
+    tags = {
+        "sweepgrad.varying": json.dumps(record.varying),
+        N_JOBS: str(record.jobs),
+        "sweepgrad.command": record.command[:MAX_TAG],
+        HOST: record.host,
+        PROCESS: record.process,
+    }
+    return tags | ({"sweepgrad.halving": record.halving} if record.halving else {})
+
+
+def of_entry(entry: LedgerEntry) -> dict[str, str]:
+    """Return what `ledger_entry` reads back."""
+    return {
+        "sweepgrad.test_evaluation": entry.id,
+        "sweepgrad.test_evaluated_at": entry.when,
+        "sweepgrad.test_evaluated_for": entry.sweep,
+        CHOSEN: entry.run_id,
+    }
+
+
+def ledger_entry(run: Logged) -> LedgerEntry:
+    """Return the test-set evaluation that a run below a sweep stands for.
+
+    Runs older than the ledger have less to say.
+    """
+    tags = run.tags
+    began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
+    return LedgerEntry(
+        id=tags.get("sweepgrad.test_evaluation", run.run_id),
+        when=tags.get("sweepgrad.test_evaluated_at", began),
+        user=tags.get("mlflow.user", "somebody"),
+        host=tags.get(HOST, "some machine"),
+        sweep=tags.get("sweepgrad.test_evaluated_for", tags.get(PARENT, "")),
+        run_id=tags[CHOSEN],
+        table=tags[f"{DIGEST}table"],
+        test=tags[f"{DIGEST}test"],
+    )
