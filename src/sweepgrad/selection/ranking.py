@@ -12,12 +12,12 @@ from sweepgrad.stats.metrics import BEST, METRICS, Metric
 from sweepgrad.stats.selection import Choice, Standing
 from sweepgrad.stats.standard_errors import settled
 from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.registry import TASKS
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.tags import DIGEST
 
 _SEED, _FOLD = "seed", "split.fold"
 _SPLIT = ("split.seed", "split.outer_fold")
-LOSS = METRICS[BINARY.loss]
 _NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
 
 
@@ -122,7 +122,9 @@ def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
 
     def place(entry: Entry) -> tuple[bool, bool, float, int, float]:
         lacks_a_fold = folds(entry.runs) != all_folds
-        best, loss = (each.sign * settled(entry.metrics[each.name].mean) for each in (metric, LOSS))
+        best, loss = (
+            each.sign * settled(entry.metrics[each.name].mean) for each in (metric, loss_of(metric))
+        )
         return lacks_a_fold, entry.unfinished > 0, -best, entry.n_parameters, -loss
 
     leader, *others = sorted(entries, key=place)
@@ -203,10 +205,15 @@ def _settings(run: Logged) -> dict[str, str]:
     return {key: value for key, value in run.params.items() if key not in _NOT_SETTINGS}
 
 
+def loss_of(metric: Metric) -> Metric:
+    """Return the metric that runs which report this one are trained by."""
+    return METRICS[TASKS[metric.tasks[0]].loss]
+
+
 def _entry(settings: dict[str, str], runs: list[Logged], unfinished: int, metric: Metric) -> Entry:
     def order(run: Logged) -> tuple[int, float, float]:
         fold = -1 if fold_of(run) == "null" else int(fold_of(run))
-        best, loss = (each.sign * run.metrics[each.key] for each in (metric, LOSS))
+        best, loss = (each.sign * run.metrics[each.key] for each in (metric, loss_of(metric)))
         return fold, -best, -loss
 
     return Entry(

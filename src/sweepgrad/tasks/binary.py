@@ -77,7 +77,7 @@ def _row_weights(y: Value, inputs: Mapping[str, Value]) -> Value:
     return less + y * (more - less)
 
 
-def _counts(y: Value, scores: Value) -> dict[str, Value]:
+def _counts(y: Value, scores: Value, _: Value) -> dict[str, Value]:
     positive = 1 - (-scores).step()  # a score of 0 is a probability of ½, which is predicted positive
     return {"wrong": y + positive - 2 * y * positive, "positive": positive}
 

@@ -51,7 +51,7 @@ class Task:
         weight_labels: what `row_weights` reads, by the labels of the tape's inputs; () without.
         row_weights: from targets and those inputs, what the training loss of each row is multiplied by, (N,).
         class_weights: from training targets and `train.class_weight`, the numbers behind these inputs.
-        counts: from targets and scores, numbers of each row (N,) by name.
+        counts: from targets, scores and scale, numbers of each row (N,) by name.
         counted: the names of those that the evaluation tape sums up beside the losses.
         watched: the names of those that only a diagnosis asks for.
         figures: from the mean loss and the mean counts, the metrics of an epoch by name, the loss first.
@@ -78,7 +78,7 @@ class Task:
     weight_labels: tuple[str, ...]
     row_weights: Callable[[Value, Mapping[str, Value]], Value]
     class_weights: Callable[[Array, Any], RowWeights]
-    counts: Callable[[Value, Value], dict[str, Value]]
+    counts: Callable[[Value, Value, Value], dict[str, Value]]
     counted: tuple[str, ...]
     watched: tuple[str, ...]
     figures: Callable[[float, Mapping[str, float]], dict[str, float]]

@@ -169,7 +169,7 @@ def _evaluation(task: Task, network: Network, rows: int, dtype_name: str, closel
     y = targets.reshape(rows)
     scores = network.scores(network.divide(w), features.T)
     losses, _ = task.losses(y, scores, scale)
-    counts = task.counts(y, scores)
+    counts = task.counts(y, scores, scale)
     shown = (*task.counted, *(task.watched if closely else ()))
     return record(
         features=features,
