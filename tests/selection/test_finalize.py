@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import mlflow
 import numpy as np
@@ -531,6 +532,20 @@ def card() -> Card:
         evaluated="2026-01-01T00:00:00+00:00 by ann on here, for run r1 of mine",
         earlier_evaluations=(),
     )  # fmt: skip
+
+
+def test_a_card_comes_back_from_json_of_this_version_and_of_the_first(card):
+    written = json.loads(json.dumps(card.to_json()))
+    assert Card.from_json(written) == card
+    assert written["test"] == {"n": 400, "accuracy": 0.75, "nll": 0.5, "roc_auc": 0.7, "accuracy_ci": ANY}
+    first = {key: value for key, value in written.items() if key not in ("task", "interrupted_evaluations")}
+    first["opening"], first["earlier_openings"] = first.pop("evaluated"), first.pop("earlier_evaluations")
+    first["decisions"]["flattery"] = first["decisions"].pop("optimism")
+    first["choice"]["flattery"] = first["choice"].pop("optimism")
+    assert Card.from_json(first) == card
+    del written["registered"]
+    with pytest.raises(ValueError, match="registered"):
+        Card.from_json(written)
 
 
 def test_no_better_than_the_majority_is_not_deployed(card):

@@ -1,9 +1,9 @@
 """What the model card says: what was chosen, how good it is, and whether that is good enough."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from sweepgrad.selection.old_names import upgraded
 from sweepgrad.stats.metrics import METRICS, Metric
@@ -54,6 +54,9 @@ class Scores:
         low, high = values[key]
         metrics = {name: float(value) for name, value in values.items() if name not in ("n", key)}
         return Scores(values["n"], metrics, key.removesuffix("_ci"), (low, high))
+
+
+WrittenScores = Annotated[Scores, BeforeValidator(Scores.from_json), PlainSerializer(Scores.to_json)]
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,9 @@ class Card:
     members: tuple[dict[str, Any], ...]
     choice: dict[str, Any]
     data: dict[str, Any]
-    validation: Scores
-    test: Scores
-    baselines: dict[str, Scores]
+    validation: WrittenScores
+    test: WrittenScores
+    baselines: dict[str, WrittenScores]
     p_values: dict[str, float]
     decisions: Decisions
     confusion: dict[str, int]
@@ -211,21 +214,16 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `card.json` says: the card and its verdict."""
-        scores = {
-            "validation": self.validation.to_json(),
-            "test": self.test.to_json(),
-            "baselines": {name: each.to_json() for name, each in self.baselines.items()},
-        }
-        return {**asdict(self), **scores, "verdict": self.verdict}
+        return {**_CARD.dump_python(self), "verdict": self.verdict}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Card":
         """Return the card that `to_json` gave, in this version or an older one.
 
         Raises:
-            KeyError, TypeError, ValueError: it is of another version.
+            KeyError, ValueError: it is of another version.
         """
-        said = upgraded(values)
-        scores = {name: Scores.from_json(said[name]) for name in ("validation", "test")}
-        baselines = {name: Scores.from_json(each) for name, each in said["baselines"].items()}
-        return TypeAdapter(Card).validate_python({**said, **scores, "baselines": baselines})
+        return _CARD.validate_python(upgraded(values))
+
+
+_CARD = TypeAdapter(Card)

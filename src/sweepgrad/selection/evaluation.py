@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from sweepgrad.config.schema import Split
 from sweepgrad.errors import UserError
-from sweepgrad.selection.card import Scores
+from sweepgrad.selection.card import WrittenScores
 from sweepgrad.selection.old_names import upgraded
 from sweepgrad.stats.metrics import METRICS, Metric
 
@@ -53,21 +53,16 @@ class SplitResult:
     optimism: float
     n_learned: int
     n_test_units: int
-    validation: Scores
-    test: Scores
-    baselines: dict[str, Scores]
+    validation: WrittenScores
+    test: WrittenScores
+    baselines: dict[str, WrittenScores]
     evaluated: str
     earlier_evaluations: tuple[str, ...]
     interrupted_evaluations: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `splits.json` says of it."""
-        scores = {
-            "validation": self.validation.to_json(),
-            "test": self.test.to_json(),
-            "baselines": {name: each.to_json() for name, each in self.baselines.items()},
-        }
-        return {**asdict(self), **scores}
+        return _RESULT.dump_python(self)  # type: ignore[no-any-return]
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "SplitResult":
@@ -76,10 +71,10 @@ class SplitResult:
         Raises:
             KeyError, TypeError, ValueError: it is of another version.
         """
-        said = upgraded(values)
-        scores = {name: Scores.from_json(said[name]) for name in ("validation", "test")}
-        baselines = {name: Scores.from_json(each) for name, each in said["baselines"].items()}
-        return TypeAdapter(SplitResult).validate_python({**said, **scores, "baselines": baselines})
+        return _RESULT.validate_python(upgraded(values))
+
+
+_RESULT = TypeAdapter(SplitResult)
 
 
 def kept_in(file: Path) -> list[SplitResult]:
