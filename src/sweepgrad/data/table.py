@@ -17,8 +17,9 @@ from sweepgrad.data.io.columns import Columns, Mask
 from sweepgrad.data.io.files import locate, open_columns
 from sweepgrad.data.io.simulated import SimulatedColumns
 from sweepgrad.data.schema.roles import Roles, assign_roles, check_names, check_values
-from sweepgrad.data.schema.target import labels
+from sweepgrad.data.schema.target import target_column
 from sweepgrad.data.split import units_of
+from sweepgrad.tasks.binary import BINARY
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +103,13 @@ def read(config: FileData | SimulatedData) -> Table:
     path = locate(config)
     columns = open_columns(path, config.sha256)
     check_names(columns.names, config, path)
-    y, positive, negative, chosen = labels(columns, config.target, config.positive, path)
-    roles, guessed = assign_roles(columns, config, positive, negative, path)
+    encoded = BINARY.encode(target_column(columns, config.target, path), config.positive)
+    roles, guessed = assign_roles(columns, config, encoded.positive, encoded.negative, path)
     check_values(columns, roles, path)
     used = {*roles.features, *roles.grouping}
     read_as = columns.notices([name for name in columns.names if name in used])
-    return Table(config.name, columns, y, roles, str(path), notices=(*chosen, *guessed, *read_as))
+    notices = (*encoded.notices, *guessed, *read_as)
+    return Table(config.name, columns, encoded.y, roles, str(path), notices)
 
 
 def _simulated(config: SimulatedData) -> Table:

@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.stats.metrics import METRICS, accuracy_interval, p_value_of_difference
+from sweepgrad.tasks.encoding import two_values
 from sweepgrad.tasks.task import Baseline, Task, Units
 from sweepgrad.tasks.wording import Wording
 
@@ -175,6 +176,7 @@ _WORDING = Wording(
 
 BINARY = Task(
     name="binary",
+    encode=two_values,
     check=_check,
     losses=_losses,
     weight_labels=("positive_weight", "negative_weight"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.stats.metrics import METRICS, Metric
+from sweepgrad.tasks.encoding import Encoded, Scalar, TargetColumn
 from sweepgrad.tasks.wording import Wording
 
 Units = NDArray[Any]
@@ -45,6 +46,7 @@ class Task:
 
     Attributes:
         name: of the task.
+        encode: makes numbers of a table's target, given `data.positive`.
         check: raises ValueError where targets are none of this task.
         losses: from targets, scores and the network's scale, the loss of each row, (N,), and what must be
             finite for it to be finite, (N,).
@@ -73,6 +75,7 @@ class Task:
     """
 
     name: str
+    encode: Callable[[TargetColumn, Scalar | None], Encoded]
     check: Callable[[Array], None]
     losses: Callable[[Value, Value, Value | float], tuple[Value, Value]]
     weight_labels: tuple[str, ...]

@@ -10,8 +10,7 @@ from sweepgrad.data.io.columns import Columns
 from sweepgrad.data.io.files import complaint
 from sweepgrad.data.schema.column_types import check_numbers, kind_of
 from sweepgrad.errors import UserError
-
-Scalar = str | int | float | bool
+from sweepgrad.tasks.encoding import Scalar
 
 UNFIT = (
     "holds neither numbers, text nor booleans but, say, dates or lists: convert it to one of these, or list "
