@@ -146,7 +146,7 @@ def test_mlflow_has_the_metrics_of_every_epoch(sweep):
         for metric in ("train/nll", "train/accuracy", "val/nll", "val/accuracy"):
             history = client.get_metric_history(run.info.run_id, metric)
             assert [point.step for point in history] == [1, 2, 3]
-            expected = [getattr(epoch, metric.replace("/", "_")) for epoch in record.history]
+            expected = [epoch.to_json()[metric.replace("/", "_")] for epoch in record.history]
             assert [point.value for point in history] == expected
         assert {key: run.data.metrics[key] for key in record.summary} == record.summary
 
