@@ -87,7 +87,7 @@ def signs(overrides: str) -> tuple[str, list[float]]:
     first, last = (median(each.layers[i].gradient_norm for each in seen) for i in (0, -1))
     saturated = max((layer.saturated_share or 0.0 for layer in best.layers), default=0.0)
     numbers = [moves.max(), steps * moves.sum(axis=0).max(), first / last, saturated, best.output_saturated]
-    return diagnosis_of(run, result, run.log_odds(result)), numbers
+    return diagnosis_of(run, result, run.val_scores(result)), numbers
 
 
 def main() -> None:

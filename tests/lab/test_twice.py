@@ -38,14 +38,16 @@ def test_a_symmetry_leaves_the_function_as_it_is(activation, factors):
     network, net = Network(3, (4,), activation), weights(0)
     other = Symmetry(np.array([2, 0, 3, 1]), np.array(factors, dtype=float)).of(net)
     assert distance(other, net) > 0.5
-    np.testing.assert_allclose(network.log_odds(other, X), network.log_odds(net, X), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        network.scaled_scores(other, X), network.scaled_scores(net, X), rtol=1e-12, atol=1e-13
+    )
 
 
 def test_a_sign_is_no_symmetry_of_relu_and_a_factor_none_of_tanh():
     for activation, factor in (("relu", -1.0), ("tanh", 2.0)):
         network, net = Network(3, (4,), activation), weights(0)
         other = Symmetry(np.arange(4), np.array([factor, 1, 1, 1])).of(net)
-        assert np.abs(network.log_odds(other, X) - network.log_odds(net, X)).max() > 0.01
+        assert np.abs(network.scaled_scores(other, X) - network.scaled_scores(net, X)).max() > 0.01
 
 
 def test_the_symmetries_of_the_lab_change_something():

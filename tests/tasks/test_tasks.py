@@ -72,7 +72,7 @@ def test_a_task_of_a_number_column_trains_through_the_same_steps(name):
     assert list(best.val) == ["mse", "share_above"]
     assert best.val_loss < 0.1 * first.val_loss
     assert best.val_loss < 0.2 * np.var(val.y)
-    off = network.log_odds(last.weights, val.X) - val.y
+    off = network.scaled_scores(last.weights, val.X) - val.y
     assert_allclose(best.val_loss, np.mean(off**2), rtol=1e-12)
     assert best.val["share_above"] == np.mean(off > 0)
     assert best.val_loss == min(epoch.val["mse"] for epoch in last.history)

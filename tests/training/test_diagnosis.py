@@ -114,7 +114,7 @@ def trained(*overrides):
     (job,) = plan(["data=simulated", "data.rows=600", "train.diagnose=true", *overrides], multirun=False).jobs
     experiment = prepare(job.config)
     *_, fit = experiment.fits()
-    return diagnosis_of(experiment, fit, experiment.log_odds(fit))
+    return diagnosis_of(experiment, fit, experiment.val_scores(fit))
 
 
 @pytest.mark.parametrize("engine", ["engine.dtype=float64", "engine.dtype=float32"])

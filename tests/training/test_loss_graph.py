@@ -66,7 +66,7 @@ def test_a_network_is_drawn_with_the_gradients_of_its_loss():
     X, y = experiment.train.X[:5], experiment.train.y[:5]
 
     def loss(weights):
-        scores = experiment.network.log_odds(tuple(weights), X)
+        scores = experiment.network.scaled_scores(tuple(weights), X)
         return np.logaddexp(0, (1 - 2 * y) * scores).mean()
 
     weights = [nodes[name].data.copy() for name in ("W1", "b1", "W2", "b2", "W3", "b3")]

@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 from sweepgrad.errors import UserError
 from sweepgrad.selection.ranking import rank
+from sweepgrad.stats.metrics import METRICS
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import PARENT
 
@@ -29,7 +31,7 @@ def links(store: Store, base: str) -> dict[str, str]:
     if sweep is None:
         return found
     only = quote(f"tags.`{PARENT}` = '{sweep.run_id}'")
-    order = quote("metrics.`best/val/accuracy`")
+    order = quote(f"metrics.`{METRICS[BINARY.default].key}`")
     table = f"{runs}&searchFilter={only}&orderByKey={order}&orderByAsc=false"
     found |= {f"{sweep.name}, table": table, f"{sweep.name}, charts": f"{table}&compareRunsMode=CHART"}
     with suppress(UserError):  # it may have nothing to compare yet

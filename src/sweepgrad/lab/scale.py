@@ -75,7 +75,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         if rate <= runs.calm or _is_power_of_two(scale)
     )
     fitted = runs.trained(1.0, SGD(0.1), np.zeros(runs.network.n_parameters))
-    log_odds = runs.network.log_odds(fitted.weights, val.X)
+    log_odds = runs.network.scaled_scores(fitted.weights, val.X)
     best = greatest_likelihood(val.y, log_odds)
 
     exact = [_is_power_of_two(scale) for scale in scales]

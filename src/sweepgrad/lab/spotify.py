@@ -192,7 +192,7 @@ def worth_of_twins(experiment: Experiment, key: int) -> tuple[float, float]:
     for half in range(2):
         kept = half_of_train != half
         *_, last = replace(experiment, train=Examples(train.X[kept], train.y[kept])).fits()
-        log_odds = experiment.network.log_odds(last.weights, val.X)
+        log_odds = experiment.network.scaled_scores(last.weights, val.X)
         right.append(((log_odds >= 0) == (val.y == 1)).astype(np.float64))
     without, present = np.where(half_of_val == 0, *right), np.where(half_of_val == 0, *right[::-1])
     return float(twins.mean()), float((present - without)[twins].mean())

@@ -84,9 +84,9 @@ def _other_seeds(nets: list[Weights]) -> Claim:
 
 
 def _same_function(network: Network, net: Weights, X: Array, permuted: Symmetry, flipped: Symmetry) -> Claim:
-    plain = network.log_odds(net, X)
+    plain = network.scaled_scores(net, X)
     off, exact = (
-        float(np.abs(network.log_odds(each.of(net), X) - plain).max()) for each in (permuted, flipped)
+        float(np.abs(network.scaled_scores(each.of(net), X) - plain).max()) for each in (permuted, flipped)
     )
     (n_hidden,) = network.hidden
     *_, out, last = net

@@ -136,15 +136,15 @@ class Network:
             yield h
         yield weights[-2].T @ h + weights[-1].reshape(-1, 1)
 
-    def log_odds(self, weights: Weights, X: Array) -> Array:
-        """scale * score of each row of X (N, n_features): the logarithm of p / (1 - p); shape (N,)."""
+    def scaled_scores(self, weights: Weights, X: Array) -> Array:
+        """Return scale * score of each row of X (N, n_features), shape (N,): what a task makes sense of."""
         ws, at_once = [Value(w) for w in weights], max(1, _AT_ONCE // max(self.widths))
         pieces = [X[start : start + at_once] for start in range(0, len(X), at_once)] or [X]
         return np.concatenate([(self.scores(ws, Value(x)) * self.scale).data for x in pieces])
 
     def probabilities(self, weights: Weights, X: Array) -> Array:
         """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
-        return Value(self.log_odds(weights, X)).sigmoid().data
+        return Value(self.scaled_scores(weights, X)).sigmoid().data
 
     def _check(self, weights: Sequence[Value]) -> None:
         layers = list(pairwise(self.widths))

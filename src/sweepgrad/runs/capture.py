@@ -34,8 +34,8 @@ def of(
 ) -> Record:
     """Return the record of a run that ended, in whichever way and however far it came."""
     data = _data(experiment) if experiment else None
-    log_odds = experiment.log_odds(fit) if experiment and fit else np.zeros(0)
-    summary = experiment.summary(fit, log_odds) if experiment and fit else {}
+    scores = experiment.val_scores(fit) if experiment and fit else np.zeros(0)
+    summary = experiment.summary(fit, scores) if experiment and fit else {}
     return Record(
         digest=identity(config, data.digests) if data else "",
         job=job,
@@ -55,7 +55,7 @@ def of(
         stopped=stopped,
         continued=continued,
         certificate=_certificate(experiment, status) if experiment and fit else None,
-        diagnosis=diagnosis_of(experiment, fit, log_odds) if experiment and fit else "",
+        diagnosis=diagnosis_of(experiment, fit, scores) if experiment and fit else "",
     )
 
 
@@ -72,7 +72,7 @@ def identity(config: Config, digests: dict[str, str]) -> str:
     return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
-def diagnosis_of(experiment: Experiment, fit: Fit, log_odds: Array) -> str:
+def diagnosis_of(experiment: Experiment, fit: Fit, scores: Array) -> str:
     """Return what is told of how a run went, given its scaled scores of the validation rows, (n_val,)."""
     return diagnosis.verdict(
         experiment.task,
@@ -82,7 +82,7 @@ def diagnosis_of(experiment: Experiment, fit: Fit, log_odds: Array) -> str:
         lr=experiment.config.optimizer.lr,
         steps_an_epoch=-(-len(experiment.train.y) // experiment.config.train.batch_size),
         y=experiment.val.y,
-        scores=log_odds,
+        scores=scores,
     )
 
 

@@ -151,7 +151,7 @@ class _Validation:
         known = which, member.preprocessor
         if known not in self._features:
             self._features[known] = member.preprocessor.transform(frame)
-        return FoldScores(y, member.network.log_odds(member.weights, self._features[known]))
+        return FoldScores(y, member.network.scaled_scores(member.weights, self._features[known]))
 
     def refuse_several_tables(self, seeds: Sequence[Sequence[Logged]]) -> None:
         """Members of an ensemble are asked about the same rows, which have the columns of one section."""

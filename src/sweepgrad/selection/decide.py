@@ -16,10 +16,12 @@ from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of
 from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank, splits
-from sweepgrad.stats import calibration, thresholds
+from sweepgrad.stats import thresholds
 from sweepgrad.stats.selection import Choice
 from sweepgrad.stats.thresholds import Cut
 from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.registry import task_of
+from sweepgrad.tasks.task import Task
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import DIGEST, N_JOBS
@@ -137,7 +139,7 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
     configs = tuple(configuration(store, run) for run in runs)
     val = open_validation(configs[0].data, configs[0].split, digests_of(runs[0]))
     trained = ensemble([bundle_of(store, run) for run in runs])
-    scale, of_scale = _scale(select, val.y, trained.log_odds(val.frame))
+    scale, of_scale = _scale(task_of(configs[0]), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
     p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)
     threshold, cut = _threshold(select, val.y, p, units, configs[0])
@@ -197,11 +199,11 @@ def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool
         )
 
 
-def _scale(select: Select, y: Array, log_odds: Array) -> tuple[float, str]:
+def _scale(task: Task, select: Select, y: Array, scores: Array) -> tuple[float, str]:
     """What log-odds are multiplied by, and why they are not where they were to be."""
     if select.calibration == "none":
         return 1.0, ""
-    found = calibration.greatest_likelihood(y, log_odds)
+    found = task.best_scale(y, scores)
     if found is None:
         return 1.0, (
             "the probabilities are left as they were trained: on the validation rows no temperature is best,"

@@ -179,7 +179,7 @@ def _judge(store: Store, split: _Split, entry: LedgerEntry, before: Before) -> S
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
 
     def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
-        return scores(task, rows.y, bundle.log_odds(rows.frame), units[part], bundle.threshold)
+        return scores(task, rows.y, bundle.scores(rows.frame), units[part], bundle.threshold)
 
     chosen, metric = decision.entry, decision.select.metric
     siblings = [worth(model, test, "test") for model in _models(store, chosen)]

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
@@ -44,9 +43,9 @@ def card(
     config = decision.configs[0]
     bundle, val = decision.bundle, decision.val
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
-    of_test, of_val = bundle.log_odds(test.frame), bundle.log_odds(val.frame)
-    p_test, p_val = expit(of_test), expit(of_val)
+    of_test, of_val = bundle.scores(test.frame), bundle.scores(val.frame)
     task = task_of(config)
+    p_test, p_val = task.probabilities(of_test), task.probabilities(of_val)
     others = baselines(task, training, test.frame)
     key = rng.key(config.split.seed, "calibration")
     candidates = [run for entry in decision.entries if not entry.ensemble for run in entry.runs]

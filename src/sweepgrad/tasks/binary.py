@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value
+from sweepgrad.stats.calibration import greatest_likelihood
 from sweepgrad.stats.metrics import METRICS, accuracy_interval, p_value_of_difference
 from sweepgrad.tasks.encoding import two_values
 from sweepgrad.tasks.task import Baseline, Task, Units
@@ -194,6 +195,8 @@ BINARY = Task(
     default="accuracy",
     ranking="roc_auc",
     when_rare=("nll", "roc_auc"),
+    probabilities=lambda log_odds: Value(log_odds).sigmoid().data,
+    best_scale=greatest_likelihood,
     interval=_interval,
     p_value=_p_value,
     baselines={

@@ -67,6 +67,9 @@ class Task:
         default: the metric that is shown first, has an interval, and is tested against baselines.
         ranking: the metric of how well any numbers put rows in the order of their targets.
         when_rare: the metrics to go by where a class is rare.
+        probabilities: of the positive value, from scaled scores (N,).
+        best_scale: from targets and scaled scores, what to multiply the latter by for the likeliest
+            probabilities; None where nothing is best.
         interval: of the default metric at 95 %, from targets, scaled scores, units and threshold.
         p_value: that the default metric of two models differs so much by chance, from targets, the model's
             scaled scores, the others', units and the threshold of the former.
@@ -93,6 +96,8 @@ class Task:
     default: str
     ranking: str
     when_rare: tuple[str, ...]
+    probabilities: Callable[[Array], Array]
+    best_scale: Callable[[Array, Array], float | None]
     interval: Callable[[Array, Array, Units, float], tuple[float, float]]
     p_value: Callable[[Array, Array, Array, Units, float], float]
     baselines: Mapping[str, Baseline]

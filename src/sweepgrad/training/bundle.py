@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
-from sweepgrad.autograd.value import Array, Value
+from sweepgrad.autograd.value import Array
 from sweepgrad.data.preprocess.transforms import Preprocessor
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network, Weights
+from sweepgrad.tasks.binary import BINARY
 
 FORMAT = 2  # 1 held a single network, and decided at one half
 
@@ -27,9 +27,9 @@ class Member:
     weights: Weights
     preprocessor: Preprocessor
 
-    def log_odds(self, frame: pd.DataFrame) -> Array:
-        """Of the positive value, for each row of raw columns, shape (N,)."""
-        return self.network.log_odds(self.weights, self.preprocessor.transform(frame))
+    def scores(self, frame: pd.DataFrame) -> Array:
+        """Return the scaled scores of rows of raw columns, shape (N,)."""
+        return self.network.scaled_scores(self.weights, self.preprocessor.transform(frame))
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,14 @@ class Bundle:
     def n_parameters(self) -> int:
         return sum(each.network.n_parameters for each in self.members)
 
-    def log_odds(self, frame: pd.DataFrame) -> Array:
-        """The members' mean log-odds of the positive value for each row of raw columns, shape (N,)."""
-        total = sum(each.log_odds(frame) for each in self.members)
+    def scores(self, frame: pd.DataFrame) -> Array:
+        """Return the members' mean scaled scores of rows of raw columns, shape (N,)."""
+        total = sum(each.scores(frame) for each in self.members)
         return np.asarray(total / len(self.members))
 
     def probabilities(self, frame: pd.DataFrame) -> Array:
         """The probability of the positive value for each row of raw columns, shape (N,)."""
-        return Value(self.log_odds(frame)).sigmoid().data
-
-    def nll(self, frame: pd.DataFrame, y: Array) -> float:
-        """The mean negative log-likelihood of labels y (N,), exact where probabilities round to 0 or 1."""
-        return negative_loglikelihood_of_scores(y, Value(self.log_odds(frame))).item()
+        return BINARY.probabilities(self.scores(frame))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Columns `probability` (of the positive value) and `prediction` (by the threshold), as `frame`."""

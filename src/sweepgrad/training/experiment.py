@@ -97,21 +97,21 @@ class Experiment:
             negative=roles.negative,
         )
 
-    def log_odds(self, fit: Fit) -> Array:
-        """What the model of the best epoch says of each validation row; (n_val,)."""
-        return self.network.log_odds(fit.weights, self.val.X)
+    def val_scores(self, fit: Fit) -> Array:
+        """Return the scaled scores of the validation rows by the model of the best epoch; (n_val,)."""
+        return self.network.scaled_scores(fit.weights, self.val.X)
 
-    def summary(self, fit: Fit, log_odds: Array | None = None) -> dict[str, float]:
+    def summary(self, fit: Fit, scores: Array | None = None) -> dict[str, float]:
         """What the model of the best epoch does on the rows that a job may see, by the metrics' names.
 
         Arguments:
-            log_odds: as of `log_odds`, if they are known.
+            scores: as of `val_scores`, if they are known.
         """
-        if log_odds is None:
-            log_odds = self.log_odds(fit)  # probabilities round to 0 and 1
+        if scores is None:
+            scores = self.val_scores(fit)
         known, metrics = fit.best.val, self.task.metrics
         on_val = {
-            metric.key: known[name] if name in known else metric.value(self.val.y, log_odds, 0.5)
+            metric.key: known[name] if name in known else metric.value(self.val.y, scores, 0.5)
             for name, metric in metrics.items()
         }
         on_train = {f"best/train/{name}": fit.best.train[name] for name in metrics if name in known}
