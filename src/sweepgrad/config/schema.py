@@ -69,7 +69,7 @@ class Train(Section):
     `weight_decay`: times the learning rate, the share that every step takes off the weights, biases apart.
     `class_weight`: what a positive row counts in the training loss, relative to a negative one; "balanced" is
     negative over positive training rows, null counts all alike.
-    `diagnose`: record signs of how training goes, layer by layer.
+    `diagnose`: record statistics of the layers after each epoch.
     """
 
     epochs: Annotated[int, Field(ge=1)]

@@ -19,7 +19,7 @@ from sweepgrad.data.io.simulated import SimulatedColumns
 from sweepgrad.data.schema.roles import Roles, assign_roles, check_names, check_values
 from sweepgrad.data.schema.target import target_column
 from sweepgrad.data.split import units_of
-from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tasks.registry import task_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def read(config: FileData | SimulatedData) -> Table:
     path = locate(config)
     columns = open_columns(path, config.sha256)
     check_names(columns.names, config, path)
-    encoded = BINARY.encode(target_column(columns, config.target, path), config.positive)
+    encoded = task_of(config).encode(target_column(columns, config.target, path), config.positive)
     roles, guessed = assign_roles(columns, config, encoded.positive, encoded.negative, path)
     check_values(columns, roles, path)
     used = {*roles.features, *roles.grouping}

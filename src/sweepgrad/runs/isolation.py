@@ -92,7 +92,7 @@ def _proof(experiment: Experiment) -> Proof:
     train = Examples(experiment.train.X[:n], experiment.train.y[:n])
     val = Examples(experiment.val.X[:_VALIDATED], experiment.val.y[:_VALIDATED])
     noise = rng.uniform(rng.key(_SEED, "garbage"), val.X.shape)
-    garbage = Examples((8 * noise - 4).astype(val.X.dtype), 1 - val.y)
+    garbage = Examples((8 * noise - 4).astype(val.X.dtype), experiment.task.garbled(val.y))
     settings = experiment.config.optimizer
     optimizer = OPTIMIZERS[settings.name](**settings.model_dump(exclude={"name"}))
     weights = [

@@ -139,7 +139,7 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
     configs = tuple(configuration(store, run) for run in runs)
     val = open_validation(configs[0].data, configs[0].split, digests_of(runs[0]))
     trained = ensemble([bundle_of(store, run) for run in runs])
-    scale, of_scale = _scale(task_of(configs[0]), select, val.y, trained.scores(val.frame))
+    scale, of_scale = _scale(task_of(configs[0].data), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
     p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)
     threshold, cut = _threshold(select, val.y, p, units, configs[0])

@@ -175,7 +175,7 @@ def _judge(store: Store, split: _Split, entry: LedgerEntry, before: Before) -> S
     """Read the test rows, and see what the chosen model and the baselines make of them."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
     training, config = decision.training(), decision.configs[0]
-    test, task = open_test(config.data, config.split, training.digests), task_of(config)
+    test, task = open_test(config.data, config.split, training.digests), task_of(config.data)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
 
     def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
@@ -233,7 +233,7 @@ def _whole(
         turns=complete_turns([split.decision.configs[0].split for split in found]),
         earlier_of_table=len(earlier),
         splits=of_splits,
-        task=task_of(first.configs[0]).name,
+        task=task_of(first.configs[0].data).name,
     )
 
 

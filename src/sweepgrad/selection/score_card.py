@@ -44,7 +44,7 @@ def card(
     bundle, val = decision.bundle, decision.val
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
     of_test, of_val = bundle.scores(test.frame), bundle.scores(val.frame)
-    task = task_of(config)
+    task = task_of(config.data)
     p_test, p_val = task.probabilities(of_test), task.probabilities(of_val)
     others = baselines(task, training, test.frame)
     key = rng.key(config.split.seed, "calibration")
@@ -217,7 +217,7 @@ def _members(decision: Decision) -> tuple[dict[str, object], ...]:
 
 def _model(decision: Decision) -> dict[str, object]:
     entry = decision.entry
-    first, main = folds(entry.runs[:1]), task_of(decision.configs[0]).default
+    first, main = folds(entry.runs[:1]), task_of(decision.configs[0].data).default
     return {
         **_members(decision)[0],
         "n_parameters": decision.bundle.n_parameters,

@@ -11,7 +11,7 @@ from sweepgrad.config.schema import Config
 from sweepgrad.engine import Replay
 from sweepgrad.runs import capture, folders
 from sweepgrad.runs import record as records
-from sweepgrad.stats.metrics import METRICS
+from sweepgrad.stats.metrics import BEST
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Fit
 
@@ -185,7 +185,7 @@ class Trial:
             if self._known.best_epoch <= self.epochs:
                 return self._known.summary
             best = min(self._known.history[: self.epochs], key=lambda epoch: epoch.val_loss)
-            return {METRICS[name].key: value for name, value in best.val.items()}
+            return {f"{BEST}{name}": value for name, value in best.val.items()}
         return self._experiment.summary(self.fit) if self._experiment and self.fit else self._last
 
     def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:

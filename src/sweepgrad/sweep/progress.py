@@ -90,7 +90,7 @@ class Progress:
             return
         self._last = time.monotonic()
         ending = f"stopped after epoch {outcome.epochs}" if outcome.stopped else f"{outcome.seconds:.1f} s"
-        names = reversed(task_of(job.config).by_epoch)  # the loss last
+        names = reversed(task_of(job.config.data).by_epoch)  # the loss last
         figures = _figures({name: outcome.summary[METRICS[name].key] for name in names})
         self.say(
             f"{where}  val {figures}  best epoch {outcome.best_epoch}/{job.config.train.epochs}  {ending}"

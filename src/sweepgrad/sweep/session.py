@@ -104,7 +104,7 @@ class Session:
         self.outcomes.append(outcome)
         self.progress.ended(outcome)
         to_its_end = outcome.status == "FINISHED" and not (outcome.reused or outcome.stopped)
-        task = task_of(outcome.job.config)
+        task = task_of(outcome.job.config.data)
         if to_its_end and (hint := task.loss_hint(outcome.summary[METRICS[task.loss].key])):
             self.progress.say(f"{outcome.job.name}: {hint}")
 
@@ -180,7 +180,7 @@ class Session:
 
 def _judged_by_weights(config: Config) -> bool:
     """Whether halving goes by what a history does not hold, so that it cannot follow one."""
-    return config.sweep.halving is not None and config.select.metric not in task_of(config).by_epoch
+    return config.sweep.halving is not None and config.select.metric not in task_of(config.data).by_epoch
 
 
 def unwritten(error: OSError) -> str:

@@ -179,6 +179,7 @@ BINARY = Task(
     name="binary",
     encode=two_values,
     check=_check,
+    garbled=lambda y: 1 - y,
     losses=_losses,
     weight_labels=("positive_weight", "negative_weight"),
     row_weights=_row_weights,

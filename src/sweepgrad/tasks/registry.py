@@ -1,7 +1,7 @@
 """All tasks, and the one place where a configuration's is looked up."""
 
 from sweepgrad.config.metrics import NAMES
-from sweepgrad.config.schema import Config
+from sweepgrad.config.sections import DataConfig
 from sweepgrad.stats import metrics
 from sweepgrad.stats.metrics import Metric
 from sweepgrad.tasks.binary import BINARY
@@ -10,8 +10,8 @@ from sweepgrad.tasks.task import Task
 TASKS: dict[str, Task] = {BINARY.name: BINARY}
 
 
-def task_of(config: Config) -> Task:
-    """Return the task of a run: a table's target has two values."""
+def task_of(data: DataConfig) -> Task:
+    """Return the task of a table: its target has two values."""
     return BINARY
 
 

@@ -48,6 +48,7 @@ class Task:
         name: of the task.
         encode: makes numbers of a table's target, given `data.positive`.
         check: raises ValueError where targets are none of this task.
+        garbled: other targets in the place of each, for a test that nothing looks at them.
         losses: from targets, scores and the network's scale, the loss of each row, (N,), and what must be
             finite for it to be finite, (N,).
         weight_labels: what `row_weights` reads, by the labels of the tape's inputs; () without.
@@ -80,6 +81,7 @@ class Task:
     name: str
     encode: Callable[[TargetColumn, Scalar | None], Encoded]
     check: Callable[[Array], None]
+    garbled: Callable[[Array], Array]
     losses: Callable[[Value, Value, Value | float], tuple[Value, Value]]
     weight_labels: tuple[str, ...]
     row_weights: Callable[[Value, Mapping[str, Value]], Value]

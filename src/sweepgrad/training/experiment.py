@@ -70,7 +70,7 @@ class Experiment:
     @property
     def task(self) -> Task:
         """Return the kind of its target."""
-        return task_of(self.config)
+        return task_of(self.config.data)
 
     @property
     def dtype(self) -> DType:
@@ -151,7 +151,7 @@ def prepare(config: Config) -> Experiment:
     schedule = SCHEDULES[config.schedule.name](**config.schedule.model_dump(exclude={"name"}))
     weight = config.train.class_weight
     try:
-        classes = None if weight is None else task_of(config).class_weights(train.y, weight)
+        classes = None if weight is None else task_of(config.data).class_weights(train.y, weight)
     except ValueError as error:
         raise UserError(f"train.class_weight: {error}; say train.class_weight=null") from None
     return Experiment(config, training, train, val, network, optimizer, schedule, classes)

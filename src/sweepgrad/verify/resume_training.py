@@ -157,8 +157,9 @@ def _apart(experiment: Experiment, fit: Fit, tolerance: float) -> str:
         return f"its best epoch is {fit.best_epoch}, and its lowest validation loss is that of epoch {best}"
     last = experiment.network.divided(fit.state[0])
     for number, weights in ((fit.best_epoch, fit.weights), (len(losses), last)):
-        found = experiment.evaluated(weights).figures
-        for (part, name), said in fit.history[number - 1].figures.items():
-            if not same(said, now := found[part, name], tolerance):
+        kept = fit.history[number - 1].figures
+        for (part, name), now in experiment.evaluated(weights).figures.items():
+            said = kept.get((part, name))
+            if said is None or not same(said, now, tolerance):
                 return f"{part}_{name} after epoch {number} is {said!r}, and {now!r} with the weights of then"
     return ""
