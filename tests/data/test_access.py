@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import mmap
+from functools import partial
 from io import IOBase
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from sweepgrad.config.schema import FileData, SimulatedData, Split
 from sweepgrad.data import arrays
-from sweepgrad.data.access import open_test, open_training, open_validation
+from sweepgrad.data.access import Tables, open_test, open_training
 from sweepgrad.data.io.columns import Columns
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.data.table import read
@@ -78,7 +79,10 @@ def written(frame, path):
 def test_training_holds_no_test_row(tmp_path):
     data = file_data(written(table(), tmp_path / "t.csv"))
     opened = open_training(data, shares())
-    val, test = open_validation(data, shares(), opened.digests), open_test(data, shares(), opened.digests)
+    val, test = (
+        Tables().validation(data, shares(), opened.digests, "it"),
+        open_test(Tables(), data, shares(), opened.digests, "it"),
+    )
     assert (opened.n_val, opened.n_test) == (len(val), len(test))
     assert opened.n_train + opened.n_val + opened.n_test == N
     first = opened.preprocessor.names.index("x1")
@@ -177,7 +181,10 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
     data = file_data(path, categorical=("genre", "flag", "almost"), group=None)
     opened = open_training(data, shares())
     assert "almost" not in opened.preprocessor.columns
-    for part in (open_validation(data, shares(), opened.digests), open_test(data, shares(), opened.digests)):
+    for part in (
+        Tables().validation(data, shares(), opened.digests, "it"),
+        open_test(Tables(), data, shares(), opened.digests, "it"),
+    ):
         assert "almost" not in part.frame
         assert part.roles.categorical == ("genre", "flag")
         assert part.roles.dropped == ("almost",)
@@ -220,18 +227,21 @@ def test_what_reveals_and_what_identifies_is_refused_in_one_message(tmp_path):
     assert "data.keep" in message
     kept = open_training(data.model_copy(update={"keep": ("stars", "title")}), shares())
     with pytest.raises(UserError, match="stars alone"):
-        open_test(data, shares(), kept.digests)
+        open_test(Tables(), data, shares(), kept.digests, "it")
 
 
-def test_rows_that_have_just_been_changed_are_not_opened(tmp_path):
+def test_rows_that_have_been_changed_are_not_opened(tmp_path):
     path = written(table(), tmp_path / "t.csv")
     data = file_data(path)
     digests = open_training(data, shares()).digests
-    assert len(open_test(data, shares(), digests))
+    assert len(open_test(Tables(), data, shares(), digests, "it"))
     written(table().assign(x1=table()["x1"] + 1000), path)
-    for door in (open_test, open_validation):
-        with pytest.raises(UserError, match="has just been changed"):
-            door(data, shares(), digests)
+    for of_part in (Tables().validation, partial(open_test, Tables())):
+        with pytest.raises(UserError, match="is not what it was trained on: its contents have changed"):
+            of_part(data, shares(), digests, "it")
+    written(table(), path)
+    with pytest.raises(UserError, match="is not what it was trained on: it is split differently now"):
+        open_test(Tables(), data, shares(seed=1), digests, "it")
 
 
 def test_only_constant_features(tmp_path):
@@ -274,7 +284,8 @@ def test_songs_stay_together():
     opened = open_training(spotify(), shares())
     assert opened.n_train + opened.n_val + opened.n_test == 6000
     assert opened.notices == ()
-    val, test = (door(spotify(), shares(), opened.digests) for door in (open_validation, open_test))
+    val = Tables().validation(spotify(), shares(), opened.digests, "it")
+    test = open_test(Tables(), spotify(), shares(), opened.digests, "it")
     for key_columns in (["artists", "track_name"], ["track_id"]):
         seen = [set(part.frame[key_columns].itertuples(index=False, name=None)) for part in (val, test)]
         assert not seen[0] & seen[1]
@@ -308,15 +319,15 @@ def test_a_simulated_table_may_be_predictable():
 def test_the_test_rows_are_the_same_whatever_the_fold(tmp_path):
     data = file_data(written(table(), tmp_path / "t.csv"))
     plain = open_training(data, shares())
-    expected = open_test(data, shares(), plain.digests).frame
+    expected = open_test(Tables(), data, shares(), plain.digests, "it").frame
     validated = []
     for fold in range(3):
         split = shares(folds=3, fold=fold)
         opened = open_training(data, split)
         assert (opened.digests.table, opened.digests.test) == (plain.digests.table, plain.digests.test)
         assert opened.digests.train != plain.digests.train
-        pd.testing.assert_frame_equal(open_test(data, split, opened.digests).frame, expected)
-        validated += open_validation(data, split, opened.digests).frame["x1"].tolist()
+        pd.testing.assert_frame_equal(open_test(Tables(), data, split, opened.digests, "it").frame, expected)
+        validated += Tables().validation(data, split, opened.digests, "it").frame["x1"].tolist()
     assert sorted([*validated, *expected["x1"]]) == sorted(pd.read_csv(data.path)["x1"])
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from sweepgrad.data.digests import Digests
 from sweepgrad.errors import UserError
 from sweepgrad.runs import ledger
 from sweepgrad.runs.ledger import AlreadyEvaluated, LedgerEntry
 
-DIGESTS = {"table": "t", "test": "rows"}
+DIGESTS = Digests(table="t", train="", val="", test="rows")
 
 
 def entry(sweep: str = "mine", run_id: str = "r1", **digests: str) -> LedgerEntry:
-    return ledger.entry_now(sweep, run_id, {**DIGESTS, **digests})
+    return ledger.entry_now(sweep, run_id, replace(DIGESTS, **digests))
 
 
 def claimed(file: Path, wanted: LedgerEntry) -> bool:

@@ -16,7 +16,7 @@ from tests.support import CSV, command, inside, load_model, people
 
 from sweepgrad.compose.plan import plan
 from sweepgrad.config.schema import FileData, store_uri
-from sweepgrad.data.access import open_training, open_validation
+from sweepgrad.data.access import Tables, open_training
 from sweepgrad.errors import UserError
 from sweepgrad.paths import data_dir
 from sweepgrad.runs import folders
@@ -231,7 +231,8 @@ def trained(tmp_path_factory, empty_store):
         assert command("train", *overrides, "hydra.run.dir=runs/mine").code == 0
         config = plan(overrides, multirun=False).jobs[0].config
         assert isinstance(config.data, FileData)
-        val = open_validation(config.data, config.split, open_training(config.data, config.split).digests)
+        digests = open_training(config.data, config.split).digests
+        val = Tables().validation(config.data, config.split, digests, "it")
         uri = f"sqlite:///{folder}/runs/mlflow.db"
         run_id = json.loads(Path("runs", "mine", "mlflow.json").read_text())["run_id"]
     model = load_model(uri, f"runs:/{run_id}/model")

@@ -1,8 +1,8 @@
-"""The doors to a table's rows, and the seal on the test rows.
+"""The way to a table's rows, and the seal on the test rows.
 
-`open_training` gives training and validation rows as features, and it is all that a job ever calls.
-`open_validation` gives the validation rows as the table has them. `open_test` gives the test rows, and
-`sweepgrad finalize` and `sweepgrad evaluate` alone call it, once a model is chosen.
+`open_training` gives training and validation rows as features, and it is all that a job ever calls. `Tables`
+keeps what one command that chooses or judges has read, and gives training and validation rows. `open_test`
+gives the test rows, and `sweepgrad finalize` and `sweepgrad evaluate` alone call it, once a model is chosen.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,13 @@ from sweepgrad.config.schema import FileData, SimulatedData, Split
 from sweepgrad.data.arrays import DType, place
 from sweepgrad.data.audit.certificate import Certificate, certify
 from sweepgrad.data.audit.report import Checkup, look
+from sweepgrad.data.digests import Digests, refuse_changed
 from sweepgrad.data.io.files import locate
 from sweepgrad.data.pace import Pace, silent
 from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.schema.roles import Roles
-from sweepgrad.data.split import PARTS, Part, Parts, split_rows
+from sweepgrad.data.split import PARTS, Part, Parts, lopsided, split_rows
 from sweepgrad.data.table import Rows as Rows
 from sweepgrad.data.table import Table, read
 from sweepgrad.errors import UserError
@@ -31,16 +32,6 @@ Data = FileData | SimulatedData
 _MOST = 4  # tables that are kept open, however large
 _SMALL = 2**30  # bytes that may be kept of more: a sweep over folds asks for each table in turn
 _LARGE = 100_000_000  # bytes: to read as many takes about a second
-
-
-@dataclass(frozen=True)
-class Digests:
-    """SHA-256 of the table (see `Columns.digest`) and of the row indices of each part."""
-
-    table: str
-    train: str
-    val: str
-    test: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,28 +108,59 @@ def open_training(
                 full = len(_opened) >= _MOST and kept > _SMALL
                 if known[:3] == wanted or full:  # an older version, or the oldest
                     del _opened[known]
-            _opened[now] = _training(data, split, dtype, Pace(say, data.name))
+            pace = Pace(say, data.name)
+            _opened[now] = _training(_prepared(_read(data, pace), data, split, pace), data, dtype, pace)
         else:
             _opened[now] = _opened.pop(now)
         return _opened[now]
 
 
-def open_validation(data: Data, split: Split, expected: Digests) -> Rows:
-    """The validation rows as the table has them, with the columns that `open_training` learns from.
+class Tables:
+    """The tables of one command: each is read once, and prepared once for each split of it.
+
+    No test rows come from here: see `open_test`.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[Data, Table] = {}
+        self._opened: dict[tuple[Data, Split], _Opened] = {}
+        self._training: dict[tuple[Data, Split, np.dtype[Any]], Training] = {}
+
+    def training(self, data: Data, split: Split, dtype: DType = np.float64) -> Training:
+        """Return and raise what `open_training` does."""
+        which = (data, split, np.dtype(dtype))
+        if which not in self._training:
+            self._training[which] = _training(self._open(data, split), data, dtype, Pace(silent, data.name))
+        return self._training[which]
+
+    def validation(self, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
+        """Return the validation rows as the table has them, with the columns that are learned from.
+
+        Arguments:
+            expected: of what was trained on.
+            whose: what was trained, for people.
+
+        Raises:
+            UserError: as `open_training`; or what was read is not what the digests speak of.
+        """
+        return _rows(self, data, split, expected, whose, "val")
+
+    def _open(self, data: Data, split: Split) -> "_Opened":
+        if (data, split) not in self._opened:
+            pace = Pace(silent, data.name)
+            if data not in self._read:
+                self._read[data] = _read(data, pace)
+            self._opened[data, split] = _prepared(self._read[data], data, split, pace)
+        return self._opened[data, split]
+
+
+def open_test(tables: Tables, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
+    """Return the test rows, with the columns that `open_training` gives. For `finalize` and `evaluate` only.
 
     Raises:
-        UserError: as `open_training` does; or what was read is not what the digests speak of.
+        UserError: as `Tables.validation` does.
     """
-    return _rows(data, split, expected, "val")
-
-
-def open_test(data: Data, split: Split, expected: Digests) -> Rows:
-    """The test rows, with the columns that `open_training` gives. For `finalize` and `evaluate` only.
-
-    Raises:
-        UserError: as `open_validation` does.
-    """
-    return _rows(data, split, expected, "test")
+    return _rows(tables, data, split, expected, whose, "test")
 
 
 def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) -> Checkup:
@@ -150,17 +172,16 @@ def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) 
         UserError: if the table cannot be read or a part would be empty or lack a class.
     """
     pace = Pace(say, data.name)
-    table = read(data)
+    table = _read(data, pace)
     parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)
-    notices = table.notices + _lopsided(parts, split)
+    notices = table.notices + lopsided(parts, split)
     return look(table, parts, notices, unexamined=_unexamined(data, table), tell=pace.tell)
 
 
-def _rows(data: Data, split: Split, expected: Digests, part: Part) -> Rows:
-    opened = _open(data, split, Pace(silent, data.name))
-    if opened.digests != expected:
-        raise UserError(f"{opened.table.source} has just been changed: put the old one back, or train anew")
+def _rows(tables: Tables, data: Data, split: Split, expected: Digests, whose: str, part: Part) -> Rows:
+    opened = tables._open(data, split)
+    refuse_changed(opened.table.source, opened.digests, expected, whose)
     return opened.table.rows(opened.parts.mask(part))
 
 
@@ -175,11 +196,14 @@ class _Opened:
         return Digests(self.table.columns.digest, *(self.parts.digest(part) for part in PARTS))
 
 
-def _open(data: Data, split: Split, pace: Pace) -> _Opened:
-    """Read, split, learn from the training rows, and drop or refuse columns by what these say of them."""
+def _read(data: Data, pace: Pace) -> Table:
     if (size := _size(data)) > _LARGE:
         pace.say(f"reading {size / 1e6:.0f} MB …")
-    table = read(data)
+    return read(data)
+
+
+def _prepared(table: Table, data: Data, split: Split, pace: Pace) -> _Opened:
+    """Split a table, learn from the training rows, and drop or refuse columns by what these say of them."""
     pace.tell("splitting the rows")
     parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)
@@ -206,7 +230,7 @@ def _open(data: Data, split: Split, pace: Pace) -> _Opened:
         f"{objection.reason}, so it is dropped; list it under data.drop to silence this"
         for objection in objections
     )
-    table = replace(table, notices=table.notices + dropped + _lopsided(parts, split))
+    table = replace(table, notices=table.notices + dropped + lopsided(parts, split))
     return _Opened(table, parts, learned.preprocessor)
 
 
@@ -216,8 +240,7 @@ def _unexamined(data: Data, table: Table) -> tuple[str, ...]:
     return data.keep if isinstance(data, FileData) else table.roles.features
 
 
-def _training(data: Data, split: Split, dtype: DType, pace: Pace) -> Training:
-    opened = _open(data, split, pace)
+def _training(opened: _Opened, data: Data, dtype: DType, pace: Pace) -> Training:
     table, parts, preprocessor = opened.table, opened.parts, opened.preprocessor
     certificate = certify(table, parts, preprocessor, unexamined=_unexamined(data, table), tell=pace.tell)
     X, y, kept = place(table, parts, preprocessor, dtype, pace)
@@ -274,16 +297,3 @@ def _check_parts(table: Table, parts: Parts, split: Split) -> None:
             f"{table.source}: {'; '.join(faults)} ({len(table)} rows were split into {said}); it takes more "
             f"rows, other shares (split.train, split.val, split.test){folds}{groups} or another split.seed"
         )
-
-
-def _lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
-    """A notice for each part that missed its share by more than a quarter: its groups are few and large."""
-    n = parts.of.size
-    sizes = [parts.size(part) for part in PARTS]
-    asked = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
-    return tuple(
-        f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
-        " are few and large; smaller ones (data.group) or another split.seed may part them better"
-        for name, size, share in asked
-        if abs(size - share * n) > max(share * n / 4, 3)  # three strata, each in whole rows
-    )

@@ -136,6 +136,19 @@ def _arcs(n: int, test: int, split: Split) -> tuple[NDArray[np.int64], NDArray[n
     return np.array([first, last, test]), np.array([0, 1, 0, 2], dtype=np.int8)
 
 
+def lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
+    """Return a notice for each part that missed its share by more than a quarter."""
+    n = parts.of.size
+    sizes = [parts.size(part) for part in PARTS]
+    asked = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
+    return tuple(
+        f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
+        " are few and large; smaller ones (data.group) or another split.seed may part them better"
+        for name, size, share in asked
+        if abs(size - share * n) > max(share * n / 4, 3)  # three strata, each in whole rows
+    )
+
+
 def units_of(frame: pd.DataFrame, group: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
     """The unit (N,) of each row, numbered from 0: rows that agree in any of the keys in `group` share one.
 

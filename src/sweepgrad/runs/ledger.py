@@ -15,6 +15,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter
 
 from sweepgrad.config import old_names
+from sweepgrad.data.digests import Digests
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked, naming
 
@@ -56,7 +57,7 @@ def _as_json() -> TypeAdapter[LedgerEntry]:
     return TypeAdapter(LedgerEntry)
 
 
-def entry_now(sweep: str, run_id: str, digests: dict[str, str]) -> LedgerEntry:
+def entry_now(sweep: str, run_id: str, digests: Digests) -> LedgerEntry:
     """Return the entry of the test-set evaluation that is about to be.
 
     Arguments:
@@ -69,8 +70,8 @@ def entry_now(sweep: str, run_id: str, digests: dict[str, str]) -> LedgerEntry:
         host=socket.gethostname(),
         sweep=sweep,
         run_id=run_id,
-        table=digests["table"],
-        test=digests["test"],
+        table=digests.table,
+        test=digests.test,
     )
 
 

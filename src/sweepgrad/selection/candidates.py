@@ -16,7 +16,8 @@ from sweepgrad.config import old_names
 from sweepgrad.config.check import check
 from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
-from sweepgrad.data.access import Digests, open_validation
+from sweepgrad.data.access import Rows, Tables
+from sweepgrad.data.digests import Digests
 from sweepgrad.data.pace import Pace
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
@@ -53,8 +54,17 @@ def digests_of(run: Logged) -> Digests:
     return Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
 
 
+def validation_of(tables: Tables, run: Logged, config: Config) -> Rows:
+    """Return the validation rows that a run was compared on.
+
+    Raises:
+        UserError: the table or the split is not what it was made on.
+    """
+    return tables.validation(config.data, config.split, digests_of(run), f"run {run.run_id}")
+
+
 def compare(
-    store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
+    store: Store, tables: Tables, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
 ) -> tuple[list[Entry], Choice]:
     """Choose among the first of `entries`, those that have all that the very first has, and their ensembles.
 
@@ -75,7 +85,7 @@ def compare(
         return entry.unfinished, folds(entry.runs)
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation, pace = _Validation(store), Pace(say, "comparing")
+    validation, pace = _Validation(store, tables), Pace(say, "comparing")
     metric, singles = METRICS[select.metric], list[Candidate]()
     added: list[tuple[Entry, Candidate]] = []
     best: list[tuple[Entry, list[list[FoldScores]]]] = []
@@ -112,8 +122,8 @@ def compare(
 class _Validation:
     """The validation rows of a sweep, fold by fold, and what its models say of them."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, tables: Tables) -> None:
+        self._store, self._tables = store, tables
         self._rows: dict[str, tuple[pd.DataFrame, Array]] = {}
         self._features: dict[tuple[str, Preprocessor], Features] = {}
         self._units: dict[str, NDArray[np.int64]] = {}
@@ -143,7 +153,7 @@ class _Validation:
         which = data + config.split.model_dump_json()
         self._data[run.run_id] = data
         if which not in self._rows:
-            rows = open_validation(config.data, config.split, digests_of(run))
+            rows = validation_of(self._tables, run, config)
             self._rows[which] = rows.frame, rows.y
             self._units[fold_of(run)] = units_of(rows.frame, rows.roles.group)
         frame, y = self._rows[which]

@@ -1,7 +1,7 @@
 """From the runs of a sweep to the model to be judged, by validation rows: which one, and how it decides."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,12 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import CostThreshold, HalfThreshold
-from sweepgrad.data.access import Rows, Training, open_training, open_validation
+from sweepgrad.data.access import Rows, Tables, Training
+from sweepgrad.data.digests import Digests
 from sweepgrad.data.pace import silent
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
-from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of
+from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of, validation_of
 from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank, splits
 from sweepgrad.stats import thresholds
 from sweepgrad.stats.selection import Choice
@@ -24,7 +25,7 @@ from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.tags import DIGEST, N_JOBS
+from sweepgrad.tracking.tags import N_JOBS
 from sweepgrad.training.bundle import Bundle, ensemble
 from sweepgrad.training.experiment import dtype_of
 
@@ -66,23 +67,15 @@ class Decision:
     def temperature(self) -> float:
         return 1 / self.scale
 
-    def training(self) -> Training:
-        """The rows that the model was trained on and compared on.
+    @property
+    def digests(self) -> Digests:
+        """Of the rows that the model was trained on and compared on; they are still what they were."""
+        return digests_of(self.runs[0])
 
-        Raises:
-            UserError: the table or the split is no longer what it was trained on.
-        """
-        run, config = self.runs[0], self.configs[0]
-        training = open_training(config.data, config.split, dtype_of(config))
-        digests = asdict(training.digests)
-        changed = [part for part, digest in digests.items() if run.tags.get(f"{DIGEST}{part}") != digest]
-        if changed:
-            what = "its contents have changed" if "table" in changed else "it is split differently now"
-            raise UserError(
-                f"{training.source} is not what run {run.run_id} was trained on: {what}."
-                " Put the old one back, or train anew"
-            )
-        return training
+    def training(self, tables: Tables) -> Training:
+        """Return the rows that the model was trained on and compared on."""
+        config = self.configs[0]
+        return tables.training(config.data, config.split, dtype_of(config))
 
     @property
     def as_trained(self) -> bool:
@@ -90,7 +83,9 @@ class Decision:
         return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
 
 
-def decide(store: Store, jobs: Sequence[Logged], say: Callable[[str], None] = silent) -> Decision:
+def decide(
+    store: Store, tables: Tables, jobs: Sequence[Logged], say: Callable[[str], None] = silent
+) -> Decision:
     """Choose by validation, as the runs themselves declare (`select`).
 
     A configuration or an ensemble is chosen by its mean over seeds and folds. Of it the first fold is taken,
@@ -109,10 +104,12 @@ def decide(store: Store, jobs: Sequence[Logged], say: Callable[[str], None] = si
     if first is None:
         raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
     select = configuration(store, first).select
-    return _decided(store, rank(jobs, select.metric), select, say)
+    return _decided(store, tables, rank(jobs, select.metric), select, say)
 
 
-def _decided(store: Store, entries: Sequence[Entry], select: Select, say: Callable[[str], None]) -> Decision:
+def _decided(
+    store: Store, tables: Tables, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
+) -> Decision:
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         several = len(splits(candidates))
@@ -126,10 +123,10 @@ def _decided(store: Store, entries: Sequence[Entry], select: Select, say: Callab
             "no configuration finished on every fold, so their means are of different rows and cannot be"
             " compared: train what is missing"
         )
-    return settle(store, *compare(store, entries, select, say), select)
+    return settle(store, tables, *compare(store, tables, entries, select, say), select)
 
 
-def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -> Decision:
+def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, select: Select) -> Decision:
     """The model of the entry that was chosen, with its scale and its threshold.
 
     Raises:
@@ -137,12 +134,12 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
     """
     runs = entries[choice.chosen].members
     configs = tuple(configuration(store, run) for run in runs)
-    val = open_validation(configs[0].data, configs[0].split, digests_of(runs[0]))
+    val = validation_of(tables, runs[0], configs[0])
     trained = ensemble([bundle_of(store, run) for run in runs])
     scale, of_scale = _scale(task_of(configs[0].data), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
     p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)
-    threshold, cut = _threshold(select, val.y, p, units, configs[0])
+    threshold, cut = _threshold(select, val.y, p, units, tables, configs[0])
     bundle = replace(scaled, threshold=threshold)
     of_threshold = _of_threshold(bundle, p)
     notices = (of_scale, of_threshold, _of_ensembles(select, entries))
@@ -152,7 +149,7 @@ def settle(store: Store, entries: list[Entry], choice: Choice, select: Select) -
 
 
 def standings(
-    store: Store, runs: Sequence[Logged], say: Callable[[str], None] = silent
+    store: Store, tables: Tables, runs: Sequence[Logged], say: Callable[[str], None] = silent
 ) -> tuple[list[Entry], str, Decision | None, str]:
     """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
 
@@ -176,7 +173,7 @@ def standings(
         return rank(runs, BINARY.default), BINARY.default, None, told
     entries = rank(runs, select.metric)
     try:
-        decision = _decided(store, entries, select, say)
+        decision = _decided(store, tables, entries, select, say)
     except UserError as error:
         return entries, select.metric, None, f"without intervals over the validation rows: {error}"
     return decision.entries, select.metric, decision, "\n".join(decision.notices)
@@ -213,7 +210,7 @@ def _scale(task: Task, select: Select, y: Array, scores: Array) -> tuple[float, 
 
 
 def _threshold(
-    select: Select, y: Array, p: Array, units: NDArray[np.int64], config: Config
+    select: Select, y: Array, p: Array, units: NDArray[np.int64], tables: Tables, config: Config
 ) -> tuple[float, Cut | None]:
     if isinstance(select.threshold, HalfThreshold):
         return 0.5, None
@@ -222,7 +219,7 @@ def _threshold(
         return thresholds.of_costs(costs.false_positive, costs.false_negative), None
     rule, prevalence = select.threshold.rule, 0.0
     if rule == "prevalence":
-        prevalence = float(open_training(config.data, config.split, dtype_of(config)).y_train.mean())
+        prevalence = float(tables.training(config.data, config.split, dtype_of(config)).y_train.mean())
     cut = thresholds.best_cut(rule, y, p, units, prevalence, rng.key(0, "threshold"))
     return cut.threshold, cut
 

@@ -6,14 +6,14 @@ split is chosen from and judged as `finalize` does with one; what it came to is 
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
 from sweepgrad.config.schema import FileData
-from sweepgrad.data.access import Rows, open_test
+from sweepgrad.data.access import Rows, Tables, open_test
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.files import write_json
@@ -35,6 +35,8 @@ from sweepgrad.training.bundle import Bundle, ensemble
 
 FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
 EVALUATED = "sweepgrad.evaluated"
+
+_Entered = tuple[LedgerEntry, Before]
 _ByRows = dict[tuple[str, str], SplitResult]  # by the digest of the test rows, and the runs that were chosen
 
 
@@ -58,7 +60,6 @@ class _Split:
 
     name: str
     decision: Decision
-    digests: dict[str, str]
 
     @property
     def run_ids(self) -> str:
@@ -66,7 +67,7 @@ class _Split:
 
     @property
     def judged_as(self) -> tuple[str, str]:
-        return self.digests["test"], self.run_ids
+        return self.decision.digests.test, self.run_ids
 
 
 def evaluate(
@@ -100,7 +101,8 @@ def evaluate(
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     folder = runs / "evaluations" / sweep.name
-    found = _chosen(store, jobs, sweep.name, say)
+    tables = Tables()
+    found = _chosen(store, tables, jobs, sweep.name, say)
     with ledger.reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
         judged = _judged_before(store, sweep, folder)
@@ -108,15 +110,15 @@ def evaluate(
         if not again:
             _refuse_seen(store, sweep, todo, len(found), runs)
         for number, split in enumerate(todo, 1):
-            entry, before = _enter(store, sweep, split, runs, again=again)
+            entry, before = _enter(store, sweep, split, runs / ledger.LEDGER, again=again)
             for other in before.interrupted:
                 say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
-            judged[split.judged_as] = _judge(store, split, entry, before)
+            judged[split.judged_as] = _judge(store, tables, split, entry, before)
             write_json(folder / "splits.json", [each.to_json() for each in judged.values()])
             test = judged[split.judged_as].test
             figure = METRICS[test.main].figure(test.value)
             say(f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} judged)")
-        whole = _whole(sweep, found, judged, _known(store, found[0].digests["table"], runs))
+        whole = _whole(sweep, found, judged, _known(store, found[0].decision.digests.table, runs))
         latest = max(split.evaluated for split in whole.splits)  # each begins with its moment
         sent = sweep.tags.get(ledger.JUDGED) == latest
         if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
@@ -129,21 +131,21 @@ def _known(store: Store, table: str, runs: Path) -> list[LedgerEntry]:
     return ledger.once_each([*store.test_evaluations(table), *ledger.read(runs / ledger.LEDGER)], table)
 
 
-def _enter(
-    store: Store, sweep: Logged, split: _Split, runs: Path, *, again: bool
-) -> tuple[LedgerEntry, Before]:
+def _enter(store: Store, sweep: Logged, split: _Split, file: Path, *, again: bool) -> _Entered:
     """Write down that a split's test rows are about to be read."""
-    entry = ledger.entry_now(sweep.name, split.run_ids, split.digests)
-    file, of_store = runs / ledger.LEDGER, store.test_evaluations(entry.table)
+    entry = ledger.entry_now(sweep.name, split.run_ids, split.decision.digests)
+    of_store = store.test_evaluations(entry.table)
     try:
         with ledger.entering(file, of_store, entry, kept=False, again=again) as before:
-            store.record_test_evaluation(sweep, entry, split.digests)
+            store.record_test_evaluation(sweep, entry, split.decision.digests)
     except ledger.AlreadyEvaluated as seen:
         raise UserError(f"{split.name} was opened by another process just now: {seen.earlier[-1]}") from None
     return entry, before
 
 
-def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]) -> list[_Split]:
+def _chosen(
+    store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]
+) -> list[_Split]:
     """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
     by_name = splits(jobs)
     if len(by_name) < 2:
@@ -155,15 +157,14 @@ def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str
     found = []
     for number, (name, members) in enumerate(by_name.items(), 1):
         try:
-            decision = decide(store, members)
-            digests = asdict(decision.training().digests)
+            decision = decide(store, tables, members)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
-        found.append(_Split(name, decision, digests))
+        found.append(_Split(name, decision))
         say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
-    if len({split.digests["table"] for split in found}) > 1:
+    if len({split.decision.digests.table for split in found}) > 1:
         raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
-    if len({split.digests["test"] for split in found}) < len(found):
+    if len({split.decision.digests.test for split in found}) < len(found):
         raise UserError(
             "two splits have the same test rows, which would count twice: split.outer_fold=0 tests those of"
             " split.outer_fold=null, and a table of few rows leaves few ways to split it"
@@ -171,11 +172,12 @@ def _chosen(store: Store, jobs: Sequence[Logged], sweep: str, say: Callable[[str
     return found
 
 
-def _judge(store: Store, split: _Split, entry: LedgerEntry, before: Before) -> SplitResult:
+def _judge(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, before: Before) -> SplitResult:
     """Read the test rows, and see what the chosen model and the baselines make of them."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
-    training, config = decision.training(), decision.configs[0]
-    test, task = open_test(config.data, config.split, training.digests), task_of(config.data)
+    training, config = decision.training(tables), decision.configs[0]
+    test = open_test(tables, config.data, config.split, decision.digests, split.name)
+    task = task_of(config.data)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
 
     def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
@@ -186,7 +188,7 @@ def _judge(store: Store, split: _Split, entry: LedgerEntry, before: Before) -> S
     return SplitResult(
         split=split.name,
         run_id=split.run_ids,
-        digest=training.digests.test,
+        digest=decision.digests.test,
         settings=chosen.distinction,
         compared=len(decision.choice.standings),
         tied=len(decision.choice.tied) - 1,
@@ -251,8 +253,8 @@ def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: 
     Raises:
         UserError: test rows were opened before.
     """
-    known = _known(store, todo[0].digests["table"], runs) if todo else []
-    to_be = [ledger.entry_now(sweep.name, split.run_ids, split.digests) for split in todo]
+    known = _known(store, todo[0].decision.digests.table, runs) if todo else []
+    to_be = [ledger.entry_now(sweep.name, split.run_ids, split.decision.digests) for split in todo]
     if not (seen := [e for each in to_be if (e := ledger.before_of(known, each, kept=False).seen)]):
         return
     by_sweep: dict[str, list[LedgerEntry]] = {}

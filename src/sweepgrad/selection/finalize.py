@@ -3,10 +3,10 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweepgrad.data.access import open_test
+from sweepgrad.data.access import Tables, open_test
 from sweepgrad.errors import UserError
 from sweepgrad.files import write_json
 from sweepgrad.runs import ledger
@@ -63,9 +63,9 @@ def finalize(
     sweep = store.sweep(which)
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
-    decision = decide(store, jobs)
-    config, training = decision.configs[0], decision.training()
-    digests = asdict(training.digests)
+    tables = Tables()
+    decision = decide(store, tables, jobs)
+    config, training = decision.configs[0], decision.training(tables)
     folder = runs / "cards" / sweep.name
     with ledger.reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
@@ -73,17 +73,17 @@ def finalize(
         if not again and (known := _judged_before(store, sweep, folder, chosen)):
             return known
         run_id = decision.runs[0].run_id if len(decision.runs) == 1 else sweep.run_id
-        entry = ledger.entry_now(sweep.name, run_id, digests)
+        entry = ledger.entry_now(sweep.name, run_id, decision.digests)
         kept = CHOSEN in sweep.tags or (folder / "card.json").exists()
         of_store = store.test_evaluations(entry.table)
         try:
             with ledger.entering(runs / ledger.LEDGER, of_store, entry, kept=kept, again=again) as before:
                 registered = _register(store, sweep, decision, f"sweepgrad-{config.data.name}")
-                store.record_test_evaluation(sweep, entry, digests)
+                store.record_test_evaluation(sweep, entry, decision.digests)
         except ledger.AlreadyEvaluated as seen:
             raise UserError(_evaluated_before(training.source, seen.earlier)) from None
 
-        test = open_test(config.data, config.split, training.digests)
+        test = open_test(tables, config.data, config.split, decision.digests, f"run {run_id}")
         card = score_card.card(
             decision,
             training,

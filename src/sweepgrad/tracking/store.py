@@ -4,6 +4,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from sweepgrad.config import old_names
 from sweepgrad.config.schema import store_uri
+from sweepgrad.data.digests import Digests
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked, write_json
 from sweepgrad.process import lives, this
@@ -281,9 +283,9 @@ class Store:
         found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
         return sorted(map(tags.ledger_entry, found), key=lambda entry: entry.when)
 
-    def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: dict[str, str]) -> None:
+    def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: Digests) -> None:
         """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
-        said = {f"{DIGEST}{part}": value for part, value in digests.items()}
+        said = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
         said |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
         said |= {**self._origin_tags(), **tags.of_entry(entry)}
         with reaching(self.uri):

@@ -1,7 +1,7 @@
 """Going on from where a run ended, to the bits that training straight through would have given."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from sweepgrad.config.check import ConfigFaults, check
 from sweepgrad.config.schema import LENGTH, Config, Tracking
 from sweepgrad.data.access import open_training
+from sweepgrad.data.digests import Digests, refuse_changed
 from sweepgrad.errors import UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs.record import STATE, Record
@@ -120,10 +121,8 @@ def _refuse_other_code_or_rows(kept: Kept, config: Config) -> None:
             f" result.{lines}\nGo back to that version, or train anew for {config.train.epochs} epochs"
         )
     training = open_training(config.data, config.split, dtype_of(config))
-    if record.data is None or asdict(training.digests) != record.data.digests:
-        raise UserError(
-            f"{training.source} is not what {kept.name} was trained on: put the old table back, or train anew"
-        )
+    assert record.data is not None  # it has an epoch
+    refuse_changed(training.source, training.digests, Digests(**record.data.digests), kept.name)
 
 
 def _start(kept: Kept, tolerance: float) -> Fit:

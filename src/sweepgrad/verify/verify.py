@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
 from sweepgrad import engine
 from sweepgrad.data.access import open_training
+from sweepgrad.data.digests import Digests, changed
 from sweepgrad.errors import UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs import record as records
@@ -60,19 +61,15 @@ def check_rows(kept: Sequence[Kept]) -> None:
         raise UserError(
             f"{', '.join(empty)}: ended before its first epoch, so there is nothing to train again"
         )
-    changed: dict[str, None] = {}
+    lines: dict[str, None] = {}
     for run in kept:
         config, data = run.config, run.record.data
         assert data is not None
         training = open_training(config.data, config.split, dtype_of(config))
-        now = asdict(training.digests)
-        parts = [part for part, digest in data.digests.items() if now.get(part) != digest]
-        if parts:
-            what = "its contents have changed" if "table" in parts else f"{', '.join(parts)} rows are others"
-            changed[f"{training.source} is not what {run.name} was trained on: {what}"] = None
-    if changed:
-        lines = "".join(f"\n  {line}" for line in changed)
-        raise UserError(f"nothing was trained again.{lines}\nPut the old table back, or train anew")
+        if how := changed(training.digests, Digests(**data.digests)):
+            lines[f"\n  {training.source} is not what {run.name} was trained on: {how}"] = None
+    if lines:
+        raise UserError(f"nothing was trained again.{''.join(lines)}\nPut the old table back, or train anew")
 
 
 def verify(kept: Sequence[Kept], workers: int) -> Iterator[Running | Verdict]:

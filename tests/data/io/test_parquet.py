@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepgrad.config.schema import FileData, Split
-from sweepgrad.data.access import open_test, open_training, open_validation
+from sweepgrad.data.access import Tables, open_test, open_training
 from sweepgrad.data.io import columns as columnar
 from sweepgrad.data.io.parquet import ParquetColumns
 from sweepgrad.data.table import read
@@ -100,7 +100,9 @@ def test_features_are_those_of_the_whole_frame(tmp_path):
     table().to_parquet(tmp_path / "t.parquet")
     data = data_of(tmp_path / "t.parquet")
     opened = open_training(data, SPLIT)
-    val, test = (door(data, SPLIT, opened.digests) for door in (open_validation, open_test))
+    tables = Tables()
+    val = tables.validation(data, SPLIT, opened.digests, "it")
+    test = open_test(tables, data, SPLIT, opened.digests, "it")
     assert opened.preprocessor.transform(val.frame).tobytes() == opened.X_val.tobytes()
     assert val.y.tobytes() == opened.y_val.tobytes()
     assert len(val) + len(test) + opened.n_train == N

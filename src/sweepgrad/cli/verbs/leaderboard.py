@@ -18,6 +18,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from sweepgrad.data.access import Tables
     from sweepgrad.selection import leaderboard
     from sweepgrad.selection.decide import standings
     from sweepgrad.tracking.tags import N_JOBS
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     store = store_of(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
-    entries, metric, decision, notice = standings(store, runs, say)
+    entries, metric, decision, notice = standings(store, Tables(), runs, say)
     if notice:
         say(notice)
     if options.json:
