@@ -34,7 +34,7 @@ def _candidates(words: list[str]) -> list[str]:
         if name == "lab":
             return _of_the_lab(words)
         if name == "continue":
-            from sweepgrad.config.schema import LENGTH
+            from sweepgrad.config.identity import LENGTH
 
             return [f"{key}=" for key in LENGTH]
         # Hydra knows nothing of flags and of names of runs: it is handed overrides, and the last word.

@@ -58,9 +58,6 @@ class Model(Section):
         return self
 
 
-LENGTH = ("train.epochs", "train.patience")  # what says only how long a run is trained
-
-
 class Train(Section):
     """How long, in what batches, and what is done to gradients and weights besides the optimizer's step.
 

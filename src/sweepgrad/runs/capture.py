@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweepgrad.autograd.value import Array
+from sweepgrad.config.identity import trains
 from sweepgrad.config.schema import Config
 from sweepgrad.runs import provenance
 from sweepgrad.runs.isolation import proof, unproven
@@ -67,7 +68,7 @@ def identity(config: Config, digests: dict[str, str]) -> str:
     Arguments:
         digests: of the table and of its parts.
     """
-    settings = config.model_dump(mode="json", exclude={"tracking", "sweep", "select"})
+    settings = {key: value for key, value in config.model_dump(mode="json").items() if trains(key)}
     whole = {"config": settings, "data": digests, "code": provenance.code()}
     return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
 
+from sweepgrad.config.identity import FOLD, REPLICATES, SEED, SPLIT
 from sweepgrad.errors import UserError
 from sweepgrad.selection.card import AVERAGE_OF
 from sweepgrad.stats.metrics import BEST, METRICS, Metric
@@ -16,9 +17,7 @@ from sweepgrad.tasks.registry import TASKS
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.tags import DIGEST
 
-_SEED, _FOLD = "seed", "split.fold"
-_SPLIT = ("split.seed", "split.outer_fold")
-_NOT_SETTINGS = (_SEED, _FOLD, "n_parameters", "n_features")
+_NOT_SETTINGS = (*REPLICATES, "n_parameters", "n_features")
 
 
 @dataclass(frozen=True)
@@ -161,10 +160,10 @@ def splits(runs: Sequence[Logged]) -> dict[str, list[Logged]]:
     """Return runs by their split.seed and split.outer_fold, named by what differs, in numerical order."""
 
     def numbers(run: Logged) -> tuple[int, ...]:
-        said = (run.params.get(key, "null") for key in _SPLIT)
+        said = (run.params.get(key, "null") for key in SPLIT)
         return tuple(-1 if value == "null" else int(value) for value in said)
 
-    shown = differing([{key: run.params.get(key, "null") for key in _SPLIT} for run in runs])
+    shown = differing([{key: run.params.get(key, "null") for key in SPLIT} for run in runs])
     found: dict[str, list[Logged]] = {}
     for run in sorted(runs, key=numbers):
         name = " ".join(f"{key}={run.params.get(key, 'null')}" for key in shown)
@@ -185,7 +184,7 @@ def finished(run: Logged) -> bool:
 
 def fold_of(run: Logged) -> str:
     """The fold that a run was validated on; null without folds."""
-    return run.params.get(_FOLD, "null")
+    return run.params.get(FOLD, "null")
 
 
 def _folded(run: Logged) -> str | None:
@@ -194,7 +193,7 @@ def _folded(run: Logged) -> str | None:
 
 
 def seed_of(run: Logged) -> str:
-    return run.params.get(_SEED, "")
+    return run.params.get(SEED, "")
 
 
 def _pair(run: Logged) -> tuple[str, str]:

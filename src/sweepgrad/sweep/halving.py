@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweepgrad.config.schema import Config, Halving
+from sweepgrad.config.identity import candidate
+from sweepgrad.config.schema import Halving
 from sweepgrad.stats.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -62,8 +63,3 @@ class Rungs:
         factor = self._halving.factor
         keep = {key for keys in by_split.values() for key in keys[: -(-len(keys) // factor)]}
         return [trial for trial in trials if candidate(trial.job.config) in keep]
-
-
-def candidate(config: Config) -> str:
-    """What runs have in common that are repetitions of one another."""
-    return config.model_dump_json(exclude={"seed": True, "split": {"fold"}, "tracking": True, "sweep": True})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweepgrad import engine
 from sweepgrad.compose.plan import Plan
+from sweepgrad.config.identity import candidate
 from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
@@ -57,7 +58,7 @@ def refuse_nothing_to_average(todo: Plan) -> None:
     seeds: dict[str, set[int]] = {}
     configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
     for config in (job.config for job in todo.jobs):
-        settings = config.model_dump_json(exclude={"seed": True, "split": {"fold"}})
+        settings = candidate(config)
         seeds.setdefault(settings, set()).add(config.seed)
         configurations.setdefault((config.split.seed, config.split.outer_fold), set()).add(settings)
     if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:

@@ -14,6 +14,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
 from sweepgrad.config import old_names
+from sweepgrad.config.identity import trains
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
@@ -86,7 +87,7 @@ def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
     """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
     found: dict[str, str] = {}
     for key, value in config.items():
-        if f"{prefix}{key}" in ("tracking", "sweep", "select"):
+        if not prefix and not trains(key):
             continue
         if f"{prefix}{key}" == "data.transform":  # by columns, whose names MLflow does not take for a param's
             found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)

@@ -9,7 +9,7 @@ from urllib.request import url2pathname
 import mlflow
 import yaml
 
-from sweepgrad.tracking import mapping
+from sweepgrad.tracking import mapping, shipping
 from sweepgrad.tracking.connection import fluent, quiet
 from sweepgrad.tracking.mapping import BUNDLE
 
@@ -21,13 +21,17 @@ def log(uri: str, run_id: str, bundle: Path) -> str:
 
     It can be served where we are not installed.
     """
-    package = Path(__file__).parents[1]
     packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
-    with fluent(uri), quiet("mlflow"), mlflow.start_run(run_id):
+    with (
+        tempfile.TemporaryDirectory() as code,
+        fluent(uri),
+        quiet("mlflow"),
+        mlflow.start_run(run_id),
+    ):
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(package / "tracking" / "pyfunc.py"),
-            code_paths=[str(package)],
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            code_paths=[str(shipping.copy_into(Path(code)))],
             artifacts={BUNDLE: str(bundle)},
             signature=mapping.signature(bundle),
             pip_requirements=[f"{package}=={version(package)}" for package in packages],

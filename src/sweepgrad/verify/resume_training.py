@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from sweepgrad.config.check import ConfigFaults, check
-from sweepgrad.config.schema import LENGTH, Config, Tracking
+from sweepgrad.config.identity import LENGTH
+from sweepgrad.config.schema import Config, Tracking
 from sweepgrad.data.access import open_training
 from sweepgrad.data.digests import Digests, refuse_changed
 from sweepgrad.errors import UserError
@@ -18,9 +19,6 @@ from sweepgrad.training.experiment import Experiment, dtype_of, prepare
 from sweepgrad.training.loop import Fit
 from sweepgrad.verify.differences import TOLERANCE, same
 from sweepgrad.verify.sources import Copy, Kept
-
-KEYS = LENGTH
-"""What may be changed: all else has had its say in the epochs that are taken over."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def continuation(
     """What is to be trained.
 
     Arguments:
-        changes: new values of `KEYS`.
+        changes: new values of the keys of `LENGTH`.
         tracking: where the new run is logged.
         warn: told what may round otherwise here than where the run was trained.
 
@@ -66,9 +64,9 @@ def continuation(
 def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Config:
     values = kept.config.model_dump(mode="json")
     for key, value in changes.items():
-        if key not in KEYS:
+        if key not in LENGTH:  # all else has had its say in the epochs that are taken over
             raise UserError(
-                f"{key}: only {' and '.join(KEYS)} can be changed where a run goes on, for all else has had"
+                f"{key}: only {' and '.join(LENGTH)} can be changed where a run goes on, for all else has had"
                 " its say in the epochs that it has; train anew with another value"
             )
         values["train"][key.removeprefix("train.")] = value
