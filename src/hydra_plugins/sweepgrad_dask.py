@@ -69,6 +69,6 @@ class DaskLauncher(Launcher):
             return
         if self._cluster is None:
             session = self._task.session
-            opened = Cluster(self._address, self._workers, session.progress.say)
+            opened = Cluster(self._address, self._workers)
             self._cluster = session.resources.enter_context(opened)
         yield from scheduler.run(jobs, self._cluster, cancelled)

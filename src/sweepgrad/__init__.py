@@ -3,11 +3,14 @@
 Names are imported when they are first asked for, so that the command line answers at once.
 """
 
+import logging
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides what is shown
 
 # For MLflow, which reads these when it is imported: it reports usage to its makers unless told not to, and it
 # waits many minutes for a server that is gone, where what a run produced is already safe on disk.

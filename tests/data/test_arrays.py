@@ -1,4 +1,5 @@
 import errno
+import logging
 import mmap
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from sweepgrad.config.schema import SimulatedData, Split
 from sweepgrad.data import access, arrays
 from sweepgrad.data.access import open_training
 from sweepgrad.data.io import columns
-from sweepgrad.data.pace import Pace
+from sweepgrad.messages import Pace
 from sweepgrad.paths import cache_dir
 
 SPLIT = Split(train=0.5, val=0.3, test=0.2, seed=0, stratify=True)
@@ -141,26 +142,28 @@ def test_the_tables_of_all_folds_are_kept_while_they_are_small(fresh, monkeypatc
     assert open_training(simulated(), splits[0]) is not opened[0]
 
 
-def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypatch):
-    said: list[str] = []
-    open_training(simulated(), SPLIT, say=said.append)
-    assert said == []
-    monkeypatch.setattr("sweepgrad.data.pace._SECONDS", 0)
+def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypatch, caplog):
+    caplog.set_level("INFO", "sweepgrad")
+    monkeypatch.setattr("sweepgrad.messages._SECONDS", 60)
+    open_training(simulated(), SPLIT)
+    assert caplog.messages == []
+    monkeypatch.setattr("sweepgrad.messages._SECONDS", 0)
     monkeypatch.setattr(access, "_LARGE", 100)
-    open_training(simulated(seed=1), SPLIT, say=said.append)
+    open_training(simulated(seed=1), SPLIT)
+    said = caplog.messages
     assert said[0] == "s: reading 0 MB …"
     assert "s: 3 of 3 columns looked at" in said
     assert said[-1] == "s: 100% of the rows made ready"
 
 
-def test_pace(monkeypatch):
+def test_pace(monkeypatch, caplog):
+    caplog.set_level("INFO", "sweepgrad")
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    said: list[str] = []
-    pace = Pace(said.append, "t")
+    pace = Pace(logging.getLogger("sweepgrad.some"), "t")
     for now in (0.5, 1.1, 1.9, 2.2):
         pace.tell(str(now))
-    assert said == ["t: 1.1", "t: 2.2"]
+    assert caplog.messages == ["t: 1.1", "t: 2.2"]
 
 
 def test_the_cache_folder_is_the_users(monkeypatch):

@@ -468,9 +468,15 @@ def test_a_last_short_batch_goes_on_where_the_whole_ones_ended():
 
 LOAD = """
 import sys, numpy as np
-from sweepgrad import engine
+import logging
 said = []
-replay = engine.load("native", np.float32, said.append)
+class Said(logging.Handler):
+    def emit(self, record):
+        said.append(self.format(record))
+logging.getLogger("sweepgrad").addHandler(Said())
+logging.getLogger("sweepgrad").setLevel(logging.INFO)
+from sweepgrad import engine
+replay = engine.load("native", np.float32)
 print(len(said), " ".join(said), sep="|")
 """
 
@@ -495,7 +501,7 @@ def said_by(process: "subprocess.Popen[str]") -> str:
 
 
 def test_what_was_compiled_is_loaded_by_the_next_process():
-    native.load(np.float32, lambda text: None)
+    native.load(np.float32)
     assert said_by(python(LOAD)) == "0|"
 
 
@@ -533,13 +539,19 @@ if HOW == "absent":
 else:
     sys.modules["numba"] = None
 import numpy as np
+import logging
+said = []
+class Said(logging.Handler):
+    def emit(self, record):
+        said.append(self.format(record))
+logging.getLogger("sweepgrad").addHandler(Said())
+logging.getLogger("sweepgrad").setLevel(logging.INFO)
 from sweepgrad import engine
 from sweepgrad.training.loop import Examples, fit
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD
 from sweepgrad.rng import key, normal
-said = []
-replay = engine.load("native", np.float64, said.append)
+replay = engine.load("native", np.float64)
 assert replay.__module__ == "sweepgrad.engine.reference", replay
 X = normal(key(0, "X"), (50, 3))
 examples = Examples(X, (X[:, 0] > 0).astype(float))

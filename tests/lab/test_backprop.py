@@ -11,7 +11,7 @@ from sweepgrad.lab import backprop as module
 from sweepgrad.lab.backprop import answer, count_paths, doubling, numeric, numeric_second, over_paths
 from sweepgrad.lab.questions import Lab, settings
 
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 
 
 def asked(*overrides: str) -> module.Settings:

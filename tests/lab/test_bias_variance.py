@@ -14,7 +14,7 @@ from sweepgrad.lab.random_features import features, predictions, smallest_singul
 from sweepgrad.lab.replicates import Recipe, drawn, jittered, resampled, truth
 from sweepgrad.training.loop import Examples
 
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 SMALL = [
     "replicates=8",
     "points=40",

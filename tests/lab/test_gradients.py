@@ -25,7 +25,7 @@ from sweepgrad.lab.tricks import signs, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 RNG = np.random.default_rng(0)
 ROWS = Examples(RNG.normal(size=(40, 3)), (RNG.random(40) < 0.5).astype(float))
 

@@ -23,7 +23,7 @@ from sweepgrad.training.loop import Examples
 
 STEPPERS = (SGD(0.05), *OTHERS)
 IDS = [type(stepper).__name__ for stepper in STEPPERS]
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 
 
 @pytest.fixture(scope="module")

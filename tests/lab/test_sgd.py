@@ -35,7 +35,7 @@ from sweepgrad.lab.trajectories import descend
 from sweepgrad.lab.trajectories import drawn as rows_drawn
 
 SQUARES, LOGISTIC = drawn(12, 2, 1.0, 3)
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 W = np.array([0.7, -0.4, 0.2])
 
 

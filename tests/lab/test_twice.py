@@ -14,7 +14,7 @@ from sweepgrad.lab.teacher import Settings, symmetries
 from sweepgrad.lab.twice import answer
 from sweepgrad.nn.network import Network, Weights
 
-LAB = Lab("sqlite:///unused", lambda _: None)
+LAB = Lab("sqlite:///unused")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3))
 

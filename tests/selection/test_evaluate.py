@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,16 +201,20 @@ def test_a_lost_page_comes_back_from_the_store_without_opening(done):
     assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
 
 
-def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder):
+def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder, caplog):
     assert command("train", "-m", *SMALL, "model=wide,linear", "split.seed=range(20,23)").code == 0
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
 
-    def interrupt(said: str) -> None:
-        if "(2 of 3 judged)" in said:
+    def interrupt(record: logging.LogRecord) -> bool:
+        if "(2 of 3 judged)" in record.getMessage():
             raise KeyboardInterrupt
+        return True
 
+    caplog.set_level("INFO", "sweepgrad")
+    caplog.handler.addFilter(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(store, None, Path("runs"), say=interrupt)
+        evaluate(store, None, Path("runs"))
+    caplog.handler.removeFilter(interrupt)
     before = ledger.read(Path("runs", ledger.LEDGER))
     assert len(before) == 2
     result = command("evaluate", "--json")

@@ -1,5 +1,6 @@
 """What is said on standard error while jobs run: frames on a terminal, plain lines elsewhere."""
 
+import logging
 import re
 import time
 from dataclasses import replace
@@ -68,12 +69,12 @@ def test_the_quiet_hear_of_failures_and_warnings_alone(todo, capsys, at_once, mo
         monkeypatch.setenv("FORCE_COLOR", terminal)
         with Progress(quiet=True) as shown:
             shown.start(3)
-            shown.say("said")
+            logging.getLogger("sweepgrad.some").info("said")
             shown.running(Running(todo[0], 2, {"nll": 0.4, "accuracy": 0.8}))
             shown.ended(outcome(todo[1]))
             shown.sending(3)
             shown.ended(failure(todo[2]))
-            shown.warn("warned")
+            logging.getLogger("sweepgrad.some").warning("warned")
         said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
         assert said == "[3/3] job 2  FAILED: it [diverged] in epoch 1\nwarned\n"
 
@@ -83,7 +84,7 @@ def test_nothing_is_said_to_standard_output(todo, capsys, at_once):
         shown.start(2)
         shown.running(Running(todo[0], 2, {"nll": 0.4, "accuracy": 0.8}))
         shown.ended(outcome(todo[0]))
-        shown.say("said")
+        logging.getLogger("sweepgrad.some").info("said")
     assert capsys.readouterr().out == ""
 
 
@@ -102,7 +103,7 @@ def test_a_line_at_times_tells_of_what_is_under_way(todo, capsys, monkeypatch):
 def test_words_in_brackets_are_no_markup(todo, capsys):
     with Progress() as shown:
         shown.start(1)
-        shown.say("hidden=[9] [bold]x[/bold] [/]")
+        logging.getLogger("sweepgrad.some").info("hidden=[9] [bold]x[/bold] [/]")
         shown.ended(replace(outcome(todo[0]), job=replace(todo[0], name="hidden=[8,[/x]4]")))
     said = capsys.readouterr().err
     assert "hidden=[9] [bold]x[/bold] [/]\n" in said

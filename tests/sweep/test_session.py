@@ -25,7 +25,7 @@ def outbox(folder) -> Iterator[Outbox]:
     """To a store in the current folder."""
     made = Outbox()
     made.connect(Tracking(uri="sqlite:///runs/mlflow.db", experiment="sweepgrad"))
-    made.open(lambda _: None)
+    made.open()
     yield made
     made.close()
 
@@ -118,7 +118,7 @@ def test_all_is_trained_anew_if_asked(outbox):
     assert not outcome.reused
 
 
-def test_what_is_damaged_is_trained_again_and_told(outbox, capsys):
+def test_what_is_damaged_is_trained_again_and_told(outbox, caplog):
     first = session(outbox)
     todo = jobs_of(first, "seed=1,2")
     first.run(todo, execute)
@@ -128,7 +128,7 @@ def test_what_is_damaged_is_trained_again_and_told(outbox, capsys):
     second = session(outbox)
     outcomes = second.run(jobs_of(second, "seed=1,2"), execute)
     assert [outcome.reused for outcome in outcomes] == [False, True]
-    assert "weights.npz is not what was written; it is trained again" in capsys.readouterr().err
+    assert "weights.npz is not what was written; it is trained again" in caplog.text
     assert folders.damage(todo[0].folder, records.read(todo[0].folder)) is None
 
 
@@ -205,7 +205,8 @@ def replace_in(job: Job, **values: object) -> Job:
     return replace(job, config=job.config.model_copy(update=values))
 
 
-def test_a_run_that_learned_nothing_is_told(outbox, capsys):
+def test_a_run_that_learned_nothing_is_told(outbox, caplog):
+    caplog.set_level("INFO", "sweepgrad")
     whole = session(outbox)
     whole.run(jobs_of(whole, "optimizer=sgd", "optimizer.lr=100000"), execute)
-    assert "worse than a coin, whose nll is 0.693; an optimizer.lr that is lower" in capsys.readouterr().err
+    assert "worse than a coin, whose nll is 0.693; an optimizer.lr that is lower" in caplog.text

@@ -93,18 +93,17 @@ def outbox(request, monkeypatch) -> Iterator[Outbox]:
             pipe.close()
 
 
-def test_what_is_handed_over_is_sent(outbox, results):
-    said: list[str] = []
+def test_what_is_handed_over_is_sent(outbox, results, caplog):
     sweep = begun()
     outbox.connect(tracking())
-    outbox.open(said.append)
+    outbox.open()
     outbox.begin(sweep.folder)
     for result in results:
         outbox.send(result)
     sweep.write("FINISHED")
     outbox.end(sweep.folder)
     outbox.close()
-    assert (outbox.left, outbox.unsent, said) == (0, {}, [])
+    assert (outbox.left, outbox.unsent, caplog.messages) == (0, {}, [])
     assert by_kind("sweep") == ["FINISHED"]
     assert by_kind("job") == ["FINISHED"] * 3
     assert {folders.sent_as(result, records.read(result)) for result in results} <= {
@@ -115,7 +114,7 @@ def test_what_is_handed_over_is_sent(outbox, results):
 def test_what_the_store_cannot_take_is_told_and_the_rest_is_sent(outbox, results):
     (results[1] / "record.json").write_text("{")
     outbox.connect(tracking())
-    outbox.open(lambda _: None)
+    outbox.open()
     for result in results:
         outbox.send(result)
     outbox.close()
@@ -130,14 +129,13 @@ def test_a_store_that_refuses_is_a_users_error(outbox, folder):
     mlflow.MlflowClient(store.uri, store.uri).delete_experiment(store.experiment_id)
     outbox.connect(tracking())
     with pytest.raises(UserError, match=r"experiment 'sweepgrad' of sqlite.* was deleted"):
-        outbox.open(lambda _: None)
+        outbox.open()
 
 
-def test_a_store_that_does_not_answer_is_told_and_nothing_is_lost(outbox, results):
-    said: list[str] = []
+def test_a_store_that_does_not_answer_is_told_and_nothing_is_lost(outbox, results, caplog):
     outbox.connect(tracking(AWAY))
-    outbox.open(said.append)
-    (line,) = said
+    outbox.open()
+    (line,) = caplog.messages
     assert f"{AWAY} does not answer" in line
     assert line.endswith("training goes on, and results are kept on disk")
     for result in results:
@@ -165,14 +163,14 @@ def test_a_writer_that_dies_at_once_is_a_users_error(outbox, folder):
     outbox._process.kill()
     outbox.connect(tracking())
     with pytest.raises(UserError, match="what writes to MLflow ended at once: it said nothing"):
-        outbox.open(lambda _: None)
+        outbox.open()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outbox", ["process"], indirect=True)
 def test_ctrl_c_is_not_for_the_writer(outbox, results):
     outbox.connect(tracking())
-    outbox.open(lambda _: None)
+    outbox.open()
     assert outbox._process is not None
     for signum in (signal.SIGINT, signal.SIGTERM):
         outbox._process.send_signal(signum)
@@ -185,7 +183,7 @@ def test_ctrl_c_is_not_for_the_writer(outbox, results):
 @pytest.mark.parametrize("outbox", ["process"], indirect=True)
 def test_what_a_killed_writer_had_not_sent_is_known(outbox, results):
     outbox.connect(tracking())
-    outbox.open(lambda _: None)
+    outbox.open()
     assert outbox._process is not None
     outbox.send(results[0])
     until(lambda: outbox.left == 0)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sweepgrad import __version__
 from sweepgrad.cli.verbs import VERBS, verb
 from sweepgrad.errors import UserError
+from sweepgrad.messages import shown
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +30,11 @@ Tab completion: eval "$(sweepgrad completion bash)"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code: 0, 1 when a run failed, 2 for bad input, 130 after Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with shown():
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     try:
         if given[:1] == ["train"]:  # Hydra reads its own arguments
             from sweepgrad.sweep.train import train

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 from urllib.error import URLError
@@ -43,7 +42,7 @@ def links(store: Store, base: str) -> dict[str, str]:
     return found
 
 
-def serve(store: Store, host: str, port: int | None, say: Callable[[str], None]) -> int:
+def serve(store: Store, host: str, port: int | None) -> int:
     """Run MLflow's server on the store until it is interrupted; the exit code.
 
     Arguments:
@@ -61,15 +60,15 @@ def serve(store: Store, host: str, port: int | None, say: Callable[[str], None])
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    say(f"starting MLflow at {base} (some seconds) …")
+    print(f"starting MLflow at {base} (some seconds) …", flush=True)
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             _wait_until_it_answers(server, base, log)
             for name, address in links(store, base).items():
-                say(f"  {name}: {address}")
-            say("Ctrl-C stops it.")
+                print(f"  {name}: {address}", flush=True)
+            print("Ctrl-C stops it.", flush=True)
             server.wait()
         except KeyboardInterrupt:
             pass

@@ -5,7 +5,7 @@ keeps what one command that chooses or judges has read, and gives training and v
 gives the test rows, and `sweepgrad finalize` and `sweepgrad evaluate` alone call it, once a model is chosen.
 """
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -18,7 +18,6 @@ from sweepgrad.data.audit.certificate import Certificate, certify
 from sweepgrad.data.audit.report import Checkup, look
 from sweepgrad.data.digests import Digests, refuse_changed
 from sweepgrad.data.io.files import locate
-from sweepgrad.data.pace import Pace, silent
 from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.schema.roles import Roles
@@ -26,6 +25,9 @@ from sweepgrad.data.split import PARTS, Part, Parts, lopsided, split_rows
 from sweepgrad.data.table import Rows as Rows
 from sweepgrad.data.table import Table, read
 from sweepgrad.errors import UserError
+from sweepgrad.messages import Pace
+
+log = logging.getLogger(__name__)
 
 Data = FileData | SimulatedData
 
@@ -84,16 +86,13 @@ _opened: dict[tuple[Any, ...], Training] = {}
 _opening = Lock()
 
 
-def open_training(
-    data: Data, split: Split, dtype: DType = np.float64, say: Callable[[str], None] = silent
-) -> Training:
+def open_training(data: Data, split: Split, dtype: DType = np.float64) -> Training:
     """Training and validation rows. Calls with equal arguments share one copy while the file stays the same.
 
     Constant columns are dropped, with a notice.
 
     Arguments:
         dtype: of the features and labels, float64 or float32.
-        say: told how far things are, where they take long.
 
     Raises:
         UserError: if the table is unfit (see `table.read`), a part would be empty or lack a class, or a
@@ -108,7 +107,7 @@ def open_training(
                 full = len(_opened) >= _MOST and kept > _SMALL
                 if known[:3] == wanted or full:  # an older version, or the oldest
                     del _opened[known]
-            pace = Pace(say, data.name)
+            pace = Pace(log, data.name)
             _opened[now] = _training(_prepared(_read(data, pace), data, split, pace), data, dtype, pace)
         else:
             _opened[now] = _opened.pop(now)
@@ -130,7 +129,7 @@ class Tables:
         """Return and raise what `open_training` does."""
         which = (data, split, np.dtype(dtype))
         if which not in self._training:
-            self._training[which] = _training(self._open(data, split), data, dtype, Pace(silent, data.name))
+            self._training[which] = _training(self._open(data, split), data, dtype, Pace(log, data.name))
         return self._training[which]
 
     def validation(self, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
@@ -147,7 +146,7 @@ class Tables:
 
     def _open(self, data: Data, split: Split) -> "_Opened":
         if (data, split) not in self._opened:
-            pace = Pace(silent, data.name)
+            pace = Pace(log, data.name)
             if data not in self._read:
                 self._read[data] = _read(data, pace)
             self._opened[data, split] = _prepared(self._read[data], data, split, pace)
@@ -163,7 +162,7 @@ def open_test(tables: Tables, data: Data, split: Split, expected: Digests, whose
     return _rows(tables, data, split, expected, whose, "test")
 
 
-def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) -> Checkup:
+def open_checkup(data: Data, split: Split) -> Checkup:
     """What a table is like, all faults of its columns at once, and no row of it.
 
     Labels of validation and test rows are read for the split, and counted over the whole table.
@@ -171,7 +170,7 @@ def open_checkup(data: Data, split: Split, say: Callable[[str], None] = silent) 
     Raises:
         UserError: if the table cannot be read or a part would be empty or lack a class.
     """
-    pace = Pace(say, data.name)
+    pace = Pace(log, data.name)
     table = _read(data, pace)
     parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)

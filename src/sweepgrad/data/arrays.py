@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sweepgrad.data.pace import Pace
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import Part, Parts
 from sweepgrad.data.table import Table
 from sweepgrad.errors import UserError
+from sweepgrad.messages import Pace
 from sweepgrad.paths import cache_dir
 
 DType = type[np.float64] | type[np.float32]

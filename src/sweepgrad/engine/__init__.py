@@ -1,13 +1,14 @@
 """The tape engine: steps of `Value`s recorded once, replayed natively."""
 
-import sys
-from collections.abc import Callable
+import logging
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad.engine.tape import Array, DType, Tape
+
+log = logging.getLogger(__name__)
 
 Name = Literal["native", "numpy"]
 
@@ -28,21 +29,14 @@ class Replay(Protocol):
     ) -> tuple[int, Array]: ...
 
 
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 _told: list[str] = []
 
 
-def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to_stderr) -> Replay:
+def load(name: Name, dtype: DType = np.float64) -> Replay:
     """The engine of this name, ready to replay tapes of this dtype.
 
     Without Numba, "native" gives what "numpy" does. Loading either keeps BLAS to one thread from then on, in
     all of the process.
-
-    Arguments:
-        say: is told what takes long, and once what is not as asked for.
     """
     if name == "native":
         try:
@@ -50,9 +44,9 @@ def load(name: Name, dtype: DType = np.float64, say: Callable[[str], None] = _to
         except ImportError as error:
             if not _told:
                 _told.append(f"Numba cannot be used ({error}), so training runs on NumPy, many times slower")
-                say(_told[0])
+                log.warning(_told[0])
         else:
-            native.load(dtype, say)
+            native.load(dtype)
             return native.replay
     from sweepgrad.engine import reference
     from sweepgrad.engine.blas import keep_to_one_thread

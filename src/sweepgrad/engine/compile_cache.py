@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -24,13 +25,13 @@ from numba import njit
 
 from sweepgrad.paths import cache_dir
 
+log = logging.getLogger(__name__)
+
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 UNUSED = 90 * 24 * 3600  # seconds after which what was compiled for other versions is removed
 
 
-def compiled(
-    function: Callable[..., int], signature: Any, name: str, say: Callable[[str], None]
-) -> Callable[..., int]:
+def compiled(function: Callable[..., int], signature: Any, name: str) -> Callable[..., int]:
     """The function, compiled for this signature: from the user's cache, or compiled now and put there.
 
     Two processes may do so at once: files are put in their places whole. Not two threads, since Numba's cache
@@ -38,18 +39,17 @@ def compiled(
 
     Arguments:
         name: of the numbers it is compiled for.
-        say: is told before compiling, and if the cache cannot be used.
     """
     folder = cache_dir() / f"engine-{_version()}"
     mark = folder / f"{name}.compiled"
     if not mark.exists():
-        say(f"compiling the engine for {name}, once on this machine: about half a minute …")
-    with _interrupted_afterwards(say):
-        return _compiled_or_loaded(function, signature, folder, mark, say)
+        log.info(f"compiling the engine for {name}, once on this machine: about half a minute …")
+    with _interrupted_afterwards():
+        return _compiled_or_loaded(function, signature, folder, mark)
 
 
 def _compiled_or_loaded(
-    function: Callable[..., int], signature: Any, folder: Path, mark: Path, say: Callable[[str], None]
+    function: Callable[..., int], signature: Any, folder: Path, mark: Path
 ) -> Callable[..., int]:
     before = numba.config.CACHE_DIR
     try:
@@ -59,10 +59,12 @@ def _compiled_or_loaded(
         mark.touch()
         _forget_the_unused(folder)
     except OSError as error:
-        say(f"the engine cannot be kept in {folder} ({error.strerror or error}), so it is compiled each time")
+        log.warning(
+            f"the engine cannot be kept in {folder} ({error.strerror or error}), so it is compiled each time"
+        )
         result = njit(signature, **OPTIONS)(function)
     except Exception as error:  # noqa: BLE001 - what a damaged file makes of unpickling may be anything
-        say(f"what was compiled in {folder} is damaged ({error!r}): compiling the engine anew …")
+        log.warning(f"what was compiled in {folder} is damaged ({error!r}): compiling the engine anew …")
         shutil.rmtree(folder, ignore_errors=True)
         result = njit(signature, **OPTIONS)(function)
     finally:
@@ -71,7 +73,7 @@ def _compiled_or_loaded(
 
 
 @contextmanager
-def _interrupted_afterwards(say: Callable[[str], None]) -> Iterator[None]:
+def _interrupted_afterwards() -> Iterator[None]:
     """Let Ctrl-C wait for the end: raised within the compiler's callbacks, it would be lost."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -81,7 +83,7 @@ def _interrupted_afterwards(say: Callable[[str], None]) -> Iterator[None]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
-        say("interrupted: this ends when the compiler is done …")
+        log.info("interrupted: this ends when the compiler is done …")
 
     signal.signal(signal.SIGINT, hear)
     try:

@@ -4,9 +4,7 @@ It is compiled once for each number type and kept in a cache of the user's, unde
 that decides what is compiled. No architecture is compiled.
 """
 
-import sys
 from collections.abc import Callable
-from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -143,15 +141,11 @@ _LOCK = Lock()
 _compiled: dict[np.dtype[Any], Callable[..., int]] = {}
 
 
-def load(dtype: DType, say: Callable[[str], None]) -> None:
-    """Have the machine ready for float64 or float32: from the cache in a moment, else compiled.
-
-    Arguments:
-        say: is told before what takes long.
-    """
+def load(dtype: DType) -> None:
+    """Have the machine ready for float64 or float32: from the cache in a moment, else compiled."""
     with _LOCK:
         if np.dtype(dtype) not in _compiled:
-            _compiled[np.dtype(dtype)] = _compile(np.dtype(dtype), say)
+            _compiled[np.dtype(dtype)] = _compile(np.dtype(dtype))
 
 
 def replay(
@@ -182,7 +176,7 @@ def replay(
     Raises:
         ValueError: the order is too short, or the scalars are not the tape's.
     """
-    load(tape.dtype, partial(print, file=sys.stderr, flush=True))
+    load(tape.dtype)
     if len(order) < len(scalars) * tape.rows or scalars.shape[1] != tape.n_scalars:
         raise ValueError(
             f"{len(scalars)} steps of {tape.rows} rows and {tape.n_scalars} numbers each need more than"
@@ -206,7 +200,7 @@ def replay(
     return done, collected
 
 
-def _compile(dtype: np.dtype[Any], say: Callable[[str], None]) -> Callable[..., int]:
+def _compile(dtype: np.dtype[Any]) -> Callable[..., int]:
     number = numba.from_dtype(dtype)
 
     def array(of: Any, axes: int, readonly: bool = True) -> Any:
@@ -227,4 +221,4 @@ def _compile(dtype: np.dtype[Any], say: Callable[[str], None]) -> Callable[..., 
         array(numba.float64, 2, readonly=False),
     )
     keep_to_one_thread()
-    return compiled(_interpret, numba.int64(*arguments), dtype.name, say)
+    return compiled(_interpret, numba.int64(*arguments), dtype.name)

@@ -42,7 +42,7 @@ def ask(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Ask
     """
     from sweepgrad.tracking.store import Store  # late: MLflow takes two seconds
 
-    store = Store(lab.uri, EXPERIMENT, lab.say)  # first: where there is none, nothing is computed for it
+    store = Store(lab.uri, EXPERIMENT)  # first: where there is none, nothing is computed for it
     finding = question(asked).answer(settings, lab)
     config = {"question": asked, **settings.model_dump(mode="json")}
     try:

@@ -1,5 +1,6 @@
 """How backpropagation finds all derivatives in one pass over a graph; docs/lab/backprop.md proves it."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -18,6 +19,8 @@ from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.training.loss_graph import loss_of
+
+log = logging.getLogger(__name__)
 
 STEP = 2.0**-12
 """Of central differences: their error is some STEP² of truncation and ε / STEP of rounding, 10⁻⁷ and 10⁻¹²."""
@@ -82,7 +85,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     of_differences = max(abs(found[name] - differences[name]) for name in at)
     curvature = _of_curvature(settings.expression, at)
     long = graph_of(doubling(settings.depth))
-    lab.say("drawing …")
+    log.info("drawing …")
     network = graph_of(loss_of(settings.network, 1))
     arrays = sum(node.data.size for node in network.nodes if node.name[0] in "Wb")
     rows = [

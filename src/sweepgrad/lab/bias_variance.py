@@ -3,6 +3,7 @@
 docs/lab/bias_variance.md derives what is claimed here.
 """
 
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,8 @@ from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.replicates import drawn, jittered, of_all, resampled
 from sweepgrad.training.loop import Examples
 
+log = logging.getLogger(__name__)
+
 BOOTSTRAPPED = 2
 """Training sets that are resampled."""
 
@@ -27,9 +30,9 @@ BOOTSTRAPPED = 2
 def answer(settings: Settings, lab: Lab) -> Finding:
     """The decomposition by width, and by what is done about it."""
     world = World.of(settings)
-    lab.say(f"{settings.replicates} training sets for each of {len(settings.widths)} widths …")
+    log.info(f"{settings.replicates} training sets for each of {len(settings.widths)} widths …")
     by_width = {w: world.predictions(replace(settings.recipe, width=w))[:, 0] for w in settings.widths}
-    lab.say("six ways to a better trade-off …")
+    log.info("six ways to a better trade-off …")
     many = world.predictions(settings.recipe, seeds=settings.ensemble, first=10_000)
     base = many[:, 0]  # what is compared shares training sets and, where it can, seeds
     ways = _ways(world, many)

@@ -1,5 +1,6 @@
 """What keeps gradients from vanishing, exploding and trembling; docs/lab/gradients.md has the arguments."""
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -27,6 +28,8 @@ from sweepgrad.lab.tables import simulated
 from sweepgrad.lab.tricks import NAMES, Signs, Trick, signs, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
+
+log = logging.getLogger(__name__)
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -94,7 +97,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     )
     rows, _ = simulated(data, settings.seed)
     seeds = range(settings.seed + 1, settings.seed + 1 + settings.seeds)
-    lab.say(f"{settings.seeds} initial networks of each of {len(settings.depths)} depths …")
+    log.info(f"{settings.seeds} initial networks of each of {len(settings.depths)} depths …")
     by_depth = {
         name: {depth: measured(name, depth, settings.width, seeds) for depth in settings.depths}
         for name in FUNCTIONS
@@ -102,7 +105,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     kinds = tricks(settings.lr, settings.epochs, settings.delay, settings.clip, settings.dropout)
     found: dict[str, Signs] = {}
     for name, trick in kinds.items():
-        lab.say(f"{name}: {settings.seeds} seeds …")
+        log.info(f"{name}: {settings.seeds} seeds …")
         found[name] = signs(
             trick, settings.hidden, rows, seeds, epochs=settings.epochs, batch_size=settings.batch_size
         )

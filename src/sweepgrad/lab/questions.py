@@ -30,11 +30,9 @@ class Lab:
 
     Attributes:
         uri: of the MLflow store.
-        say: is told how far it is.
     """
 
     uri: str
-    say: Callable[[str], None]
 
 
 class Question(Protocol):

@@ -3,6 +3,7 @@
 docs/lab/scale.md derives what is claimed here.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from sweepgrad.nn.optimizers import SGD
 from sweepgrad.stats import metrics
 from sweepgrad.stats.calibration import greatest_likelihood
 from sweepgrad.training.plots import GREY, VAL
+
+log = logging.getLogger(__name__)
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -62,11 +65,11 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     runs = Runs(train, val, settings.epochs, settings.batch_size, settings.seed)
     scales, rates = settings.scales, settings.rates
     steppers = (SGD(min(0.05, runs.calm / max(scales) ** 2)), *OTHERS)
-    lab.say(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
+    log.info(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
     differences = {type(s).__name__: [runs.difference(scale, s) for scale in scales] for s in steppers}
     differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in scales]
     one_rate = [difference_with_a_hidden_layer(train, s, settings.seed, one_rate=True) for s in scales]
-    lab.say(f"training with {len(scales)} scales by {len(rates)} rates …")
+    log.info(f"training with {len(scales)} scales by {len(rates)} rates …")
     losses = [[runs.loss(scale, rate) for rate in rates] for scale in scales]
     apart = max(
         abs(runs.loss(scale, rate / scale**2) / runs.loss(1.0, rate) - 1)

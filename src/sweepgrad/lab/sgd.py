@@ -1,5 +1,6 @@
 """Does stochastic gradient descent converge, how fast, and to what? docs/lab/sgd.md derives what is claimed here."""
 
+import logging
 from typing import Annotated
 
 import numpy as np
@@ -31,6 +32,8 @@ from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.sgd_pictures import of_bounds, of_floors
 from sweepgrad.lab.trajectories import Course, descend
 from sweepgrad.nn.optimizers import InverseRoot
+
+log = logging.getLogger(__name__)
 
 DELAY = 10
 """Of the decaying rate, in steps."""
@@ -68,7 +71,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     d, B, N, T = settings.features + 1, settings.batch_size, settings.steps, settings.seeds
     start = np.zeros(d)
     n_courses = 2 * len(settings.rates) + 2
-    lab.say(f"{n_courses} times {T} trajectories of {N:,} steps …")
+    log.info(f"{n_courses} times {T} trajectories of {N:,} steps …")
 
     def course(problem: Problem, shares: Array, purpose: int) -> Course:
         key = rng.key(settings.seed, "lab/sgd", purpose)

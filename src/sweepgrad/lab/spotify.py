@@ -3,6 +3,7 @@
 docs/lab/spotify.md explains it.
 """
 
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +32,8 @@ from sweepgrad.tracking.store import Store
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples
 from sweepgrad.training.plots import GREY, TEST, VAL
+
+log = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 GOAL = 0.7
@@ -80,7 +83,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     split = f"split.seed={settings.split}"
     apart, by_validation = judged(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
     together, _ = judged(settings.overrides(settings.runs, split), lab)
-    lab.say(f"training on {settings.splits} splits, with the twins of validation rows and without …")
+    log.info(f"training on {settings.splits} splits, with the twins of validation rows and without …")
     worth = worths(settings)
     share, gain = (
         float(np.mean([share for share, _ in worth])),
@@ -140,10 +143,10 @@ def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[flo
         UserError: a run failed; the test rows were opened before for another model; or as `train`.
     """
     words = ["-m", *overrides, f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}"]
-    lab.say(f"sweepgrad train -m {shlex.join(overrides)} …")
+    log.info(f"sweepgrad train -m {shlex.join(overrides)} …")
     if train(["-q", *words]):
         raise UserError("a run of the sweep failed; its folder has the error")
-    store, sweep = Store(lab.uri, EXPERIMENT, lab.say), _latest_by(words)
+    store, sweep = Store(lab.uri, EXPERIMENT), _latest_by(words)
     accuracies: dict[str, list[float]] = {}
     for run in store.children(store.sweep(sweep)):
         accuracies.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])

@@ -1,5 +1,6 @@
 """Training the same network twice: the same bits, the same function, or another; docs/lab/twice.md explains it."""
 
+import logging
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
@@ -22,6 +23,8 @@ from sweepgrad.nn.optimizers import CONSTANT, SGD
 from sweepgrad.training.loop import Examples
 from sweepgrad.training.plots import GREY, TRAIN, VAL
 
+log = logging.getLogger(__name__)
+
 SAME_FUNCTION = 0.02
 """Probabilities that differ nowhere by more than this are one function here; other pairs differ by some 0.1."""
 SHORT = 20
@@ -34,7 +37,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     """Bits, symmetries, and what parts two runs."""
     teacher = Teacher.of(settings)
     network, X = teacher.network, teacher.rows.X
-    lab.say(f"training {settings.seeds} networks …")
+    log.info(f"training {settings.seeds} networks …")
     *nets, again, beside = side_by_side(
         lambda seed: teacher.trained(seed, settings), [*range(1, settings.seeds + 1), 1, 1]
     )
@@ -48,7 +51,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     ]
     pairs = _Pairs.of(network, nets, X)
     claims.append(pairs.claim())
-    lab.say("the convex model, and the two engines …")
+    log.info("the convex model, and the two engines …")
     claims.append(_convex(teacher.rows, settings))
     claims += _rounding(teacher, settings)
     return Finding(

@@ -19,6 +19,7 @@ TRAINED_BY = (
     "tasks",
     "training",
     "errors.py",
+    "messages.py",
     "paths.py",
     "rng.py",
 )

@@ -1,7 +1,8 @@
 """What each candidate of a sweep says of each validation row: what choosing between them goes by."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
 from sweepgrad.data.access import Rows, Tables
 from sweepgrad.data.digests import Digests
-from sweepgrad.data.pace import Pace
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
 from sweepgrad.errors import UserError
+from sweepgrad.messages import Pace
 from sweepgrad.selection import ensembles
 from sweepgrad.selection.ensembles import FoldScores
 from sweepgrad.selection.ranking import Entry, fold_of, folds, seed_of, with_standings
@@ -32,6 +33,8 @@ from sweepgrad.tracking.mapping import BUNDLE, Logged, local
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import DIGEST
 from sweepgrad.training.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
 
@@ -64,13 +67,12 @@ def validation_of(tables: Tables, run: Logged, config: Config) -> Rows:
 
 
 def compare(
-    store: Store, tables: Tables, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
+    store: Store, tables: Tables, entries: Sequence[Entry], select: Select
 ) -> tuple[list[Entry], Choice]:
     """Choose among the first of `entries`, those that have all that the very first has, and their ensembles.
 
     Arguments:
         entries: ranked; their runs can be compared.
-        say: told how far things are, where they take long.
 
     Returns:
         The entries with what was found, the ensembles that `select.ensemble` asks for in their places among
@@ -85,7 +87,7 @@ def compare(
         return entry.unfinished, folds(entry.runs)
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation, pace = _Validation(store, tables), Pace(say, "comparing")
+    validation, pace = _Validation(store, tables), Pace(log, "comparing")
     metric, singles = METRICS[select.metric], list[Candidate]()
     added: list[tuple[Entry, Candidate]] = []
     best: list[tuple[Entry, list[list[FoldScores]]]] = []

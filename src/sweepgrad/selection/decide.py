@@ -1,6 +1,6 @@
 """From the runs of a sweep to the model to be judged, by validation rows: which one, and how it decides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from sweepgrad.config.schema import Config, Select
 from sweepgrad.config.sections import CostThreshold, HalfThreshold
 from sweepgrad.data.access import Rows, Tables, Training
 from sweepgrad.data.digests import Digests
-from sweepgrad.data.pace import silent
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of, validation_of
@@ -83,9 +82,7 @@ class Decision:
         return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
 
 
-def decide(
-    store: Store, tables: Tables, jobs: Sequence[Logged], say: Callable[[str], None] = silent
-) -> Decision:
+def decide(store: Store, tables: Tables, jobs: Sequence[Logged]) -> Decision:
     """Choose by validation, as the runs themselves declare (`select`).
 
     A configuration or an ensemble is chosen by its mean over seeds and folds. Of it the first fold is taken,
@@ -94,7 +91,6 @@ def decide(
 
     Arguments:
         jobs: the runs of a sweep.
-        say: told how far things are, where they take long.
 
     Raises:
         UserError: nothing to choose from, runs that cannot be compared, or a table or split that has changed
@@ -104,12 +100,10 @@ def decide(
     if first is None:
         raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
     select = configuration(store, first).select
-    return _decided(store, tables, rank(jobs, select.metric), select, say)
+    return _decided(store, tables, rank(jobs, select.metric), select)
 
 
-def _decided(
-    store: Store, tables: Tables, entries: Sequence[Entry], select: Select, say: Callable[[str], None]
-) -> Decision:
+def _decided(store: Store, tables: Tables, entries: Sequence[Entry], select: Select) -> Decision:
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         several = len(splits(candidates))
@@ -123,7 +117,7 @@ def _decided(
             "no configuration finished on every fold, so their means are of different rows and cannot be"
             " compared: train what is missing"
         )
-    return settle(store, tables, *compare(store, tables, entries, select, say), select)
+    return settle(store, tables, *compare(store, tables, entries, select), select)
 
 
 def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, select: Select) -> Decision:
@@ -149,12 +143,9 @@ def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, s
 
 
 def standings(
-    store: Store, tables: Tables, runs: Sequence[Logged], say: Callable[[str], None] = silent
+    store: Store, tables: Tables, runs: Sequence[Logged]
 ) -> tuple[list[Entry], str, Decision | None, str]:
     """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
-
-    Arguments:
-        say: told how far things are, where they take long.
 
     Returns:
         The entries, the metric that they are ranked by, what `finalize` would judge, None where it would
@@ -173,7 +164,7 @@ def standings(
         return rank(runs, BINARY.default), BINARY.default, None, told
     entries = rank(runs, select.metric)
     try:
-        decision = _decided(store, tables, entries, select, say)
+        decision = _decided(store, tables, entries, select)
     except UserError as error:
         return entries, select.metric, None, f"without intervals over the validation rows: {error}"
     return decision.entries, select.metric, decision, "\n".join(decision.notices)

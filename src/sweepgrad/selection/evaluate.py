@@ -5,7 +5,8 @@ split is chosen from and judged as `finalize` does with one; what it came to is 
 """
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +33,8 @@ from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
 from sweepgrad.training import plots
 from sweepgrad.training.bundle import Bundle, ensemble
+
+log = logging.getLogger(__name__)
 
 FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
 EVALUATED = "sweepgrad.evaluated"
@@ -71,13 +74,7 @@ class _Split:
 
 
 def evaluate(
-    store: Store,
-    which: str | None,
-    runs: Path,
-    *,
-    incomplete: bool = False,
-    again: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    store: Store, which: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
 ) -> Outcome:
     """Choose and judge on each split of a sweep, write and log what that says of the procedure.
 
@@ -90,7 +87,6 @@ def evaluate(
         runs: the folder of evaluations/, in which the sweep's own folder is made, and of the ledger.
         incomplete: choose among the runs that finished, though others did not.
         again: open test rows that were opened before.
-        say: told how far things are.
 
     Raises:
         UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
@@ -102,7 +98,7 @@ def evaluate(
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     folder = runs / "evaluations" / sweep.name
     tables = Tables()
-    found = _chosen(store, tables, jobs, sweep.name, say)
+    found = _chosen(store, tables, jobs, sweep.name)
     with ledger.reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
         judged = _judged_before(store, sweep, folder)
@@ -112,12 +108,12 @@ def evaluate(
         for number, split in enumerate(todo, 1):
             entry, before = _enter(store, sweep, split, runs / ledger.LEDGER, again=again)
             for other in before.interrupted:
-                say(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
+                log.info(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
             judged[split.judged_as] = _judge(store, tables, split, entry, before)
             write_json(folder / "splits.json", [each.to_json() for each in judged.values()])
             test = judged[split.judged_as].test
             figure = METRICS[test.main].figure(test.value)
-            say(f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} judged)")
+            log.info(f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} judged)")
         whole = _whole(sweep, found, judged, _known(store, found[0].decision.digests.table, runs))
         latest = max(split.evaluated for split in whole.splits)  # each begins with its moment
         sent = sweep.tags.get(ledger.JUDGED) == latest
@@ -143,9 +139,7 @@ def _enter(store: Store, sweep: Logged, split: _Split, file: Path, *, again: boo
     return entry, before
 
 
-def _chosen(
-    store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str, say: Callable[[str], None]
-) -> list[_Split]:
+def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) -> list[_Split]:
     """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
     by_name = splits(jobs)
     if len(by_name) < 2:
@@ -161,7 +155,7 @@ def _chosen(
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         found.append(_Split(name, decision))
-        say(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
+        log.info(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
     if len({split.decision.digests.table for split in found}) > 1:
         raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
     if len({split.decision.digests.test for split in found}) < len(found):

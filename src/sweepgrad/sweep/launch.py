@@ -1,5 +1,6 @@
 """From a plan to its jobs trained: what must hold before the first, who launches them, what is said last."""
 
+import logging
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ from hydra.types import RunMode
 
 from sweepgrad.compose.loader import CONFIG_NAME
 from sweepgrad.compose.plan import Plan, PlannedJob
+from sweepgrad.config.identity import CHOOSING, KEEPING
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
 from sweepgrad.runs.record import Status
@@ -24,6 +26,8 @@ from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.training.loop import Fit
+
+log = logging.getLogger(__name__)
 
 _RUNS = Path("runs")  # where earlier results are looked for, below the folder in which we are
 
@@ -43,25 +47,25 @@ def launch(
         UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
     """
     settings = todo.jobs[0].config
-    for key in ("tracking", "sweep", "select"):
+    for key in KEEPING + CHOOSING:
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
     refuse_nothing_to_average(todo)
     with Progress(quiet=quiet, metric=settings.select.metric) as progress:
-        check_tables(todo, progress.say)
+        check_tables(todo)
         refuse_unwritable(Path(todo.folder.partition("*")[0]))
-        load_engines(todo, progress.say)
+        load_engines(todo)
         if todo.multirun and not quiet:
-            progress.say(estimate.said(todo, threads.cores()))
+            log.info(estimate.said(todo, threads.cores()))
         if todo.sweeper == "optuna" and (known := _known(composer, todo, overrides)):
             for line in known:
-                progress.say(f"search: {line}")
+                log.info(f"search: {line}")
             return 0
         if outbox is None:
-            _rehearse(todo, progress)
+            _rehearse(todo)
             return 0
         outbox.connect(settings.tracking)
-        outbox.open(progress.warn)
+        outbox.open()
         try:
             sweep = _started(todo, words, overrides)
         except OSError as error:
@@ -79,7 +83,7 @@ def launch(
         if sweep is not None:
             varying = ", ".join(todo.varying) or "nothing"
             goes_on = "goes on" if sweep.earlier else "begins"
-            progress.say(f"sweep {sweep.record.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
+            log.info(f"sweep {sweep.record.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
             outbox.begin(sweep.folder)
         return _trained(session, todo, lambda: _call(composer, task, overrides))
 
@@ -113,10 +117,10 @@ def go_on(config: Config, folder: Path, start: Fit, origin: str, words: Sequence
     try:
         outbox.connect(config.tracking)
         with Progress(quiet=quiet, metric=config.select.metric) as progress:
-            check_tables(todo, progress.say)
+            check_tables(todo)
             refuse_unwritable(folder)
-            load_engines(todo, progress.say)
-            outbox.open(progress.warn)
+            load_engines(todo)
+            outbox.open()
             session = Session(None, outbox, progress, resume=False, fail_fast=False, runs=_RUNS.absolute())
             job = replace(
                 session.job(0, folder.name, words, config, folder.absolute()), start=start, continued=origin
@@ -134,22 +138,22 @@ def _trained(session: Session, todo: Plan, run: Callable[[], object]) -> int:
         try:
             _close(session, status)
         except KeyboardInterrupt:
-            session.progress.warn("not waiting for MLflow: sweepgrad sync sends what it does not have")
+            log.warning("not waiting for MLflow: sweepgrad sync sends what it does not have")
             return 130
     return _report(session, todo, status, problem)
 
 
-def _rehearse(todo: Plan, progress: Progress) -> None:
+def _rehearse(todo: Plan) -> None:
     """Say what would be run."""
     digests = [digest_of(job.config) for job in todo.jobs]
-    found = reuse.find(digests, reuse.index(_RUNS) if todo.multirun else {}, progress.warn)
+    found = reuse.find(digests, reuse.index(_RUNS) if todo.multirun else {})
     trained = {place for place, digest in enumerate(digests) if digest in found}
     if todo.multirun:
         for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
             print(line)
     if trained:
-        progress.say(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
-    progress.say("nothing was run")
+        log.info(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
+    log.info("nothing was run")
 
 
 def _known(composer: Hydra, todo: Plan, overrides: list[str]) -> list[str]:
@@ -201,30 +205,31 @@ def _close(session: Session, status: Status) -> None:
             session.sweep.write(status, session.saved_by_halving)
             session.outbox.end(session.sweep.folder)
         except OSError as error:  # the runs beside it matter more
-            session.progress.warn(f"{error.filename} cannot be written: {error.strerror}")
+            log.warning(f"{error.filename} cannot be written: {error.strerror}")
     session.outbox.close(session.progress.sending)
 
 
 def _report(session: Session, todo: Plan, status: Status, problem: str) -> int:
     """Say what came of it; the exit code."""
-    say, warn = session.progress.say, session.progress.warn
     done = sum(outcome.status == "FINISHED" for outcome in session.outcomes)
     reused = sum(outcome.reused for outcome in session.outcomes)
     where = os.path.relpath(session.sweep.folder if session.sweep else session.last_folder)
     if problem:
-        warn(f"{problem}; {done} of {_runs(todo.n_jobs)} finished and kept in {where}")
+        log.warning(f"{problem}; {done} of {_runs(todo.n_jobs)} finished and kept in {where}")
     if reused:
-        say(f"{_runs(reused)} had been trained before (sweep.resume=false trains them again)")
+        log.info(f"{_runs(reused)} had been trained before (sweep.resume=false trains them again)")
     if session.saved_by_halving:
-        say(session.saved_by_halving)
+        log.info(session.saved_by_halving)
     if session.failed:
-        warn(f"{len(session.failed)} of {_runs(todo.n_jobs)} failed; one alone is run again by its line:")
+        log.warning(
+            f"{len(session.failed)} of {_runs(todo.n_jobs)} failed; one alone is run again by its line:"
+        )
         for outcome in session.failed:
-            warn(f"  {session.rerun(outcome.job)}")
+            log.warning(f"  {session.rerun(outcome.job)}")
     if session.sweep is not None and (problem or session.failed):
-        warn("the same command again does what is missing")
+        log.warning("the same command again does what is missing")
     if session.outbox.unsent:
-        warn(
+        log.warning(
             f"{_unsent(session.outbox)} could not be sent to MLflow; the results are kept in {where}."
             " When the store answers again: sweepgrad sync"
         )

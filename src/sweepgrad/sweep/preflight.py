@@ -1,7 +1,7 @@
 """What must hold before the first run: tables fit, the engine is compiled, and results can be kept."""
 
+import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from sweepgrad import engine
@@ -12,29 +12,29 @@ from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.training.experiment import dtype_of
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
-def check_tables(todo: Plan, say: Say) -> None:
+def check_tables(todo: Plan) -> None:
     """Read and split each table once, so that an unfit one is refused before anything trains."""
     configs = [job.config for job in todo.jobs]
     for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
-        training = open_training(data, split, dtype, say=say)
+        training = open_training(data, split, dtype)
         for notice in training.notices:
-            say(f"{data.name}: {notice}")
+            log.info(f"{data.name}: {notice}")
         for leak in training.certificate.found:
-            say(f"{data.name}: {leak}; sweepgrad check says what to do")
-        say(
+            log.info(f"{data.name}: {leak}; sweepgrad check says what to do")
+        log.info(
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
 
 
-def load_engines(todo: Plan, say: Say) -> None:
+def load_engines(todo: Plan) -> None:
     """Compile what is not compiled yet before the first run, which would else seem to hang."""
     configs = [job.config for job in todo.jobs]
     for name, dtype in dict.fromkeys((c.engine.name, dtype_of(c)) for c in configs):
-        engine.load(name, dtype, say)
+        engine.load(name, dtype)
 
 
 def refuse_unwritable(folder: Path) -> None:

@@ -1,16 +1,21 @@
 """Telling how far things are on standard error: one live line on a terminal, plain lines elsewhere."""
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from sweepgrad.messages import shown
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep.job import Outcome, Running
 from sweepgrad.tasks.registry import task_of
+
+log = logging.getLogger(__name__)
 
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended
 _FEW = 100  # of so many jobs each gets a line of its own
@@ -33,11 +38,13 @@ class Progress:
         self._status: Status | None = None
         if self._console.is_terminal and not quiet:
             self._status = self._console.status("getting ready")
+        self._shown = ExitStack()
         self._shares: dict[int, float] = {}  # of the jobs under way
         self._trained = 0
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> "Progress":
+        self._shown.enter_context(shown(logging.WARNING if self.quiet else logging.INFO))
         if self._status:
             self._status.start()
         return self
@@ -47,15 +54,7 @@ class Progress:
     ) -> None:
         if self._status:
             self._status.stop()
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        if not self.quiet:
-            self._console.print(text, markup=False)
-
-    def warn(self, text: str) -> None:
-        """A line about what went wrong: it stays, and is told to the quiet too."""
-        self._console.print(text, markup=False, style="red")
+        self._shown.close()
 
     def start(self, total: int) -> None:
         """Training begins, of so many jobs."""
@@ -81,7 +80,7 @@ class Progress:
         where = f"[{job.number + 1}/{self.total}] {job.name}"
         if outcome.status == "FAILED":
             self.failed += 1
-            self.warn(f"{where}  FAILED: {outcome.problem}")
+            log.warning(f"{where}  FAILED: {outcome.problem}")
             return
         if self.best is None or self._score(outcome) > self._score(self.best):
             self.best = outcome
@@ -92,7 +91,7 @@ class Progress:
         ending = f"stopped after epoch {outcome.epochs}" if outcome.stopped else f"{outcome.seconds:.1f} s"
         names = reversed(task_of(job.config.data).by_epoch)  # the loss last
         figures = _figures({name: outcome.summary[METRICS[name].key] for name in names})
-        self.say(
+        log.info(
             f"{where}  val {figures}  best epoch {outcome.best_epoch}/{job.config.train.epochs}  {ending}"
         )
         self._tell("", "")
@@ -103,7 +102,7 @@ class Progress:
             self._status.update(f"writing to MLflow: {left} left")
         elif time.monotonic() - self._last > _LINE_SECONDS:
             self._last = time.monotonic()
-            self.say(f"writing to MLflow: {left} left")
+            log.info(f"writing to MLflow: {left} left")
 
     def _score(self, outcome: Outcome) -> float:
         return self.metric.sign * outcome.summary[self.metric.key]
@@ -114,7 +113,7 @@ class Progress:
             self._status.update(escape(f"{live}  {self._overall()}" if live else self._overall()))
         elif not self.quiet and time.monotonic() - self._last > _LINE_SECONDS:
             self._last = time.monotonic()
-            self.say(line if line and self.total <= _FEW else self._overall())
+            log.info(line if line and self.total <= _FEW else self._overall())
 
     def _overall(self) -> str:
         seconds = time.monotonic() - self._started

@@ -1,11 +1,14 @@
 """Finding what was trained before, so that it need not be trained again."""
 
+import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
+
+log = logging.getLogger(__name__)
 
 _HEAD = re.compile(rb'\{\s*"digest":\s*"([0-9a-f]{64})"')
 _HEAD_BYTES = 100
@@ -29,26 +32,21 @@ def index(folders: Path) -> Index:
     return found
 
 
-def find(digests: Collection[str], known: Index, say: Callable[[str], None]) -> dict[str, Path]:
-    """A folder for each digest of which there is a result, whole and well.
-
-    Arguments:
-        say: told of each result that is damaged, which is then as if it were not there.
-    """
+def find(digests: Collection[str], known: Index) -> dict[str, Path]:
+    """Return a folder for each digest of which there is a result, whole and well."""
     found = {}
     for digest in digests:
         for folder in known.get(digest, ()):
-            if whole(folder, say) is not None:
+            if whole(folder) is not None:
                 found[digest] = folder
                 break
     return found
 
 
-def whole(folder: Path, say: Callable[[str], None], *, stopped_too: bool = False) -> records.Record | None:
-    """The record in a folder if training ended well there and all its files are as they were written.
+def whole(folder: Path, *, stopped_too: bool = False) -> records.Record | None:
+    """Return the record in a folder if training ended well there and its files are as they were written.
 
     Arguments:
-        say: told what is damaged.
         stopped_too: whether a run will do that halving has stopped.
     """
     try:
@@ -56,11 +54,11 @@ def whole(folder: Path, say: Callable[[str], None], *, stopped_too: bool = False
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        say(f"{error}; it is trained again")
+        log.warning(f"{error}; it is trained again")
         return None
     if record.status != "FINISHED" or (record.stopped and not stopped_too):
         return None
     if problem := folders.damage(folder, record):
-        say(f"{problem}; it is trained again")
+        log.warning(f"{problem}; it is trained again")
         return None
     return record

@@ -1,5 +1,7 @@
 """All that one command line trains, whichever of Hydra's launchers calls for it."""
 
+import logging
+import math
 import os
 import shlex
 import time
@@ -23,6 +25,10 @@ from sweepgrad.sweep.resume import Sweep
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.training.experiment import dtype_of
+
+log = logging.getLogger(__name__)
+
+_COIN = -math.log(0.5)  # the loss of a coin
 
 Execute = Callable[[Sequence[Job], Event], Generator[Running | Outcome, None, None]]
 
@@ -106,7 +112,7 @@ class Session:
         to_its_end = outcome.status == "FINISHED" and not (outcome.reused or outcome.stopped)
         task = task_of(outcome.job.config.data)
         if to_its_end and (hint := task.loss_hint(outcome.summary[METRICS[task.loss].key])):
-            self.progress.say(f"{outcome.job.name}: {hint}")
+            log.info(f"{outcome.job.name}: {hint}")
 
     def _take_unheard(self) -> None:
         """Hand over what ended in the moment in which an exception kept it from being heard of."""
@@ -137,7 +143,7 @@ class Session:
             record = None
             if self.sweep is not None and self.sweep.earlier is not None:
                 stopped_too = job.config.sweep.halving is not None  # by the same rule: it is part of the key
-                record = reuse.whole(job.folder, self.progress.warn, stopped_too=stopped_too)
+                record = reuse.whole(job.folder, stopped_too=stopped_too)
             if record is not None and record.digest == digest:
                 earlier[job.number] = job.folder
             else:
@@ -145,7 +151,7 @@ class Session:
         if not any(job.config.sweep.halving for job in jobs):  # whose outcomes are to be of this sweep alone
             if self._shelf is None:
                 self._shelf = reuse.index(self._runs)
-            for digest, folder in reuse.find(missing.keys(), self._shelf, self.progress.warn).items():
+            for digest, folder in reuse.find(missing.keys(), self._shelf).items():
                 earlier[missing[digest]] = folder
         return [replace(job, earlier=earlier.get(job.number)) for job in jobs]
 

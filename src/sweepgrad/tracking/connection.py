@@ -5,7 +5,7 @@ import os
 import sqlite3
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked
+
+log = logging.getLogger(__name__)
 
 
 class Unreachable(UserError):
@@ -31,12 +33,12 @@ _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "PERMISS
 _REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTICATED"}
 
 
-def prepare_sqlite(path: Path, uri: str, say: Callable[[str], None]) -> mlflow.MlflowClient:
+def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
     """Open a SQLite store, making it if need be, by one process at a time: two at once would ruin it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
         if not path.exists() or path.stat().st_size == 0:
-            say(f"making the MLflow store {path} (once; some seconds)")
+            log.info(f"making the MLflow store {path} (once; some seconds)")
             partial = path.with_name(f".{path.name}.partial")  # only a whole store takes the name
             partial.unlink(missing_ok=True)
             _open_sqlite(f"sqlite:///{partial}")

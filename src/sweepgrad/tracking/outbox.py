@@ -1,6 +1,7 @@
 """Handing results to the one who writes to MLflow, and hearing what became of them."""
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sweepgrad.config.schema import Tracking
     from sweepgrad.tracking.writer import Message
 
+log = logging.getLogger(__name__)
+
 
 class Outbox:
     """Results on their way to MLflow, written by a process of its own: see `sweepgrad.tracking.writer`.
@@ -28,8 +31,6 @@ class Outbox:
 
     def __init__(self) -> None:
         self.unsent: dict[str, str | None] = {}  # folders, and why, if it was the store's own refusal
-        self._early: list[str] = []  # what was said before anybody listened
-        self._say: Callable[[str], None] = self._early.append
         self._waiting: dict[str, None] = {}
         self._changed = Condition()
         self._connected = False
@@ -62,19 +63,13 @@ class Outbox:
             self._write(first)
             Thread(target=self._listen, daemon=True).start()
 
-    def open(self, say: Callable[[str], None]) -> None:
+    def open(self) -> None:
         """Wait until the store is open. That it does not answer is no error: it may later.
-
-        Arguments:
-            say: told what is to be known, then and later.
 
         Raises:
             UserError: the store refuses.
         """
         with self._changed:
-            self._say = say
-            for text in self._early:
-                say(text)
             while self._opened is None and not self._dead:
                 self._changed.wait(0.1)  # a signal interrupts only a wait that ends
         if self._opened is None:
@@ -82,7 +77,7 @@ class Outbox:
         if "refused" in self._opened:
             raise UserError(str(self._opened["refused"]))
         if why := self._opened["open"]:
-            say(f"{why}; training goes on, and results are kept on disk")
+            log.warning(f"{why}; training goes on, and results are kept on disk")
 
     def begin(self, sweep: Path) -> None:
         """A sweep, of which word is in its folder, starts or goes on."""
@@ -169,7 +164,7 @@ class Outbox:
     def _heard(self, message: "Message") -> None:
         with self._changed:
             if "say" in message:
-                self._say(str(message["say"]))
+                log.log(int(message["level"]), str(message["say"]))
             elif "open" in message or "refused" in message:
                 self._opened = message
             elif "sent" in message:

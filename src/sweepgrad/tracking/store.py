@@ -3,7 +3,7 @@
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -50,7 +50,6 @@ class Store:
     Arguments:
         uri: as in `tracking.uri`.
         experiment: the name of the MLflow experiment, made if it is not there.
-        say: where to tell that the store is being made, which takes some seconds once.
         process: whose runs these are, see `process.this`; None is this one.
 
     Raises:
@@ -63,7 +62,6 @@ class Store:
         self,
         uri: str,
         experiment: str,
-        say: Callable[[str], None] = lambda _: None,
         *,
         process: str | None = None,
     ) -> None:
@@ -74,7 +72,7 @@ class Store:
         self.experiment = experiment
         with reaching(self.uri):
             if self.uri.startswith("sqlite:"):
-                self._client = prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri, say)
+                self._client = prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri)
             else:
                 ask_for_health(self.uri)
                 self._client = mlflow.MlflowClient(self.uri, self.uri)

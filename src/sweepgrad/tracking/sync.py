@@ -1,6 +1,6 @@
 """Sending to MLflow what could not be sent when it was made."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from sweepgrad.errors import UserError
@@ -10,8 +10,10 @@ from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.tracking.connection import Refused
 from sweepgrad.tracking.store import Store
 
+log = logging.getLogger(__name__)
 
-def sync(runs: Path, say: Callable[[str], None]) -> int:
+
+def sync(runs: Path) -> int:
     """Send every run below `runs` that MLflow does not have, each to the store it was meant for.
 
     That a run was sent once is not taken for granted: its store may have been lost since.
@@ -32,7 +34,7 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
             tracking = record.config["tracking"]
             where = tracking["uri"], tracking["experiment"]
             if where not in stores:
-                stores[where] = Store(*where, say)
+                stores[where] = Store(*where)
             known = folders.sent_as(folder, record)
             sent_before = known is not None and stores[where].has(known)
             if not sent_before:
@@ -44,7 +46,7 @@ def sync(runs: Path, say: Callable[[str], None]) -> int:
             sweeps[folder.parent] = stores[where]
         if not sent_before:
             sent += 1
-            say(f"sent {folder}")
+            log.info(f"sent {folder}")
     for folder, store in sweeps.items():
         try:
             store.end_sweep(folder)

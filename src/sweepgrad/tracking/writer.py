@@ -5,12 +5,13 @@ handed folders of runs. All that it knows is on disk: whatever happens to it, `s
 
 What it is told:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER
                    of a run}, {"end": FOLDER of a sweep}; the end of its input when there is no more.
-What it answers:   {"say": TEXT} at any time; {"open": null, or why the store does not answer} or
-                   {"refused": WHY}; then {"sent": what was told}, or {"unsent": what was told, "why": TEXT
-                   or null}.
+What it answers:   {"say": TEXT, "level": that of `logging`} at any time; {"open": null, or why the store does
+                   not answer} or {"refused": WHY}; then {"sent": what was told}, or {"unsent": what was told,
+                   "why": TEXT or null}.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ from sweepgrad.files import locked
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
+
+log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
@@ -51,17 +54,14 @@ def serve(
     from sweepgrad.tracking.connection import Unreachable
     from sweepgrad.tracking.store import Store
 
-    def say(text: str) -> None:
-        answer({"say": text})
-
     def opened() -> Store:
-        return Store(uri, experiment, say, process=process)
+        return Store(uri, experiment, process=process)
 
     store: Store | None = None
     try:
         store = opened()
         for name in store.close_abandoned():
-            say(f"run {name} was left running by a process that died: it is now marked KILLED")
+            log.warning(f"run {name} was left running by a process that died: it is now marked KILLED")
         answer({"open": None})
     except Unreachable as error:
         answer({"open": str(error)})
@@ -110,7 +110,7 @@ def _serve(
                 store, tried = None, time.monotonic()
                 if "send" in backlog[0]:  # should it be the run's own fault, the others get their turn
                     backlog.rotate(-1)
-                answer({"say": f"{error}; training goes on, and results are kept on disk"})
+                log.warning(f"{error}; training goes on, and results are kept on disk")
     for message in backlog:
         answer({"unsent": message, "why": None})
     if store is not None and begun is not None:  # whoever told it died before the end
@@ -151,6 +151,17 @@ def _do(store: "Store", message: Message) -> Message:
     return {"sent": message}
 
 
+class _Answering(logging.Handler):
+    """Hands messages on to the one who is served."""
+
+    def __init__(self, answer: Callable[[Message], None]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answer({"say": self.format(record), "level": record.levelno})
+
+
 def main() -> None:
     """Serve whoever started this process, by its standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who trains, who then ends our input
@@ -166,6 +177,9 @@ def main() -> None:
         except BrokenPipeError:  # nobody listens any more, and still what was handed over is to be sent
             pass
 
+    logger = logging.getLogger("sweepgrad")
+    logger.addHandler(_Answering(answer))
+    logger.setLevel(logging.INFO)
     import sweepgrad.tracking.store  # noqa: F401 - it takes seconds, in which the other one composes and reads tables
 
     first = sys.stdin.readline()

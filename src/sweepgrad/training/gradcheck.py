@@ -5,6 +5,7 @@ weights is the gradient. The numeric one is of the loss as `Value` computes it f
 same units dropped. So a fault in a local gradient, in the recording, or in the replay shows.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -23,6 +24,8 @@ from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples
 from sweepgrad.training.steps import Update, training
+
+log = logging.getLogger(__name__)
 
 ENTRIES = 500
 """How many entries are checked of a network that has more: two forward passes and more for each."""
@@ -92,9 +95,7 @@ class Report:
         return "\n".join(lines)
 
 
-def gradcheck(
-    overrides: Sequence[str], *, search: Sequence[str] = (), say: Callable[[str], None] = lambda _: None
-) -> Iterator[Report]:
+def gradcheck(overrides: Sequence[str], *, search: Sequence[str] = ()) -> Iterator[Report]:
     """Check the gradient of each run of a command line, those that have the same one once.
 
     Optimizer, schedule, clipping and decay come after the gradient, and have no say.
@@ -102,7 +103,6 @@ def gradcheck(
     Arguments:
         overrides: as after `sweepgrad train`.
         search: folders with more YAML.
-        say: told what takes long.
 
     Raises:
         UserError: the configuration or the table is at fault.
@@ -123,10 +123,10 @@ def gradcheck(
         if this in seen:
             continue
         seen.add(this)
-        yield _check(experiment, rows, say)
+        yield _check(experiment, rows)
 
 
-def _check(experiment: Experiment, rows: int, say: Callable[[str], None]) -> Report:
+def _check(experiment: Experiment, rows: int) -> Report:
     config, network = experiment.config, experiment.network
     batch = Examples(experiment.train.X[:rows], experiment.train.y[:rows])
     weights: Array = _weights(network, config.seed).astype(experiment.dtype)
@@ -136,7 +136,7 @@ def _check(experiment: Experiment, rows: int, say: Callable[[str], None]) -> Rep
     chosen = _chosen(network, rng.key(config.seed, "gradcheck"))
     layers = "-".join(map(str, network.widths))
     if network.n_parameters * rows > 100_000:
-        say(f"{layers}: {len(chosen)} numeric derivatives …")
+        log.info(f"{layers}: {len(chosen)} numeric derivatives …")
     loss = _loss(task, network, batch, classes, key)
     numeric = np.array([_numeric(loss, weights.astype(np.float64), i) for i in chosen])
     names = _names(network)

@@ -1,6 +1,7 @@
 """Going on from where a run ended, to the bits that training straight through would have given."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from sweepgrad.training.loop import Fit
 from sweepgrad.verify.differences import TOLERANCE, same
 from sweepgrad.verify.sources import Copy, Kept
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Continuation:
@@ -36,15 +39,12 @@ class Continuation:
     origin: str
 
 
-def continuation(
-    kept: Kept, changes: Mapping[str, Any], tracking: Tracking, warn: Callable[[str], None]
-) -> Continuation:
+def continuation(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Continuation:
     """What is to be trained.
 
     Arguments:
         changes: new values of the keys of `LENGTH`.
         tracking: where the new run is logged.
-        warn: told what may round otherwise here than where the run was trained.
 
     Raises:
         UserError: it cannot be gone on with to the same bits, with the reason and the remedy.
@@ -55,7 +55,7 @@ def continuation(
     _refuse_other_code_or_rows(kept, config)
     differences = provenance.differences(record.environment, provenance.environment())
     for difference in differences:
-        warn(f"trained where numbers may be rounded otherwise: {difference}")
+        log.info(f"trained where numbers may be rounded otherwise: {difference}")
     return Continuation(
         config, _start(kept, TOLERANCE[config.engine.dtype] if differences else 0.0), record.job
     )

@@ -11,7 +11,6 @@ from sweepgrad.data.audit import certificate as certificates
 from sweepgrad.data.audit.certificate import certify, head
 from sweepgrad.data.audit.report_text import in_words
 from sweepgrad.data.leakage.duplicates import Twins
-from sweepgrad.data.pace import silent
 from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.preprocess.transforms import Numeric, Preprocessor
 from sweepgrad.data.split import PARTS, Parts
@@ -46,8 +45,8 @@ def parts_by(units):
 
 
 def certified(table, parts):
-    learned = learn(table.columns, table.y, table.roles, parts.mask("train"), unexamined=(), tell=silent)
-    return certify(table, parts, learned.preprocessor, unexamined=(), tell=silent)
+    learned = learn(table.columns, table.y, table.roles, parts.mask("train"), unexamined=(), tell=print)
+    return certify(table, parts, learned.preprocessor, unexamined=(), tell=print)
 
 
 def test_a_whole_certificate(table):
@@ -81,7 +80,7 @@ def test_preprocessing_that_looks_at_all_rows_is_found_out(table, monkeypatch):
     parts = parts_by(np.arange(N) // 3)
     monkeypatch.setattr(certificates, "learn", leaky)
     learned = leaky(table.columns, table.y, table.roles, parts.mask("train")).preprocessor
-    found = certify(table, parts, learned, unexamined=(), tell=silent)
+    found = certify(table, parts, learned, unexamined=(), tell=print)
     assert any("mean" in name for name in found.moved or ())
     assert found.found
     assert "preprocessing and" not in in_words(found, blind=True)
@@ -95,7 +94,7 @@ def test_preprocessing_that_looks_at_the_labels_of_held_out_rows_is_found_out(ta
     parts = parts_by(np.arange(N) // 3)
     monkeypatch.setattr(certificates, "learn", leaky)
     learned = leaky(table.columns, table.y, table.roles, parts.mask("train")).preprocessor
-    assert certify(table, parts, learned, unexamined=(), tell=silent).moved
+    assert certify(table, parts, learned, unexamined=(), tell=print).moved
 
 
 def test_what_is_left_out_of_a_big_table_is_said(table, monkeypatch):
@@ -128,7 +127,7 @@ def test_of_a_big_table_rows_of_every_part_are_looked_at(table, monkeypatch):
         return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "objections": ()})
 
     monkeypatch.setattr(certificates, "learn", leaky)
-    assert certify(table, sorted_by_part, Preprocessor((), ()), unexamined=(), tell=silent).moved
+    assert certify(table, sorted_by_part, Preprocessor((), ()), unexamined=(), tell=print).moved
     assert looked_at == [90, 90]
 
 

@@ -3,7 +3,6 @@
 import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
-from sweepgrad.cli.verbs.stores import say
 
 HELP = "look a table over before training: leaks, twins, roles, drift"
 DESCRIPTION = """\
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         console = Console(width=100_000, highlight=False)
     checkups = []
     for number, (data, split) in enumerate(wanted):
-        checkup = open_checkup(data, split, say)
+        checkup = open_checkup(data, split)
         checkups.append(checkup)
         if not options.json:
             if number:

@@ -1,9 +1,12 @@
 """`sweepgrad continue`."""
 
 import argparse
+import logging
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, say, store_of
+from sweepgrad.cli.verbs.stores import RUNS, add_store, store_of
 from sweepgrad.errors import UserError
+
+log = logging.getLogger(__name__)
 
 HELP = "train a run for more epochs, as if straight through"
 DESCRIPTION = """\
@@ -42,9 +45,9 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"{options.which} is a sweep of {len(found)} runs: name the one that is to go on")
         (kept,) = found
         tracking = Tracking(uri=store_uri(options.uri), experiment=options.experiment)
-        todo = continuation(kept, changes, tracking, say)
+        todo = continuation(kept, changes, tracking)
     if not options.quiet:
-        say(f"goes on from {kept.name} after epoch {len(todo.start.history)}")
+        log.info(f"goes on from {kept.name} after epoch {len(todo.start.history)}")
     folder = RUNS / "single" / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     return go_on(todo.config, folder, todo.start, todo.origin, options.changes, quiet=options.quiet)
 

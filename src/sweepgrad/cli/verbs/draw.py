@@ -1,9 +1,11 @@
 """`sweepgrad draw`."""
 
 import argparse
+import logging
 from pathlib import Path
 
-from sweepgrad.cli.verbs.stores import say
+log = logging.getLogger(__name__)
+
 
 HELP = "draw an expression, or a network's forward and backward pass, as a graph"
 DESCRIPTION = """\
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
             loss_graph.write(graph, file)
         except OSError as error:
             raise UserError(f"-o {file}: {error.strerror}") from None
-        say(f"{file}: {len(graph.nodes)} nodes, {len(graph.edges)} edges")
+        log.info(f"{file}: {len(graph.nodes)} nodes, {len(graph.edges)} edges")
     if options.json:
         print(json.dumps(graph.to_json(), indent=1))
     elif not options.output:

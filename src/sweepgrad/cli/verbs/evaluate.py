@@ -1,8 +1,11 @@
 """`sweepgrad evaluate`."""
 
 import argparse
+import logging
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, say, store_of
+from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
+
+log = logging.getLogger(__name__)
 
 HELP = "judge the whole procedure on many splits"
 DESCRIPTION = """\
@@ -38,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
     from sweepgrad.selection.evaluate import evaluate
 
     done = evaluate(
-        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again, say=say
+        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
     )
     if not done.opened:
-        say("judged before; the test rows stay closed")
+        log.info("judged before; the test rows stay closed")
     if options.json:
         print(json.dumps(done.evaluation.to_json(), indent=1, allow_nan=False))
     elif options.csv:

@@ -1,8 +1,11 @@
 """`sweepgrad finalize`."""
 
 import argparse
+import logging
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, say, store_of
+from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
+
+log = logging.getLogger(__name__)
 
 HELP = "choose by validation, open the test rows for the chosen model"
 
@@ -32,14 +35,16 @@ def run(options: argparse.Namespace) -> int:
     )
     card, folder = done.card, done.folder
     if card is None:
-        say("judged before, by another version of sweepgrad, whose card this is; the test rows stay closed")
+        log.info(
+            "judged before, by another version of sweepgrad, whose card this is; the test rows stay closed"
+        )
         name = "card.json" if options.json else "card.md"
         print((folder / name).read_text(encoding="utf-8"), end="")
         return 0
     if not done.opened:
-        say(f"judged before, {card.evaluated}; the test rows stay closed")
+        log.info(f"judged before, {card.evaluated}; the test rows stay closed")
     for opening in card.interrupted_evaluations if done.opened else ():
-        say(f"taken up again, for nothing was kept when the test rows were opened {opening}")
+        log.info(f"taken up again, for nothing was kept when the test rows were opened {opening}")
     if options.json:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
@@ -50,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
     print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
     for notice in card.notices:
-        say(notice)
+        log.info(notice)
     print(f"test {metric.title} {metric.figure(card.test.value)} ({low} to {high}) on {card.test.n} rows")
     for name, scores in card.baselines.items():
         print(f"  {name}: {metric.figure(scores.value)}")

@@ -3,7 +3,6 @@
 import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
-from sweepgrad.cli.verbs.stores import say
 
 HELP = "compare the gradient that a run goes by with numeric differences"
 DESCRIPTION = (
@@ -24,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     from sweepgrad.training.gradcheck import gradcheck
 
     reports = []
-    for report in gradcheck(options.overrides, search=search_of(options), say=say):
+    for report in gradcheck(options.overrides, search=search_of(options)):
         reports.append(report)
         if not options.json:
             print(report, flush=True)

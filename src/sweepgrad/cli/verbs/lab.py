@@ -1,9 +1,12 @@
 """`sweepgrad lab`."""
 
 import argparse
+import logging
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
-from sweepgrad.cli.verbs.stores import RUNS, add_uri, say
+from sweepgrad.cli.verbs.stores import RUNS, add_uri
+
+log = logging.getLogger(__name__)
 
 HELP = "answer a question about how networks learn, by an experiment"
 DESCRIPTION = """\
@@ -46,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.name == ALL and options.overrides:
         raise UserError(f"{' '.join(options.overrides)}: settings are those of one question, not of all")
     try:
-        lab = Lab(store_uri(options.uri), say)
+        lab = Lab(store_uri(options.uri))
     except ValueError as error:
         raise UserError(f"--uri: {error}") from None
     chosen = [name for name in names() if name in QUESTIONS] if options.name == ALL else [options.name]
@@ -54,19 +57,19 @@ def run(options: argparse.Namespace) -> int:
     answers, failed = [], 0
     for name, (question, section) in asked.items():
         begun = time.monotonic()
-        say(f"{name} …")
+        log.info(f"{name} …")
         try:
             answer = ask(name, question, section, RUNS / "lab", lab)
         except UserError as error:
             if options.name != ALL:
                 raise
-            say(f"{name}: {error}")  # the others are answered all the same
+            log.info(f"{name}: {error}")  # the others are answered all the same
             failed = 2
             continue
         answers.append(answer)
         if not options.json:
             print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
-        say(f"{name}: {time.monotonic() - begun:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
+        log.info(f"{name}: {time.monotonic() - begun:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
     if options.json:
         found = [
             {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers

@@ -1,8 +1,11 @@
 """`sweepgrad leaderboard`."""
 
 import argparse
+import logging
 
-from sweepgrad.cli.verbs.stores import add_store, add_sweep, say, store_of
+from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
+
+log = logging.getLogger(__name__)
 
 HELP = "rank a sweep's runs by validation"
 
@@ -26,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
     store = store_of(options)
     sweep = store.sweep(options.sweep)
     runs = store.children(sweep)
-    entries, metric, decision, notice = standings(store, Tables(), runs, say)
+    entries, metric, decision, notice = standings(store, Tables(), runs)
     if notice:
-        say(notice)
+        log.info(notice)
     if options.json:
         print(leaderboard.as_json(sweep, entries, metric, decision))
     elif options.csv:

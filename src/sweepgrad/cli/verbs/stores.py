@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +33,6 @@ def add_sweep(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def say(text: str) -> None:
-    """Tell the user something that is not the answer."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def store_of(options: argparse.Namespace) -> "Store":
     """The store to read from, which is not made where there is none."""
     from sweepgrad.config.schema import store_uri
@@ -53,4 +47,4 @@ def store_of(options: argparse.Namespace) -> "Store":
         raise UserError(
             f"there is no MLflow store at {file}: train something here first, or give --uri{kept}"
         )
-    return Store(options.uri, options.experiment, say)
+    return Store(options.uri, options.experiment)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sweepgrad.cli.verbs.stores import RUNS, say
+from sweepgrad.cli.verbs.stores import RUNS
 from sweepgrad.errors import UserError
 
 HELP = "send runs to MLflow that could not be sent when they were made"
@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.runs.is_dir():
         raise UserError(f"{options.runs.absolute()} is no folder")
-    print(f"{sync(options.runs, say)} runs sent")
+    print(f"{sync(options.runs)} runs sent")
     return 0

@@ -21,4 +21,4 @@ def run(options: argparse.Namespace) -> int:
         for name, address in links(store, store.uri).items():
             print(f"{name}: {address}")
         return 0
-    return serve(store, options.host, options.port, lambda text: print(text, flush=True))
+    return serve(store, options.host, options.port)

@@ -1,15 +1,18 @@
 """`sweepgrad verify`."""
 
 import argparse
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, say, store_of
+from sweepgrad.cli.verbs.stores import RUNS, add_store, store_of
 
 if TYPE_CHECKING:
     from sweepgrad.verify.verify import Verdict
+
+log = logging.getLogger(__name__)
 
 HELP = "train runs again, and compare bit for bit"
 DESCRIPTION = """\
@@ -57,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             if time.monotonic() - said > _LINE_SECONDS:
                 said = time.monotonic()
                 under_way = "" if isinstance(event, Verdict) else f", {event.job.name} at epoch {event.epoch}"
-                say(f"{len(verdicts)} of {len(kept)} trained again{under_way}")
+                log.info(f"{len(verdicts)} of {len(kept)} trained again{under_way}")
     order = {run.id: place for place, run in enumerate(kept)}
     verdicts.sort(key=lambda verdict: order[verdict.run.id])
     if options.json:

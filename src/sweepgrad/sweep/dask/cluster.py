@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import hashlib
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,6 +18,8 @@ from distributed.comm.core import CommClosedError
 from sweepgrad.errors import UserError
 from sweepgrad.sweep.dask import worker
 from sweepgrad.sweep.dask.connect import connected
+
+log = logging.getLogger(__name__)
 
 _PIECE = 1 << 24  # bytes of a table that are sent at once
 
@@ -43,14 +46,13 @@ class Cluster:
     Arguments:
         address: of a scheduler that runs; None starts one with workers of its own on this machine.
         workers: processes of the latter, with one thread each; None is one for each core.
-        say: told what happens to the cluster.
 
     Raises:
         UserError: the scheduler does not answer, or a worker runs other code.
     """
 
-    def __init__(self, address: str | None, workers: int | None, say: Callable[[str], None]) -> None:
-        self._say, self._sender = say, uuid.uuid4().hex
+    def __init__(self, address: str | None, workers: int | None) -> None:
+        self._sender = uuid.uuid4().hex
         self._threads: dict[str, int] = {}
         self._barred, self._n_barred = set[str](), 0
         self._uploaded: dict[tuple[str, str], int] = {}
@@ -64,7 +66,7 @@ class Cluster:
                 )
             self._open = stack.pop_all()
         if not self._threads:
-            say(f"dask: no worker has joined {self.name} yet; waiting for one …")
+            log.info(f"dask: no worker has joined {self.name} yet; waiting for one …")
 
     def __enter__(self) -> "Cluster":
         return self
@@ -93,12 +95,12 @@ class Cluster:
         except (OSError, RuntimeError):  # it has just gone
             return
         for address in sorted(before - self._threads.keys()):
-            self._say(f"dask: worker {address} is gone; what it was at is run again")
+            log.info(f"dask: worker {address} is gone; what it was at is run again")
         self._barred &= self._threads.keys()
         if self._threads.keys() - before:
             n, cores = len(self._threads), self.cores
             workers = "1 worker" if n == 1 else f"{n} workers"
-            self._say(f"dask: {workers} with {cores} core{'s' if cores > 1 else ''} on {self.name}")
+            log.info(f"dask: {workers} with {cores} core{'s' if cores > 1 else ''} on {self.name}")
 
     def _connected(self) -> bool:
         """Whether there is a scheduler; Dask tries for some seconds to find it again.
@@ -155,7 +157,7 @@ class Cluster:
         self.look()
         others = {address: what for address, what in self._others().items() if address not in self._barred}
         for what in others.values():
-            self._say(f"dask: {what}: it gets no jobs")
+            log.info(f"dask: {what}: it gets no jobs")
         self._barred |= others.keys()
         self._n_barred += len(others)
         if others and not self.cores:
@@ -187,7 +189,7 @@ class Cluster:
 
     def _send(self, address: str, digest: str, source: Path) -> None:
         size, start, found = source.stat().st_size, 0, ""
-        self._say(f"dask: sending {source.name} ({size / 1e6:.1f} MB) to worker {address}")
+        log.info(f"dask: sending {source.name} ({size / 1e6:.1f} MB) to worker {address}")
         name, whole = worker.name_of_table(digest, str(source)), hashlib.sha256()
         with source.open("rb") as file:
             while start == 0 or start < size:

@@ -122,7 +122,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Dask tells its own story in the log; ours is told by `say`."""
+    """Dask tells its own story in the log; ours by `logging`."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
