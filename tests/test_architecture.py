@@ -161,6 +161,17 @@ def test_plugins_stand_where_hydra_looks():
     assert {"src/sweepgrad", "src/hydra_plugins"} <= set(shipped)
 
 
+def test_only_compose_touches_what_hydra_does_not_promise():
+    """Plugins are made of base classes and records of `hydra.core`; the same of nobody else."""
+    assert {package_of(name) for name in files_that_import("hydra._internal")} == {"compose"}
+    assert {package_of(name) for name in files_that_import("hydra.core")} == {"compose", "hydra_plugins"}
+    assert not files_that_import("omegaconf._impl") | files_that_import("omegaconf._utils")
+
+
+def test_only_files_locks():
+    assert files_that_import("fcntl") == {"sweepgrad.files"}
+
+
 def test_one_module_holds_hydra_main():
     holders = {name for name, tree in MODULES.items() if "hydra.main" in ast.unparse(tree)}
     assert holders == {"sweepgrad.sweep.train"}

@@ -5,12 +5,10 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from threading import Event
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from sweepgrad.compose.hydra_settings import folder_of, numbered
+from sweepgrad.compose.internals import ConfigLoader, HydraConfig, JobReturn, JobStatus
 from sweepgrad.compose.plan import GROUPS, Plan, checked
 from sweepgrad.config.schema import FileData
 from sweepgrad.data.access import open_training

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from hydra._internal.hydra import Hydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import CONFIG_NAME
 from sweepgrad.compose.plan import Plan, PlannedJob
 from sweepgrad.config.identity import CHOOSING, KEEPING

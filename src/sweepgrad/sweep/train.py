@@ -40,9 +40,9 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
-    from hydra._internal.utils import get_args_parser
     from hydra.errors import HydraException
 
+    from sweepgrad.compose.internals import get_args_parser
     from sweepgrad.compose.loader import hydra_for
     from sweepgrad.compose.plan import plan_with
 

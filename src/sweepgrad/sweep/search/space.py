@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
+from omegaconf import DictConfig, OmegaConf
+
+from sweepgrad.compose.internals import (
     ChoiceSweep,
+    ConfigLoader,
     IntervalSweep,
     Override,
+    OverridesParser,
     Quote,
     QuotedString,
     RangeSweep,
     Sweep,
     Transformer,
 )
-from omegaconf import DictConfig, OmegaConf
-
 from sweepgrad.errors import UserError
 from sweepgrad.runs import provenance
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -24,6 +23,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from sweepgrad import rng
+from sweepgrad.compose.internals import ConfigLoader
 from sweepgrad.errors import UserError
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweep.search.space import Choices, Dimension, Interval, Space, Steps, digest, parse, setting

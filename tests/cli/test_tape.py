@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sweepgrad.cli.listing import listing
 from sweepgrad.cli.main import main
+from sweepgrad.cli.verbs.tape import listing
 
 ENGINE = (Path(__file__).parents[2] / "docs" / "engine.md").read_text()
 

@@ -1,0 +1,17 @@
+"""The names of Hydra that it does not promise to keep, for all that stands above `compose`."""
+
+from hydra._internal.hydra import Hydra as Hydra
+from hydra._internal.utils import get_args_parser as get_args_parser
+from hydra.core.config_loader import ConfigLoader as ConfigLoader
+from hydra.core.hydra_config import HydraConfig as HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser as OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep as ChoiceSweep
+from hydra.core.override_parser.types import IntervalSweep as IntervalSweep
+from hydra.core.override_parser.types import Override as Override
+from hydra.core.override_parser.types import Quote as Quote
+from hydra.core.override_parser.types import QuotedString as QuotedString
+from hydra.core.override_parser.types import RangeSweep as RangeSweep
+from hydra.core.override_parser.types import Sweep as Sweep
+from hydra.core.override_parser.types import Transformer as Transformer
+from hydra.core.utils import JobReturn as JobReturn
+from hydra.core.utils import JobStatus as JobStatus
