@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow docs lab pictures lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow docs lab pictures architecture lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -74,6 +74,9 @@ peers: $(RUNTIME) $(PROJECT) ## Install PyTorch and JAX, for make bench to compa
 
 pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest sweep (needs chromium)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/make.py
+
+architecture: $(DEV) $(PROJECT) ## Draw the picture of docs/architecture.md anew from the imports
+	@$(BIN)/python -m tests.structure --draw docs/pictures/architecture.svg
 
 docs: $(DEV) $(PROJECT) ## Build the documents as a site, which needs no network to be read
 	@$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs build/docs

@@ -1,4 +1,4 @@
-"""Count and draw the structure of `src/`, from its imports: `python -m tests.structure`.
+"""Count and draw the structure of `src/`, from its imports: `python -m tests.structure [--draw FILE]`.
 
 A *room* of a package is a package or a module that lies in it. An arrow A → B stands for any number of
 imports of B by A, those for type checkers and those inside functions among them. A room stands a floor
@@ -111,9 +111,16 @@ def floors(graph: Graph) -> dict[str, int]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--src", type=Path, default=SRC, help="another checkout's src/")
+    arguments.add_argument("--draw", type=Path, metavar="FILE", help="draw the floors into an SVG instead")
     options = arguments.parse_args()
     found = trees(options.src)
     graph = modules(found)
+    if options.draw is not None:
+        from tests.structure_picture import svg  # these two import this module
+        from tests.test_architecture import FLOORS
+
+        options.draw.write_text(svg(FLOORS, rooms(graph), found), encoding="utf-8")
+        return
     lines = sum(len(file.read_text().splitlines()) for file in options.src.rglob("*.py"))
     flat = [file for file in (options.src / "sweepgrad").glob("*.py") if file.name != "__init__.py"]
     print(f"modules {len(found)}, of them flat in sweepgrad/ {len(flat)}; lines {lines}")

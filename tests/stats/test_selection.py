@@ -180,6 +180,50 @@ def test_what_differs_by_rounding_alone_is_tied(seed):
     assert len(choose([one, again, above], EACH, "best", key=1).tied) == 3
 
 
+def test_what_lags_by_rounding_alone_is_tied_too():
+    """The smaller one is best, and the larger one a few last digits behind it on every row alike."""
+    (one,) = candidates(0.5)
+    below = Candidate(20, one.contributions - 1e-14)
+    assert one.contributions.mean() > below.contributions.mean()
+    choice = choose([one, below], EACH, "best", key=1)
+    assert (choice.best, choice.tied) == (0, (0, 1))
+    assert choice.standings[1].behind_error == 0
+
+
+def test_copies_with_a_mean_of_zero_are_tied():
+    """No accuracy at all: rounding, which is relative, is then nothing."""
+    choice = choose([Candidate(n, np.zeros((1, N))) for n in (10, 20)], EACH, "best", key=1)
+    assert (choice.best, choice.tied) == (0, (0, 1))
+
+
+def test_what_is_small_but_no_rounding_counts():
+    """A billionth more on every row is more; and rows that differ by a hundred thousandth are a chance."""
+    (one,) = candidates(0.5)
+    above = Candidate(20, one.contributions * (1 + 1e-9))
+    ahead = Candidate(20, one.contributions + 1e-9)
+    assert choose([one, above], EACH, "best", key=1).best == 1
+    choice = choose([one, ahead], EACH, "best", key=1)
+    assert (choice.best, choice.tied) == (1, (1,))
+    noise = 1e-5 * np.random.default_rng(11).normal(size=N)
+    near = Candidate(20, one.contributions + noise)
+    choice = choose([one, near], EACH, "best", key=1)
+    expected = noise.std(ddof=1) / np.sqrt(N)
+    assert_allclose(choice.standings[1 - choice.best].behind_error, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("lead", "tied"), [(0.97, True), (1.03, False)])
+def test_two_candidates_whose_seeds_differ_are_tied_as_far_as_a_t_test_of_the_seeds_goes(lead, tied):
+    """Two seeds each that differ alike, and rows that do not: a t-test with two degrees of freedom."""
+    per_seed = np.array([[-1.0], [1.0]]) / np.sqrt(2)  # of variance 1
+    error = np.sqrt(1 / 2 + 1 / 2)
+    limit = stats.t.ppf(0.95, 2) * error * lead
+    pair = [Candidate(n, mean + per_seed + np.zeros((2, N))) for n, mean in ((1, 0.0), (2, limit))]
+    choice = choose(pair, EACH, "best", key=5, draws=40_000)
+    assert_allclose(choice.standings[0].behind_error, error)
+    assert choice.best == 1
+    assert (choice.tied == (1, 0)) is tied
+
+
 def test_one_standard_error_takes_the_smallest_near_enough():
     x = candidates(0.0)[0].contributions
     error = x.std(ddof=1) / np.sqrt(N)
@@ -189,6 +233,23 @@ def test_one_standard_error_takes_the_smallest_near_enough():
     choice = choose(some, EACH, "one_standard_error", key=1)
     assert (choice.best, choice.chosen) == (0, 2)
     assert choose([*some, Candidate(40, x)], EACH, "one_standard_error", key=1).chosen == 5
+
+
+@pytest.mark.parametrize(
+    ("spread", "shift", "chosen"), [(3.0, 1.5, 0), (3.0, 0.5, 1), (0.1, 0.5, 1), (0.1, 1.5, 0)]
+)
+def test_one_standard_error_is_that_of_the_best_and_not_of_the_candidate(spread, shift, chosen):
+    """A noisy candidate is not near for being noisy, and a steady one is not far for being steady."""
+    draw = np.random.default_rng(12)
+    best, other = draw.normal(size=(2, N))
+    error = best.std(ddof=1) / np.sqrt(N)
+    other = spread * (other - other.mean()) + best.mean() - shift * error
+    own = other.std(ddof=1) / np.sqrt(N)
+    assert bool(own > shift * error) is (spread > 1)
+    pair = [Candidate(30, best[None]), Candidate(20, other[None])]
+    choice = choose(pair, EACH, "one_standard_error", key=1)
+    assert (choice.best, choice.chosen) == (0, chosen)
+    assert_allclose([s.standard_error for s in choice.standings], [error, own])
 
 
 def test_many_equal_candidates_are_tied_and_a_far_better_one_wins():

@@ -73,6 +73,12 @@ def test_it_is_the_middle_of_the_widest_plateau_that_gives_both_answers(rule, dr
         assert cut.threshold == 0
 
 
+def test_of_plateaus_that_are_equally_wide_the_lowest_is_taken():
+    """Three of four rows are right with a threshold in (0.25, 0.5], and with one in (0.75, 1]."""
+    y, p = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.25, 0.5, 0.75, 1.0])
+    assert found("accuracy", y, p).threshold == 0.375
+
+
 def test_a_single_answer_is_given_only_where_it_is_better():
     y = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
     assert found("accuracy", y, np.array([0.1, 0.2, 0.3, 0.9, 0.3])).threshold > 0.9
