@@ -5,7 +5,8 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ class Result:
     code: int
     out: str
     err: str
+
+
+def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
+    """Wait for an event; the limit is for one that never comes, not for a machine that is busy."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def command(*arguments: str) -> Result:

@@ -126,7 +126,7 @@ def test_what_a_command_takes_is_told_of_itself_and_of_its_children(tmp_path, st
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     took = commands.timed([sys.executable, "-c", parent], tmp_path / "fresh", store)
     assert 0 < took.cpu < took.seconds
-    assert 1 < took.seconds < 20
+    assert 1 < took.seconds < 120
     assert took.main < 100_000_000 < 200_000_000 < took.others < 300_000_000
     fails = "import sys; print('no luck', file=sys.stderr); sys.exit(3)"
     with pytest.raises(Failed, match="ended with 3: no luck"):

@@ -23,7 +23,7 @@ def bash(tmp_path_factory):
         env={**environment(), "PATH": path, "PS1": "READY> ", "TERM": "dumb", "INPUTRC": "/dev/null"},
         cwd=str(tmp_path_factory.mktemp("shell")),
         encoding="utf-8",
-        timeout=20,
+        timeout=60,
         dimensions=(40, 200),
     )
     shell.expect_exact("READY> ")
@@ -97,7 +97,7 @@ def test_the_script_is_one_the_shell_can_read(shell):
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh, which .ci/run installs")
 def test_zsh_completes_verbs_and_options():
     shell = pexpect.spawn(
-        "zsh", ["-f", "-i"], env=environment() | {"TERM": "dumb"}, encoding="utf8", timeout=30
+        "zsh", ["-f", "-i"], env=environment() | {"TERM": "dumb"}, encoding="utf8", timeout=60
     )
     path = str(Path(sys.executable).parent)
     shell.sendline(f"PATH={path}:$PATH; PS1='$ '; autoload -Uz compinit && compinit -u -D; echo RE'ADY'")

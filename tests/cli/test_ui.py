@@ -68,5 +68,5 @@ def test_the_links_open_the_sweep_and_its_comparison(sweep: Sweep):
             page.get_by_text("best/val/accuracy").first.wait_for()
     finally:
         server.send_signal(signal.SIGTERM)  # SIGINT may be ignored where tests run in the background
-        assert server.wait(30) == 0
+        assert server.wait(120) == 0
         server.stdout.close()

@@ -357,9 +357,9 @@ def test_composing_a_job_is_several_times_faster(hydra):
     def seconds(loader: ConfigLoaderImpl) -> float:
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()  # which does not grow when others want the processor too
             loader.load_sweep_config(master, overrides)
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
         return min(times)
 
     assert seconds(ours) < seconds(hydras) / 5

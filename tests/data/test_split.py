@@ -216,6 +216,13 @@ def test_folds_of_pairs_have_exact_sizes_in_each_stratum(seed):
 # Outer folds
 
 
+def test_folds_end_at_the_nearest_whole_row():
+    """Of 8 rows in three folds the ends are at 2.67 and 5.33."""
+    folds = [shares(seed=3, stratify=False).model_copy(update={"folds": 3, "fold": k}) for k in range(3)]
+    sizes = [split_rows(labels(10), np.arange(10), fold).val.size for fold in folds]
+    assert sizes == [3, 5 - 3, 8 - 5]
+
+
 def outer_folds_of(y, unit, split, n, **more):
     test = 1 / n
     shares = {"train": (1 - test) * 0.75, "val": (1 - test) * 0.25, "test": test, "outer_folds": n, **more}

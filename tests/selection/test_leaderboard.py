@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import replace
 from math import sqrt
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,9 @@ def run(accuracy=0.7, nll=0.5, status="FINISHED", **settings) -> Logged:
     )
 
 
+LOSSES = {"x": (0.5, 0.7), "y": (0.4, 0.45)}
+
+
 def test_mean_and_standard_error_are_those_of_the_books():
     values = [0.70, 0.74, 0.78]
     (entry,) = ranking.rank([run(value) for value in values])
@@ -66,6 +70,25 @@ def test_the_highest_mean_comes_first_not_the_luckiest_seed():
 def test_equal_accuracies_are_told_apart_by_the_loss():
     entries = ranking.rank([run(0.7, 0.6, a="x"), run(0.7, 0.4, a="y"), run(0.7, 0.5, a="z")])
     assert [entry.settings["a"] for entry in entries] == ["y", "z", "x"]
+
+
+def test_means_that_differ_by_rounding_alone_are_equal():
+    """Then the smaller network goes first, though its mean is lower in its last digit."""
+    apart, alike = [0.1, 0.2, 0.3], [0.2, 0.2, 0.2]
+    assert fmean(apart) < fmean(alike)
+    small = [run(value, a="small", n_parameters=20) for value in apart]
+    large = [run(value, a="large", n_parameters=30) for value in alike]
+    assert [entry.settings["a"] for entry in ranking.rank([*large, *small])] == ["small", "large"]
+
+
+def test_how_far_behind_the_leader_is_positive_of_a_loss_too():
+    runs = [run(nll=value, a=name, seed=seed) for name in "xy" for seed, value in enumerate(LOSSES[name])]
+    leader, other = ranking.rank(runs, "nll")
+    assert leader.settings["a"] == "y"
+    behind = [x - y for x, y in zip(LOSSES["x"], LOSSES["y"], strict=True)]
+    assert other.behind is not None
+    assert other.behind.mean == pytest.approx(sum(behind) / 2)
+    assert other.behind.mean > 0
 
 
 def test_within_an_entry_the_best_run_comes_first():

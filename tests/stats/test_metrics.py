@@ -159,6 +159,16 @@ def test_differences_are_mcnemars_and_repeated_rows_change_nothing():
     assert p_value_of_difference(y, p, p) == 1.0
 
 
+def test_the_threshold_of_a_difference_is_that_of_the_first():
+    """Of p right from 0.3 on, and of q from one half on."""
+    y = np.ones(30)
+    p = np.where(np.arange(30) < 20, 0.4, 0.2)
+    q = np.where((np.arange(30) >= 16) & (np.arange(30) < 22), 0.9, 0.4)
+    b, c = 16, 2
+    expected = chi2.sf((b - c) ** 2 / (b + c), df=1)
+    assert p_value_of_difference(y, p, q, threshold=0.3) == pytest.approx(expected, rel=1e-9)
+
+
 def test_true_probabilities_seldom_exceed_the_calibration_error_by_chance():
     rng = np.random.default_rng(1)
     p = rng.random(300)

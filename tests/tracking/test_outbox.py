@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import mlflow
 import psutil
 import pytest
 from mlflow.entities import Run
-from tests.support import SMALL, command, console_script, environment
+from tests.support import SMALL, command, console_script, environment, until
 from tests.sweep.support import jobs
 from tests.sweep.support import run as train
 
@@ -147,11 +146,9 @@ def test_a_store_that_does_not_answer_is_told_and_nothing_is_lost(outbox, result
 
 
 def test_what_is_not_wanted_is_dropped_at_once(outbox):
-    clock = time.monotonic()
     outbox.drop()
-    assert time.monotonic() - clock < 1
-    if outbox._process is not None:
-        assert outbox._process.returncode is not None
+    if outbox._process is not None:  # it did not end by itself, which takes seconds
+        assert outbox._process.returncode == -signal.SIGKILL
 
 
 # The process, for real
@@ -194,13 +191,6 @@ def test_what_a_killed_writer_had_not_sent_is_known(outbox, results):
     assert outbox.unsent.keys() == {f"send {result}" for result in results[1:]}
     assert command("sync").code == 0
     assert by_kind("job") == ["FINISHED"] * 3
-
-
-def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

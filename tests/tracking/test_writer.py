@@ -16,7 +16,7 @@ from typing import Any
 import mlflow
 import psutil
 import pytest
-from tests.support import environment
+from tests.support import environment, until
 from tests.sweep.support import jobs, run
 
 from sweepgrad import process
@@ -24,6 +24,7 @@ from sweepgrad.runs import record as records
 from sweepgrad.runs import sweep_record
 from sweepgrad.sweep.resume import start_or_resume
 from sweepgrad.tracking import writer
+from sweepgrad.tracking.connection import Unreachable
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.writer import Message, serve
 
@@ -86,11 +87,12 @@ def test_it_waits_for_another_writer_that_is_still_at_the_sweep(results):
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         thread.start()
-        thread.join(3)
+        until(lambda: said)
+        thread.join(1)
         assert said == [{"open": None}]
     finally:
         os.close(lock)
-    thread.join(30)
+    thread.join(120)
     assert said[-1] == {"sent": {"send": str(results[0])}}
 
 
@@ -162,6 +164,59 @@ def test_a_store_that_comes_back_gets_all_that_waited(results, monkeypatch):
     serve(uri, "sweepgrad", DEAD, told, answer)
     assert said[0]["open"] is not None
     assert [message["sent"] for message in said[1:]] == [{"send": str(result)} for result in results]
+
+
+def test_a_run_that_cannot_be_sent_does_not_hold_up_those_behind_it(results, monkeypatch):
+    """Whenever it is sent the store stops answering: it is tried again after the others."""
+    send, tried = Store.send, list[Path]()
+
+    def send_all_but_the_first(self: Store, folder: Path) -> None:
+        tried.append(folder)
+        if folder == results[0]:
+            raise Unreachable("the store does not answer")
+        send(self, folder)
+
+    monkeypatch.setattr(Store, "send", send_all_but_the_first)
+    said = answers([{"send": str(result)} for result in results])
+    assert [message for message in said if "sent" in message or "unsent" in message] == [
+        {"sent": {"send": str(results[1])}},
+        {"unsent": {"send": str(results[0])}, "why": None},
+    ]
+    assert tried.count(results[1]) == 1
+    assert tried.count(results[0]) > 1
+    assert len(logged("job")) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_an_answer_that_was_lost_at_the_end_is_asked_for_again(lost, results, monkeypatch):
+    """Once, and once more when all was told: the server need not be away for it."""
+    send, left = Store.send, lost
+
+    def send_after_a_while(self: Store, folder: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise Unreachable("the store does not answer")
+        send(self, folder)
+
+    monkeypatch.setattr(Store, "send", send_after_a_while)
+    assert answers([{"send": str(results[0])}])[-1] == {"sent": {"send": str(results[0])}}
+
+
+def test_a_sweep_that_cannot_be_begun_is_begun_before_its_runs_are_sent(results, monkeypatch):
+    """Only runs are put off: a sweep's own run comes first, or its jobs would have no parent."""
+    begin, tried = Store.begin_sweep, list[Path]()
+
+    def begin_at_the_second_try(self: Store, folder: Path) -> None:
+        tried.append(folder)
+        if len(tried) == 1:
+            raise Unreachable("the store does not answer")
+        begin(self, folder)
+
+    monkeypatch.setattr(Store, "begin_sweep", begin_at_the_second_try)
+    told: list[Message] = [{"begin": str(results[0].parent)}, *({"send": str(result)} for result in results)]
+    said = answers(told, whose=process.this())
+    assert [message["sent"] for message in said if "sent" in message] == told
 
 
 # A process of its own
@@ -238,7 +293,7 @@ def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
         parent.wait()
     assert parent.returncode == -9
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(number).wait(60)
+        psutil.Process(number).wait(120)
     assert all((result / records.SENT).exists() for result in results)
     assert [run.info.status for run in logged("job")] == ["FINISHED"] * 2
     assert [run.info.status for run in logged("sweep")] == ["KILLED"]

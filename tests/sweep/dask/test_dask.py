@@ -94,7 +94,7 @@ class Dask:
             process.wait()
 
 
-def until(holds: Callable[[], object], seconds: float = 60) -> None:
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
@@ -242,7 +242,7 @@ def test_an_address_that_does_not_answer_is_named(folder, address):
     result = command("train", "-m", *GRID, "hydra/launcher=dask", f"hydra.launcher.address={address}")
     assert result.code == 2
     assert f"hydra.launcher.address: no Dask scheduler answers at {address}" in result.err
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     quiet(result.err)
 
 
@@ -387,7 +387,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_and_what_was_done_is_kept(fol
     running = begun(*words, *dask.launcher)
     until(lambda: len(jobs()) >= 2)
     dask.scheduler.kill()
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=120)
     assert running.returncode == 2
     assert f"the Dask scheduler at {dask.address} is gone" in err
     quiet(err)
@@ -438,10 +438,10 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
         until(partial(jobs, end.name))  # the first, so the worker is at the second
         until(lambda: busy(worker))
         os.killpg(running.pid, end)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=120)
         assert running.returncode == code
         quiet(err)
-        until(lambda: not busy(worker), 20)
+        until(lambda: not busy(worker))
 
 
 def busy(process: psutil.Process) -> bool:
@@ -457,11 +457,11 @@ def test_ctrl_c_ends_a_cluster_on_this_machine(folder, monkeypatch):
     until(lambda: len(jobs()) >= 2)
     below = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-    _, err = running.communicate(timeout=30)
+    _, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert "interrupted" in err
     quiet(err)
-    until(lambda: not any(child.is_running() for child in below), 10)
+    until(lambda: not any(child.is_running() for child in below))
     assert not [path.name for path in scratch.iterdir() if path.name.startswith(("sweepgrad", "dask"))]
     assert {path.name for path in folder.iterdir()} == {"runs", "scratch"}
 
@@ -477,7 +477,7 @@ def test_a_worker_that_cannot_keep_the_table_is_named(folder, dask):
     (own / "sweepgrad-tables").write_text("in the way")
     running = begun(*CSV, "data.group=person", *GRID[2:], *dask.launcher)
     try:
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode == 2

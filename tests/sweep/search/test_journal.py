@@ -225,12 +225,12 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         assert first.stdout is not None
         suggested = first.stdout.readline()
         with start() as second:
-            said, _ = second.communicate(timeout=60)
+            said, _ = second.communicate(timeout=120)
         assert "another process is at work on this study" in said
         assert "hydra.sweeper.study=NAME" in said
         first.kill()
     with start() as third:
-        assert third.communicate(timeout=60)[0] == suggested
+        assert third.communicate(timeout=120)[0] == suggested
 
 
 def test_files_that_are_no_study_are_refused(tmp_path):
