@@ -1,5 +1,7 @@
 """The structure is counted rightly, and the picture of it is the one that the imports give."""
 
+import ast
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -7,7 +9,8 @@ from tests.structure import SRC, circles, floors, modules, rooms, trees
 from tests.structure_picture import PURPOSES, ordered, reduced, size_of, svg
 from tests.test_architecture import FLOORS
 
-PICTURE = SRC.parent / "docs" / "pictures" / "architecture.svg"
+PAGE = SRC.parent / "docs" / "architecture.md"
+PICTURE = PAGE.parent / "pictures" / "architecture.svg"
 
 
 def module(folder, name, text):
@@ -66,6 +69,35 @@ def test_every_room_is_drawn_with_what_it_is_for():
     for room in set().union(*FLOORS):
         assert any(text.split(" · ")[0] == room for text in said), room
         assert PURPOSES[room] in said
+
+
+def named(page: str) -> list[str]:
+    """Return the names of modules, or of what is in them, that stand in a page as code."""
+    packages = "|".join(sorted(set().union(*FLOORS)))
+    return re.findall(rf"`((?:{packages})(?:\.\w+)+)`", page)
+
+
+def holds(name: str, found: dict[str, ast.Module]) -> bool:
+    """Return whether there is such a module, or such a function or class at the top of a module."""
+    module, _, what = f"sweepgrad.{name}".rpartition(".")
+    if f"sweepgrad.{name}" in found:
+        return True
+    kinds = ast.FunctionDef | ast.ClassDef
+    return module in found and any(isinstance(n, kinds) and n.name == what for n in found[module].body)
+
+
+def test_what_the_page_on_architecture_names_is_there():
+    found, names = trees(), named(PAGE.read_text(encoding="utf-8"))
+    assert len(names) > 50
+    assert not [name for name in names if not holds(name, found)]
+    assert not holds("training.loop.nothing", found)
+    assert not holds("training.nothing", found)
+
+
+def test_the_page_on_architecture_has_a_line_on_each_package():
+    table = PAGE.read_text(encoding="utf-8").partition("## What each package")[2].partition("\n## ")[0]
+    firsts = re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE)
+    assert set().union(*FLOORS) <= {name for first in firsts for name in re.findall(r"\w+", first)}
 
 
 def test_the_picture_is_what_the_imports_give():
