@@ -1,11 +1,11 @@
-"""What it is worth to have the same song on both sides of a split: `python -m benchmarks.twins`.
+"""What it is worth to have the same song on both sides of a split: `python -m benchmarks.duplicates`.
 
 One procedure is evaluated on 20 splits that keep songs together and on 20 that part rows at random; beside it
 LightGBM as it comes (`pip install lightgbm`; left out where it is missing) and logistic regression, with the
 same features on the same splits. LightGBM learns from the training rows, as the procedure's models do, and
 once more from training and validation rows together, as it has no use for the latter.
 
-    python -m benchmarks.twins --procedure experiment=spotify_sweep seed=1,2 --splits 5
+    python -m benchmarks.duplicates --procedure experiment=spotify_sweep seed=1,2 --splits 5
 
 evaluates another procedure: all that goes after `sweepgrad train`. With --folder what was evaluated stays
 there, and is not made again.
@@ -141,14 +141,14 @@ def table(found: dict[str, Figures]) -> str:
     """A row for each model: both kinds of split, their difference, and how far the procedure is ahead."""
     grouped, random = found["grouped"], found["random"]
     lines = [
-        "| | grouped by song | at random | what the twins are worth | grouped: the procedure is ahead by |",
+        "| | grouped by song | at random | what duplicates are worth | grouped: the procedure is ahead by |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, label in NAMES.items():
         if name in grouped:
-            twins = difference(random[name], grouped[name])
+            worth = difference(random[name], grouped[name])
             ahead = "" if name == "procedure" else points(difference(grouped["procedure"], grouped[name]))
-            cells = (label, *(f"{share(each[name])}" for each in (grouped, random)), points(twins), ahead)
+            cells = (label, *(f"{share(each[name])}" for each in (grouped, random)), points(worth), ahead)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
