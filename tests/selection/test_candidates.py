@@ -107,6 +107,17 @@ def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
     assert not Path("runs/test_evaluations.jsonl").exists()
 
 
+def test_what_lacks_runs_that_others_have_is_not_compared(folder):
+    """The best configuration loses a run: it stands last, without a standing, and is not chosen."""
+    leader, *others = trained()
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    store._client.set_terminated(leader["run_ids"][0], "KILLED")
+    *compared, last = json.loads(command("leaderboard", "--json").out)["entries"]
+    assert last["model.hidden"] == leader["model.hidden"]
+    assert (last["by_rows/se"], bool(last["chosen"])) == (None, False)
+    assert [entry["by_rows/se"] is None for entry in compared] == [False] * len(others)
+
+
 def test_without_a_seed_on_every_fold_nothing_is_chosen(folder):
     sweep = ("model=linear", "split.folds=2", "split.fold=range(2)", "seed=1,2", "train.epochs=2")
     assert command("train", "-m", *DATA[:3], *sweep).code == 0

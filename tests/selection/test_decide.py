@@ -16,6 +16,7 @@ from tests.support import CSV, command, inside, load_model, people
 from sweepgrad.compose.plan import plan
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.runs import ledger
+from sweepgrad.stats.standard_errors import summary
 from sweepgrad.tracking.mapping import BUNDLE
 from sweepgrad.tracking.store import Store
 from sweepgrad.training.bundle import Bundle
@@ -93,6 +94,25 @@ def test_ensembles_stand_in_the_leaderboard_as_plain_averages(decided, rows, tmp
             assert entry["val/nll"] <= single["val/nll"]  # Jensen's inequality
     # Errors of the ensembles are those of rows, and of seeds left out.
     assert all(entry["by_rows/se"] > 0 for entry in entries)
+
+
+def test_errors_of_an_average_are_the_jackknifes_over_its_seeds(decided, rows, tmp_path):
+    """Tukey's pseudo-values, S times the whole less S - 1 times that without a seed, centred on the whole."""
+    X, y = rows["val"]
+    units = units_of(X, (("person",),))
+    for entry in decided.board["entries"]:
+        if not entry["ensemble"]:
+            continue
+        runs = entry["run_ids"]
+
+        def contribution(of: list[str]) -> np.ndarray:
+            return np.asarray(-np.logaddexp(0, (1 - 2 * y) * log_odds(decided, of, X, tmp_path)))
+
+        whole = contribution(runs)
+        without = np.array([contribution([other for other in runs if other != run]) for run in runs])
+        pseudo = len(runs) * whole - (len(runs) - 1) * without
+        (error,), _ = summary([pseudo - pseudo.mean(axis=0) + whole], units).errors()
+        assert entry["by_rows/se"] == pytest.approx(error, rel=1e-6)
 
 
 def test_the_temperature_is_that_of_the_plain_loss_on_validation_rows(decided, rows, tmp_path):
