@@ -445,7 +445,7 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
 
 
 def busy(process: psutil.Process) -> bool:
-    return process.cpu_percent(0.5) > 25
+    return process.cpu_percent(0.5) > 15  # alone it would be 100, beside others a share; idle it is 2
 
 
 @pytest.mark.slow
