@@ -26,7 +26,7 @@ import pandas as pd
 from benchmarks.commands import Failed
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.config.schema import FileData
+from sweepgrad.config.data import FileData
 from sweepgrad.data.access import open_training
 from sweepgrad.data.io.files import locate
 from sweepgrad.data.split import split_rows, units_of

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweepgrad.config.schema import FileData, Split
+from sweepgrad.config.data import FileData
+from sweepgrad.config.split import Split
 from sweepgrad.data.access import open_checkup
 from sweepgrad.data.audit.certificate import certify
 from sweepgrad.data.audit.report import Checkup

@@ -15,7 +15,7 @@ GRAPH = modules(MODULES)
 
 # From the ground upwards. A package imports from lower floors only, never from its own or from a higher one.
 FLOORS = (
-    ("errors", "files", "messages", "paths", "process", "rng"),
+    ("errors", "extensions", "files", "messages", "paths", "process", "rng"),
     ("autograd", "config", "stats"),
     ("compose", "drawing", "engine", "nn", "tasks"),
     ("data",),
@@ -67,7 +67,18 @@ def test_imports_go_down_the_floors(module):
 
 
 def test_data_knows_only_the_configuration_the_task_and_metrics():
-    allowed = {"data", "config", "stats", "tasks", "errors", "files", "messages", "paths", "rng"}
+    allowed = {
+        "data",
+        "config",
+        "stats",
+        "tasks",
+        "errors",
+        "extensions",
+        "files",
+        "messages",
+        "paths",
+        "rng",
+    }
     for module, others in GRAPH.items():
         if package_of(module) == "data":
             assert {package_of(other) for other in others} <= allowed, module

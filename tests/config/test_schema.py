@@ -13,7 +13,8 @@ from tests.support import CSV
 
 from sweepgrad.compose.plan import Plan, checked, plan
 from sweepgrad.config.check import ConfigFaults, check
-from sweepgrad.config.schema import Config, FileData
+from sweepgrad.config.data import FileData
+from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network
@@ -105,7 +106,7 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("model.hidden=8", "model.hidden: 8 should be a valid list"),
         ("model.hidden=[]", "model: without hidden layers an activation has no effect"),
         ("model.scale=0", "model.scale: 0 should be greater than 0"),
-        ("model.activation=gelu", "model.activation: 'gelu' should be 'relu', 'tanh' or 'sigmoid'"),
+        ("model.activation=gelu", "model.activation: 'gelu' should be one of relu, tanh, sigmoid"),
         ("model.activation=null", "model: hidden layers need an activation"),
         ("split.test=0", "split.test: 0 should be greater than 0"),
         ("split.train=1", "split.train: 1 should be less than 1"),

@@ -13,7 +13,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.config.schema import FileData, SimulatedData, Split
+from sweepgrad.config.data import FileData, SimulatedData
+from sweepgrad.config.split import Split
 from sweepgrad.data import arrays
 from sweepgrad.data.access import Tables, open_test, open_training
 from sweepgrad.data.io.columns import Columns

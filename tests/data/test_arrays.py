@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.config.schema import SimulatedData, Split
+from sweepgrad.config.data import SimulatedData
+from sweepgrad.config.split import Split
 from sweepgrad.data import access, arrays
 from sweepgrad.data.access import open_training
 from sweepgrad.data.io import columns

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sweepgrad.config.schema import Split
+from sweepgrad.config.split import Split
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.rng import key, uniform
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from sweepgrad.config.schema import FileData, SimulatedData
+from sweepgrad.config.data import FileData, SimulatedData
 from sweepgrad.data.schema.column_types import as_level, as_numbers, level_order
 from sweepgrad.data.table import read
 from sweepgrad.errors import UserError

@@ -11,7 +11,7 @@ from tests.engine.support import DTYPES, ENGINES, SIZES, Ends, Problem, assert_a
 
 from sweepgrad.autograd.value import Value, concatenate, gradient, mask
 from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Code
-from sweepgrad.nn.network import ACTIVATIONS as NETWORK_ACTIVATIONS
+from sweepgrad.nn.activations import ACTIVATIONS as NETWORK_ACTIVATIONS
 from sweepgrad.rng import key, permutation
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -364,7 +364,7 @@ def product_of(i: Any, ta: bool, tb: bool) -> Value:
 
 def layer_of(i: dict[str, Value], keys: Any, ta: bool, activation: str, dropped: bool) -> Value:
     h = product_of(i, ta, False) + i["bias"].reshape(-1, 1)
-    h = NETWORK_ACTIVATIONS[activation](h) if activation else h
+    h = NETWORK_ACTIVATIONS[activation].function(h) if activation else h
     return h * mask(i["p"], keys[0], h.shape) if dropped else h
 
 

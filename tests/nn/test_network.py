@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sweepgrad.autograd.functional import negative_loglikelihood_of_scores
 from sweepgrad.autograd.value import ShapeError, Value, gradient
 from sweepgrad.nn import network as nn
-from sweepgrad.nn.network import ACTIVATIONS, Network
+from sweepgrad.nn.activations import ACTIVATIONS
+from sweepgrad.nn.network import Network
 from sweepgrad.rng import key, normal, uniform
 
 N, D = 12, 5
@@ -160,7 +161,7 @@ def test_activations_are_the_plain_ones():
     x = normal(key(0, "x"), (50,))
     assert set(ACTIVATIONS) == set(PLAIN)
     for name, activation in ACTIVATIONS.items():
-        assert_allclose(activation(Value(x)).data, PLAIN[name](x), rtol=1e-14)
+        assert_allclose(activation.function(Value(x)).data, PLAIN[name](x), rtol=1e-14)
 
 
 # dropout

@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 from tests.support import CSV, SMALL, Result, Sweep, command, inside, people
 
-from sweepgrad.config.schema import Split
+from sweepgrad.config.split import Split
 from sweepgrad.data.split import Parts, split_rows, units_of
 from sweepgrad.runs import ledger
 from sweepgrad.selection.evaluate import evaluate

@@ -15,7 +15,8 @@ import pytest
 from tests.support import CSV, command, inside, load_model, people
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.config.schema import FileData, store_uri
+from sweepgrad.config.data import FileData
+from sweepgrad.config.schema import store_uri
 from sweepgrad.data.access import Tables, open_training
 from sweepgrad.errors import UserError
 from sweepgrad.paths import data_dir

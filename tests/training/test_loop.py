@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sweepgrad import engine as engines
 from sweepgrad.autograd.value import ShapeError
 from sweepgrad.nn.network import Network
-from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Constant, InverseRoot, Momentum, Staircase
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.schedules import Constant, InverseRoot, Staircase
 from sweepgrad.rng import key, normal, permutation, uniform
 from sweepgrad.stats import metrics
 from sweepgrad.tasks.binary import ClassWeights

@@ -16,17 +16,8 @@ from tests.engine.support import DTYPES, ENGINES, filled
 
 from sweepgrad import rng
 from sweepgrad.nn.network import Network
-from sweepgrad.nn.optimizers import (
-    SCHEDULES,
-    SGD,
-    Adagrad,
-    Adam,
-    Constant,
-    Cosine,
-    InverseRoot,
-    Momentum,
-    Staircase,
-)
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.schedules import SCHEDULES, Constant, Cosine, InverseRoot, Staircase
 from sweepgrad.rng import key, normal, permutation
 from sweepgrad.stats import metrics
 from sweepgrad.tasks.binary import ClassWeights

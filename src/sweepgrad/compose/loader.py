@@ -28,6 +28,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
+from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
 
@@ -47,6 +48,7 @@ def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     Raises:
         UserError: there is no such folder.
     """
+    search_extensions()
     search_path = create_config_search_path(str(config_dir()))
     for folder in search:
         if not Path(folder).is_dir():

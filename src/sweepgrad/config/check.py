@@ -3,30 +3,16 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sweepgrad import extensions
 from sweepgrad.config import old_names
-from sweepgrad.config.schema import Config, FileData, Halving, SimulatedData
-from sweepgrad.config.sections import (
-    SGD,
-    AccuracyThreshold,
-    Adagrad,
-    Adam,
-    BestEnsemble,
-    ConstantSchedule,
-    CosineSchedule,
-    CostThreshold,
-    F1Threshold,
-    HalfThreshold,
-    InverseRootSchedule,
-    Momentum,
-    NoEnsemble,
-    PrevalenceThreshold,
-    SeedsEnsemble,
-    StaircaseSchedule,
-)
+from sweepgrad.config.schema import Config, Halving, Select
+from sweepgrad.config.union import kinds_of
+from sweepgrad.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -50,13 +36,26 @@ def check(values: Mapping[str, Any]) -> Config:
 
     Raises:
         ConfigFaults: naming every unknown key, wrong type, value out of range and combination without sense.
+        UserError: an installed extension cannot be loaded.
     """
+    _know_extensions()
     if missing := list(_missing(values)):
         raise ConfigFaults([Fault(key, f"must be given: {key}=…") for key in missing])
     try:
         return Config.model_validate(_tuples(values))
     except ValidationError as error:
         raise ConfigFaults([_fault(values, details) for details in error.errors()]) from None
+
+
+@cache
+def _know_extensions() -> None:
+    """Have `Config` accept the settings that installed extensions add."""
+    try:
+        extensions.load()
+    except extensions.ExtensionError as error:
+        raise UserError(str(error)) from None
+    if extensions.installed():
+        Config.model_rebuild(force=True)
 
 
 def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
@@ -138,7 +137,7 @@ def _unknown(values: Mapping[str, Any], path: Sequence[str]) -> str:
         known = list(Config.model_fields)
     else:
         section = sections[0]
-        options = _OPTIONS.get(section, {})
+        options = _options(section)
         chosen = _chosen(section, values[section])
         known = list((Halving if sections == ["sweep", "halving"] else chosen).model_fields)
         elsewhere = next((option for option, other in options.items() if name in other.model_fields), None)
@@ -176,39 +175,24 @@ def _kindless(key: str, given: Any) -> Fault:
 
 _TAGS = ("source", "name", "rule", "kind")
 
-_KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
-    "select.threshold": (
-        "rule",
-        {
-            "half": HalfThreshold,
-            "accuracy": AccuracyThreshold,
-            "f1": F1Threshold,
-            "prevalence": PrevalenceThreshold,
-            "cost": CostThreshold,
-        },
-    ),
-    "select.ensemble": ("kind", {"none": NoEnsemble, "seeds": SeedsEnsemble, "best": BestEnsemble}),
+# Sections that come in kinds and stand within another; its own kinds are options of a group of YAML.
+_KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
+    f"select.{name}": kinds for name, field in Select.model_fields.items() if (kinds := kinds_of(field))
 }
+_FILES = {"file": "csv"}  # the YAML of a kind, where its name is another
 
-_OPTIONS: dict[str, dict[str, type[BaseModel]]] = {
-    "data": {"csv": FileData, "simulated": SimulatedData},
-    "optimizer": {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam},
-    "schedule": {
-        "constant": ConstantSchedule,
-        "inverse_root": InverseRootSchedule,
-        "staircase": StaircaseSchedule,
-        "cosine": CosineSchedule,
-    },
-}
+
+def _options(section: str) -> dict[str, type[BaseModel]]:
+    """The classes that check a section, by the option of its group; none where it has a single one."""
+    found = kinds_of(Config.model_fields[section])
+    return {} if found is None else {_FILES.get(name, name): kind for name, kind in found[1].items()}
 
 
 def _chosen(section: str, values: Mapping[str, Any]) -> type[BaseModel]:
     """The class that checks a section, given what it says of itself."""
-    if section == "data":
-        return SimulatedData if values.get("source") == "simulated" else FileData
-    if section in ("optimizer", "schedule"):
-        options = _OPTIONS[section]
-        return options.get(str(values.get("name")), next(iter(options.values())))
-    annotation = Config.model_fields[section].annotation
-    assert isinstance(annotation, type)
-    return annotation
+    field = Config.model_fields[section]
+    if found := kinds_of(field):
+        tag, kinds = found
+        return kinds.get(str(values.get(tag)), next(iter(kinds.values())))
+    assert isinstance(field.annotation, type)
+    return field.annotation

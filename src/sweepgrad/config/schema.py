@@ -1,7 +1,7 @@
 """What a configuration may say: every key with its type, its range and what it must agree with.
 
-The YAML under `conf/` holds the values, this file and `config.sections` the rules, and `config.check` says
-what breaks them.
+The YAML under `conf/` holds the values, the modules of this package the rules, and `config.check` says what
+breaks them.
 """
 
 import struct
@@ -12,50 +12,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from sweepgrad.config.data import DataConfig
+from sweepgrad.config.ensembles import EnsembleConfig, NoEnsemble
 from sweepgrad.config.metrics import known
-from sweepgrad.config.sections import (
-    CostThreshold,
-    DataConfig,
-    EnsembleConfig,
-    HalfThreshold,
-    NoEnsemble,
-    OptimizerConfig,
-    ScheduleConfig,
-    Seed,
-    StaircaseSchedule,
-    ThresholdConfig,
-)
-from sweepgrad.config.sections import FileData as FileData
-from sweepgrad.config.sections import Section as Section
-from sweepgrad.config.sections import SimulatedData as SimulatedData
-from sweepgrad.config.sections import Split as Split
-from sweepgrad.config.sections import Transform as Transform
-
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
-
-Width = Annotated[int, Field(ge=1)]
-
-
-class Model(Section):
-    """A multilayer perceptron: widths of the hidden layers, and the output sigmoid(scale * score).
-
-    `hidden: []` is logistic regression; then there is no activation (null) and nothing to drop out.
-    """
-
-    hidden: tuple[Width, ...]
-    activation: Literal["relu", "tanh", "sigmoid"] | None
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    scale: Annotated[float, Field(gt=0)]
-
-    @model_validator(mode="after")
-    def _every_setting_has_an_effect(self) -> "Model":
-        if self.hidden and self.activation is None:
-            raise ValueError(f"hidden layers need an activation: one of {', '.join(ACTIVATIONS)}")
-        if not self.hidden and self.activation is not None:
-            raise ValueError("without hidden layers an activation has no effect; say activation: null")
-        if not self.hidden and self.dropout > 0:
-            raise ValueError("without hidden layers dropout has no effect; say dropout: 0")
-        return self
+from sweepgrad.config.model import Model
+from sweepgrad.config.optimizers import OptimizerConfig
+from sweepgrad.config.schedules import ScheduleConfig, StaircaseSchedule
+from sweepgrad.config.section import Section, Seed
+from sweepgrad.config.split import Split
+from sweepgrad.config.thresholds import CostThreshold, HalfThreshold, ThresholdConfig
 
 
 class Train(Section):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sweepgrad.config.schema import FileData, SimulatedData, Split
+from sweepgrad.config.data import FileData, SimulatedData
+from sweepgrad.config.split import Split
 from sweepgrad.data.arrays import DType, place
 from sweepgrad.data.audit.certificate import Certificate, certify
 from sweepgrad.data.audit.report import Checkup, look
@@ -215,7 +216,7 @@ def _prepared(table: Table, data: Data, split: Split, pace: Pace) -> _Opened:
         tell=pace.tell,
     )
     objections = learned.objections
-    refused = [objection for objection in objections if objection.kind != "constant"]
+    refused = [objection for objection in objections if objection.refused]
     if refused:
         raise UserError(
             f"{table.source}: {'; '.join(objection.reason for objection in refused)}. List under data.drop: "

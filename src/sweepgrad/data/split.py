@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sweepgrad.config.schema import Split
+from sweepgrad.config.split import Split
 from sweepgrad.rng import key, permutation, uniform
 
 Part = Literal["train", "val", "test"]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweepgrad.config.schema import FileData, SimulatedData
+from sweepgrad.config.data import FileData, SimulatedData
 from sweepgrad.data.io.columns import Columns, Mask
 from sweepgrad.data.io.files import locate, open_columns
 from sweepgrad.data.io.simulated import SimulatedColumns

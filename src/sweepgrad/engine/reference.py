@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from sweepgrad import rng
-from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Array, Code, Tape
+from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, FUSED, Array, Code, Tape
 
 _UNARY: dict[Code, Callable[[Array], Array]] = {
     Code.COPY: lambda x: x,
@@ -37,9 +37,7 @@ _GRADIENTS: dict[str, Callable[[Array, Array, Array], Array]] = {
 }
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x,
-    "relu": _UNARY[Code.RELU],
-    "tanh": np.tanh,
-    "sigmoid": expit,
+    **{name: _UNARY[Code[name.upper()]] for name in FUSED},
 }
 
 

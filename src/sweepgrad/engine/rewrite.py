@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sweepgrad.engine.graph import Node, Nodes
-
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
+from sweepgrad.engine.tape import FUSED
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def layer(node: Node, graph: Graph) -> Node | None:
             if graph.only(one, "mask") and one.shape == other.shape and graph.uses[other] == 1:
                 inside, mask = other, one
     activation = ""
-    if inside.operation in ACTIVATIONS:
+    if inside.operation in FUSED:
         activation, inside = inside.operation, inside.operands[0]
         if graph.uses[inside] > 1:
             return None

@@ -70,7 +70,10 @@ class Code(IntEnum):
 #   MASK  z: the number of the mask
 FIELDS = ("code", "o", "a", "b", "c", "d", "n", "m", "k", "x", "y", "z")
 
-ACTIVATIONS = ("", "relu", "tanh", "sigmoid", "dropped_relu")
+# Activations that are computed within their layer; others are recorded as the operations they are made of.
+FUSED = ("relu", "tanh", "sigmoid")
+# By their place here, instructions say which; the last is a gradient's alone.
+ACTIVATIONS = ("", *FUSED, "dropped_relu")
 
 
 @dataclass(frozen=True)

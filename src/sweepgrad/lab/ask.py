@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepgrad.config.sections import Section
+from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Finding
 from sweepgrad.lab.questions import Lab, question

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sweepgrad.autograd.value import Value, gradient
 from sweepgrad.autograd.value import graph as in_order
-from sweepgrad.config.sections import Section
+from sweepgrad.config.section import Section
 from sweepgrad.drawing.expressions import numbers, parsed
 from sweepgrad.drawing.graph import Graph, graph_of, number
 from sweepgrad.drawing.page import fragment

@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.schema import SimulatedData
-from sweepgrad.config.sections import Fraction, Section, Seed
+from sweepgrad.config.data import SimulatedData
+from sweepgrad.config.section import Fraction, Section, Seed
 from sweepgrad.lab.clipping import (
     clipped,
     example_gradients,

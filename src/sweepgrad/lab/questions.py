@@ -15,7 +15,7 @@ from yaml import YAMLError
 from sweepgrad.compose.loader import SweepLoader, hydra_for
 from sweepgrad.compose.plan import plain
 from sweepgrad.config.check import nearest
-from sweepgrad.config.sections import Section
+from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import Finding
 

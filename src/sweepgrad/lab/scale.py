@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.schema import SimulatedData
-from sweepgrad.config.sections import Section, Seed
+from sweepgrad.config.data import SimulatedData
+from sweepgrad.config.section import Section, Seed
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.scaling import EPS, OTHERS, Runs, difference_with_a_hidden_layer, pull, rounding, slope

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.sections import Section, Seed
+from sweepgrad.config.section import Section, Seed
 from sweepgrad.lab.convex import (
     LeastSquares,
     Logistic,
@@ -31,7 +31,7 @@ from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.sgd_pictures import of_bounds, of_floors
 from sweepgrad.lab.trajectories import Course, descend
-from sweepgrad.nn.optimizers import InverseRoot
+from sweepgrad.nn.schedules import InverseRoot
 
 log = logging.getLogger(__name__)
 

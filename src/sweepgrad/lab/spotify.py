@@ -17,7 +17,7 @@ from pydantic import Field
 
 from sweepgrad import rng
 from sweepgrad.compose.plan import PlannedJob, plan
-from sweepgrad.config.sections import Section, Seed
+from sweepgrad.config.section import Section, Seed
 from sweepgrad.errors import UserError
 from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sweepgrad.config.schema import SimulatedData, Split
+from sweepgrad.config.data import SimulatedData
+from sweepgrad.config.split import Split
 from sweepgrad.data.access import open_training
 from sweepgrad.training.loop import Examples
 

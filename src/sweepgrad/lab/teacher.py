@@ -7,10 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from sweepgrad import engine, rng
-from sweepgrad.config.sections import Section, Seed
+from sweepgrad.config.section import Section, Seed
 from sweepgrad.lab.symmetry import Activation, Symmetry
 from sweepgrad.nn.network import Network, Weights
-from sweepgrad.nn.optimizers import SGD, Adam, Cosine, Schedule
+from sweepgrad.nn.optimizers import SGD, Adam
+from sweepgrad.nn.schedules import Cosine, Schedule
 from sweepgrad.training.loop import Examples, Fit, fit
 
 FEATURES = 2

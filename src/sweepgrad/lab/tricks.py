@@ -11,7 +11,8 @@ from sweepgrad.autograd.value import Array, Value, gradient
 from sweepgrad.lab.lipschitz import batch_gradients, curvature, loss
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network
-from sweepgrad.nn.optimizers import CONSTANT, SGD, Adagrad, InverseRoot, Schedule, Staircase
+from sweepgrad.nn.optimizers import SGD, Adagrad
+from sweepgrad.nn.schedules import CONSTANT, InverseRoot, Schedule, Staircase
 from sweepgrad.training.loop import Examples, fit
 
 

@@ -19,7 +19,8 @@ from sweepgrad.lab.symmetry import Activation, Symmetry, balanced, distance, mat
 from sweepgrad.lab.teacher import FEATURES, Settings, Teacher, symmetries, trained
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network, Weights
-from sweepgrad.nn.optimizers import CONSTANT, SGD
+from sweepgrad.nn.optimizers import SGD
+from sweepgrad.nn.schedules import CONSTANT
 from sweepgrad.training.loop import Examples
 from sweepgrad.training.plots import GREY, TRAIN, VAL
 

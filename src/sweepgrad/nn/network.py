@@ -1,6 +1,6 @@
 """Networks: layers of weights, and the scores they give."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,14 +9,9 @@ import numpy as np
 from sweepgrad import rng
 from sweepgrad.autograd.functional import dropout
 from sweepgrad.autograd.value import Array, ShapeError, Value
+from sweepgrad.nn.activations import ACTIVATIONS, glorot
 
 Weights = tuple[Array, ...]
-
-ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
-    "relu": Value.relu,
-    "tanh": Value.tanh,
-    "sigmoid": Value.sigmoid,
-}
 
 _AT_ONCE = 1 << 24  # numbers of a layer that are computed at once, where rows are many: 128 MB
 
@@ -30,7 +25,7 @@ class Network:
     Arguments:
         n_features: how many inputs.
         hidden: the widths of the hidden layers; () is logistic regression.
-        activation: relu, tanh or sigmoid, after each hidden layer; None without hidden layers.
+        activation: the name of one of `ACTIVATIONS`, after each hidden layer; None without hidden layers.
         dropout: the probability of dropping a hidden unit in training.
         scale: of the output, sigmoid(scale * score).
     """
@@ -50,19 +45,12 @@ class Network:
         return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
 
     def initial(self, seed: int) -> Weights:
-        """Random weights and zero biases.
-
-        Before a ReLU, normal with variance 2 / inputs (He et al., "Delving deep into rectifiers", ICCV 2015);
-        otherwise uniform with variance 2 / (inputs + outputs) (Glorot & Bengio, "Understanding the difficulty
-        of training deep feedforward neural networks", AISTATS 2010).
-        """
+        """Random weights, as the activation that follows wants them, and zero biases."""
+        before = glorot if self.activation is None else ACTIVATIONS[self.activation].initial
         weights: list[Array] = []
         for layer, (inputs, outputs) in enumerate(pairwise(self.widths)):
-            key = rng.key(seed, "initial", layer)
-            if self.activation == "relu" and layer < len(self.hidden):
-                matrix = rng.normal(key, (inputs, outputs)) * np.sqrt(2 / inputs)
-            else:
-                matrix = (2 * rng.uniform(key, (inputs, outputs)) - 1) * np.sqrt(6 / (inputs + outputs))
+            start = before if layer < len(self.hidden) else glorot
+            matrix = start(rng.key(seed, "initial", layer), inputs, outputs)
             weights += [matrix, np.zeros(outputs)]
         return tuple(weights)
 
@@ -130,7 +118,9 @@ class Network:
         probability = self.dropout if dropout_probability is None else dropout_probability
         for layer in range(len(self.hidden)):
             assert self.activation is not None
-            h = ACTIVATIONS[self.activation](weights[2 * layer].T @ h + weights[2 * layer + 1].reshape(-1, 1))
+            h = ACTIVATIONS[self.activation].function(
+                weights[2 * layer].T @ h + weights[2 * layer + 1].reshape(-1, 1)
+            )
             if dropout_keys:
                 h = dropout(h, probability, dropout_keys[layer])
             yield h

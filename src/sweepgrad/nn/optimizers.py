@@ -6,13 +6,14 @@ and the number of the step (from 1), and returns the new weight and the new stat
 so the same lines work on arrays and on `Value`s, hyperparameters among them: what trains is a tape of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepgrad.autograd.value import Array, Value
+from sweepgrad.extensions import Registry
 
 Number = float | Value
 State = tuple[Any, ...]  # arrays, or `Value`s when the weight is one
@@ -97,71 +98,12 @@ class Adam:
         return w - rate * (m / (v**0.5 + self.epsilon * root)), (m, v)
 
 
-OPTIMIZERS: dict[str, type[SGD | Momentum | Adagrad | Adam]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "adagrad": Adagrad,
-    "adam": Adam,
-}
+OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
+    "optimizer's step", {"sgd": SGD, "momentum": Momentum, "adagrad": Adagrad, "adam": Adam}
+)
 
 
 def clipped(g: Value, largest: Value) -> tuple[Value, Value]:
     """The gradient, shortened to the length `largest` (Pascanu et al., ICML 2013), and what it had."""
     norm = (g * g).sum() ** 0.5
     return g * (largest / (largest + (norm - largest).relu())), norm
-
-
-# Schedules: what share of the learning rate each step takes
-
-
-class Schedule(Protocol):
-    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        """The share for each of these steps, counted from 0, of a run of `n_steps`."""
-
-
-@dataclass(frozen=True)
-class Constant:
-    """The whole rate, always."""
-
-    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        return np.ones(len(steps))
-
-
-@dataclass(frozen=True)
-class InverseRoot:
-    """√(delay / (delay + steps taken)): with delay 1, lr / √t, as in Robbins & Monro's conditions' limit."""
-
-    delay: int
-
-    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        return np.sqrt(self.delay / (self.delay + steps))
-
-
-@dataclass(frozen=True)
-class Staircase:
-    """Times `factor` after every `every` epochs."""
-
-    every: int
-    factor: float
-
-    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        return self.factor ** (steps // (self.every * steps_an_epoch)).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """Half a wave of the cosine from 1 to `final` over the run (Loshchilov & Hutter, ICLR 2017)."""
-
-    final: float
-
-    def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        return self.final + (1 - self.final) * (1 + np.cos(np.pi * steps / n_steps)) / 2
-
-
-CONSTANT = Constant()
-SCHEDULES: dict[str, type[Constant | InverseRoot | Staircase | Cosine]] = {
-    "constant": Constant,
-    "inverse_root": InverseRoot,
-    "staircase": Staircase,
-    "cosine": Cosine,
-}

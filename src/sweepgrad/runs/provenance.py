@@ -8,6 +8,8 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sweepgrad import extensions
+
 # What `training.experiment` stands on, itself included: a change elsewhere does not change a trained model.
 TRAINED_BY = (
     "autograd",
@@ -19,6 +21,7 @@ TRAINED_BY = (
     "tasks",
     "training",
     "errors.py",
+    "extensions.py",
     "messages.py",
     "paths.py",
     "rng.py",
@@ -29,7 +32,7 @@ _COMPILERS = ("numba", "llvmlite")  # without them NumPy takes the engine's plac
 
 @cache
 def code() -> str:
-    """SHA-256 of the source files that train, and of the names and versions of what computes below them."""
+    """SHA-256 of the source that trains, extensions' included, and of the names and versions below it."""
     digest = sha256()
     package = Path(__file__).parents[1]
     for name in TRAINED_BY:
@@ -39,6 +42,8 @@ def code() -> str:
             digest.update(file.read_bytes())
     for name in ("numpy", "scipy", "pandas", "pyarrow", *_COMPILERS):
         digest.update(f"{name} {_version(name)}\0".encode())
+    for name, source in extensions.digests().items():
+        digest.update(f"{name} {source}\0".encode())
     digest.update(platform.machine().encode())
     return digest.hexdigest()
 
@@ -50,6 +55,7 @@ def environment() -> dict[str, str]:
         **_platform(),
         **_machine(),
         **{name: _version(name) for name in (*_PACKAGES, *_COMPILERS)},
+        **{f"extension {name}": source[:12] for name, source in extensions.digests().items()},
     }
 
 

@@ -15,8 +15,8 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config import old_names
 from sweepgrad.config.check import check
+from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.schema import Config, Select
-from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
 from sweepgrad.data.access import Rows, Tables
 from sweepgrad.data.digests import Digests
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.schema import Config, Select
-from sweepgrad.config.sections import CostThreshold, HalfThreshold
+from sweepgrad.config.thresholds import CostThreshold, HalfThreshold
 from sweepgrad.data.access import Rows, Tables, Training
 from sweepgrad.data.digests import Digests
 from sweepgrad.data.split import units_of

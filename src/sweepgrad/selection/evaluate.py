@@ -13,7 +13,7 @@ from statistics import fmean
 
 import numpy as np
 
-from sweepgrad.config.schema import FileData
+from sweepgrad.config.data import FileData
 from sweepgrad.data.access import Rows, Tables, open_test
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError

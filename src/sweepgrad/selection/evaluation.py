@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from scipy.special import stdtrit
 
-from sweepgrad.config.schema import Split
+from sweepgrad.config.split import Split
 from sweepgrad.errors import UserError
 from sweepgrad.selection.card import WrittenScores
 from sweepgrad.selection.old_names import upgraded

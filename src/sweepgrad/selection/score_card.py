@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.config.sections import CostThreshold
+from sweepgrad.config.thresholds import CostThreshold
 from sweepgrad.data.access import Rows, Training
 from sweepgrad.data.audit.report_text import in_words
 from sweepgrad.data.split import units_of

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from sweepgrad.compose.hydra_settings import folder_of, numbered
 from sweepgrad.compose.internals import ConfigLoader, HydraConfig, JobReturn, JobStatus
 from sweepgrad.compose.plan import GROUPS, Plan, checked
-from sweepgrad.config.schema import FileData
+from sweepgrad.config.data import FileData
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.sweep import threads

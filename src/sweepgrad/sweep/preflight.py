@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sweepgrad import engine
 from sweepgrad.compose.plan import Plan
+from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.identity import candidate
-from sweepgrad.config.sections import BestEnsemble, SeedsEnsemble
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.training.experiment import dtype_of

@@ -88,7 +88,10 @@ def _hand_to_hydra(arguments: Sequence[str]) -> None:
     import hydra
 
     from sweepgrad.compose.loader import CONFIG_NAME
+    from sweepgrad.compose.search_path import search_extensions
     from sweepgrad.paths import config_dir
+
+    search_extensions()
 
     def no_job(cfg: object) -> None:  # Hydra wants a function, and looks where it was defined
         raise AssertionError("--help and its like run none")

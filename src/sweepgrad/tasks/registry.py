@@ -1,7 +1,7 @@
 """All tasks, and the one place where a configuration's is looked up."""
 
+from sweepgrad.config.data import DataConfig
 from sweepgrad.config.metrics import NAMES
-from sweepgrad.config.sections import DataConfig
 from sweepgrad.stats import metrics
 from sweepgrad.stats.metrics import Metric
 from sweepgrad.tasks.binary import BINARY

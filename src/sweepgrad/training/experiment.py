@@ -13,7 +13,8 @@ from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import DType, Tape
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network, Weights
-from sweepgrad.nn.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from sweepgrad.nn.optimizers import OPTIMIZERS, Optimizer
+from sweepgrad.nn.schedules import SCHEDULES, Schedule
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.bundle import Bundle, Member

@@ -9,6 +9,7 @@ import numpy as np
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.engine import Replay
+from sweepgrad.nn.activations import ACTIVATIONS
 from sweepgrad.nn.network import Network
 from sweepgrad.tasks.task import Task
 from sweepgrad.training.steps import probe
@@ -26,9 +27,9 @@ class LayerStats:
         gradient_norm: the length of its gradient at the first batch of the epoch, before clipping. In the
             first epoch that is at the initial weights, where a step that is too large does most harm.
         update_ratio: by which share of their own length that step moved its weights.
-        dead_share: of its units, those that give 0 for every probed row; None where it is not ReLU.
+        dead_share: of its units, those that give 0 for every probed row; None where its activation has none.
         saturated_share: of unit-row pairs, those where the activation's slope is below 1 % of its largest;
-            None where it is not tanh or sigmoid.
+            None where its activation has none.
     """
 
     gradient_norm: float
@@ -84,7 +85,8 @@ class Examination:
     def __init__(self, network: Network, X: Array, replay: Replay, task: Task) -> None:
         rows = min(PROBED, len(X))
         self._X, self._replay = X, replay
-        self._relu, self._huge = network.activation == "relu", float(np.finfo(X.dtype).max)
+        self._n_hidden, self._huge = len(network.hidden), float(np.finfo(X.dtype).max)
+        self._stuck_as = network.activation and ACTIVATIONS[network.activation].stuck_as
         self._order = np.arange(rows) * len(X) // rows
         self._tape = probe(network, rows, X.dtype.type, task=task)
         self._buffer = np.zeros(self._tape.length, self._tape.dtype)
@@ -106,7 +108,8 @@ class Examination:
         none = self._none
         _, found = self._replay(self._tape, self._buffer, self._X, none, self._order, none, 0, 1)
         # Rounding, in float32 too, leaves something of a count over a count.
-        *hidden, saturated = [round(share, 6) for share in found[0].tolist()]
+        *stuck, saturated = [round(share, 6) for share in found[0].tolist()]
+        shares = [{f"{self._stuck_as}_share": share} for share in stuck] or [{}] * self._n_hidden
         numbers = lengths.tolist()
         if not isfinite(sum(numbers)):  # a square is too large for its type, and JSON knows no infinity
             numbers = [number if isfinite(number) else self._huge for number in numbers]
@@ -114,11 +117,10 @@ class Examination:
             LayerStats(
                 gradient,
                 min(update / before, self._huge) if before else 0.0,  # the share too may be too large
-                dead_share=share if self._relu else None,
-                saturated_share=None if self._relu else share,
+                **share,
             )
             for gradient, update, before, share in zip(
-                numbers[::3], numbers[1::3], numbers[2::3], [*hidden, None], strict=True
+                numbers[::3], numbers[1::3], numbers[2::3], [*shares, {}], strict=True
             )
         )
         return EpochStats(layers, saturated, output)

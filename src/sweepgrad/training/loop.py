@@ -14,7 +14,8 @@ from sweepgrad.autograd.value import Array, ShapeError
 from sweepgrad.engine import Replay
 from sweepgrad.engine.tape import Tape
 from sweepgrad.nn.network import Network, Weights
-from sweepgrad.nn.optimizers import CONSTANT, Optimizer, Schedule
+from sweepgrad.nn.optimizers import Optimizer
+from sweepgrad.nn.schedules import CONSTANT, Schedule
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.task import RowWeights, Task
 from sweepgrad.training.dataset import Examples as Examples

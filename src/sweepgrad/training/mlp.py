@@ -5,7 +5,8 @@ from numpy.typing import ArrayLike
 
 from sweepgrad.autograd.functional import sigmoid
 from sweepgrad.autograd.value import Array, ShapeError, Value
-from sweepgrad.nn.network import ACTIVATIONS, Network
+from sweepgrad.nn.activations import ACTIVATIONS
+from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD
 from sweepgrad.training.loop import Examples, Fit, fit
 

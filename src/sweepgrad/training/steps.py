@@ -15,6 +15,7 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, concatenate, gradient, shapes_only
 from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import DType, Tape
+from sweepgrad.nn.activations import ACTIVATIONS
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Optimizer, clipped
 from sweepgrad.tasks.binary import BINARY
@@ -93,15 +94,11 @@ def evaluation(
 def probe(network: Network, rows: int, dtype: DType, *, task: Task = BINARY) -> Tape:
     """What the layers give for `rows` rows without dropout: how much of it is stuck.
 
-    It collects, for each hidden layer, the share of dead units, which give 0 for each of the rows (ReLU), or
-    the share of saturated unit-row pairs (tanh, sigmoid); then the share of rows where the output is
-    saturated. Its inputs: `weights` and `scale`.
+    It collects, for each hidden layer, the share that its activation calls stuck, if it can tell; then the
+    share of rows where the output is saturated. Its inputs: `weights` and `scale`.
     """
     return _probe(task, replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name)
 
-
-# Saturated: the activation's slope, by which backpropagation multiplies, is below 1 % of its largest.
-_FLAT_TANH, _FLAT_SIGMOID = 0.01 * 1.0, 0.01 * 0.25
 
 _DTYPES: dict[str, DType] = {"float64": np.float64, "float32": np.float32}
 
@@ -189,20 +186,10 @@ def _probe(task: Task, network: Network, rows: int, dtype_name: str) -> Tape:
         w = Value(np.zeros(network.n_parameters, dtype), "weights")
         scale = Value(np.asarray(1.0, dtype), "scale")
         *hidden, scores = network.layers(network.divide(w), features)
-        output = task.saturated(scores * scale)
-        shares = [*(_stuck(h, network.activation) for h in hidden), output]
+        stuck = None if network.activation is None else ACTIVATIONS[network.activation].stuck
+        shares = [] if stuck is None else [stuck(h) for h in hidden]
+        shares.append(task.saturated(scores * scale))
     return record(features=features, targets=targets, fixed=[w, scale], collected=shares, dtype=dtype)
-
-
-def _stuck(h: Value, activation: str | None) -> Value:
-    """The share of what a hidden layer gives (width, rows) that nothing is learned through; a scalar."""
-    match activation:
-        case "relu":
-            return (1 - h.sum(axis=1).step()).mean()
-        case "tanh":
-            return (_FLAT_TANH - (1 - h * h)).step().mean()
-        case _:
-            return (_FLAT_SIGMOID - h * (1 - h)).step().mean()
 
 
 def _length(x: Value) -> Value:

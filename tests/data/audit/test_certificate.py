@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweepgrad.config.schema import FileData
+from sweepgrad.config.data import FileData
 from sweepgrad.data.audit import certificate as certificates
 from sweepgrad.data.audit.certificate import certify, head
 from sweepgrad.data.audit.report_text import in_words

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.config.schema import FileData, Split
+from sweepgrad.config.data import FileData
+from sweepgrad.config.split import Split
 from sweepgrad.data.access import Tables, open_test, open_training
 from sweepgrad.data.io import columns as columnar
 from sweepgrad.data.io.parquet import ParquetColumns

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from sweepgrad.config.schema import SimulatedData
+from sweepgrad.config.data import SimulatedData
 from sweepgrad.data.io import columns as columnar
 from sweepgrad.data.io.simulated import SimulatedColumns, best_accuracy, true_probability
 from sweepgrad.rng import key, normal, uniform

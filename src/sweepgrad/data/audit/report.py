@@ -62,7 +62,7 @@ class Checkup:
     @property
     def dishonest(self) -> tuple[str, ...]:
         """What would make a figure worth nothing, in words."""
-        refused = (objection.reason for objection in self.objections if objection.kind != "constant")
+        refused = (objection.reason for objection in self.objections if objection.refused)
         return (*refused, *self.certificate.found)
 
     @property

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.config.schema import Split
+from sweepgrad.config.split import Split
 from sweepgrad.data.audit.certificate import PART_NAMES, Certificate
 from sweepgrad.data.audit.report import LOPSIDED, RARE, Checkup
 from sweepgrad.data.leakage.duplicates import PAIRS, Twins
@@ -64,8 +64,8 @@ def findings(checkup: Checkup, split: Split) -> Iterator[tuple[str, str]]:
         + (f". Few rows of one class: go by select.metric={instead}" if rare < LOPSIDED else ""),
     )
     for objection in checkup.objections:
-        if objection.kind == "constant":
-            yield "constant", f"{objection.reason}; training drops it"
+        if not objection.refused:
+            yield objection.kind, f"{objection.reason}; training drops it"
     yield "missing", _shares(checkup.missing) or "nothing"
     if checkup.rare:
         told = ", ".join(f"{name} ({n})" for name, n in list(checkup.rare.items())[:_MANY])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweepgrad.config.schema import FileData
+from sweepgrad.config.data import FileData
 from sweepgrad.data.io.columns import Columns, FrameColumns, refuse_another_file
 from sweepgrad.errors import UserError
 from sweepgrad.paths import data_dir

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from sweepgrad.config.schema import SimulatedData
+from sweepgrad.config.data import SimulatedData
 from sweepgrad.data.io.columns import Columns, spans
 from sweepgrad.rng import key, normal, uniform
 

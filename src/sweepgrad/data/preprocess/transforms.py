@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweepgrad.config.schema import Transform
+from sweepgrad.config.data import Transform
 from sweepgrad.data.preprocess.normal_scores import NormalScores
 from sweepgrad.data.schema.column_types import as_level, as_numbers, level_order
 from sweepgrad.errors import UserError

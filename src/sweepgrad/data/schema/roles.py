@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepgrad.config.schema import FileData, Transform
+from sweepgrad.config.data import FileData, Transform
 from sweepgrad.data.io.columns import Columns
 from sweepgrad.data.io.files import complaint
 from sweepgrad.data.schema.column_types import check_numbers, kind_of

@@ -18,7 +18,8 @@ from distributed import Worker, get_worker
 
 from sweepgrad import __version__
 from sweepgrad.config.check import check
-from sweepgrad.config.schema import Config, FileData, SimulatedData
+from sweepgrad.config.data import FileData, SimulatedData
+from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
 from sweepgrad.data.io.files import locate
 from sweepgrad.errors import UserError
