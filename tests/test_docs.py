@@ -169,7 +169,7 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
-        text = document.read_text()
+        text = re.sub(r"```python.*?```", "", document.read_text(), flags=re.DOTALL)
         assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
             document
         )

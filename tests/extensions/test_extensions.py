@@ -15,7 +15,7 @@ TOY = Path(__file__).with_name("toy")
 ADDED = ["model.activation=swish", "optimizer=sign,sgd"]
 GRID = (
     *("data=csv", "data.path=people.csv", "data.target=left", "data.positive=yes", "data.drop=[person]"),
-    *("train.epochs=3", *ADDED, "hydra.sweep.dir=runs/sweeps/it"),
+    *("train.epochs=3", *ADDED),
 )
 
 
@@ -58,9 +58,13 @@ def python(folder: Path, site: Path, code: str) -> str:
     return done.out.strip()
 
 
-def test_its_registration_is_as_its_project_says():
-    said = (TOY / "pyproject.toml").read_text()
-    assert 'toy = "sweepgrad_toy:register"' in said
+def test_the_documents_show_it_as_it_is():
+    said = (TOY.parents[2] / "docs" / "extending.md").read_text()
+    assert (TOY / "sweepgrad_toy" / "__init__.py").read_text() in said
+    assert (TOY / "sweepgrad_toy" / "conf" / "optimizer" / "sign.yaml").read_text() in said
+    registration = '[project.entry-points."sweepgrad.extensions"]\ntoy = "sweepgrad_toy:register"\n'
+    assert registration in said
+    assert registration in (TOY / "pyproject.toml").read_text()
 
 
 def test_a_name_that_is_taken_twice_names_both_packages(tmp_path, site):
@@ -103,7 +107,7 @@ def test_an_option_that_is_not_there_names_those_that_are(tmp_path, site):
 def models(folder: Path) -> dict[str, bytes]:
     """The weights of each job, by its optimizer; its record is looked at on the way."""
     found = {}
-    for path in sorted(folder.glob("runs/sweeps/it/*/record.json")):
+    for path in sorted(folder.glob("*/record.json")):
         record = records.read(path.parent)
         assert record.status == "FINISHED"
         assert record.config["model"]["activation"] == "swish"
@@ -130,19 +134,21 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("launcher", ["threads", "dask"])
 def test_a_sweep_with_each_and_what_is_reused_of_it(launcher, folder, site):
     file = install(site)
-    words = ("train", "--multirun", *GRID, f"hydra/launcher={launcher}")
-    first = sweepgrad(folder, site, *words)
-    assert first.code == 0, first.err
-    trained = models(folder)
-    ended = {path: records.read(path.parent).ended for path in folder.glob("runs/sweeps/it/*/record.json")}
-    again = sweepgrad(folder, site, *words)
-    assert again.code == 0, again.err
-    assert all(records.read(path.parent).ended == then for path, then in ended.items())
+    first, again, edited = (folder / "runs" / "sweeps" / name for name in ("first", "again", "edited"))
+
+    def sweep(into: Path) -> str:
+        words = ("train", "--multirun", *GRID, f"hydra/launcher={launcher}", f"hydra.sweep.dir={into}")
+        done = sweepgrad(folder, site, *words)
+        assert done.code == 0, done.err
+        return done.err
+
+    sweep(first)
+    trained = models(first)
+    assert "2 runs had been trained before" in sweep(again)
+    assert models(again) == trained
     file.write_text(file.read_text() + "\n")
-    edited = sweepgrad(folder, site, *words)
-    assert edited.code == 0, edited.err
-    assert all(records.read(path.parent).ended > then for path, then in ended.items())
-    assert models(folder) == trained
+    assert "trained before" not in sweep(edited)
+    assert models(edited) == trained
 
 
 @pytest.mark.slow
