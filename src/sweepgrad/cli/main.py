@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sweepgrad import __version__
 from sweepgrad.cli.verbs import VERBS, verb
 from sweepgrad.errors import UserError
+from sweepgrad.extensions import ExtensionError
 from sweepgrad.messages import shown
 
 _EXAMPLES = """\
@@ -51,7 +52,7 @@ def _run(given: list[str]) -> int:
             _parser().print_help()
             return 0
         return int(options.run(options))
-    except UserError as error:
+    except (UserError, ExtensionError) as error:
         print(f"sweepgrad: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
