@@ -15,7 +15,7 @@ TOY = Path(__file__).with_name("toy")
 ADDED = ["model.activation=swish", "optimizer=sign,sgd"]
 GRID = (
     *("data=csv", "data.path=people.csv", "data.target=left", "data.positive=yes", "data.drop=[person]"),
-    *("train.epochs=3", *ADDED),
+    *("train.epochs=3", "select.metric=brier", *ADDED),
 )
 
 
@@ -112,6 +112,7 @@ def models(folder: Path) -> dict[str, bytes]:
         assert record.status == "FINISHED"
         assert record.config["model"]["activation"] == "swish"
         assert "extension sweepgrad-toy" in record.environment
+        assert 0 < record.summary["best/val/brier"] < 0.5
         bundle = json.loads((path.parent / "model/bundle.json").read_text())
         assert "age" in json.dumps(bundle)
         assert "after_visits" not in json.dumps(bundle)  # its check had the column dropped
@@ -149,6 +150,10 @@ def test_a_sweep_with_each_and_what_is_reused_of_it(launcher, folder, site):
     file.write_text(file.read_text() + "\n")
     assert "trained before" not in sweep(edited)
     assert models(edited) == trained
+    ranked = sweepgrad(folder, site, "leaderboard", "--json")
+    assert ranked.code == 0, ranked.err
+    entries = json.loads(ranked.out)["entries"]
+    assert entries[0]["val/brier"] < entries[1]["val/brier"]  # less is better
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_nothing_that_sends_sweeps_or_speaks_comes_along(trained):
     modules = {path.relative_to(code).as_posix() for path in code.rglob("*.py")}
     assert "training/bundle.py" in modules
     assert {name.partition("/")[0] for name in modules} <= {
-        *("__init__.py", "errors.py", "rng.py"),
+        *("__init__.py", "errors.py", "extensions.py", "rng.py"),
         *("autograd", "config", "data", "nn", "stats", "tasks", "training"),
     }
     assert "data/access.py" not in modules  # nor what reads tables

@@ -13,6 +13,7 @@ import pandas as pd
 from sweepgrad.autograd.value import Array
 from sweepgrad.data.preprocess.transforms import Preprocessor
 from sweepgrad.errors import UserError
+from sweepgrad.nn.activations import ACTIVATIONS
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.tasks.binary import BINARY
 
@@ -115,7 +116,7 @@ class Bundle:
         """Read what `save` wrote, in this format or the first.
 
         Raises:
-            UserError: the folder holds no bundle, or one of a later format.
+            UserError: the folder holds no bundle, one of a later format, or one that needs an extension.
         """
         try:
             description = json.loads((folder / "bundle.json").read_text())
@@ -148,5 +149,10 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
 def _member(said: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
     """A member, and the weights that are left for others."""
     network = Network(**{**said["network"], "hidden": tuple(said["network"]["hidden"])})
+    if network.activation is not None and network.activation not in ACTIVATIONS:
+        raise UserError(
+            f"the model's activation {network.activation!r} is unknown here: install the extension that adds"
+            " it"
+        )
     n = 2 * (len(network.hidden) + 1)
     return Member(network, tuple(weights[:n]), Preprocessor.from_json(said["preprocessor"])), weights[n:]

@@ -1,9 +1,11 @@
-"""An optimizer, an activation and a leak check for sweepgrad."""
+"""An optimizer, an activation, a metric and a leak check for sweepgrad."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
+from scipy.special import expit
 
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.config import model, optimizers
@@ -11,6 +13,8 @@ from sweepgrad.data.leakage.check import ColumnCheck, Feature
 from sweepgrad.data.leakage.columns import COLUMN_CHECKS
 from sweepgrad.nn.activations import ACTIVATIONS, Activation
 from sweepgrad.nn.optimizers import OPTIMIZERS, Number, State
+from sweepgrad.stats.metrics import Metric
+from sweepgrad.tasks.registry import add_metric
 
 
 class SignSettings(optimizers.Optimizer):
@@ -37,6 +41,12 @@ def swish(x: Value) -> Value:
     return x * x.sigmoid()
 
 
+def squared_errors(y: Array, scores: Array) -> Array:
+    """Return (p - y)² of each row, (N,), where p is the probability of a positive row."""
+    errors: Array = (expit(scores) - y) ** 2
+    return errors
+
+
 def known_afterwards(feature: Feature) -> str | None:
     """Object to a column that, by its name, is known only after the event."""
     return f"{feature.name} is known only afterwards" if feature.name.startswith("after_") else None
@@ -48,4 +58,15 @@ def register() -> None:
     OPTIMIZERS.add("sign", Sign)
     model.ACTIVATIONS.add("swish", None)
     ACTIVATIONS.add("swish", Activation(swish))
+    add_metric(
+        Metric(
+            name="brier",
+            title="Brier score",
+            heading="Brier",
+            abbreviation="Brier",
+            sign=-1,
+            value=lambda y, scores, threshold: float(np.mean(squared_errors(y, scores))),
+            contributions=lambda y, scores: -squared_errors(y, scores),
+        )
+    )
     COLUMN_CHECKS.add("afterwards", ColumnCheck(known_afterwards, refuse=False))
