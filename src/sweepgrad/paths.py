@@ -1,7 +1,6 @@
 """Where things are. What is shipped is beside `src/` in a checkout, and inside an installed package."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,14 +18,15 @@ def data_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """The user's folder for what can be made again; it may not be there yet."""
-    if told := os.environ.get("XDG_CACHE_HOME"):
-        return Path(told, "sweepgrad")
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user without one, as in some containers
-        return Path(tempfile.gettempdir(), f"sweepgrad-{os.getuid()}")
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "sweepgrad"
+    """Return the user's folder for what can be made again; it may not be there yet."""
+    from platformdirs import user_cache_path  # late: the command line answers without it
+
+    if not os.environ.get("XDG_CACHE_HOME"):
+        try:
+            Path.home()
+        except RuntimeError:  # a user without one, as in some containers
+            return Path(tempfile.gettempdir(), f"sweepgrad-{os.getuid()}")
+    return user_cache_path("sweepgrad", appauthor=False)
 
 
 def _shipped(in_checkout: str, in_package: str) -> Path:
