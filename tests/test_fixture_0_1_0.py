@@ -74,6 +74,7 @@ RENAMED = {
     "opening": "evaluated",
     "earlier_openings": "earlier_evaluations",
     "interrupted_openings": "interrupted_evaluations",
+    "turns": "outer_folds",
 }
 """Keys of cards and evaluations, as 0.1.0 called them and as they are called now."""
 

@@ -134,7 +134,7 @@ def test_nested_cross_validation_is_chosen_from_and_judged_as_by_hand(folder, tm
     result = command("evaluate", "--json")
     assert result.code == 0, result.err
     said = json.loads(result.out)
-    assert said["turns"] == 5
+    assert said["outer_folds"] == 5
     assert [split["split"] for split in said["splits"]] == [f"split.outer_fold={turn}" for turn in range(5)]
     assert sum(split["test"]["n"] for split in said["splits"]) == 300
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
@@ -152,7 +152,7 @@ def test_the_whole_is_the_mean_of_the_splits(done):
     assert said["test_accuracy"]["sd"] == pytest.approx(np.std(accuracies, ddof=1), rel=1e-12)
     gaps = [split["mean"] - split["test_mean"] for split in said["splits"]]
     assert said["gap"]["mean"] == pytest.approx(np.mean(gaps), abs=1e-12)
-    assert said["turns"] is None
+    assert said["outer_folds"] is None
     assert said["grouped"]
 
 

@@ -75,7 +75,7 @@ def whole() -> Evaluation:
         metric="accuracy",
         rule="best",
         grouped=True,
-        turns=None,
+        outer_folds=None,
         earlier_of_table=0,
         splits=(judged(1, 0.70), judged(2, 0.74), judged(3, 0.72, hidden="[6,6]"), judged(4, 0.76)),
     )
@@ -134,9 +134,9 @@ def test_openings_before_are_told_and_none_is_not(whole):
 def test_the_page_says_how_splits_share_rows(whole):
     assert "test parts overlap" in markdown(whole)
     assert "Rows of the same group were kept in one part." in markdown(whole)
-    turns = markdown(replace(whole, turns=4, grouped=False))
-    assert "Each of the 4 turns tests rows that no other turn of its seed tests." in turns
-    assert "the figures flatter" in turns
+    outer = markdown(replace(whole, outer_folds=4, grouped=False))
+    assert "Each of the 4 outer folds tests rows that no other outer fold of its seed tests." in outer
+    assert "the figures flatter" in outer
 
 
 def test_a_split_comes_back_from_json(whole):

@@ -31,6 +31,23 @@ CERTIFICATE = {
 """Keys of certificate.json, and of the same in a run's record."""
 
 
+JUDGEMENTS = {
+    "flattery": "optimism",
+    "opening": "evaluated",
+    "earlier_openings": "earlier_evaluations",
+    "interrupted_openings": "interrupted_evaluations",
+    "turns": "outer_folds",
+}
+"""Keys of card.json and of evaluations, at any depth."""
+
+
+def judgement(values: Any) -> Any:
+    """Return what a card or an evaluation says, under today's keys."""
+    if isinstance(values, dict):
+        return {JUDGEMENTS.get(key, key): judgement(value) for key, value in values.items()}
+    return [judgement(value) for value in values] if isinstance(values, list) else values
+
+
 def key(name: str) -> str:
     """Return today's name of a configuration's key."""
     return KEYS.get(name, name)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
-from sweepgrad.selection.old_names import upgraded
+from sweepgrad.config import old_names
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
 
@@ -223,7 +223,7 @@ class Card:
         Raises:
             KeyError, ValueError: it is of another version.
         """
-        return _CARD.validate_python(upgraded(values))
+        return _CARD.validate_python(old_names.judgement(values))
 
 
 _CARD = TypeAdapter(Card)

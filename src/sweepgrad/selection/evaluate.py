@@ -24,7 +24,7 @@ from sweepgrad.selection import evaluation_markdown
 from sweepgrad.selection.candidates import bundle_of
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
-from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_turns, kept_in
+from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds, kept_in
 from sweepgrad.selection.ranking import Entry, fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
 from sweepgrad.stats.metrics import METRICS
@@ -226,7 +226,7 @@ def _whole(
         metric=first.select.metric,
         rule=first.select.rule,
         grouped=isinstance(first.configs[0].data, FileData) and bool(first.configs[0].data.group),
-        turns=complete_turns([split.decision.configs[0].split for split in found]),
+        outer_folds=complete_outer_folds([split.decision.configs[0].split for split in found]),
         earlier_of_table=len(earlier),
         splits=of_splits,
         task=task_of(first.configs[0].data).name,

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from scipy.special import stdtrit
 
+from sweepgrad.config import old_names
 from sweepgrad.config.split import Split
 from sweepgrad.errors import UserError
 from sweepgrad.selection.card import WrittenScores
-from sweepgrad.selection.old_names import upgraded
 from sweepgrad.stats.metrics import METRICS, Metric
 
 
@@ -71,7 +71,7 @@ class SplitResult:
         Raises:
             KeyError, TypeError, ValueError: it is of another version.
         """
-        return _RESULT.validate_python(upgraded(values))
+        return _RESULT.validate_python(old_names.judgement(values))
 
 
 _RESULT = TypeAdapter(SplitResult)
@@ -99,13 +99,13 @@ def kept_in(file: Path) -> list[SplitResult]:
         ) from None
 
 
-def complete_turns(of_splits: Sequence[Split]) -> int | None:
-    """How many turns there are, where every seed has all of them."""
-    turns: dict[int, set[int | None]] = {}
+def complete_outer_folds(of_splits: Sequence[Split]) -> int | None:
+    """Return how many outer folds there are, where every seed has all of them; else None."""
+    outer: dict[int, set[int | None]] = {}
     for split in of_splits:
-        turns.setdefault(split.seed, set()).add(split.outer_fold)
+        outer.setdefault(split.seed, set()).add(split.outer_fold)
     n = of_splits[0].outer_folds
-    return n if all(found == set(range(n)) for found in turns.values()) else None
+    return n if all(found == set(range(n)) for found in outer.values()) else None
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Evaluation:
     Attributes:
         what: the target and its positive value, and the table's name.
         grouped: whether rows of a group were kept in one part.
-        turns: how many turns there are, if the splits are turns that test each row once; else None.
+        outer_folds: how many there are, if the splits are outer folds that test each row once; else None.
         earlier_of_table: how often test rows of this table, of whichever split, had been opened before.
         task: the kind of target.
     """
@@ -164,7 +164,7 @@ class Evaluation:
     metric: str
     rule: str
     grouped: bool
-    turns: int | None
+    outer_folds: int | None
     earlier_of_table: int
     splits: tuple[SplitResult, ...]
     task: str = "binary"
@@ -226,7 +226,7 @@ class Evaluation:
             "metric": self.metric,
             "rule": self.rule,
             "grouped": self.grouped,
-            "turns": self.turns,
+            "outer_folds": self.outer_folds,
             "earlier_of_table": self.earlier_of_table,
             **{f"test_{metric}": asdict(self.test(metric)) for metric in self.splits[0].test.metrics},
             "baselines": {

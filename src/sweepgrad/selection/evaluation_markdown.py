@@ -131,8 +131,8 @@ def markdown(whole: Evaluation) -> str:
         for each in (METRICS[name] for name in whole.splits[0].test.metrics if name != main.name)
     )
     how = (
-        f"Each of the {whole.turns} turns tests rows that no other turn of its seed tests."
-        if whole.turns
+        f"Each of the {whole.outer_folds} outer folds tests rows that no other outer fold of its seed tests."
+        if whole.outer_folds
         else "Each split draws its parts anew, so test parts overlap."
     )
     rows_are = (
