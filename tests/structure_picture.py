@@ -8,6 +8,7 @@ from tests.structure import Graph
 # What a room is for, in the few words that its box has room for.
 PURPOSES = {
     "autograd": "values and gradients",
+    "bundle": "for models of 0.1.0",
     "cli": "the commands",
     "compose": "YAML and overrides",
     "config": "what YAML may say",

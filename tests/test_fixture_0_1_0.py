@@ -3,6 +3,7 @@
 `tests/fixtures/0.1.0/README.md` says what is in that folder and how it was made.
 """
 
+import importlib
 import json
 import shutil
 import sqlite3
@@ -134,6 +135,14 @@ def test_bundles_of_both_formats_predict_what_they_did(number):
     found = Bundle.load(folder).predict(pd.read_csv(LEFT / "customers.csv").head(20))
     np.testing.assert_allclose(found["probability"], then["probability"], rtol=1e-12, atol=0)
     assert found["prediction"].tolist() == then["prediction"]
+
+
+def test_models_that_mlflow_keeps_find_their_class():
+    """Where sweepgrad is imported already, the file that 0.1.0 logged with a model takes it from there."""
+    (logged,) = {path.read_text() for path in LEFT.glob("runs/mlartifacts/models/*/artifacts/pyfunc.py")}
+    (line,) = [line for line in logged.splitlines() if line.startswith("from sweepgrad")]
+    assert line == "from sweepgrad.bundle import Bundle"
+    assert importlib.import_module("sweepgrad.bundle").Bundle is Bundle
 
 
 @pytest.mark.parametrize("trained_by", ["0.1.0", "other code"])

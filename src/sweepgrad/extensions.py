@@ -86,11 +86,15 @@ def load() -> None:
         if not _loaded:
             _loaded = True  # before: an extension that looks into a registry is not to be called again
             try:
+                digests()  # of the code that is about to be imported, whatever becomes of its files later
                 for point in installed():
                     _adding = _package(point)
                     _call(point)
             except ExtensionError as error:
                 _failure = error
+            except BaseException:  # Ctrl-C: half of them are there, and cannot be taken back
+                _failure = ExtensionError("loading the extensions was interrupted: start again")
+                raise
             finally:
                 _adding = ""
     if _failure is not None:
@@ -126,11 +130,16 @@ def digests() -> dict[str, str]:
     for package, roots in _roots().items():
         digest = sha256()
         for root in roots:
-            for file in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            for file in _sources(root):
                 digest.update(f"{file.relative_to(root.parent).as_posix()}\0".encode())
                 digest.update(file.read_bytes())
         found[package] = digest.hexdigest()
     return found
+
+
+def _sources(root: Path) -> list[Path]:
+    """Return the files of a package's code, compiled ones among them, or a module's own file."""
+    return sorted(f for end in ("*.py", "*.so") for f in root.rglob(end)) if root.is_dir() else [root]
 
 
 def conf_folders() -> tuple[Path, ...]:
@@ -142,15 +151,32 @@ def conf_folders() -> tuple[Path, ...]:
 def _roots() -> dict[str, list[Path]]:
     """Return, by its package's name, the folders and single modules where an extension's code lies.
 
-    One that is not found is left out: `load` says so.
+    One whose module is not found is left out: `load` says so.
+
+    Raises:
+        ExtensionError: its code lies in no file, so that nothing could tell when it changes.
     """
     found: dict[str, list[Path]] = {}
     for point in installed():
-        spec = importlib.util.find_spec(point.module.partition(".")[0])
-        if spec is not None and spec.origin is not None:
-            file = Path(spec.origin)
-            root = file if spec.submodule_search_locations is None else file.parent
-            roots = found.setdefault(_package(point), [])
-            if root not in roots:
-                roots.append(root)
+        root = _root(point)
+        if root is not None and root not in (roots := found.setdefault(_package(point), [])):
+            roots.append(root)
     return found
+
+
+def _root(point: EntryPoint) -> Path | None:
+    """Return the outermost package of an entry point, or its module; a namespace is passed over."""
+    words = point.module.split(".")
+    for end in range(1, len(words) + 1):
+        try:
+            spec = importlib.util.find_spec(".".join(words[:end]))
+        except ImportError:
+            return None
+        if spec is None:
+            return None
+        if spec.origin is not None:
+            file = Path(spec.origin)
+            return file if spec.submodule_search_locations is None else file.parent
+    raise ExtensionError(
+        f"the extension {_package(point)} ({point.value}) names a namespace, which has no code"
+    )

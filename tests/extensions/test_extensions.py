@@ -96,6 +96,27 @@ def test_its_source_is_in_the_digest_of_the_code(tmp_path, site):
     assert len({alone, before, after}) == 3
 
 
+def test_one_in_a_namespace_is_in_the_digest_too(tmp_path, site):
+    install(site, module="company/sweepgrad_toy")
+    points = site / "sweepgrad_toy-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("/", "."))
+    code = "from sweepgrad import extensions; extensions.load(); print(extensions.digests())"
+    before = python(tmp_path, site, code)
+    assert "sweepgrad-toy" in before
+    file = site / "company" / "sweepgrad_toy" / "__init__.py"
+    file.write_text(file.read_text() + "\n")
+    assert python(tmp_path, site, code) != before
+
+
+def test_settings_that_name_no_kind_are_told_in_a_line(tmp_path, site):
+    file = install(site)
+    file.write_text(file.read_text().replace('    name: Literal["sign"]\n', ""))
+    found = sweepgrad(tmp_path, site, "train", "--dry-run", "data=simulated")
+    assert found.code == 2
+    assert "sweepgrad-toy" in found.err
+    assert "Traceback" not in found.err
+
+
 def test_an_option_that_is_not_there_names_those_that_are(tmp_path, site):
     install(site)
     found = sweepgrad(tmp_path, site, "train", "--dry-run", "data=simulated", "model.activation=gelu")
@@ -154,6 +175,12 @@ def test_a_sweep_with_each_and_what_is_reused_of_it(launcher, folder, site):
     assert ranked.code == 0, ranked.err
     entries = json.loads(ranked.out)["entries"]
     assert entries[0]["val/brier"] < entries[1]["val/brier"]  # less is better
+    for file in site.rglob("entry_points.txt"):
+        file.unlink()  # uninstalled
+    without = sweepgrad(folder, site, "leaderboard")
+    assert without.code == 0, without.err
+    assert "install the extension that they came from" in " ".join(without.err.split())
+    assert "Traceback" not in without.err
 
 
 @pytest.mark.slow

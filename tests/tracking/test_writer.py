@@ -187,6 +187,20 @@ def test_a_run_that_cannot_be_sent_does_not_hold_up_those_behind_it(results, mon
     assert len(logged("job")) == 1
 
 
+def test_several_runs_that_cannot_be_sent_hold_up_none_behind_them(results, monkeypatch):
+    send, bad = Store.send, [Path(f"bad{number}") for number in range(3)]
+
+    def send_the_good(self: Store, folder: Path) -> None:
+        if folder in bad:
+            raise Unreachable("the store does not answer")
+        send(self, folder)
+
+    monkeypatch.setattr(Store, "send", send_the_good)
+    said = answers([{"send": str(folder)} for folder in (*bad, *results)])
+    assert [message["sent"]["send"] for message in said if "sent" in message] == list(map(str, results))
+    assert {message["unsent"]["send"] for message in said if "unsent" in message} == set(map(str, bad))
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_an_answer_that_was_lost_at_the_end_is_asked_for_again(lost, results, monkeypatch):
     """Once, and once more when all was told: the server need not be away for it."""

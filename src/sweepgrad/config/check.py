@@ -55,7 +55,11 @@ def _know_extensions() -> None:
     except extensions.ExtensionError as error:
         raise UserError(str(error)) from None
     if extensions.installed():
-        Config.model_rebuild(force=True)
+        try:
+            Config.model_rebuild(force=True)
+        except Exception as error:
+            names = ", ".join(sorted(extensions.digests()))
+            raise UserError(f"settings that an extension adds are unfit ({names}): {error}") from error
 
 
 def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:

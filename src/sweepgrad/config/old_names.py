@@ -38,14 +38,21 @@ JUDGEMENTS = {
     "interrupted_openings": "interrupted_evaluations",
     "turns": "outer_folds",
 }
-"""Keys of card.json and of evaluations, at any depth."""
+"""Keys of card.json, of what it says of choice and decisions, and of evaluations."""
 
 
 def judgement(values: Any) -> Any:
-    """Return what a card or an evaluation says, under today's keys."""
-    if isinstance(values, dict):
-        return {JUDGEMENTS.get(key, key): judgement(value) for key, value in values.items()}
-    return [judgement(value) for value in values] if isinstance(values, list) else values
+    """Return what a card, or the evaluation of a split, says under today's keys.
+
+    What is no mapping is returned as it is.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    found = {JUDGEMENTS.get(name, name): value for name, value in values.items()}
+    for name in ("choice", "decisions"):
+        if isinstance(inner := found.get(name), Mapping):
+            found[name] = {JUDGEMENTS.get(key, key): value for key, value in inner.items()}
+    return found
 
 
 def key(name: str) -> str:

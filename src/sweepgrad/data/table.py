@@ -1,6 +1,6 @@
 """A table as the user gave it, checked, with one role for each of its columns.
 
-Nothing is learned from the values here: no mean, no list of levels. That happens in `preprocess.py`, on
+Nothing is learned from the values here: no mean, no list of levels. That happens in `preprocess/`, on
 training rows alone.
 """
 

@@ -14,7 +14,7 @@ Name = Literal["native", "numpy"]
 
 
 class Replay(Protocol):
-    """See `machine.replay`."""
+    """See `native.replay`."""
 
     def __call__(
         self,

@@ -51,7 +51,7 @@ def replay(
     key: int,
     first: int,
 ) -> tuple[int, Array]:
-    """As `machine.replay`."""
+    """As `native.replay`."""
     collected = np.zeros((len(scalars), len(tape.collected)))
     with np.errstate(all="ignore"):
         for step in range(len(scalars)):

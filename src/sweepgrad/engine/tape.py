@@ -1,6 +1,6 @@
 """The tape: one training step as a flat list of instructions over one buffer of numbers.
 
-`record` makes tapes from graphs of `Value`s, `machine` replays them natively, `reference` with NumPy.
+`recorder` makes tapes from graphs of `Value`s; `native` and `reference` replay them.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Code(IntEnum):
 
 
 # What the positions of an encoded instruction hold. x, y and z depend on the code:
-#   elementwise  x: which operands have columns and rows (`nodes.spread`)
+#   elementwise  x: which operands have columns and rows (`graph.spread`)
 #   TAKE, SCATTER  x: where the positions begin in the tape's tables
 #   MATMUL  x, y: which operand lies transposed; z: an activation's gradient
 #   LAYER  x: whether a lies transposed; y: an activation; z: the number of the mask, or -1

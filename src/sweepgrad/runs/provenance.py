@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import sweepgrad
 from sweepgrad import extensions
 
 # What `training.experiment` stands on, itself included: a change elsewhere does not change a trained model.
@@ -34,18 +35,27 @@ _COMPILERS = ("numba", "llvmlite")  # without them NumPy takes the engine's plac
 def code() -> str:
     """SHA-256 of the source that trains, extensions' included, and of the names and versions below it."""
     digest = sha256()
-    package = Path(__file__).parents[1]
     for name in TRAINED_BY:
-        path = package / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(package)}\0".encode())
-            digest.update(file.read_bytes())
+        for package in _packages():
+            path = package / name
+            for file in sorted(path.rglob("*.py")) if path.is_dir() else filter(Path.exists, [path]):
+                digest.update(f"{file.relative_to(package)}\0".encode())
+                digest.update(file.read_bytes())
     for name in ("numpy", "scipy", "pandas", "pyarrow", *_COMPILERS):
         digest.update(f"{name} {_version(name)}\0".encode())
     for name, source in extensions.digests().items():
         digest.update(f"{name} {source}\0".encode())
     digest.update(platform.machine().encode())
     return digest.hexdigest()
+
+
+def _packages() -> list[Path]:
+    """Return the folders that the package's modules come from.
+
+    There are two where a model was loaded first that brought modules along: those run in the place of ours.
+    """
+    own, places = Path(__file__).parents[1], [Path(place) for place in sweepgrad.__path__]
+    return places if own in places else [own]
 
 
 def environment() -> dict[str, str]:

@@ -13,10 +13,11 @@ mlflow.json            which MLflow run it became; written once it has been sent
 
 from dataclasses import dataclass, field
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, FiniteFloat, PlainSerializer, PlainValidator, TypeAdapter
 
 from sweepgrad import files
 from sweepgrad.config import old_names
@@ -101,7 +102,7 @@ class Record:
     config: Annotated[dict[str, Any], BeforeValidator(old_names.config)]
     history: tuple[Annotated[Epoch, PlainValidator(_epoch), PlainSerializer(Epoch.to_json)], ...]
     best_epoch: int
-    summary: dict[str, float]
+    summary: dict[str, FiniteFloat]
     n_parameters: int
     data: Data | None
     environment: dict[str, str]
@@ -149,5 +150,11 @@ def write(folder: Path, record: Record) -> None:
 
     Raises:
         OSError: there is no room, or no right to.
+        ValueError: a figure is not a finite number.
     """
+    figures = [*record.summary.values()]
+    for epoch in record.history:
+        figures += epoch.figures.values()
+    if not all(map(isfinite, figures)):  # JSON knows none, and what is no number is never read again
+        raise ValueError(f"run {record.name} has a figure that is not a finite number: {record.summary}")
     files.write_whole(folder / RECORD, _as_json().dump_json(record, indent=1) + b"\n")

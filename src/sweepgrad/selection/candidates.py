@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config import old_names
-from sweepgrad.config.check import check
+from sweepgrad.config.check import ConfigFaults, check
 from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.schema import Config, Select
 from sweepgrad.data.access import Rows, Tables
@@ -40,10 +40,21 @@ _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten 
 
 
 def configuration(store: Store, run: Logged) -> Config:
-    """What a run was configured as."""
+    """Return what a run was configured as.
+
+    Raises:
+        UserError: this version, with the extensions that are installed, does not know a setting of it.
+    """
     with tempfile.TemporaryDirectory() as copies:
         path = local(run, "config.yaml") or store.download(run, "config.yaml", Path(copies))
-        return check(old_names.config(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data()))
+        values = old_names.config(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data())
+    try:
+        return check(values)
+    except ConfigFaults as error:
+        raise UserError(
+            f"run {run.name} was configured with settings that are unknown here ({error}): install the"
+            " extension that they came from, or train anew"
+        ) from None
 
 
 def bundle_of(store: Store, run: Logged) -> Bundle:

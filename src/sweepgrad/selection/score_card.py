@@ -109,8 +109,12 @@ def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibratio
 
 
 def scores(task: Task, y: Array, scored: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
-    """Return how good scaled scores (N,) are for targets y (N,) of rows in units (N,)."""
-    found = {name: metric.value(y, scored, threshold) for name, metric in task.metrics.items()}
+    """Return how good scaled scores (N,) are for targets y (N,) of rows in units (N,).
+
+    A metric that is not a finite number on these rows is left out: by then test rows may have been read.
+    """
+    figures = {name: metric.value(y, scored, threshold) for name, metric in task.metrics.items()}
+    found = {name: value for name, value in figures.items() if np.isfinite(value) or name == task.default}
     return Scores(len(y), found, task.default, task.interval(y, scored, units, threshold))
 
 

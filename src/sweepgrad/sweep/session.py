@@ -1,7 +1,6 @@
 """All that one command line trains, whichever of Hydra's launchers calls for it."""
 
 import logging
-import math
 import os
 import shlex
 import time
@@ -28,7 +27,6 @@ from sweepgrad.training.experiment import dtype_of
 
 log = logging.getLogger(__name__)
 
-_COIN = -math.log(0.5)  # the loss of a coin
 
 Execute = Callable[[Sequence[Job], Event], Generator[Running | Outcome, None, None]]
 

@@ -1,5 +1,7 @@
 """All tasks, and the one place where a configuration's is looked up."""
 
+import re
+
 from sweepgrad.config.data import DataConfig
 from sweepgrad.config.metrics import NAMES
 from sweepgrad.stats import metrics
@@ -21,6 +23,10 @@ def add_metric(metric: Metric) -> None:
     Raises:
         ValueError: its name is taken, or it names an unknown task.
     """
+    if not re.fullmatch(r"(?!n$|.*_ci$)[a-z][a-z0-9_]*", metric.name):
+        raise ValueError(
+            f"metric {metric.name!r}: its name must be of a-z, 0-9 and _, not be n, and not end in _ci"
+        )
     if unknown := [name for name in metric.tasks if name not in TASKS]:
         raise ValueError(f"metric {metric.name!r}: there is no task {', '.join(unknown)}")
     metrics.register(metric)

@@ -102,15 +102,23 @@ def _serve(
             tried = time.monotonic()
             with suppress(UserError):
                 store = opened()
+        failed = 0  # in a row: as many as there are have all been tried
         while store is not None and backlog:
             try:
                 answer(_do(store, backlog[0]))
                 backlog.popleft()
             except Unreachable as error:
                 store, tried = None, time.monotonic()
+                failed += 1
                 if "send" in backlog[0]:  # should it be the run's own fault, the others get their turn
                     backlog.rotate(-1)
-                log.warning(f"{error}; training goes on, and results are kept on disk")
+                    if failed < len(backlog):
+                        with suppress(UserError):  # a store that opens at once can take the others
+                            store = opened()
+                if store is None or failed == 1:
+                    log.warning(f"{error}; training goes on, and results are kept on disk")
+            else:
+                failed = 0
     for message in backlog:
         answer({"unsent": message, "why": None})
     if store is not None and begun is not None:  # whoever told it died before the end

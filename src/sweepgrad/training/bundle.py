@@ -149,7 +149,8 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
 def _member(said: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
     """A member, and the weights that are left for others."""
     network = Network(**{**said["network"], "hidden": tuple(said["network"]["hidden"])})
-    if network.activation is not None and network.activation not in ACTIVATIONS:
+    known = network.activation is None or network.activation in ACTIVATIONS.known
+    if not known and network.activation not in ACTIVATIONS:
         raise UserError(
             f"the model's activation {network.activation!r} is unknown here: install the extension that adds"
             " it"

@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from sweepgrad.training.layer_stats import EpochStats
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Epoch:
         for key, value in values.items():
             if key != "signs":
                 part, _, name = key.partition("_")
-                parts[part][name] = value
+                parts[part][name] = _finite(value)
         if not (parts["train"] and parts["train"].keys() == parts["val"].keys()):
             raise ValueError(f"an epoch has the same figures of training and validation rows, not {values}")
         stats = values.get("signs")

@@ -267,7 +267,7 @@ class _Passes:
     def _replayed(
         self, tape: Tape, examples: Examples, order: NDArray[np.int64], told: Array, key: int, first: int
     ) -> tuple[int, Array]:
-        """As `machine.replay`, with the tape's constants put into the buffer, which may have to grow."""
+        """As `native.replay`, with the tape's constants put into the buffer, which may have to grow."""
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
         for slot, constant in tape.constants:

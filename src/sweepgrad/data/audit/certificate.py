@@ -33,7 +33,7 @@ class Certificate:
         looked_at: how many rows, the first of each part, were searched for twins and near copies, and served
             the proof.
         groups: how many values of each key of data.group lie in more than one part.
-        twins: rows that are equal in all features; near: nearly equal; see `twins.find`.
+        twins: rows that are equal in all features; near: nearly equal; see `duplicates.find`.
         twin_rows: how many validation and test rows have a twin in an earlier part, of a sort that counts.
         columns: those that alone tell the target on nearly all training rows looked at, and on which share.
         moved: what of the preprocessing changed when validation and test rows were replaced by garbage; None

@@ -41,7 +41,7 @@ class GivenJob(TypedDict):
     Attributes:
         config: as JSON would have it.
         path: where the sender has the table; None for one that is drawn.
-        digests: of the table and its parts, see `doors.Digests`.
+        digests: of the table and its parts, see `digests.Digests`.
     """
 
     number: int

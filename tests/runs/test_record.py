@@ -1,0 +1,60 @@
+"""A run's record, as it is written and read again."""
+
+import json
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+
+from sweepgrad.runs import record as records
+from sweepgrad.runs.record import Record
+from sweepgrad.training.epoch import Epoch
+
+
+@pytest.fixture
+def record() -> Record:
+    figures = {"nll": 0.5, "accuracy": 0.75}
+    return Record(
+        digest="d",
+        job="j",
+        name="one",
+        overrides=("seed=1",),
+        status="FINISHED",
+        started=1,
+        ended=2,
+        error=None,
+        config={"sweep": {"id": None}},
+        history=(Epoch(figures, figures),),
+        best_epoch=1,
+        summary={"best/val/nll": 0.5},
+        n_parameters=3,
+        data=None,
+        environment={"numpy": "2"},
+    )
+
+
+def test_it_is_read_as_it_was_written(record, tmp_path):
+    records.write(tmp_path, record)
+    assert records.read(tmp_path) == record
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+def test_a_figure_that_is_no_number_is_refused_and_nothing_is_left(value, record, tmp_path):
+    for broken in (
+        replace(record, summary={"best/val/nll": value}),
+        replace(record, history=(Epoch({"nll": value}, {"nll": 0.5}),)),
+    ):
+        with pytest.raises(ValueError, match="not a finite number"):
+            records.write(tmp_path, broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [None, "0.5", True])
+def test_a_figure_that_is_no_number_is_not_believed(value, record, tmp_path):
+    records.write(tmp_path, record)
+    file = tmp_path / records.RECORD
+    values = json.loads(file.read_text())
+    values["history"][0]["val_nll"] = value
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="damaged"):
+        records.read(tmp_path)
