@@ -144,7 +144,7 @@ def test_interrupted_it_goes_on_with_the_same_command(undisturbed, stop, capsys)
 KILLED = """
 import os, signal, sys
 from hydra.core.hydra_config import HydraConfig
-from tests.test_optuna_sweeper import SEARCH, formula, multirun
+from tests.hydra_plugins.test_optuna import SEARCH, formula, multirun
 
 def job(cfg):
     if HydraConfig.get().job.num == int(sys.argv[1]):

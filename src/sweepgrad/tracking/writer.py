@@ -30,7 +30,7 @@ from sweepgrad.files import locked
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sweepgrad.tracking.writer")  # its own process runs it as __main__
 
 Message = dict[str, Any]
 
