@@ -20,6 +20,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_
 from tests.support import CSV, Result, Sweep, command, inside, load_model, people
 
 from sweepgrad.compose.plan import plan
+from sweepgrad.data.leakage.check import ColumnCheck
+from sweepgrad.data.leakage.columns import COLUMN_CHECKS
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
@@ -625,3 +627,15 @@ def test_the_page_says_of_which_fold_its_figures_are(card):
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
     assert ": the first time." in page
+
+
+def test_columns_that_a_check_objects_to_no_longer_are_told_before_test_rows_are_read(folder, monkeypatch):
+    people().to_csv("people.csv", index=False)
+    with monkeypatch.context() as patch:
+        check = ColumnCheck(lambda feature: "unfit" if feature.name == "age" else None, refuse=False)
+        patch.setitem(COLUMN_CHECKS._entries, "age", check)
+        assert command("train", *CSV, "data.drop=[person]", "train.epochs=1").code == 0
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "trained on other columns than would be trained on now (age)" in refused.err
+    assert not Path("runs", ledger.LEDGER).exists()

@@ -124,12 +124,18 @@ def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, s
     """The model of the entry that was chosen, with its scale and its threshold.
 
     Raises:
-        UserError: the table or the split is not what the runs were made on.
+        UserError: the table, the split or the columns are not what the runs were made on.
     """
     runs = entries[choice.chosen].members
     configs = tuple(configuration(store, run) for run in runs)
     val = validation_of(tables, runs[0], configs[0])
     trained = ensemble([bundle_of(store, run) for run in runs])
+    if unlike := set(trained.columns) ^ set(val.roles.features):  # baselines would learn from others
+        raise UserError(
+            f"run {runs[0].name} was trained on other columns than would be trained on now"
+            f" ({', '.join(sorted(unlike))}): a leak check of an extension came or went; put it back, or"
+            " train anew"
+        )
     scale, of_scale = _scale(task_of(configs[0].data), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
     p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)

@@ -1,5 +1,6 @@
 """What a sweep will be: its jobs, and about how long it will take."""
 
+import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ from sweepgrad.sweep.memory import free
 from sweepgrad.sweep.progress import readable
 from sweepgrad.training.experiment import prepare
 from sweepgrad.training.loop import Diverged, Examples
+
+log = logging.getLogger(__name__)
 
 _SAMPLES = 4  # jobs
 _STEPS = 64  # of each, or fewer of a large network
@@ -82,7 +85,7 @@ def _size(config: Config) -> int:
 def _timed(config: Config) -> tuple[float, float, int] | None:
     """Seconds that a job takes once, and that a step takes with its share of evaluation; training rows.
 
-    None if it diverges within them, or takes more memory than there is.
+    None if it diverges or fails within them, or takes more memory than there is.
     """
     clock = time.perf_counter()
     experiment = prepare(config)
@@ -104,6 +107,9 @@ def _timed(config: Config) -> tuple[float, float, int] | None:
         end = time.perf_counter()
         part.summary(first)
     except (Diverged, MemoryError):
+        return None
+    except Exception:
+        log.debug("a job cannot be timed", exc_info=True)
         return None
     a_pass = end - middle
     once = max(0.0, middle - clock - a_pass) + time.perf_counter() - end + _LEAVING

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def _of_copy(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
     record, again = copy.record, here.record
     if (last := _last_epoch(record)) != len(record.history):
         yield f"its history ends after epoch {len(record.history)}, and training would have after {last}"
-    yield from of_numbers(_numbers(record), _numbers(again), tolerance)
+    yield from of_numbers(_numbers(record), _numbers(_with_metrics_of(record, again)), tolerance)
     for what in ("best_epoch", "n_parameters"):
         if getattr(record, what) != getattr(again, what):
             yield f"{what} is {getattr(record, what)}, and {getattr(again, what)} when trained again"
@@ -117,6 +117,17 @@ def _last_epoch(record: Record) -> int:
 def _numbers(record: Record) -> dict[tuple[int, str], float]:
     """Metrics by epoch and name, as MLflow has them; those of the best epoch at 0."""
     return {(metric.step, metric.key): metric.value for metric in mapping.metrics(record)}
+
+
+def _with_metrics_of(record: Record, again: Record) -> Record:
+    """Return what training again gave without the metrics that extensions have added since."""
+    if _extensions(record) == _extensions(again):
+        return again
+    return replace(again, summary={k: v for k, v in again.summary.items() if k in record.summary})
+
+
+def _extensions(record: Record) -> dict[str, str]:
+    return {name: digest for name, digest in record.environment.items() if name.startswith("extension ")}
 
 
 def _rows(record: Record) -> dict[str, Any]:
