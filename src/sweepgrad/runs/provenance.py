@@ -2,13 +2,13 @@
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import sweepgrad
 from sweepgrad import extensions
 
 # What `training.experiment` stands on, itself included: a change elsewhere does not change a trained model.
@@ -54,7 +54,7 @@ def _packages() -> list[Path]:
 
     There are two where a model was loaded first that brought modules along: those run in the place of ours.
     """
-    own, places = Path(__file__).parents[1], [Path(place) for place in sweepgrad.__path__]
+    own, places = Path(__file__).parents[1], [Path(place) for place in sys.modules["sweepgrad"].__path__]
     return places if own in places else [own]
 
 
