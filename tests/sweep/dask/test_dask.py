@@ -28,6 +28,7 @@ from sweepgrad.runs import record as records
 from sweepgrad.sweep.dask import worker
 from sweepgrad.sweep.dask.batches import SECONDS, SHARES, Batches
 from sweepgrad.sweep.job import Job
+from sweepgrad.tracking import shipping
 
 SRC = Path(__file__).parents[3] / "src"
 THERE = "hydra.sweep.dir=runs/sweeps/it"
@@ -263,6 +264,20 @@ def test_a_cluster_on_this_machine_comes_to_the_same_bits(folder):
     result = command("train", "-m", *GRID, "hydra/launcher=threads")
     assert result.code == 0, result.err
     same_bits("dask", "it")
+
+
+@pytest.mark.slow
+def test_a_cluster_runs_our_code_after_a_model_brought_its_own(folder, monkeypatch):
+    code = folder / "code"
+    (shipping.copy_into(code) / "rng.py").write_text("raise AssertionError\n")
+    monkeypatch.setattr(sys, "path", [str(code), *sys.path])  # as MLflow does when it loads a model
+    before = [*sys.path]
+    result = command(
+        "train", "-m", *SMALL, "seed=1,2", THERE, "hydra/launcher=dask", "hydra.launcher.workers=1"
+    )
+    assert result.code == 0, result.err
+    whole("it", 2)
+    assert sys.path == before
 
 
 @pytest.mark.slow

@@ -3,11 +3,13 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
@@ -82,6 +84,7 @@ def _local(workers: int) -> Iterator[LocalCluster]:
     with (
         tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder,
         dask.config.set({"temporary-directory": folder}),
+        _our_package_first(),
     ):
         try:
             with _without_ctrl_c():
@@ -104,6 +107,21 @@ def _local(workers: int) -> Iterator[LocalCluster]:
             for key in os.environ.keys() - environment.keys():
                 del os.environ[key]
             os.environ.update(environment)
+
+
+@contextmanager
+def _our_package_first() -> Iterator[None]:
+    """Let new processes, which take over `sys.path`, import the package from where this process has it.
+
+    A model that MLflow loaded puts the modules it brings before ours.
+    """
+    ours = str(Path(__file__).parents[3])
+    sys.path.insert(0, ours)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # somebody else has removed it
+            sys.path.remove(ours)
 
 
 @contextmanager
