@@ -4,8 +4,8 @@ Each kind of leak is planted in 100 random tables, and 100 tables are clean but 
 numbers with ties, rare levels, 5 % positive rows, columns that hang together, levels alone so that equal rows
 are ordinary, numbers rounded, mostly zero, or equal but for the last bit; half of them are sorted by the
 target. A table goes through what `sweepgrad check` and every run use;
-caught means that the leak is named for what it is, so another objection does not count; an alarm is any
-objection to a clean table. The thresholds were set by the tables of --first 1000; those of --first 0 are the
+caught means that the leak is named for what it is, so another finding does not count; an alarm is any
+finding to a clean table. The thresholds were set by the tables of --first 1000; those of --first 0 are the
 ones to report.
 """
 
@@ -20,9 +20,9 @@ import pandas as pd
 
 from sweepgrad.config.data import FileData
 from sweepgrad.config.split import Split
-from sweepgrad.data.access import open_checkup
+from sweepgrad.data.access import open_check
 from sweepgrad.data.audit.certificate import certify
-from sweepgrad.data.audit.report import Checkup
+from sweepgrad.data.audit.report import CheckReport
 from sweepgrad.data.leakage.perturbation import sees_held_out
 from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.split import Parts
@@ -59,7 +59,7 @@ def main() -> None:
                 table = clean(draw)
                 if seed % 2:
                     table = table.sort_values("y", kind="stable", ignore_index=True)
-                if said := checkup(table, Path(folder), split_seed=seed).dishonest:
+                if said := report(table, Path(folder), split_seed=seed).dishonest:
                     alarms[seed] = said
             print(f"| nothing: false alarms | {len(alarms)} of {len(seeds)} |")
             for seed, said in alarms.items():
@@ -177,9 +177,9 @@ def file_data(frame: pd.DataFrame, folder: Path, **changes: Any) -> FileData:
     return FileData(**settings)
 
 
-def checkup(frame: pd.DataFrame, folder: Path, split_seed: int = 0, **changes: Any) -> Checkup:
+def report(frame: pd.DataFrame, folder: Path, split_seed: int = 0, **changes: Any) -> CheckReport:
     split = SHARES.model_copy(update={"seed": split_seed})
-    return open_checkup(file_data(frame, folder, **changes), split)
+    return open_check(file_data(frame, folder, **changes), split)
 
 
 def placed(frame: pd.DataFrame, draw: Draw, name: str, column: Any) -> pd.DataFrame:
@@ -199,8 +199,8 @@ def target_copy(draw: Draw, folder: Path) -> bool:
         lambda: -3.0 * y,
         lambda: np.where(y, np.nan, draw.normal(size=len(y))),
     )
-    found = checkup(placed(frame, draw, "leak", disguises[draw.integers(5)]()), folder)
-    return any(o.column == "leak" and o.kind == "revealing" for o in found.objections)
+    found = report(placed(frame, draw, "leak", disguises[draw.integers(5)]()), folder)
+    return any(o.column == "leak" and o.kind == "revealing" for o in found.findings)
 
 
 def noisy_copy(draw: Draw, folder: Path) -> bool:
@@ -211,8 +211,8 @@ def noisy_copy(draw: Draw, folder: Path) -> bool:
     disguises = [lambda: copy, lambda: np.where(copy, "b", "a"), lambda: 7 - 2 * copy]
     if len(y) >= 200:  # of fewer rows one threshold is one of many
         disguises.append(lambda: copy + draw.uniform(0, 0.9, len(y)))
-    found = checkup(placed(frame, draw, "leak", disguises[draw.integers(len(disguises))]()), folder)
-    refused = {o.column for o in found.objections if o.kind == "revealing"}
+    found = report(placed(frame, draw, "leak", disguises[draw.integers(len(disguises))]()), folder)
+    refused = {o.column for o in found.findings if o.kind == "revealing"}
     return "leak" in refused | set(found.certificate.columns)
 
 
@@ -229,18 +229,18 @@ def identifier(draw: Draw, folder: Path) -> bool:
         disguises.append(lambda: np.char.add("c", draw.integers(0, n, n).astype(str)))
         disguises.append(lambda: draw.permutation(2 * n)[:n])
     column = disguises[draw.integers(len(disguises))]()
-    found = checkup(placed(frame, draw, "leak", column), folder)
-    return any(o.column == "leak" and o.kind == "identifying" for o in found.objections)
+    found = report(placed(frame, draw, "leak", column), folder)
+    return any(o.column == "leak" and o.kind == "identifying" for o in found.findings)
 
 
-def twin_rows(draw: Draw, folder: Path) -> bool:
+def duplicate_rows(draw: Draw, folder: Path) -> bool:
     frame = clean(draw, rich=True)
     again = frame.sample(frac=draw.uniform(0.1, 0.3), random_state=int(draw.integers(2**31)))
     if draw.random() < 0.5:  # labels may differ: a song under another id
         flip = draw.random(len(again)) < 0.2
         again = again.assign(y=np.where(flip, np.where(again["y"] == "yes", "no", "yes"), again["y"]))
     both = pd.concat([frame, again]).sample(frac=1, random_state=int(draw.integers(2**31)))
-    return checkup(both, folder).certificate.twins.count
+    return report(both, folder).certificate.twins.count
 
 
 def near_twin_rows(draw: Draw, folder: Path) -> bool:
@@ -251,7 +251,7 @@ def near_twin_rows(draw: Draw, folder: Path) -> bool:
     moved = [name for name in frame.columns if name.startswith("fraction")]
     again[moved] += draw.normal(scale=0.003, size=(len(again), len(moved)))
     both = pd.concat([frame, again]).sample(frac=1, random_state=int(draw.integers(2**31)))
-    return checkup(both, folder).certificate.near.count
+    return report(both, folder).certificate.near.count
 
 
 def broken_split(draw: Draw, folder: Path) -> bool:
@@ -306,7 +306,7 @@ PLANTED: dict[str, Callable[[Draw, Path], bool]] = {
     "target copy": target_copy,
     "noisy copy, 99 % agreement": noisy_copy,
     "identifier": identifier,
-    "twin rows": twin_rows,
+    "twin rows": duplicate_rows,
     "near twin rows": near_twin_rows,
     "group across the split": broken_split,
     "statistic of all rows": fitted_on_all,

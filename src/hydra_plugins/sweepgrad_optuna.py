@@ -138,7 +138,7 @@ class OptunaSweeper(Sweeper):
     def _can_run(self, trial: "Trial", overrides: Sequence[str]) -> bool:
         """Whether the values of a trial go together, which nobody could check before; says why if not."""
         from sweepgrad.compose.plan import checked
-        from sweepgrad.config.check import ConfigFaults
+        from sweepgrad.config.check import ConfigErrors
         from sweepgrad.sweep.hydra_task import Task
         from sweepgrad.sweep.session import digest_of
 
@@ -148,7 +148,7 @@ class OptunaSweeper(Sweeper):
             config = checked(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
             if isinstance(self.task, Task):
                 digest_of(config)  # reads the table, which may have too few rows for a split
-        except (ConfigFaults, HydraException, UserError) as error:
+        except (ConfigErrors, HydraException, UserError) as error:
             why = " ".join(str(error).split())
             _say(f"trial {trial.number} cannot be run, so it failed: {shlex.join(trial.searched)}: {why}")
             return False

@@ -43,7 +43,7 @@ def shown(level: int = logging.INFO) -> Iterator[None]:
         logger.propagate = before[1]
 
 
-class Pace:
+class ProgressLog:
     """Tells how far a piece of work is, but no more than once a second, and nothing in the first.
 
     Arguments:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from tests.support import CSV
 
 from sweepgrad.compose.plan import Plan, checked, plan
-from sweepgrad.config.check import ConfigFaults, check
+from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.data import FileData
 from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
@@ -157,7 +157,7 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
     given_as_yaml = OmegaConf.to_container(OmegaConf.from_dotlist([f"it={value}"]))
     assert isinstance(given_as_yaml, dict)
     OmegaConf.update(config, key, given_as_yaml["it"])
-    with pytest.raises(ConfigFaults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         checked(config)
     (fault,) = caught.value.faults
     assert f"{fault.key}: {fault.problem}".startswith(said)

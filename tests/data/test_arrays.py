@@ -14,7 +14,7 @@ from sweepgrad.config.split import Split
 from sweepgrad.data import access, arrays
 from sweepgrad.data.access import open_training
 from sweepgrad.data.io import columns
-from sweepgrad.messages import Pace
+from sweepgrad.messages import ProgressLog
 from sweepgrad.paths import cache_dir
 
 SPLIT = Split(train=0.5, val=0.3, test=0.2, seed=0, stratify=True)
@@ -161,7 +161,7 @@ def test_pace(monkeypatch, caplog):
     caplog.set_level("INFO", "sweepgrad")
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    pace = Pace(logging.getLogger("sweepgrad.some"), "t")
+    pace = ProgressLog(logging.getLogger("sweepgrad.some"), "t")
     for now in (0.5, 1.1, 1.9, 2.2):
         pace.tell(str(now))
     assert caplog.messages == ["t: 1.1", "t: 2.2"]

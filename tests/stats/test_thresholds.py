@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.stats.thresholds import best_cut, of_costs
+from sweepgrad.stats.thresholds import best_threshold, of_costs
 
 # Both classes occur; probabilities are twentieths, so that ties are common, and 0 and 1 occur.
 rows = (
@@ -29,7 +29,7 @@ def goal(rule: str, y: np.ndarray, p: np.ndarray, threshold: float) -> float:
 
 
 def found(rule, y, p, units=None, draws=3):
-    return best_cut(rule, y, p, np.arange(len(y)) if units is None else units, PREVALENCE, 0, draws)
+    return best_threshold(rule, y, p, np.arange(len(y)) if units is None else units, PREVALENCE, 0, draws)
 
 
 @pytest.mark.parametrize("rule", ["accuracy", "f1", "prevalence"])
@@ -100,7 +100,7 @@ def test_the_optimism_is_what_other_rows_show(rule):
     for _ in range(200):
         p = draw.random((2, 80))
         y = (draw.random((2, 80)) < 0.4 + 0.2 * p).astype(float)
-        cut = best_cut(rule, y[0], p[0], np.arange(80), 0.5, 0, 30)
+        cut = best_threshold(rule, y[0], p[0], np.arange(80), 0.5, 0, 30)
         gaps.append(cut.value - goal(rule, y[1], p[1], cut.threshold))
         said.append(cut.optimism)
     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))

@@ -7,17 +7,17 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
-from sweepgrad.config.check import Fault
+from sweepgrad.config.check import ConfigError
 
 
-def in_command_line(fault: Fault, overrides: Sequence[Override]) -> str:
+def in_command_line(fault: ConfigError, overrides: Sequence[Override]) -> str:
     """The fault, told with the override of its very key."""
     source = next((o.input_line for o in overrides if o.key_or_group == fault.key), "")
     return f"{fault.key}: {fault.problem} [from {source}]"
 
 
 def with_origin(
-    fault: Fault, overrides: Sequence[Override], composed: DictConfig, loader: SweepLoader
+    fault: ConfigError, overrides: Sequence[Override], composed: DictConfig, loader: SweepLoader
 ) -> str:
     """The fault, told with the overrides that concern its key, or else the file that says it."""
     said_here = [str(o.input_line).removeprefix("++") for o in overrides if _concerns(o, fault.key, loader)]

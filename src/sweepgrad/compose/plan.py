@@ -23,7 +23,7 @@ from sweepgrad.compose.grid import combinations_of, samples
 from sweepgrad.compose.hydra_settings import folder_of, numbered, refused
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, hydra_for
 from sweepgrad.compose.origin import in_command_line, with_origin
-from sweepgrad.config.check import ConfigFaults, Fault, check, nearest
+from sweepgrad.config.check import ConfigError, ConfigErrors, check, nearest
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
 
@@ -133,7 +133,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
                 composed = loader.load_sweep_config(master, _let_through(loader, here))
         try:
             config = checked(composed)
-        except ConfigFaults as error:
+        except ConfigErrors as error:
             faults += [with_origin(fault, here, composed, loader) for fault in error.faults]
             continue
         if config in jobs and complete:
@@ -183,12 +183,12 @@ def checked(composed: DictConfig) -> Config:
     """The typed configuration of a job that Hydra composed.
 
     Raises:
-        ConfigFaults: as `sweepgrad.config.check.check`.
+        ConfigErrors: as `sweepgrad.config.check.check`.
     """
     try:
         values = plain(composed)
     except OmegaConfBaseException as error:
-        raise ConfigFaults([Fault(error.full_key or "", str(error.msg).splitlines()[0])]) from None
+        raise ConfigErrors([ConfigError(error.full_key or "", str(error.msg).splitlines()[0])]) from None
     return check(values)
 
 
@@ -227,10 +227,10 @@ def _parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _not_for_users(overrides: Sequence[Override]) -> Iterator[Fault]:
+def _not_for_users(overrides: Sequence[Override]) -> Iterator[ConfigError]:
     for override in overrides:
         if override.key_or_group in ("sweep", "sweep.id"):
-            yield Fault(override.key_or_group, "only --multirun sets it.")
+            yield ConfigError(override.key_or_group, "only --multirun sets it.")
 
 
 def _importables(composed: DictConfig) -> Iterator[str]:
@@ -246,7 +246,7 @@ def _importables(composed: DictConfig) -> Iterator[str]:
             yield f"{key}: {value} would be imported, and only Hydra's plugins may be."
 
 
-def _unknown_options(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[Fault]:
+def _unknown_options(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:
     for override in overrides:
         options = loader.get_group_options(override.key_or_group)
         if not options:
@@ -259,11 +259,11 @@ def _unknown_options(loader: SweepLoader, overrides: Sequence[Override]) -> Iter
                 continue
             group, _, name = chosen.rpartition("/")
             if name in loader.get_group_options(f"{override.key_or_group}/{group}"):
-                yield Fault(
+                yield ConfigError(
                     override.key_or_group, f"{chosen!r} is a question: ask it with sweepgrad {group} {name}"
                 )
                 continue
-            yield Fault(
+            yield ConfigError(
                 override.key_or_group,
                 f"{chosen!r} is no option.{nearest(chosen, options)} There are: {', '.join(options)}.",
             )

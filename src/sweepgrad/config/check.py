@@ -16,17 +16,17 @@ from sweepgrad.errors import UserError
 
 
 @dataclass(frozen=True)
-class Fault:
+class ConfigError:
     """One thing that is wrong: the dotted key, and what about it."""
 
     key: str
     problem: str
 
 
-class ConfigFaults(Exception):
+class ConfigErrors(Exception):
     """All faults of one configuration."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[ConfigError]) -> None:
         super().__init__("; ".join(f"{fault.key}: {fault.problem}" for fault in faults))
         self.faults = tuple(faults)
 
@@ -35,16 +35,16 @@ def check(values: Mapping[str, Any]) -> Config:
     """The typed configuration, from a composed and resolved one as plain dicts and lists.
 
     Raises:
-        ConfigFaults: naming every unknown key, wrong type, value out of range and combination without sense.
+        ConfigErrors: naming every unknown key, wrong type, value out of range and combination without sense.
         UserError: an installed extension cannot be loaded.
     """
     _know_extensions()
     if missing := list(_missing(values)):
-        raise ConfigFaults([Fault(key, f"must be given: {key}=…") for key in missing])
+        raise ConfigErrors([ConfigError(key, f"must be given: {key}=…") for key in missing])
     try:
         return Config.model_validate(_tuples(values))
     except ValidationError as error:
-        raise ConfigFaults([_fault(values, details) for details in error.errors()]) from None
+        raise ConfigErrors([_fault(values, details) for details in error.errors()]) from None
 
 
 @cache
@@ -88,30 +88,32 @@ def _tuples(values: Any) -> Any:
     return tuple(map(_tuples, values)) if isinstance(values, list) else values
 
 
-def _fault(values: Mapping[str, Any], details: Any) -> Fault:
+def _fault(values: Mapping[str, Any], details: Any) -> ConfigError:
     path = _config_path(values, details["loc"])
     key, kind, given = ".".join(path), details["type"], details["input"]
     if kind == "extra_forbidden":
-        return Fault(key, _unknown(values, path))
+        return ConfigError(key, _unknown(values, path))
     if kind == "missing":
-        return Fault(key, "is missing")
+        return ConfigError(key, "is missing")
     if key in _KINDS and kind != "union_tag_invalid":  # it names no kind at all
         return _kindless(key, given)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = details["ctx"]["discriminator"].strip("'")
-        return Fault(f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}")
+        return ConfigError(
+            f"{key}.{tag}", f"must be one of {details['ctx'].get('expected_tags', 'its options')}"
+        )
     if kind == "value_error":
         message = details["msg"].removeprefix("Value error, ")
         if not key:  # about keys of several sections: the message begins with the one to change
             key, _, message = message.partition(": ")
-        return Fault(key, message)
+        return ConfigError(key, message)
     if kind == "model_type" and key == "sweep.halving":
-        return Fault(
+        return ConfigError(
             key, f"{given!r} should be null, or keys and values: 'sweep.halving={{first: 2, factor: 3}}'"
         )
     wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
-    return Fault(key, f"{shown} {wanted}")
+    return ConfigError(key, f"{shown} {wanted}")
 
 
 def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:
@@ -167,14 +169,14 @@ def _unknown_of_kind(values: Mapping[str, Any], sections: Sequence[str], name: s
     return f"is no key.{nearest(name, known, '.'.join(sections) + '.') or there}"
 
 
-def _kindless(key: str, given: Any) -> Fault:
+def _kindless(key: str, given: Any) -> ConfigError:
     """The fault of a section that comes in kinds and does not say which it is."""
     tag, kinds = _KINDS[key]
     known = {tag, *(name for fields in kinds.values() for name in fields.model_fields)}
     wrong = next((name for name in given if name not in known), None) if isinstance(given, Mapping) else None
     if wrong is not None:
-        return Fault(f"{key}.{wrong}", f"is no key.{nearest(str(wrong), sorted(known), f'{key}.')}")
-    return Fault(f"{key}.{tag}", f"must be one of {', '.join(map(repr, kinds))}")
+        return ConfigError(f"{key}.{wrong}", f"is no key.{nearest(str(wrong), sorted(known), f'{key}.')}")
+    return ConfigError(f"{key}.{tag}", f"must be one of {', '.join(map(repr, kinds))}")
 
 
 _TAGS = ("source", "name", "rule", "kind")

@@ -16,7 +16,7 @@ from sweepgrad.config.data import FileData, SimulatedData
 from sweepgrad.config.split import Split
 from sweepgrad.data.arrays import DType, place
 from sweepgrad.data.audit.certificate import Certificate, certify
-from sweepgrad.data.audit.report import Checkup, look
+from sweepgrad.data.audit.report import CheckReport, look
 from sweepgrad.data.digests import Digests, refuse_changed
 from sweepgrad.data.io.files import locate
 from sweepgrad.data.preprocess.fit import learn
@@ -26,7 +26,7 @@ from sweepgrad.data.split import PARTS, Part, Parts, lopsided, split_rows
 from sweepgrad.data.table import Rows as Rows
 from sweepgrad.data.table import Table, read
 from sweepgrad.errors import UserError
-from sweepgrad.messages import Pace
+from sweepgrad.messages import ProgressLog
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def open_training(data: Data, split: Split, dtype: DType = np.float64) -> Traini
                 full = len(_opened) >= _MOST and kept > _SMALL
                 if known[:3] == wanted or full:  # an older version, or the oldest
                     del _opened[known]
-            pace = Pace(log, data.name)
+            pace = ProgressLog(log, data.name)
             _opened[now] = _training(_prepared(_read(data, pace), data, split, pace), data, dtype, pace)
         else:
             _opened[now] = _opened.pop(now)
@@ -130,7 +130,9 @@ class Tables:
         """Return and raise what `open_training` does."""
         which = (data, split, np.dtype(dtype))
         if which not in self._training:
-            self._training[which] = _training(self._open(data, split), data, dtype, Pace(log, data.name))
+            self._training[which] = _training(
+                self._open(data, split), data, dtype, ProgressLog(log, data.name)
+            )
         return self._training[which]
 
     def validation(self, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
@@ -147,7 +149,7 @@ class Tables:
 
     def _open(self, data: Data, split: Split) -> "_Opened":
         if (data, split) not in self._opened:
-            pace = Pace(log, data.name)
+            pace = ProgressLog(log, data.name)
             if data not in self._read:
                 self._read[data] = _read(data, pace)
             self._opened[data, split] = _prepared(self._read[data], data, split, pace)
@@ -163,7 +165,7 @@ def open_test(tables: Tables, data: Data, split: Split, expected: Digests, whose
     return _rows(tables, data, split, expected, whose, "test")
 
 
-def open_checkup(data: Data, split: Split) -> Checkup:
+def open_check(data: Data, split: Split) -> CheckReport:
     """What a table is like, all faults of its columns at once, and no row of it.
 
     Labels of validation and test rows are read for the split, and counted over the whole table.
@@ -171,7 +173,7 @@ def open_checkup(data: Data, split: Split) -> Checkup:
     Raises:
         UserError: if the table cannot be read or a part would be empty or lack a class.
     """
-    pace = Pace(log, data.name)
+    pace = ProgressLog(log, data.name)
     table = _read(data, pace)
     parts = split_rows(table.y, table.units(), split)
     _check_parts(table, parts, split)
@@ -196,13 +198,13 @@ class _Opened:
         return Digests(self.table.columns.digest, *(self.parts.digest(part) for part in PARTS))
 
 
-def _read(data: Data, pace: Pace) -> Table:
+def _read(data: Data, pace: ProgressLog) -> Table:
     if (size := _size(data)) > _LARGE:
         pace.say(f"reading {size / 1e6:.0f} MB …")
     return read(data)
 
 
-def _prepared(table: Table, data: Data, split: Split, pace: Pace) -> _Opened:
+def _prepared(table: Table, data: Data, split: Split, pace: ProgressLog) -> _Opened:
     """Split a table, learn from the training rows, and drop or refuse columns by what these say of them."""
     pace.tell("splitting the rows")
     parts = split_rows(table.y, table.units(), split)
@@ -215,20 +217,19 @@ def _prepared(table: Table, data: Data, split: Split, pace: Pace) -> _Opened:
         unexamined=_unexamined(data, table),
         tell=pace.tell,
     )
-    objections = learned.objections
-    refused = [objection for objection in objections if objection.refused]
+    findings = learned.findings
+    refused = [finding for finding in findings if finding.refused]
     if refused:
         raise UserError(
-            f"{table.source}: {'; '.join(objection.reason for objection in refused)}. List under data.drop: "
-            f"{', '.join(objection.column for objection in refused)}. What is honestly known when predicting "
+            f"{table.source}: {'; '.join(finding.reason for finding in refused)}. List under data.drop: "
+            f"{', '.join(finding.column for finding in refused)}. What is honestly known when predicting "
             "goes under data.keep instead"
         )
-    table = table.without([objection.column for objection in objections])
+    table = table.without([finding.column for finding in findings])
     if not table.roles.features:
         raise UserError(f"{table.source}: every feature column is constant on the training rows")
     dropped = tuple(
-        f"{objection.reason}, so it is dropped; list it under data.drop to silence this"
-        for objection in objections
+        f"{finding.reason}, so it is dropped; list it under data.drop to silence this" for finding in findings
     )
     table = replace(table, notices=table.notices + dropped + lopsided(parts, split))
     return _Opened(table, parts, learned.preprocessor)
@@ -240,7 +241,7 @@ def _unexamined(data: Data, table: Table) -> tuple[str, ...]:
     return data.keep if isinstance(data, FileData) else table.roles.features
 
 
-def _training(opened: _Opened, data: Data, dtype: DType, pace: Pace) -> Training:
+def _training(opened: _Opened, data: Data, dtype: DType, pace: ProgressLog) -> Training:
     table, parts, preprocessor = opened.table, opened.parts, opened.preprocessor
     certificate = certify(table, parts, preprocessor, unexamined=_unexamined(data, table), tell=pace.tell)
     X, y, kept = place(table, parts, preprocessor, dtype, pace)

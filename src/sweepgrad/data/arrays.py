@@ -15,7 +15,7 @@ from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import Part, Parts
 from sweepgrad.data.table import Table
 from sweepgrad.errors import UserError
-from sweepgrad.messages import Pace
+from sweepgrad.messages import ProgressLog
 from sweepgrad.paths import cache_dir
 
 DType = type[np.float64] | type[np.float32]
@@ -25,7 +25,7 @@ LARGE = 256 * 2**20
 
 
 def place(
-    table: Table, parts: Parts, preprocessor: Preprocessor, dtype: DType, pace: Pace
+    table: Table, parts: Parts, preprocessor: Preprocessor, dtype: DType, pace: ProgressLog
 ) -> tuple[Features, Features, tuple[str, ...]]:
     """Features (n_train + n_val, D) and labels (n_train + n_val,) of all rows but the test rows, read-only.
 

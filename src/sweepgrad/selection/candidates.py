@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config import old_names
-from sweepgrad.config.check import ConfigFaults, check
+from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.schema import Config, Select
 from sweepgrad.data.access import Rows, Tables
@@ -22,7 +22,7 @@ from sweepgrad.data.digests import Digests
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import PARTS, units_of
 from sweepgrad.errors import UserError
-from sweepgrad.messages import Pace
+from sweepgrad.messages import ProgressLog
 from sweepgrad.selection import ensembles
 from sweepgrad.selection.ensembles import FoldScores
 from sweepgrad.selection.ranking import Entry, fold_of, folds, seed_of, with_standings
@@ -50,7 +50,7 @@ def configuration(store: Store, run: Logged) -> Config:
         values = old_names.config(_SafeLoader(path.read_text(encoding="utf-8")).get_single_data())
     try:
         return check(values)
-    except ConfigFaults as error:
+    except ConfigErrors as error:
         raise UserError(
             f"run {run.name} was configured with settings that are unknown here ({error}): install the"
             " extension that they came from, or train anew"
@@ -98,7 +98,7 @@ def compare(
         return entry.unfinished, folds(entry.runs)
 
     full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation, pace = _Validation(store, tables), Pace(log, "comparing")
+    validation, pace = _Validation(store, tables), ProgressLog(log, "comparing")
     metric, singles = METRICS[select.metric], list[Candidate]()
     added: list[tuple[Entry, Candidate]] = []
     best: list[tuple[Entry, list[list[FoldScores]]]] = []

@@ -18,7 +18,7 @@ from sweepgrad.selection.candidates import bundle_of, compare, configuration, di
 from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank, splits
 from sweepgrad.stats import thresholds
 from sweepgrad.stats.selection import Choice
-from sweepgrad.stats.thresholds import Cut
+from sweepgrad.stats.thresholds import Threshold
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
@@ -54,7 +54,7 @@ class Decision:
     trained: Bundle
     bundle: Bundle
     scale: float
-    cut: Cut | None
+    cut: Threshold | None
     val: Rows
     notices: tuple[str, ...]
 
@@ -208,7 +208,7 @@ def _scale(task: Task, select: Select, y: Array, scores: Array) -> tuple[float, 
 
 def _threshold(
     select: Select, y: Array, p: Array, units: NDArray[np.int64], tables: Tables, config: Config
-) -> tuple[float, Cut | None]:
+) -> tuple[float, Threshold | None]:
     if isinstance(select.threshold, HalfThreshold):
         return 0.5, None
     if isinstance(select.threshold, CostThreshold):
@@ -217,7 +217,7 @@ def _threshold(
     rule, prevalence = select.threshold.rule, 0.0
     if rule == "prevalence":
         prevalence = float(tables.training(config.data, config.split, dtype_of(config)).y_train.mean())
-    cut = thresholds.best_cut(rule, y, p, units, prevalence, rng.key(0, "threshold"))
+    cut = thresholds.best_threshold(rule, y, p, units, prevalence, rng.key(0, "threshold"))
     return cut.threshold, cut
 
 

@@ -25,7 +25,7 @@ CARD_FILES = ("card.md", "card.json", "calibration.png")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class FinalizeResult:
     """What `finalize` came to.
 
     Attributes:
@@ -41,7 +41,7 @@ class Judgement:
 
 def finalize(
     store: Store, which: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
-) -> Judgement:
+) -> FinalizeResult:
     """Decide on the model of a sweep by validation, judge it on the test rows, write and log its card.
 
     What was judged before is not judged again: its card is shown once more, and the test rows stay closed. An
@@ -104,7 +104,7 @@ def finalize(
         (folder / "card.md").write_text(markdown(card), encoding="utf-8")
         write_json(folder / "card.json", card.to_json())  # last: where it is, the others are
         _send(store, sweep, card, folder, chosen)
-        return Judgement(card, folder, opened=True)
+        return FinalizeResult(card, folder, opened=True)
 
 
 def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) -> None:
@@ -125,7 +125,7 @@ def _register(store: Store, sweep: Logged, decision: Decision, name: str) -> str
         return f"{name}/{store.register(sweep.run_id, name, Path(folder, BUNDLE))}"
 
 
-def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> Judgement | None:
+def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> FinalizeResult | None:
     """The card that the choice has, in its folder or in the store; where either lacks it, it gets it.
 
     Raises:
@@ -139,12 +139,12 @@ def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> Ju
     if card is not None and (in_store is None or in_store <= card.evaluated):
         if in_store != card.evaluated:
             _send(store, sweep, card, folder, chosen)
-        return Judgement(card, folder, opened=False)
+        return FinalizeResult(card, folder, opened=False)
     if in_store is None:
         return None
     for name in CARD_FILES:
         store.download(sweep, name, folder)
-    return Judgement(_card_in(folder), folder, opened=False)
+    return FinalizeResult(_card_in(folder), folder, opened=False)
 
 
 def _card_in(folder: Path) -> Card | None:

@@ -21,7 +21,7 @@ _DRAWN = 20_000_000  # rows, over all samples
 
 
 @dataclass(frozen=True)
-class Cut:
+class Threshold:
     """A threshold that was found on rows.
 
     Attributes:
@@ -42,9 +42,9 @@ def of_costs(false_positive: float, false_negative: float) -> float:
     return false_positive / (false_positive + false_negative)
 
 
-def best_cut(
+def best_threshold(
     rule: Rule, y: Array, p: Array, units: NDArray[np.int64], prevalence: float, key: int, draws: int = 200
-) -> Cut:
+) -> Threshold:
     """The threshold that a rule takes.
 
     "accuracy" and "f1" take the highest, "prevalence" the share of rows taken for positive that is nearest to
@@ -66,13 +66,13 @@ def best_cut(
         key: the randomness, from `sweepgrad.rng.key`.
         draws: how many samples; fewer where rows are so many that the optimism is next to nothing.
     """
-    cuts = _Cuts(y, p)
+    cuts = _Thresholds(y, p)
     once = np.ones(len(y))
     goal = cuts.goal(rule, once, prevalence)
     threshold = cuts.middle(goal)
     taken = p >= threshold
     if rule == "prevalence":
-        return Cut(threshold, float(np.mean(taken)), 0.0)
+        return Threshold(threshold, float(np.mean(taken)), 0.0)
     optimism = []
     _, unit = np.unique(units, return_inverse=True)
     n_units = int(unit.max()) + 1
@@ -85,14 +85,13 @@ def best_cut(
         at = cuts.number(cuts.middle(there))
         optimism.append(there[at] - goal[at])
     mean = max(float(np.mean(optimism)), 0.0) if optimism else 0.0
-    return Cut(threshold, float(goal[cuts.number(threshold)]), mean)
+    return Threshold(threshold, float(goal[cuts.number(threshold)]), mean)
 
 
-class _Cuts:
-    """Every way to cut rows by their probability: cut k takes all but the k lowest values for positive.
+class _Thresholds:
+    """All thresholds that decide differently: the k-th takes all but the k lowest values for positive.
 
-    Cut k is where the threshold lies in (ends[k], ends[k + 1]], of K distinct values that is k = 0 … K; cut 0
-    has the threshold 0 as well.
+    It lies in (ends[k], ends[k + 1]], of K distinct values that is k = 0 … K; 0 is among those of k = 0.
     """
 
     def __init__(self, y: Array, p: Array) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sweepgrad.config.check import ConfigFaults, check
+from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.identity import LENGTH
 from sweepgrad.config.schema import Config, Tracking
 from sweepgrad.data.access import open_training
@@ -75,7 +75,7 @@ def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Confi
     values["sweep"] |= {"id": None, "halving": None, "fail_fast": False}
     try:
         return check(values)
-    except ConfigFaults as error:
+    except ConfigErrors as error:
         lines = "".join(f"\n  {fault.key}: {fault.problem}" for fault in error.faults)
         raise UserError(f"nothing was run.{lines}") from None
 

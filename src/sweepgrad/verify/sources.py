@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepgrad.config.check import ConfigFaults, check
+from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
 from sweepgrad.files import digest
@@ -93,7 +93,7 @@ class Kept:
         """
         try:
             return check(self.record.config)
-        except ConfigFaults as error:
+        except ConfigErrors as error:
             where = self.copies[0].folder / RECORD
             raise UserError(
                 f"{where} holds no configuration that this version reads ({error}): it was changed, or is of"

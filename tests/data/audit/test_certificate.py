@@ -10,7 +10,7 @@ from sweepgrad.config.data import FileData
 from sweepgrad.data.audit import certificate as certificates
 from sweepgrad.data.audit.certificate import certify, head
 from sweepgrad.data.audit.report_text import in_words
-from sweepgrad.data.leakage.duplicates import Twins
+from sweepgrad.data.leakage.duplicates import Duplicates
 from sweepgrad.data.preprocess.fit import learn
 from sweepgrad.data.preprocess.transforms import Numeric, Preprocessor
 from sweepgrad.data.split import PARTS, Parts
@@ -75,7 +75,7 @@ def test_preprocessing_that_looks_at_all_rows_is_found_out(table, monkeypatch):
     def leaky(columns, y, roles, train, **how):
         everything = np.ones(N, dtype=bool)
         fitted = [Numeric.fit(columns.select([name], everything)[name]) for name in roles.numeric]
-        return type("Leaky", (), {"preprocessor": Preprocessor(tuple(fitted), ()), "objections": ()})
+        return type("Leaky", (), {"preprocessor": Preprocessor(tuple(fitted), ()), "findings": ()})
 
     parts = parts_by(np.arange(N) // 3)
     monkeypatch.setattr(certificates, "learn", leaky)
@@ -89,7 +89,7 @@ def test_preprocessing_that_looks_at_all_rows_is_found_out(table, monkeypatch):
 def test_preprocessing_that_looks_at_the_labels_of_held_out_rows_is_found_out(table, monkeypatch):
     def leaky(columns, y, roles, train, **how):
         fitted = Numeric("x", mean=float(y @ np.arange(N) ** 2.0), sd=1.0, missing=False)
-        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "objections": ()})
+        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "findings": ()})
 
     parts = parts_by(np.arange(N) // 3)
     monkeypatch.setattr(certificates, "learn", leaky)
@@ -124,7 +124,7 @@ def test_of_a_big_table_rows_of_every_part_are_looked_at(table, monkeypatch):
     def leaky(columns, y, roles, train, **how):
         looked_at.append(len(train))
         fitted = Numeric("x", mean=float(y @ np.arange(len(y))), sd=1.0, missing=False)
-        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "objections": ()})
+        return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "findings": ()})
 
     monkeypatch.setattr(certificates, "learn", leaky)
     assert certify(table, sorted_by_part, Preprocessor((), ()), unexamined=(), tell=print).moved
@@ -141,7 +141,7 @@ def test_where_nothing_could_be_shown_nothing_is_claimed(table):
 
 
 def test_twins_in_words_are_none_or_chance_or_few():
-    table = Twins({"train-val": 0, "train-test": 0}, {"train-val": 0.0, "train-test": 0.0}, 0, 0.0, ())
+    table = Duplicates({"train-val": 0, "train-test": 0}, {"train-val": 0.0, "train-test": 0.0}, 0, 0.0, ())
     few = replace(table, rows={"train-val": 0, "train-test": 12, "val-test": 0}, pairs=12)
     few = replace(few, shares={"train-val": 0.0, "train-test": 0.0099, "val-test": 0.0})
     chance = replace(few, by_chance=100.0)

@@ -53,7 +53,7 @@ def test_all_that_training_refuses_is_said_at_once_with_its_remedy(nowhere):
     frame["same"] = 1
     code, found = check(frame)
     assert code == 1
-    kinds = {objection["column"]: objection["kind"] for objection in found["objections"]}
+    kinds = {finding["column"]: finding["kind"] for finding in found["findings"]}
     assert kinds == {"result": "revealing", "customer number": "identifying", "same": "constant"}
     assert set(found["certificate"]["columns_that_tell_the_target"]) == {"nearly"}
     (remedy,) = found["remedies"]

@@ -12,11 +12,11 @@ Y = (uniform(key(0, "labels"), (N,)) < 0.4).astype(float)
 def kind_of_objection(values, *, numeric, y=Y):
     """What `examine` says to this feature."""
     column = pd.Series(values, name="a")
-    objection = examine(column, np.array(y, dtype=np.int8), numeric=numeric, target="y")
-    if objection is None:
+    finding = examine(column, np.array(y, dtype=np.int8), numeric=numeric, target="y")
+    if finding is None:
         return None
-    assert objection.column == "a"
-    return objection.kind
+    assert finding.column == "a"
+    return finding.kind
 
 
 def noise(seed=1):

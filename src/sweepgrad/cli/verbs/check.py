@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from sweepgrad.compose.plan import plan
-    from sweepgrad.data.access import open_checkup
+    from sweepgrad.data.access import open_check
     from sweepgrad.data.audit import report_text
 
     configs = [job.config for job in plan(options.overrides, multirun=True, search=search_of(options)).jobs]
@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(width=100_000, highlight=False)
-    checkups = []
+    reports = []
     for number, (data, split) in enumerate(wanted):
-        checkup = open_checkup(data, split)
-        checkups.append(checkup)
+        report = open_check(data, split)
+        reports.append(report)
         if not options.json:
             if number:
                 console.print()
-            report_text.show(checkup, split, console)
+            report_text.show(report, split, console)
     if options.json:
-        print(json.dumps([checkup.to_json() for checkup in checkups], indent=1, allow_nan=False))
-    return 1 if any(checkup.dishonest for checkup in checkups) else 0
+        print(json.dumps([report.to_json() for report in reports], indent=1, allow_nan=False))
+    return 1 if any(report.dishonest for report in reports) else 0

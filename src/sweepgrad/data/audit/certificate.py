@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweepgrad.data.io.columns import FrameColumns
-from sweepgrad.data.leakage.duplicates import Twins, find
+from sweepgrad.data.leakage.duplicates import Duplicates, find
 from sweepgrad.data.leakage.perturbation import GARBAGE, moved_by_garbage
 from sweepgrad.data.leakage.target_copies import near_copy
 from sweepgrad.data.preprocess.fit import learn
@@ -34,7 +34,7 @@ class Certificate:
             the proof.
         groups: how many values of each key of data.group lie in more than one part.
         twins: rows that are equal in all features; near: nearly equal; see `duplicates.find`.
-        twin_rows: how many validation and test rows have a twin in an earlier part, of a sort that counts.
+        duplicate_rows: how many validation and test rows have a duplicate in an earlier part that counts.
         columns: those that alone tell the target on nearly all training rows looked at, and on which share.
         moved: what of the preprocessing changed when validation and test rows were replaced by garbage; None
             if nothing could be shown.
@@ -46,9 +46,9 @@ class Certificate:
     rows: dict[str, int]
     looked_at: int
     groups: dict[str, int]
-    twins: Twins
-    near: Twins
-    twin_rows: int
+    twins: Duplicates
+    near: Duplicates
+    duplicate_rows: int
     columns: dict[str, float]
     moved: tuple[str, ...] | None
     unproven: str = ""
@@ -77,7 +77,7 @@ class Certificate:
             "groups_across_parts": self.groups,
             "duplicates": _plain(self.twins),
             "near_duplicates": _plain(self.near),
-            "rows_with_duplicates": self.twin_rows,
+            "rows_with_duplicates": self.duplicate_rows,
             "columns_that_tell_the_target": self.columns,
             "preprocessing": {
                 "unmoved": None if self.moved is None else not self.moved,
@@ -126,7 +126,7 @@ def certify(
     frame, y, first, rows = head(table, parts)
     train = first.mask("train")
     tell("looking for twins")
-    twins, near, twin_rows = find(frame, table.roles.numeric, table.roles.categorical, first)
+    twins, near, duplicate_rows = find(frame, table.roles.numeric, table.roles.categorical, first)
     columns = {
         name: share
         for name in table.roles.features
@@ -147,7 +147,7 @@ def certify(
         groups=dict(_crossing(table, parts)),
         twins=_renumbered(twins, rows),
         near=_renumbered(near, rows),
-        twin_rows=twin_rows,
+        duplicate_rows=duplicate_rows,
         columns=columns,
         moved=moved,
         unproven=unproven,
@@ -175,7 +175,7 @@ def head(table: Table, parts: Parts) -> tuple[pd.DataFrame, NDArray[np.int8], Pa
     return frame, table.y[taken], Parts(parts.of[taken]), np.flatnonzero(taken)
 
 
-def _renumbered(twins: Twins, rows: NDArray[np.int64]) -> Twins:
+def _renumbered(twins: Duplicates, rows: NDArray[np.int64]) -> Duplicates:
     """With the numbers of rows in the table in place of those among these rows."""
     return replace(
         twins, named=tuple((int(rows[one - 1]) + 1, int(rows[other - 1]) + 1) for one, other in twins.named)
@@ -205,7 +205,7 @@ def _moved(
         found = learn(
             FrameColumns(rows, ""), labels, table.roles, train, unexamined=unexamined, tell=lambda text: None
         )
-        return found.preprocessor, found.objections
+        return found.preprocessor, found.findings
 
     honest = (learned, ()) if len(frame) == len(table) else fit(frame, train)
     return moved_by_garbage(fit, honest, frame, train, turns=1)
@@ -224,7 +224,7 @@ def _crossing(table: Table, parts: Parts) -> Iterator[tuple[str, int]]:
         yield " and ".join(key), int(np.count_nonzero(mixed))
 
 
-def _told(twins: Twins, how: str) -> Iterator[str]:
+def _told(twins: Duplicates, how: str) -> Iterator[str]:
     if not twins.count:
         return
     said = []
@@ -235,7 +235,7 @@ def _told(twins: Twins, how: str) -> Iterator[str]:
     yield f"rows have twins in another part: {', '.join(said)}"
 
 
-def _plain(twins: Twins) -> dict[str, Any]:
+def _plain(twins: Duplicates) -> dict[str, Any]:
     return {
         **asdict(twins),
         "named": [list(pair) for pair in twins.named],

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweepgrad.data.audit.certificate import Certificate, certify, head
-from sweepgrad.data.leakage.columns import Objection
+from sweepgrad.data.leakage.columns import ColumnFinding
 from sweepgrad.data.leakage.drift import Drift, drifts
 from sweepgrad.data.preprocess.fit import Learned, learn
 from sweepgrad.data.schema.roles import Roles
@@ -31,13 +31,13 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class CheckReport:
     """What a table is like. Of validation and test rows it has counts, and nothing of any single one.
 
     Attributes:
         notices: such as roles that were guessed.
         positives: the share of positive rows, of all.
-        objections: columns that training drops or refuses.
+        findings: columns that training drops or refuses.
         certificate: of the columns that are left.
         missing: the share of training rows without a value, by column.
         rare: how many levels have fewer than `RARE` training rows, by column.
@@ -50,7 +50,7 @@ class Checkup:
     roles: Roles
     notices: tuple[str, ...]
     positives: float
-    objections: tuple[Objection, ...]
+    findings: tuple[ColumnFinding, ...]
     certificate: Certificate
     missing: dict[str, float]
     rare: dict[str, int]
@@ -62,7 +62,7 @@ class Checkup:
     @property
     def dishonest(self) -> tuple[str, ...]:
         """What would make a figure worth nothing, in words."""
-        refused = (objection.reason for objection in self.objections if objection.refused)
+        refused = (finding.reason for finding in self.findings if finding.refused)
         return (*refused, *self.certificate.found)
 
     @property
@@ -74,7 +74,7 @@ class Checkup:
     def remedies(self) -> tuple[str, ...]:
         """Overrides that mend it, for behind `sweepgrad train`."""
         found = []
-        unfit = [o.column for o in self.objections if o.column != self.group_by] + [*self.certificate.columns]
+        unfit = [o.column for o in self.findings if o.column != self.group_by] + [*self.certificate.columns]
         if unfit:
             dropped = (*(name for name in self.roles.dropped if name != self.group_by), *unfit)
             found.append(f"data.drop={_listed(dropped)}")
@@ -97,7 +97,7 @@ class Checkup:
             "notices": list(self.notices),
             "positives": self.positives,
             "majority": self.majority,
-            "objections": [asdict(objection) for objection in self.objections],
+            "findings": [asdict(finding) for finding in self.findings],
             "missing": self.missing,
             "rare_levels": self.rare,
             "unseen_levels": self.unseen,
@@ -114,7 +114,7 @@ def look(
     *,
     unexamined: Collection[str],
     tell: Callable[[str], None],
-) -> Checkup:
+) -> CheckReport:
     """Look at a table that was split into parts.
 
     Arguments:
@@ -128,7 +128,7 @@ def look(
         return learn(table.columns, table.y, table.roles, train, unexamined=unexamined, tell=tell)
 
     found = learned(unexamined)
-    fit, preprocessor = table.without([o.column for o in found.objections]), found.preprocessor
+    fit, preprocessor = table.without([o.column for o in found.findings]), found.preprocessor
     if not fit.roles.features:
         fit, unexamined = table, table.roles.features
         preprocessor = learned(unexamined).preprocessor
@@ -150,13 +150,13 @@ def look(
     frame, _, first, rows = head(fit, parts)
     alone: NDArray[np.int64] = np.unique(units[rows], return_index=True)[1]
     frame, first = frame.iloc[alone].reset_index(drop=True), Parts(first.of[alone])
-    return Checkup(
+    return CheckReport(
         name=table.name,
         source=table.source,
         roles=table.roles,
         notices=notices,
         positives=float(np.mean(table.y)),
-        objections=found.objections,
+        findings=found.findings,
         certificate=certificate,
         missing=missing,
         rare=rare,

@@ -9,17 +9,17 @@ from rich.text import Text
 
 from sweepgrad.config.split import Split
 from sweepgrad.data.audit.certificate import PART_NAMES, Certificate
-from sweepgrad.data.audit.report import LOPSIDED, RARE, Checkup
-from sweepgrad.data.leakage.duplicates import PAIRS, Twins
+from sweepgrad.data.audit.report import LOPSIDED, RARE, CheckReport
+from sweepgrad.data.leakage.duplicates import PAIRS, Duplicates
 from sweepgrad.tasks.binary import BINARY
 
 _MANY = 8  # columns that are listed
 
 
-def show(checkup: Checkup, split: Split, console: Console) -> None:
+def show(report: CheckReport, split: Split, console: Console) -> None:
     """Print the note: a table on a terminal, plain lines elsewhere."""
-    title = f"{checkup.name}: {sum(checkup.certificate.rows.values()):,} rows, {checkup.source}"
-    lines = list(findings(checkup, split))
+    title = f"{report.name}: {sum(report.certificate.rows.values()):,} rows, {report.source}"
+    lines = list(findings(report, split))
     if console.is_terminal:
         table = Table(title=Text(title), title_justify="left", show_header=False)
         table.add_column()
@@ -31,60 +31,60 @@ def show(checkup: Checkup, split: Split, console: Console) -> None:
         console.print(Text(title))
         for topic, text in lines:
             console.print(Text(f"  {topic}: {text}"))
-    for leak in checkup.dishonest:
-        console.print(Text(f"objection: {leak}", style="bold red"))
-    if checkup.remedies:
-        console.print(Text(f"remedy: {shlex.join(checkup.remedies)}"))
-    elif checkup.dishonest:
-        console.print(Text(f"remedy: {_by_hand(checkup)}"))
+    for leak in report.dishonest:
+        console.print(Text(f"finding: {leak}", style="bold red"))
+    if report.remedies:
+        console.print(Text(f"remedy: {shlex.join(report.remedies)}"))
+    elif report.dishonest:
+        console.print(Text(f"remedy: {_by_hand(report)}"))
     else:
         console.print(Text("nothing to object to", style="bold green"))
 
 
-def findings(checkup: Checkup, split: Split) -> Iterator[tuple[str, str]]:
-    """What there is to say, by topic; objections apart, which come last and loudest."""
-    roles, certificate = checkup.roles, checkup.certificate
+def findings(report: CheckReport, split: Split) -> Iterator[tuple[str, str]]:
+    """What there is to say, by topic; findings apart, which come last and loudest."""
+    roles, certificate = report.roles, report.certificate
     yield "parts", ", ".join(f"{n:,} {PART_NAMES[part]}" for part, n in certificate.rows.items())
     for kind, names in (("numeric", roles.numeric), ("categorical", roles.categorical)):
-        guessed = any(notice.startswith(f"data.{kind} is null") for notice in checkup.notices)
+        guessed = any(notice.startswith(f"data.{kind} is null") for notice in report.notices)
         if names:
             yield kind, _listed(names) + (" (guessed by type)" if guessed else "")
     if roles.dropped:
         yield "dropped", _listed(roles.dropped)
-    for notice in checkup.notices:
+    for notice in report.notices:
         if " is null, so by their type" not in notice:
             yield "notice", notice
-    rare = min(checkup.positives, 1 - checkup.positives)
-    answer = roles.positive if checkup.positives > 0.5 else roles.negative
+    rare = min(report.positives, 1 - report.positives)
+    answer = roles.positive if report.positives > 0.5 else roles.negative
     instead = " or ".join(BINARY.when_rare)
     yield (
         f"target {roles.target}",
-        f"{roles.positive!r} in {checkup.positives:.1%} of all rows; always answering {answer!r} is right on"
-        f" {checkup.majority:.1%}"
+        f"{roles.positive!r} in {report.positives:.1%} of all rows; always answering {answer!r} is right on"
+        f" {report.majority:.1%}"
         + (f". Few rows of one class: go by select.metric={instead}" if rare < LOPSIDED else ""),
     )
-    for objection in checkup.objections:
-        if not objection.refused:
-            yield objection.kind, f"{objection.reason}; training drops it"
-    yield "missing", _shares(checkup.missing) or "nothing"
-    if checkup.rare:
-        told = ", ".join(f"{name} ({n})" for name, n in list(checkup.rare.items())[:_MANY])
+    for finding in report.findings:
+        if not finding.refused:
+            yield finding.kind, f"{finding.reason}; training drops it"
+    yield "missing", _shares(report.missing) or "nothing"
+    if report.rare:
+        told = ", ".join(f"{name} ({n})" for name, n in list(report.rare.items())[:_MANY])
         yield "rare levels", f"with fewer than {RARE} training rows: {told}"
-    if checkup.unseen:
-        told = ", ".join(f"{n} of {name}" for name, n in list(checkup.unseen.items())[:_MANY])
+    if report.unseen:
+        told = ", ".join(f"{n} of {name}" for name, n in list(report.unseen.items())[:_MANY])
         yield "unseen levels", f"validation and test rows whose level no training row has: {told}"
-    if checkup.groups:
+    if report.groups:
         crossing = sum(certificate.groups.values())
         yield (
             "groups",
-            f"{checkup.groups.number:,}, the largest of {checkup.groups.largest} rows;"
+            f"{report.groups.number:,}, the largest of {report.groups.largest} rows;"
             f" {crossing or 'none'} in more than one part",
         )
     else:
         yield "groups", "no data.group: every row counts as independent of the others"
     yield "twins", _equal(certificate.twins)
     yield "near twins", f"all but equal: {counted(certificate.near)}"
-    yield "drift", _drift(checkup)
+    yield "drift", _drift(report)
     for text in certificate.to_json()["left_out"]:
         yield "left out", text
 
@@ -118,11 +118,11 @@ def _harmless(certificate: Certificate) -> Iterator[str]:
             yield f"rows are {how} one of another part no more often than chance makes of such columns"
 
 
-def _equal(twins: Twins) -> str:
+def _equal(twins: Duplicates) -> str:
     return f"equal in every feature: {counted(twins)}"
 
 
-def counted(twins: Twins) -> str:
+def counted(twins: Duplicates) -> str:
     """How many rows have a twin in another part, and whether that is chance."""
     rows = [
         f"{n} of {PART_NAMES[other]} with one in {PART_NAMES[one]} ({twins.shares[pair]:.1%})"
@@ -135,12 +135,12 @@ def counted(twins: Twins) -> str:
     return "; ".join(rows) if twins.beyond_chance else "none beyond what chance makes of such columns"
 
 
-def _drift(checkup: Checkup) -> str:
-    if not checkup.drift:
+def _drift(report: CheckReport) -> str:
+    if not report.drift:
         return "no column differs between the parts by more than chance"
     return "; ".join(
         f"{found.column} differs in the {PART_NAMES[found.part]} rows (p = {found.p:.1g})"
-        for found in checkup.drift[:_MANY]
+        for found in report.drift[:_MANY]
     )
 
 
@@ -154,8 +154,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MANY]) + (f" and {len(names) - _MANY} more" if len(names) > _MANY else "")
 
 
-def _by_hand(checkup: Checkup) -> str:
-    if checkup.certificate.moved:
+def _by_hand(report: CheckReport) -> str:
+    if report.certificate.moved:
         return "the preprocessing is at fault: this is a bug of sweepgrad's, please report it"
     return (
         "name what twins share, such as a customer or a song, as data.group; or delete rows that are there"

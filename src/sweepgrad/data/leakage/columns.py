@@ -26,7 +26,7 @@ COLUMN_CHECKS: Registry[ColumnCheck] = Registry(
 
 
 @dataclass(frozen=True)
-class Objection:
+class ColumnFinding:
     """What is wrong with a column.
 
     Attributes:
@@ -43,7 +43,9 @@ class Objection:
         return COLUMN_CHECKS[self.kind].refuse
 
 
-def examine(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool, target: str) -> Objection | None:
+def examine(
+    column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool, target: str
+) -> ColumnFinding | None:
     """Object to a feature column (N,) of the training rows with labels y (N,), or do not.
 
     Arguments:
@@ -53,5 +55,5 @@ def examine(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool, tar
     feature = Feature(column, as_numbers(column) if numeric else None, y, target)
     for kind, check in COLUMN_CHECKS.items():
         if (reason := check.object(feature)) is not None:
-            return Objection(feature.name, kind, reason)
+            return ColumnFinding(feature.name, kind, reason)
     return None

@@ -1,4 +1,4 @@
-"""Twins: rows that are equal, or nearly, in all that a model learns from, and lie in different parts.
+"""Duplicates: rows that are equal, or nearly, in all that a model learns from, and lie in different parts.
 
 Whoever has learned one by heart knows the other. Chance makes equal rows too, where columns are coarse, so
 what is found is held against what chance would make of these columns.
@@ -34,8 +34,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Twins:
-    """Twins of one sort that cross the split.
+class Duplicates:
+    """Duplicates of one sort that cross the split.
 
     Attributes:
         rows: for each pair of parts, how many rows of the second have a twin in the first.
@@ -73,7 +73,7 @@ class _Cells:
 
 def find(
     frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], parts: Parts
-) -> tuple[Twins, Twins, int]:
+) -> tuple[Duplicates, Duplicates, int]:
     """Equal rows, and rows that are nearly equal, of a table's features (N, D); and how many rows have a twin
     in a part before theirs, each counted once, of either sort if that counts.
 
@@ -139,7 +139,7 @@ def _numbered(codes: Codes) -> Codes:
     return numbers
 
 
-def _exact(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
+def _exact(cells: _Cells, same: Codes, parts: Parts) -> tuple[Duplicates, Mask]:
     """Equal rows, and which rows (N,) have one in a part before theirs."""
     n_same = int(same.max()) + 1
     counts = np.stack([np.bincount(same[parts.mask(part)], minlength=n_same) for part in PARTS])
@@ -157,10 +157,10 @@ def _exact(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
         here = np.flatnonzero(same == which)
         train, val = (here[parts.mask(part)[here]] for part in ("train", "val"))
         named += [(int(train[0]) + 1, int(row) + 1) for row in val]
-    return _told(Twins(rows, _shares(rows, parts), pairs, chance, tuple(named[:NAMED]))), with_one
+    return _told(Duplicates(rows, _shares(rows, parts), pairs, chance, tuple(named[:NAMED]))), with_one
 
 
-def _told(twins: Twins) -> Twins:
+def _told(twins: Duplicates) -> Duplicates:
     """With no rows named where chance makes as many twins."""
     return twins if twins.beyond_chance else replace(twins, named=())
 
@@ -199,7 +199,7 @@ def _repeats(numbers: Floats) -> NDArray[np.bool_]:
     return alike
 
 
-def _near(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
+def _near(cells: _Cells, same: Codes, parts: Parts) -> tuple[Duplicates, Mask]:
     """Nearly equal rows, and which rows (N,) have one in a part before theirs."""
     # Of equal rows one in each part is enough to find what is near.
     _, first = np.unique(same * len(PARTS) + parts.of, return_index=True)
@@ -241,7 +241,7 @@ def _near(cells: _Cells, same: Codes, parts: Parts) -> tuple[Twins, Mask]:
     both = (part[a] == 0) & (part[b] == 1)
     named = [(int(x) + 1, int(y) + 1) for x, y in zip(first[a[both]], first[b[both]], strict=True)]
     # Some of those around lie in another cell of each grid: a half instead of a third.
-    twins = Twins(rows, _shares(rows, parts), len(i), around / 2, tuple(sorted(named)[:NAMED]))
+    twins = Duplicates(rows, _shares(rows, parts), len(i), around / 2, tuple(sorted(named)[:NAMED]))
     return _told(twins), with_one
 
 

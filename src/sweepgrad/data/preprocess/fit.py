@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad.data.io.columns import Columns, Mask
-from sweepgrad.data.leakage.columns import Objection, examine
+from sweepgrad.data.leakage.columns import ColumnFinding, examine
 from sweepgrad.data.preprocess.transforms import Categorical, Numeric, Preprocessor
 from sweepgrad.data.schema.roles import Roles
 
@@ -17,7 +17,7 @@ class Learned:
     """What the training rows taught; columns that were objected to are not in the preprocessor."""
 
     preprocessor: Preprocessor
-    objections: tuple[Objection, ...]
+    findings: tuple[ColumnFinding, ...]
 
 
 def learn(
@@ -39,13 +39,13 @@ def learn(
     """
     numeric: dict[str, Numeric] = {}
     categorical: dict[str, Categorical] = {}
-    objections = []
+    findings = []
     for number, name in enumerate(roles.features, 1):
         column = columns.select([name], train)[name]
         if name not in unexamined:
-            objection = examine(column, y[train], numeric=name in roles.numeric, target=roles.target)
-            if objection is not None:
-                objections.append(objection)
+            finding = examine(column, y[train], numeric=name in roles.numeric, target=roles.target)
+            if finding is not None:
+                findings.append(finding)
                 continue
         if name in roles.numeric:
             numeric[name] = Numeric.fit(column, roles.transforms.get(name, "standardize"))
@@ -53,4 +53,4 @@ def learn(
             categorical[name] = Categorical.fit(column)
         tell(f"{number} of {len(roles.features)} columns looked at")
     preprocessor = Preprocessor(tuple(numeric.values()), tuple(categorical.values()))
-    return Learned(preprocessor, tuple(objections))
+    return Learned(preprocessor, tuple(findings))

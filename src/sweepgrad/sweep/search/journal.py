@@ -240,7 +240,7 @@ def _elsewhere(error: OSError, path: Path) -> str:
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut off what a process wrote of a line before it was killed, or the disk was full."""
+    """Threshold off what a process wrote of a line before it was killed, or the disk was full."""
     if path.exists():
         with path.open("r+b") as file:
             written = file.read()
