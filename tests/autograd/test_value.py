@@ -1,3 +1,4 @@
+import doctest
 import operator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -97,6 +98,12 @@ CASES: list[Any] = [
     pytest.param(lambda x: concatenate([x * x, x, x[:0]]), [real(3)], id="concatenate with itself"),
     pytest.param(lambda x: concatenate([x * x]), [real(3)], id="concatenate one"),
     pytest.param(lambda x: x * x * mask(0.4, key(0, "mask"), x.shape), [real(4, 3)], id="mask"),
+    pytest.param(lambda x, y: Value([x * x, y, x]), [real(), real()], id="stack scalars"),
+    pytest.param(lambda x, y: Value([[x * x, 1], [2.5, x * y]]), [real(), real()], id="stack nested, mixed"),
+    pytest.param(lambda x, y: Value([x * x, y, [1.0, 2.0, 3.0]]), [real(3), real(3)], id="stack vectors"),
+    pytest.param(lambda x: Value([[row * row for row in x], [x[1], x[0]]]), [real(2, 3)], id="stack matrices"),
+    pytest.param(lambda x: Value(x * x), [real(2, 3)], id="Value of a Value"),
+    pytest.param(lambda x: Value(list(x)).exp() @ x, [real(4)], id="stack of elements"),
 ]
 
 
@@ -109,7 +116,8 @@ PLAIN: dict[Any, Any] = {
     Value.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
     Value.softplus: lambda x: np.log(1 + np.exp(x)),
 }
-ALIKE = [case for case in CASES if not case.id.startswith(("broadcast_to", "scatter", "concatenate", "mask"))]
+NOT_NUMPYS = ("broadcast_to", "scatter", "concatenate", "mask", "stack", "Value of")
+ALIKE = [case for case in CASES if not case.id.startswith(NOT_NUMPYS)]
 
 
 @pytest.mark.parametrize(("f", "arrays"), ALIKE)
@@ -138,9 +146,47 @@ def test_concatenated_vectors_stand_one_after_another():
     assert single.data.dtype == np.float32
 
 
+def test_lists_of_values_are_numpys_arrays():
+    a, b = Value(2.0), Value(3.0)
+    assert_array_equal(Value([a, b]).data, [2, 3])
+    assert_array_equal(Value([[a, 1], (b, True)], label="m").data, [[2, 1], [3, 1]])
+    assert Value([[a, 1]], label="m").label == "m"
+    assert_array_equal(Value([a, np.array(5.0)]).data, [2, 5])
+    assert_array_equal(Value([Value([a, b]), [0, 1]]).data, [[2, 3], [0, 1]])
+    assert Value(a, label="copy").data == 2
+    assert Value([a]).parents == (a,)
+
+
+def test_numbers_in_a_list_take_the_dtype_of_its_values():
+    a = Value(np.float32(2))
+    assert Value([a, 0.1]).data.dtype == np.float32
+    assert Value([[a, a], [0.1, 1]]).data.dtype == np.float32
+    assert Value([a, Value(1.0)]).data.dtype == np.float64
+
+
+def test_lists_of_values_are_operands():
+    a, b = Value(2.0), Value(3.0)
+    y = (Value([1.0, 2.0]) * [a, b] + [b, 0]).sum()
+    y.backward()
+    assert y.item() == 11
+    assert (a.grad, b.grad) == (1, 3)
+
+
+@pytest.mark.parametrize("list_", [[Value([1.0, 2.0]), 1.0], [[Value(1.0)], [1.0, 2.0]], [[1.0], [1.0, 2.0]]])
+def test_ragged_lists_are_refused(list_):
+    with pytest.raises(ShapeError):
+        Value(list_)
+
+
+def test_long_lists_cost_linear_memory_and_time():
+    xs = [Value(float(i)) for i in range(20_000)]
+    (Value(xs) ** 2).sum().backward()
+    assert xs[300].grad == 600
+
+
 @pytest.mark.parametrize("shapes", [[(2, 2), (2,)], [(2,), ()], [(1, 3), (1, 3)]], ids=str)
 def test_only_vectors_are_concatenated(shapes):
-    with pytest.raises(ShapeError, match="only vectors are concatenated"):
+    with pytest.raises(ShapeError, match="only vectors can be concatenated"):
         concatenate([Value(real(*shape)) for shape in shapes])
 
 
@@ -385,7 +431,161 @@ def test_only_a_scalar_goes_backward():
             Value(np.ones(shape)).backward()
 
 
-# What a Value says
+def test_zero_grad_clears_all_that_backward_adds_to():
+    x, unused = Value([1.0, 2.0]), Value(1.0)
+    y = x * x
+    loss = y.sum()
+    loss.backward()
+    unused.grad = 1
+    loss.zero_grad()
+    for node in (x, y, loss):
+        assert_array_equal(node.grad, np.zeros(node.shape))
+        assert "grad" not in repr(node)
+    assert unused.grad == 1
+    loss.backward()
+    assert_array_equal(x.grad, [2.0, 4.0])
+
+
+def test_grad_of_none_is_zeros():
+    x = Value([1.0, 2.0])
+    x.sum().backward()
+    x.grad = None
+    assert_array_equal(x.grad, [0.0, 0.0])
+
+
+def test_gradient_leaves_grad_alone():
+    x = Value(3.0)
+    value.gradient(x * x, [x])
+    assert x.grad == 0
+
+
+# Data that are set
+
+
+def test_data_can_be_set():
+    x = Value(2.0)
+    x.data = 3.0
+    assert (x * x).item() == 9
+    assert x.data.shape == ()
+    w = Value(np.array([1.0, 2.0], np.float32))
+    w.data = [3, True]
+    assert w.data.dtype == np.float32
+    w.data -= 0.5
+    assert_array_equal(w.data, [2.5, 0.5])
+    w.data = w.data - 0.5 * w.grad
+    assert_array_equal(w.data, [2.5, 0.5])
+
+
+def test_descent_by_hand():
+    x = Value(5.0)
+    for _ in range(100):
+        loss = (x - 2) ** 2
+        x.zero_grad()
+        loss.backward()
+        x.data -= 0.1 * x.grad
+    assert_allclose(float(x), 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ([1.0], ShapeError, r"'w' must have shape \(2,\), not \(1,\)"),
+        (1.0, ShapeError, r"must have shape \(2,\), not \(\)"),
+        ([1.0, np.nan], DomainError, "NaN in Value 'w'"),
+        (["a", "b"], TypeError, "real numbers"),
+        (None, TypeError, "real numbers"),
+    ],
+)
+def test_data_are_checked_when_set(data, error, message):
+    w = Value([1.0, 2.0], "w")
+    with pytest.raises(error, match=message):
+        w.data = data
+    assert_array_equal(w.data, [1.0, 2.0])
+
+
+# Comparison, truth and format
+
+
+def test_scalars_compare_as_numbers():
+    a, b = Value(1.0), Value(2.0)
+    assert a < b <= b
+    assert b > a >= 1
+    assert 1.5 > a
+    assert (a < b) is True
+    assert (a > np.float64(0.5)) is True
+    assert not a < np.nan
+    assert sorted([b, a], key=float) == [a, b]
+    assert max([a, b, Value(0.0)]) is b
+    assert Value(np.float32(0.1)) >= 0.1  # as NumPy: a plain number takes the dtype of the array
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_arrays_compare_by_element(compare):
+    a, b = real(2, 3), real(3)
+    for other in (Value(b), b, b.tolist(), 0.1):
+        expected = compare(a, other.data if isinstance(other, Value) else other)
+        assert_array_equal(compare(Value(a), other), expected)
+    assert_array_equal(compare(a, Value(b)), compare(a, b))
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(TypeError):
+        Value(1.0) < "text"  # noqa: B015
+    with pytest.raises(ShapeError, match=r"cannot compare shapes \(2,\) and \(3,\)"):
+        Value([1.0, 2.0]) < Value([1.0, 2.0, 3.0])  # noqa: B015
+
+
+def test_equality_is_identity_so_values_are_keys():
+    a, b = Value(1.0), Value(1.0)
+    assert a == a  # noqa: PLR0124
+    assert a != b
+    assert {a: 1, b: 2}[a] == 1
+
+
+def test_truth_is_that_of_the_number():
+    assert Value(2.0)
+    assert not Value([0.0])
+    with pytest.raises(ValueError, match=r"shape \(2,\) is neither true nor false"):
+        bool(Value([1.0, 2.0]))
+
+
+def test_a_single_number_takes_a_format():
+    loss = Value(0.123456)
+    assert f"{loss:.3f} {loss:8.1e}" == "0.123  1.2e-01"
+    assert f"{Value([[2.0]]):g}" == "2"
+    assert f"{loss}" == repr(loss)
+    assert f"{Value([1.0, 2.0])}" == "Value([1., 2.])"
+    with pytest.raises(TypeError, match=r"format '.3f' needs a Value of one element, not shape \(2,\)"):
+        format(Value([1.0, 2.0]), ".3f")
+    assert float(loss) == loss.item() == 0.123456
+
+
+# Representation
+
+
+def test_repr_shows_the_gradient_once_there_is_one():
+    x = Value([1.0, 2.0], "x")
+    (3 * x).sum().backward()
+    assert repr(x) == "Value([1., 2.], label='x', grad=[3., 3.])"
+
+
+def test_html_shows_everything_and_escapes_it():
+    x = Value([1.0, 2.0], "<b>&")
+    (3 * x).sum().backward()
+    html = x._repr_html_()
+    assert "&lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+    for text in ("[1., 2.]", "[3., 3.]", "(2,) float64"):
+        assert text in html
+    assert "operation" in (x + x)._repr_html_()
+    assert "grad" not in Value(1.0)._repr_html_()
+    assert len(Value(np.zeros(100_000))._repr_html_()) < 300
+
+
+def test_doctest():
+    results = doctest.testmod(value)
+    assert results.attempted > 3
+    assert results.failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,21 @@
 """Reverse-mode automatic differentiation over NumPy arrays.
 
-A `Value` is an array that remembers which operation made it from which parents. An `Operation` is a forward
-rule with the local gradient for each parent beside it. The local gradients are themselves written with
-`Value`s, so a gradient is again a graph, can be differentiated, and gives Hessian-vector products.
+A `Value` is an array that knows the operation and the parents it was computed from. An `Operation` holds a
+forward rule and the local gradient for each parent. Local gradients are themselves written with `Value`s. So a
+gradient is a graph too: it can be differentiated again, which gives Hessian-vector products.
 
 The method is reverse accumulation: Griewank & Walther, "Evaluating Derivatives", 2nd ed. (2008), chapter 3.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
+from html import escape
 from math import prod
 from typing import Any, Literal
 
@@ -27,7 +29,7 @@ Array = NDArray[np.floating[Any]]
 
 
 class DomainError(ArithmeticError):
-    """An operation was asked for a number that does not exist, such as the logarithm of zero."""
+    """A result that is not a number, such as the logarithm of a negative number, or a division by zero."""
 
 
 class ShapeError(ValueError):
@@ -39,11 +41,11 @@ class Operation:
     """A forward rule and, for each parent, its local gradient.
 
     Arguments:
-        name: as it appears in a graph or an error.
+        name: as shown in graphs and errors.
         forward: takes the parents' arrays and the settings; returns the result's array.
-        gradients: one function a parent. It takes the gradient of the result, the result, the parents and
-            the settings, all as `Value`s, and returns the gradient of that parent, before any broadcasting
-            is undone. None stands for a derivative that is zero everywhere.
+        gradients: one function for each parent. It takes the gradient of the result, the result, the parents
+            and the settings, all as `Value`s. It returns the gradient of that parent, of the result's shape
+            where the parent was broadcast. None stands for a derivative that is zero everywhere.
     """
 
     name: str
@@ -52,85 +54,152 @@ class Operation:
 
 
 class Value:
-    """An array with a memory of how it was computed; a scalar is a 0-d array.
+    """An array that records how it was computed, so that it can be differentiated; a scalar is a 0-d array.
+
+    `<`, `<=`, `>` and `>=` compare the data: a bool for scalars, an array of bools otherwise. `==` compares
+    identity, as for any Python object, so `Value`s can be keys of a dict; write `a.data == b.data` for the data.
 
     Arguments:
-        data: anything NumPy makes a real array of. Floating dtypes are kept, others become float64.
-        label: a name for errors and pictures.
+        data: anything that NumPy makes an array of real numbers of; floating dtypes are kept, others become
+            float64. A list may hold `Value`s, nested and mixed with numbers: gradients flow into them, and
+            numbers take the dtype of the `Value`s.
+        label: a name, shown in errors and pictures.
 
     Attributes:
-        data: the array.
-        parents: the `Value`s it was computed from; empty for a leaf.
+        data: the array. It can be set to another of the same shape (`x.data = 3.0`), which is checked like
+            the argument and takes the dtype of the old one. What was computed before keeps its numbers.
+        grad: what `backward` has added up here; zeros before.
+        parents: the `Value`s that it was computed from; empty for a leaf.
         operation: the `Operation` that computed it; None for a leaf.
-        settings: what the operation was told besides its parents, such as an axis.
+        settings: the other arguments of the operation, such as an axis.
 
     Raises:
         DomainError: `data` has a NaN.
-        TypeError: `data` is not made of real numbers.
+        ShapeError: a list is ragged; new data have another shape.
+        TypeError: `data` are not real numbers.
+
+    >>> a, b = Value(2.0), Value(-3.0)
+    >>> loss = (Value([a, b, 1.0]) ** 2).sum()
+    >>> loss.backward()
+    >>> print(f"{loss:.1f}", a, b)
+    14.0 Value(2., grad=4.) Value(-3., grad=-6.)
     """
 
-    __slots__ = ("_grad", "data", "label", "operation", "parents", "settings")
-    __array_ufunc__ = None  # so that `array * value` asks Value.__rmul__ rather than going element by element
+    __slots__ = ("_data", "_grad", "label", "operation", "parents", "settings")
+    __array_ufunc__ = None  # so that `array * value` calls Value.__rmul__ instead of multiplying by element
 
-    data: Array
     label: str
     parents: tuple[Value, ...]
     operation: Operation | None
     settings: dict[str, Any]
 
-    def __init__(self, data: ArrayLike, label: str = "") -> None:
-        array = np.asarray(data)
-        if array.dtype.kind != "f":
-            if array.dtype.kind not in "biu":
-                raise TypeError(f"Value needs real numbers, not {type(data).__name__} of {array.dtype}")
-            array = array.astype(np.float64)
-        if np.isnan(array).any():
-            raise DomainError(f"NaN in Value{f' {label!r}' if label else ''}")
-        self.data, self.label = array, label
-        self.parents, self.operation, self.settings = (), None, {}
+    def __init__(self, data: ArrayLike | Value | Sequence[Any], label: str = "") -> None:
+        self.label = label
         self._grad: Array | None = None
+        self.parents, self.operation, self.settings = (), None, {}
+        if _holds_values(data):
+            stacked = _stacked(data, _dtype_of_values(data))
+            self._data: Array = stacked._data
+            self.parents, self.operation, self.settings = stacked.parents, stacked.operation, stacked.settings
+        else:
+            self._data = _real(data, label)
 
-    # What it is
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, data: ArrayLike) -> None:
+        array = _real(data, self.label)
+        if array.shape != self.shape:
+            name = f" {self.label!r}" if self.label else ""
+            raise ShapeError(f"data of Value{name} must have shape {self.shape}, not {array.shape}")
+        self._data = array.astype(self._data.dtype, copy=False)
 
     @property
     def grad(self) -> Array:
-        """The gradient that `backward` has left here, of the shape of `data`; zeros before."""
-        return np.zeros_like(self.data) if self._grad is None else self._grad
+        """The sum of the gradients that `backward` has added, of the shape of `data`; zeros before."""
+        return np.zeros_like(self._data) if self._grad is None else self._grad
 
     @grad.setter
-    def grad(self, grad: ArrayLike) -> None:
-        self._grad = np.broadcast_to(np.asarray(grad, dtype=self.data.dtype), self.shape).copy()
+    def grad(self, grad: ArrayLike | None) -> None:
+        if grad is None:
+            self._grad = None
+        else:
+            self._grad = np.broadcast_to(np.asarray(grad, dtype=self._data.dtype), self.shape).copy()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
 
     def item(self) -> float:
-        """The number in a `Value` of one element."""
-        return float(self.data.item())
+        """Return the number in a `Value` of one element."""
+        return float(self._data.item())
 
     def __float__(self) -> float:
         return self.item()
 
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"a Value of shape {self.shape} is neither true nor false; use .data.all() or .any()")
+        return bool(self._data.item())
+
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self._data)
 
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(len(self)))
 
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return repr(self)
+        if self.size != 1:
+            raise TypeError(
+                f"format {spec!r} needs a Value of one element, not shape {self.shape}; format the elements of"
+                " .data"
+            )
+        return format(self.item(), spec)
+
     def __repr__(self) -> str:
-        text = np.array2string(self.data, precision=6, threshold=8, separator=", ")
         label = f", label={self.label!r}" if self.label else ""
         operation = f", operation={self.operation.name!r}" if self.operation else ""
-        return f"Value({text}{label}{operation})"
+        grad = "" if self._grad is None else f", grad={_short(self._grad)}"
+        return f"Value({_short(self._data)}{label}{operation}{grad})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "label": self.label,
+            "operation": self.operation.name if self.operation else "",
+            "shape": f"{self.shape} {self.dtype}" if self.shape else "",
+            "data": _short(self._data),
+            "grad": "" if self._grad is None else _short(self._grad),
+        }
+        cells = [f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text]
+        return f"<table><caption>Value</caption>{''.join(cells)}</table>"
+
+    def __lt__(self, other: Value | ArrayLike) -> Any:
+        return _compare(operator.lt, self, other)
+
+    def __le__(self, other: Value | ArrayLike) -> Any:
+        return _compare(operator.le, self, other)
+
+    def __gt__(self, other: Value | ArrayLike) -> Any:
+        return _compare(operator.gt, self, other)
+
+    def __ge__(self, other: Value | ArrayLike) -> Any:
+        return _compare(operator.ge, self, other)
 
     # Arithmetic
 
@@ -162,7 +231,7 @@ class Value:
         return _apply(NEGATE, self)
 
     def __pow__(self, exponent: Value | ArrayLike) -> Value:
-        """A constant exponent allows any base that has that power; a `Value` as exponent, positive bases."""
+        """Raise to a power; where the exponent is a `Value`, the base must be positive."""
         if isinstance(exponent, Value):
             return (exponent * self.log()).exp()
         return _apply(POWER, self, exponent=as_value(exponent).data.astype(self.data.dtype))
@@ -171,7 +240,7 @@ class Value:
         return as_value(base) ** self
 
     def __matmul__(self, other: Value | ArrayLike) -> Value:
-        """Matrix product. (N, K) @ (K, M) is (N, M); a vector on either side is a row or a column."""
+        """Multiply matrices: (N, K) @ (K, M) is (N, M); a vector on the left is a row, on the right a column."""
         a, b = self, as_value(other)
         if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
             raise ShapeError(f"@ needs vectors or matrices, not shapes {a.shape} and {b.shape}")
@@ -186,7 +255,7 @@ class Value:
         return as_value(other) @ self
 
     def operand(self, other: Value | ArrayLike) -> Value:
-        """The other side of an operator with this; a plain number takes this side's dtype, as in NumPy."""
+        """Return the other operand as a `Value`; a plain number takes the dtype of this one, as in NumPy."""
         plain = isinstance(other, (int, float))
         return Value(np.asarray(other, dtype=self.data.dtype)) if plain else as_value(other)
 
@@ -199,22 +268,22 @@ class Value:
         return _apply(LOG, self)
 
     def relu(self) -> Value:
-        """max(x, 0); its derivative at 0 is taken as 0."""
+        """Return max(x, 0); its derivative at 0 is taken as 0."""
         return _apply(RELU, self)
 
     def step(self) -> Value:
-        """1 where x > 0, else 0: the derivative of `relu`."""
+        """Return 1 where x > 0, else 0: the derivative of `relu`."""
         return _apply(STEP, self)
 
     def tanh(self) -> Value:
         return _apply(TANH, self)
 
     def sigmoid(self) -> Value:
-        """1 / (1 + exp(-x)), without overflow."""
+        """Return 1 / (1 + exp(-x)), without overflow."""
         return _apply(SIGMOID, self)
 
     def softplus(self) -> Value:
-        """log(1 + exp(x)), without overflow."""
+        """Return log(1 + exp(x)), without overflow."""
         return _apply(SOFTPLUS, self)
 
     # Shape
@@ -227,7 +296,7 @@ class Value:
         return total / (self.size // max(total.size, 1))
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Value:
-        """The same elements in another shape, given as numbers or as one tuple."""
+        """Return the same elements in another shape, given as numbers or as one tuple."""
         return _apply(RESHAPE, self, shape=shape[0] if shape and isinstance(shape[0], tuple) else shape)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Value:
@@ -242,13 +311,16 @@ class Value:
         return _apply(INDEX, self, index=index)
 
     def scatter(self, index: Any, shape: tuple[int, ...]) -> Value:
-        """Zeros of `shape` with these elements added at `index`; what undoes indexing."""
+        """Return zeros of `shape` with these elements added at `index`: the gradient of indexing."""
         return _apply(SCATTER, self, index=index, shape=shape)
 
     # Differentiation
 
     def backward(self) -> None:
-        """Add the gradient of this scalar to `grad` of every `Value` that it was computed from.
+        """Add the gradient of this scalar to `grad` of itself and every `Value` that it was computed from.
+
+        Gradients add up over calls, as in PyTorch: call `zero_grad` before the next step, or use `gradient`,
+        which leaves `grad` alone.
 
         Raises:
             ShapeError: this is not a scalar.
@@ -256,31 +328,36 @@ class Value:
         order = graph(self)
         gradients = _accumulate(self, order, frozenset(order))
         for node, gradient in gradients.items():
-            node._grad = gradient.data.copy() if node._grad is None else node._grad + gradient.data
+            node._grad = gradient._data.copy() if node._grad is None else node._grad + gradient._data
+
+    def zero_grad(self) -> None:
+        """Clear `grad` of this and of every `Value` that it was computed from: all that `backward` adds to."""
+        for node in graph(self):
+            node._grad = None
 
 
-_ON_NO_NUMBER: ContextVar[Literal["raise", "ignore"]] = ContextVar("on_no_number", default="raise")
+_ON_INVALID: ContextVar[Literal["raise", "ignore"]] = ContextVar("on_invalid", default="raise")
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Within it, operations on numbers that do not exist pass: what is recorded is how, not on what."""
-    token = _ON_NO_NUMBER.set("ignore")
+    """Allow operations to give NaN and infinity, for recording a step whose numbers do not matter."""
+    token = _ON_INVALID.set("ignore")
     try:
         yield
     finally:
-        _ON_NO_NUMBER.reset(token)
+        _ON_INVALID.reset(token)
 
 
 def as_value(x: Value | ArrayLike) -> Value:
-    """`x` itself if it is a `Value`, else a leaf holding it."""
+    """Return `x` itself if it is a `Value`, else a `Value` of it."""
     return x if isinstance(x, Value) else Value(x)
 
 
 def graph(*outputs: Value) -> list[Value]:
-    """Everything the outputs were computed from, and themselves: parents before children, each once.
+    """Return the outputs and all `Value`s they were computed from: parents before children, each once.
 
-    It walks with a stack of its own, since the graphs of long computations are deeper than Python recurses.
+    A stack replaces recursion, because graphs of long computations are deeper than Python's recursion limit.
     """
     order: list[Value] = []
     seen: set[Value] = set()
@@ -297,12 +374,12 @@ def graph(*outputs: Value) -> list[Value]:
 
 
 def gradient(output: Value, inputs: Sequence[Value]) -> list[Value]:
-    """The gradients of the scalar `output` with respect to `inputs`, as `Value`s of the inputs' shapes.
+    """Return the gradients of the scalar `output` with respect to `inputs`, as `Value`s of the inputs' shapes.
 
     They are graphs, so they can be differentiated again: for a loss L of w and a vector v,
     `g, = gradient(L, [w]); Hv, = gradient((g * v).sum(), [w])` is a Hessian-vector product (Pearlmutter,
     "Fast exact multiplication by the Hessian", Neural Computation 1994). An input that does not influence
-    the output has a gradient of zeros.
+    the output has a gradient of zeros. `grad` of the inputs is not changed.
 
     Raises:
         ShapeError: `output` is not a scalar.
@@ -318,12 +395,12 @@ def gradient(output: Value, inputs: Sequence[Value]) -> list[Value]:
 
 
 def concatenate(values: Sequence[Value]) -> Value:
-    """Vectors one after another, as one vector."""
+    """Join vectors to one vector."""
     return reduce(lambda a, b: _apply(CONCATENATE, a, b), values)
 
 
 def mask(probability: Value | float, key: int, shape: tuple[int, ...]) -> Value:
-    """Zeros with `probability`, drawn with `key` (see `rng.key`), and 1 / (1 - probability) elsewhere.
+    """Return zeros with `probability`, drawn with `key` (see `rng.key`), and 1 / (1 - probability) elsewhere.
 
     Its gradient with respect to the probability is taken as 0.
     """
@@ -333,9 +410,9 @@ def mask(probability: Value | float, key: int, shape: tuple[int, ...]) -> Value:
 def _accumulate(
     output: Value, order: list[Value], needed: set[Value] | frozenset[Value]
 ) -> dict[Value, Value]:
-    """The chain rule: from the output back, each node hands its gradient to the parents that need it."""
+    """Apply the chain rule from the output back: each node adds its share to the parents that need it."""
     if output.shape != ():
-        raise ShapeError(f"only a scalar has a gradient, and this has shape {output.shape}: sum() it first")
+        raise ShapeError(f"only a scalar has a gradient, not shape {output.shape}; use .sum() or .mean() first")
     gradients = {output: Value(np.ones_like(output.data))}
     for node in reversed(order):
         if node.operation is None or node not in gradients:
@@ -348,7 +425,7 @@ def _accumulate(
 
 
 def share(node: Value, place: int, gradient: Value) -> Value | None:
-    """What a node with this gradient hands to the parent at this place; None if nothing, wherever it is.
+    """Return what a node with this gradient adds to that of its parent at `place`; None if always zero.
 
     With a gradient of 1 it is the local partial derivative.
     """
@@ -360,7 +437,7 @@ def share(node: Value, place: int, gradient: Value) -> Value | None:
 
 
 def _undo_broadcast(gradient: Value, shape: tuple[int, ...]) -> Value:
-    """Sum `gradient` over the axes along which a parent of `shape` was repeated."""
+    """Sum `gradient` over the axes along which a parent of `shape` was broadcast."""
     if gradient.shape == shape:
         return gradient
     if gradient.ndim > len(shape):
@@ -372,27 +449,83 @@ def _undo_broadcast(gradient: Value, shape: tuple[int, ...]) -> Value:
 
 
 def _apply(operation: Operation, *parents: Value, **settings: Any) -> Value:
-    """The result of an operation, remembering where it came from.
+    """Compute an operation, and record it in the result.
 
-    NumPy reads the processor's own flags here, so that a number that does not exist is named where it
-    arises and not three layers later. Overflow to infinity passes: 1 / (1 + exp(800)) is rightly 0.
+    An invalid result raises here, where it arises, and not three layers later. Overflow to infinity passes,
+    since 1 / (1 + exp(800)) is correctly 0.
     """
     try:
-        with np.errstate(
-            divide=_ON_NO_NUMBER.get(), invalid=_ON_NO_NUMBER.get(), over="ignore", under="ignore"
-        ):
-            data = operation.forward(*[parent.data for parent in parents], **settings)
+        with np.errstate(divide=_ON_INVALID.get(), invalid=_ON_INVALID.get(), over="ignore", under="ignore"):
+            data = operation.forward(*[parent._data for parent in parents], **settings)
     except FloatingPointError as error:
         raise DomainError(f"{operation.name}: {error}{_labels(*parents)}{_extremes(*parents)}") from None
     except ValueError as error:
         shapes = " and ".join(str(parent.shape) for parent in parents)
         raise ShapeError(f"{operation.name}: {error} (shapes {shapes}{_labels(*parents)})") from None
     result = Value.__new__(Value)
-    result.data = np.asarray(data)
+    result._data = np.asarray(data)
     result.label = ""
     result.parents, result.operation, result.settings = parents, operation, settings
     result._grad = None
     return result
+
+
+def _real(data: Any, label: str) -> Array:
+    """Return `data` as an array of real numbers, or raise."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"Value needs a rectangular array: {error}") from None
+    if array.dtype.kind != "f":
+        if array.dtype.kind not in "biu":
+            raise TypeError(f"Value needs real numbers, not {type(data).__name__} of {array.dtype}")
+        array = array.astype(np.float64)
+    if np.isnan(array).any():
+        raise DomainError(f"NaN in Value{f' {label!r}' if label else ''}")
+    return array
+
+
+def _holds_values(data: Any) -> bool:
+    """Return whether `data` is a `Value` or a list that holds one at any depth."""
+    if isinstance(data, list | tuple):
+        return any(_holds_values(x) for x in data)
+    return isinstance(data, Value)
+
+
+def _dtype_of_values(data: Any) -> np.dtype[Any]:
+    """Return the common dtype of the `Value`s in a nested list."""
+    if isinstance(data, Value):
+        return data.dtype
+    return np.result_type(*(_dtype_of_values(x) for x in data if _holds_values(x)))
+
+
+def _stacked(data: Any, dtype: np.dtype[Any]) -> Value:
+    """Return a nested list of `Value`s and numbers as one `Value` with these as parents."""
+    if isinstance(data, Value):
+        return _apply(RESHAPE, data, shape=data.shape)
+    if not _holds_values(data):
+        plain = isinstance(data, int | float | list | tuple)
+        return Value(_real(data, "").astype(dtype) if plain else data)
+    parents = [x if isinstance(x, Value) else _stacked(x, dtype) for x in data]
+    return _apply(_stack_of(len(parents)), *parents)
+
+
+def _compare(compare: Callable[[Any, Any], Any], value: Value, other: Any) -> Any:
+    if isinstance(other, Value):
+        other = other._data
+    elif not isinstance(other, int | float):  # which take the dtype of the array
+        other = np.asarray(other)
+        if other.dtype.kind not in "biuf":
+            return NotImplemented
+    try:
+        result = compare(value._data, other)
+    except ValueError:
+        raise ShapeError(f"cannot compare shapes {value.shape} and {np.shape(other)}{_labels(value)}") from None
+    return bool(result) if result.ndim == 0 else result
+
+
+def _short(array: Array) -> str:
+    return np.array2string(array, precision=6, threshold=8, separator=", ")
 
 
 def _labels(*values: Value) -> str:
@@ -401,14 +534,14 @@ def _labels(*values: Value) -> str:
 
 
 def _extremes(*values: Value) -> str:
-    return "".join(f", values from {v.data.min():g} to {v.data.max():g}" for v in values if v.size)
+    return "".join(f", values from {v._data.min():g} to {v._data.max():g}" for v in values if v.size)
 
 
 def _matmul(a: Array, b: Array) -> Array:
     product: Array
     try:
         product = np.matmul(a, b)
-    except FloatingPointError:  # Apple's BLAS says so without cause (numpy/numpy#28687): look at the numbers
+    except FloatingPointError:  # Apple's BLAS raises it for finite products too (numpy/numpy#28687)
         with np.errstate(all="ignore"):
             product = np.matmul(a, b)
         if np.isnan(product).any():
@@ -424,7 +557,7 @@ def _scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
 
 def _concatenate(a: Array, b: Array) -> Array:
     if a.ndim != 1 or b.ndim != 1:
-        raise ValueError("only vectors are concatenated")
+        raise ValueError("only vectors can be concatenated")
     return np.concatenate([a, b])
 
 
@@ -440,8 +573,8 @@ def _spread(g: Value, a: Value, axis: int | tuple[int, ...] | None, keepdims: bo
     return g.broadcast_to(a.shape)
 
 
-# The table of operations: the forward rule, then the local gradient for each parent,
-# with g the gradient of the result y.
+# The table of operations: the forward rule, then the local gradient for each parent. g is the gradient of the
+# result y.
 
 ADD = Operation("+", np.add, (lambda g, y, a, b: g, lambda g, y, a, b: g))
 SUBTRACT = Operation("-", np.subtract, (lambda g, y, a, b: g, lambda g, y, a, b: -g))
@@ -451,7 +584,7 @@ NEGATE = Operation("neg", np.negative, (lambda g, y, a: -g,))
 POWER = Operation(
     "**",
     lambda a, exponent: np.power(a, exponent),
-    # The power 0 is constant; its slope is not to be had as 0 * a**-1, which does not exist at a = 0.
+    # The power 0 is constant. Its slope is not computed as 0 * a**-1, which is undefined at a = 0.
     (lambda g, y, a, exponent: g * (exponent * a ** np.where(exponent == 0, 0, exponent - 1)),),
 )
 MATMUL = Operation("@", _matmul, (lambda g, y, a, b: g @ b.T, lambda g, y, a, b: a.T @ g))
@@ -484,3 +617,13 @@ CONCATENATE = Operation(
     (lambda g, y, a, b: g[: a.size], lambda g, y, a, b: g[a.size :]),
 )
 MASK = Operation("mask", _mask, (None,))
+
+
+@lru_cache(maxsize=64)
+def _stack_of(n: int) -> Operation:
+    """Return the operation that stacks n arrays of one shape along a new first axis."""
+
+    def part(i: int) -> Callable[..., Value]:
+        return lambda g, y, *parents: g[i]
+
+    return Operation("stack", lambda *arrays: np.stack(arrays), tuple(part(i) for i in range(n)))

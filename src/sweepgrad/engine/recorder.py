@@ -1,6 +1,7 @@
 """Recording: from a step of `Value`s, already computed once, to a tape."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -168,6 +169,11 @@ def _scatter(nodes: Nodes, value: Value, a: Node) -> Node:
     return nodes.node("scatter", (nodes.stored(a),), value.shape, table)
 
 
+def _stack(nodes: Nodes, value: Value, *parents: Node) -> Node:
+    vectors = [nodes.view(nodes.stored(parent), 0, (parent.size,)) for parent in parents]
+    return nodes.view(reduce(nodes.concatenate, vectors), 0, value.shape)
+
+
 def _transpose(nodes: Nodes, value: Value, a: Node) -> Node:
     return nodes.transpose(a) if len(a.shape) <= 2 else _moved(nodes, value, a)
 
@@ -192,5 +198,6 @@ _LOWER: dict[str, Callable[..., Node]] = {
     "index": _moved,
     "scatter": _scatter,
     "concatenate": lambda nodes, value, a, b: nodes.concatenate(a, b),
+    "stack": _stack,
     "mask": lambda nodes, value, p: nodes.node("mask", (p,), value.shape, value.settings["key"]),
 }
