@@ -115,7 +115,7 @@ def test_gradient_of_the_form_on_scores_is_the_error(scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_form_on_scores_is_right_where_the_plain_form_ends(scale):
-    """A wrong score z costs scale * |z|, a right one nothing: log(1 + exp(-1000)) is below the last bit."""
+    """Check that a wrong score z costs scale * |z|, and a right one 0: log(1 + exp(-1000)) rounds to 0."""
     for y, z in ((0.0, 1e4), (1.0, -1e4)):
         scores = Value([z])
         loss = negative_loglikelihood_of_scores([y], scores, scale)
@@ -165,7 +165,7 @@ def test_labels_must_be_0_or_1(loss, label):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, np.inf])
 def test_probabilities_must_be_probabilities(p):
-    with pytest.raises(ValueError, match="probabilities lie in"):
+    with pytest.raises(ValueError, match="probabilities must be in"):
         negative_loglikelihood([0.0, 1.0], [0.5, p])
 
 

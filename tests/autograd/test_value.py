@@ -101,7 +101,9 @@ CASES: list[Any] = [
     pytest.param(lambda x, y: Value([x * x, y, x]), [real(), real()], id="stack scalars"),
     pytest.param(lambda x, y: Value([[x * x, 1], [2.5, x * y]]), [real(), real()], id="stack nested, mixed"),
     pytest.param(lambda x, y: Value([x * x, y, [1.0, 2.0, 3.0]]), [real(3), real(3)], id="stack vectors"),
-    pytest.param(lambda x: Value([[row * row for row in x], [x[1], x[0]]]), [real(2, 3)], id="stack matrices"),
+    pytest.param(
+        lambda x: Value([[row * row for row in x], [x[1], x[0]]]), [real(2, 3)], id="stack matrices"
+    ),
     pytest.param(lambda x: Value(x * x), [real(2, 3)], id="Value of a Value"),
     pytest.param(lambda x: Value(list(x)).exp() @ x, [real(4)], id="stack of elements"),
 ]
@@ -510,7 +512,7 @@ def test_scalars_compare_as_numbers():
     a, b = Value(1.0), Value(2.0)
     assert a < b <= b
     assert b > a >= 1
-    assert 1.5 > a
+    assert a < 1.5
     assert (a < b) is True
     assert (a > np.float64(0.5)) is True
     assert not a < np.nan
@@ -537,7 +539,7 @@ def test_what_cannot_be_compared_is_refused():
 
 def test_equality_is_identity_so_values_are_keys():
     a, b = Value(1.0), Value(1.0)
-    assert a == a  # noqa: PLR0124
+    assert a == a
     assert a != b
     assert {a: 1, b: 2}[a] == 1
 

@@ -3,16 +3,24 @@ import doctest
 import autograd
 import autograd.numpy as anp
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from omegaconf import OmegaConf
 
 import sweepgrad
-import sweepgrad.training.mlp
 from sweepgrad import MLP, Value, negative_loglikelihood, sigmoid
 from sweepgrad.autograd.value import ShapeError
+from sweepgrad.nn.network import Network
+from sweepgrad.nn.optimizers import SGD, Adagrad, Adam, Momentum
+from sweepgrad.nn.schedules import Cosine, InverseRoot, Staircase
+from sweepgrad.paths import config_dir
 from sweepgrad.rng import key, uniform
 from sweepgrad.stats.metrics import accuracy, nll
-from sweepgrad.training.loop import Diverged
+from sweepgrad.tasks.binary import BINARY
+from sweepgrad.training import mlp
+from sweepgrad.training.loop import Diverged, Examples, fit
+from sweepgrad.training.mlp_arguments import DEFAULTS
 
 
 def xor(n, purpose):
@@ -35,7 +43,7 @@ def test_names_come_from_the_top_level():
 
 
 def test_doctest():
-    results = doctest.testmod(sweepgrad.training.mlp)
+    results = doctest.testmod(mlp)
     assert results.attempted > 2
     assert results.failed == 0
 
@@ -139,29 +147,255 @@ def test_verbose_prints_a_line_an_epoch(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_lists_are_data_too():
-    model = MLP(1, [2, 1], 0.5).fit([[0], [1]], [0, 1], [[0], [1]], [False, True], max_epochs=2)
-    assert model.predict([[0], [1], [2]]).shape == (3,)
+# Arrays of all kinds
+
+
+def frames(X, y):
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}, index=np.arange(len(X))[::-1])
+    return frame, pd.Series(y, index=frame.index, name="label").astype(bool)
+
+
+FORMS = {
+    "Fortran order": lambda X, y: (np.asfortranarray(X), y),
+    "slices": lambda X, y: (np.repeat(X, 2, axis=0)[::2], np.repeat(y, 3)[::3]),
+    "reversed columns of a wider array": lambda X, y: (np.c_[X[:, 1], y, X[:, 0]][:, ::-2], y),
+    "frames": frames,
+    "frames of nullable columns": lambda X, y: tuple(x.convert_dtypes() for x in frames(X, y)),
+    "lists": lambda X, y: (X.tolist(), [int(label) for label in y]),
+    "bools": lambda X, y: (X, y == 1),
+    "unsigned labels": lambda X, y: (X, y.astype(np.uint8)),
+    "objects": lambda X, y: (X.astype(object), y.astype(object)),
+    "read only": lambda X, y: (np.broadcast_to(X, (1, *X.shape))[0], y),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_arrays_of_any_kind_give_the_same_bits(form):
+    plain = MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, X_VAL, Y_VAL, 2)
+    model = MLP(2, [4, 1], 0.1, batch_size=20).fit(*form(X, Y), *form(X_VAL, Y_VAL), 2)
+    assert_array_equal(model.predict(form(X, Y)[0]), plain.predict(X))
+
+
+def test_whole_numbers_and_bools_are_features():
+    X = np.array([[0, 1], [1, 0], [1, 1], [0, 0]])
+    plain = MLP(2, [1]).fit(X.astype(float), [0, 1, 1, 0], max_epochs=2)
+    for form in (X, X.astype(bool), X.astype(np.int8), X.tolist(), Value(X)):
+        assert_array_equal(plain.predict(form), MLP(2, [1]).fit(X, [0, 1, 1, 0], max_epochs=2).predict(X))
+    assert plain.predict(np.zeros((0, 2))).shape == (0,)
+
+
+def test_arrays_that_were_given_are_not_written_to():
+    given = X.copy()
+    MLP(2, [4, 1], 0.1, batch_size=20).fit(given, Y, given, Y, 2)
+    assert_array_equal(given, X)
+
+
+# Validation rows are optional
+
+
+def test_without_validation_rows_the_training_loss_decides(capsys):
+    model = MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, max_epochs=3, verbose=True)
+    assert_array_equal(model.predict(X), MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, X, Y, 3).predict(X))
+    assert "val" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", [{"Xmat_val": X_VAL}, {"Y_val": Y_VAL}])
+def test_validation_rows_come_with_their_labels(given):
+    with pytest.raises(ValueError, match="Xmat_val and Y_val must be given together"):
+        MLP(2, [1]).fit(X, Y, **given)
+
+
+def test_patience_needs_validation_rows():
+    with pytest.raises(ValueError, match=r"patience \(2\) needs validation rows"):
+        MLP(2, [1], patience=2).fit(X, Y)
+    model = MLP(2, [4, 1], 0.3, patience=2, batch_size=10).fit(X, Y, X_VAL, Y_VAL, 500)
+    assert len(model.result.history) == model.result.best_epoch + 2 < 500
+
+
+# All that the configuration has
+
+
+@pytest.mark.parametrize("group", ["optimizer", "schedule"])
+def test_defaults_are_those_of_the_configuration(group):
+    for file in (config_dir() / group).glob("*.yaml"):
+        settings = OmegaConf.to_container(OmegaConf.load(file))
+        settings.pop("lr", None)
+        assert settings.pop("name") == file.stem
+        assert settings == DEFAULTS.get(file.stem, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        ({"optimizer": "momentum"}, {"optimizer": Momentum(0.05, 0.9)}),
+        ({"optimizer": "adagrad"}, {"optimizer": Adagrad(0.05, 1e-8)}),
+        ({"optimizer": "adam"}, {"optimizer": Adam(0.05, 0.9, 0.999, 1e-8)}),
+        ({"optimizer": {"name": "adam", "beta1": 0.5}}, {"optimizer": Adam(0.05, 0.5, 0.999, 1e-8)}),
+        ({"optimizer": Adam(0.05, 0.9, 0.99, 1e-8)}, {"optimizer": Adam(0.05, 0.9, 0.99, 1e-8)}),
+        ({"schedule": "inverse_root"}, {"schedule": InverseRoot(1000)}),
+        ({"schedule": {"name": "staircase", "every": 2}}, {"schedule": Staircase(2, 0.5)}),
+        ({"schedule": "cosine"}, {"schedule": Cosine(0.0)}),
+        ({"schedule": Cosine(0.1)}, {"schedule": Cosine(0.1)}),
+        ({"weight_decay": 0.1}, {"weight_decay": 0.1}),
+        ({"clip": 0.01}, {"clip": 0.01}),
+        ({"class_weight": 3}, {"class_weights": BINARY.class_weights(Y, 3)}),
+        ({"class_weight": "balanced"}, {"class_weights": BINARY.class_weights(Y, "balanced")}),
+        ({"dtype": "float32"}, {"dtype": np.float32}),
+        (
+            {"dtype": np.float32, "optimizer": "adam"},
+            {"dtype": np.float32, "optimizer": Adam(0.05, 0.9, 0.999, 1e-8)},
+        ),
+    ],
+    ids=str,
+)
+def test_arguments_do_what_the_configuration_does(arguments, settings):
+    """The same bits as the training loop, and other ones than without the argument."""
+    rate = {} if hasattr(arguments.get("optimizer"), "lr") else {"learning_rate": 0.05}
+    model = MLP(2, [5, 1], **rate, **arguments, batch_size=16, seed=2).fit(X, Y, X_VAL, Y_VAL, 3)
+    dtype = settings.pop("dtype", np.float64)
+    train, val = (Examples(X.astype(dtype), y.astype(dtype)) for X, y in ((X, Y), (X_VAL, Y_VAL)))
+    *_, expected = fit(
+        Network(2, (5,)),
+        train=train,
+        val=val,
+        epochs=3,
+        batch_size=16,
+        seed=2,
+        **({"optimizer": SGD(0.05)} | settings),
+    )
+    for w, array in zip(model.parameters(), expected.weights, strict=True):
+        assert w.data.dtype == dtype
+        assert_array_equal(w.data, array)
+    assert model.predict(X).dtype == dtype
+    plain = MLP(2, [5, 1], 0.05, batch_size=16, seed=2).fit(X, Y, X_VAL, Y_VAL, 3)
+    assert (model.predict(X) != plain.predict(X)).any()
+
+
+def test_gradients_by_hand():
+    """What a course does: parameters, backward, a step, `zero_grad`."""
+    model = MLP(2, [8, 1], seed=1, activation="tanh")
+    losses = []
+    for _ in range(100):
+        loss = negative_loglikelihood(Y, model(X))
+        losses.append(float(loss))
+        model.zero_grad()
+        loss.backward()
+        for w in model.parameters():
+            w.data -= 1.0 * w.grad
+    assert losses[-1] < 0.7 * losses[0]
+    model.zero_grad()
+    assert not any(w.grad.any() for w in model.parameters())
+
+
+def test_parameters_stay_the_same_objects():
+    model = MLP(2, [4, 1], 0.1, batch_size=20)
+    before = model.parameters()
+    negative_loglikelihood(Y, model(X)).backward()
+    model.fit(X, Y, max_epochs=1)
+    assert model.parameters() is before
+    assert [w.label for w in before] == ["W1", "b1", "W2", "b2"]
+    assert not before[0].grad.any()
+    before[0].data += 1  # changes neither the result nor what a second training gives
+    assert_array_equal(model.result.weights[0] + 1, before[0].data)
+
+
+def test_html_shows_layers_and_training():
+    model = MLP(2, [4, 1], 0.1, batch_size=20)
+    assert "not trained" in model._repr_html_()
+    model.fit(X, Y, X_VAL, Y_VAL, 3)
+    html = model._repr_html_()
+    for text in (
+        "MLP(2 → 4 → 1, 17 parameters)",
+        "<td>2 → 4</td><td>relu</td><td>12</td>",
+        "best epoch",
+        " of 3",
+    ):
+        assert text in html
+
+
+def test_interrupted_training_keeps_the_best_weights(monkeypatch):
+    def interrupted(*arguments, **settings):
+        results = fit(*arguments, **settings)
+        yield next(results)
+        raise KeyboardInterrupt
+
+    model = MLP(2, [4, 1], 0.1, batch_size=20)
+    monkeypatch.setattr(mlp, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, X_VAL, Y_VAL, 5)
+    assert len(model.result.history) == 1
+    monkeypatch.undo()
+    once = MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, X_VAL, Y_VAL, 1)
+    assert_array_equal(model.predict(X), once.predict(X))
+
+
+# Errors
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_features": 0}, "sizes are at least 1"),
-        ({"layer_sizes": []}, "sizes are at least 1"),
-        ({"layer_sizes": [4, 0, 1]}, "sizes are at least 1"),
-        ({"layer_sizes": [4, 2]}, "ends with the output's 1"),
-        ({"dropout_proba": 1.0}, r"dropout_proba lies in \[0, 1\)"),
-        ({"dropout_proba": -0.1}, r"dropout_proba lies in \[0, 1\)"),
-        ({"dropout_proba": np.nan}, r"dropout_proba lies in \[0, 1\)"),
-        ({"learning_rate": 0.0}, "learning_rate and scale are positive"),
-        ({"learning_rate": -1.0}, "learning_rate and scale are positive"),
-        ({"learning_rate": np.nan}, "learning_rate and scale are positive"),
-        ({"scale": 0.0}, "learning_rate and scale are positive"),
-        ({"scale": np.inf}, "learning_rate and scale are positive"),
-        ({"activation": "relo"}, "activation is one of relu, tanh, sigmoid, not 'relo'"),
-        ({"batch_size": 0}, "batch_size is at least 1"),
+        ({"n_features": 0}, "n_features must be an integer of at least 1, not 0"),
+        ({"n_features": 2.0}, "n_features must be an integer of at least 1, not 2.0"),
+        ({"n_features": True}, "n_features must be an integer of at least 1, not True"),
+        ({"layer_sizes": []}, r"layer_sizes must be a list of layer widths that ends with 1.*not \[\]"),
+        ({"layer_sizes": 4}, "layer_sizes must be a list of layer widths.*not 4"),
+        ({"layer_sizes": [4, 0, 1]}, r"layer_sizes\[1\] must be an integer of at least 1, not 0"),
+        ({"layer_sizes": [4.5, 1]}, r"layer_sizes\[0\] must be an integer of at least 1, not 4.5"),
+        ({"layer_sizes": [4, 2]}, r"ends with 1, such as \[8, 1\], not \[4, 2\]"),
+        ({"dropout_proba": 1.0}, r"dropout_proba must be a number in \[0, 1\), not 1.0"),
+        ({"dropout_proba": -0.1}, r"dropout_proba must be a number in \[0, 1\), not -0.1"),
+        ({"dropout_proba": np.nan}, r"dropout_proba must be a number in \[0, 1\), not nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, not 0.0"),
+        ({"learning_rate": -1.0}, "learning_rate must be a finite number above 0, not -1.0"),
+        ({"learning_rate": np.nan}, "learning_rate must be a finite number above 0, not nan"),
+        ({"learning_rate": "0.1"}, "learning_rate must be a finite number above 0, not '0.1'"),
+        ({"scale": 0.0}, "scale must be a finite number above 0, not 0.0"),
+        ({"scale": np.inf}, "scale must be a finite number above 0, not inf"),
+        (
+            {"activation": "relo"},
+            "activation must be one of relu, tanh, sigmoid, not 'relo'. Did you mean relu?",
+        ),
+        ({"activation": None}, "activation must be one of relu, tanh, sigmoid, not None"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, not -1"),
+        (
+            {"optimizer": "adm"},
+            "optimizer must be one of sgd, momentum, adagrad, adam, not 'adm'. Did you mean adam?",
+        ),
+        ({"optimizer": 3}, "optimizer must be one of sgd, .*or an optimizer, not 3"),
+        (
+            {"optimizer": {"beta1": 0.9}},
+            "optimizer settings need a name, one of sgd, momentum, adagrad, adam",
+        ),
+        (
+            {"optimizer": {"name": "adam", "beta": 1}},
+            "optimizer.beta unknown setting of adam; it has beta1, beta2",
+        ),
+        ({"optimizer": {"name": "adam", "beta1": 1}}, "optimizer.beta1 .*less than 1, not 1"),
+        ({"optimizer": {"name": "sgd", "lr": 1.0}}, "optimizer.lr is not a setting here; use learning_rate"),
+        ({"optimizer": SGD(0.1), "learning_rate": 0.2}, r"learning_rate \(0.2\) has no effect"),
+        ({"optimizer": SGD(-0.1)}, "optimizer.lr .*greater than 0, not -0.1"),
+        ({"optimizer": Adam(0.1, 2.0, 0.9, 1e-8)}, "optimizer.beta1 .*less than 1, not 2.0"),
+        ({"schedule": "cos"}, "schedule must be one of constant, .*, not 'cos'. Did you mean cosine?"),
+        ({"schedule": {"name": "cosine", "final": 2.0}}, "schedule.final .*less than 1, not 2.0"),
+        ({"schedule": Cosine(2.0)}, "schedule.final .*less than 1, not 2.0"),
+        ({"schedule": 0.5}, "schedule must be one of constant, .*or a schedule, not 0.5"),
+        ({"dtype": "float16"}, "dtype must be float64 or float32, not 'float16'"),
+        ({"dtype": None}, "dtype must be float64 or float32, not None"),
+        ({"dtype": "double precision"}, "dtype must be float64 or float32"),
+        (
+            {"dtype": "float32", "learning_rate": 1e-60},
+            'learning_rate 1e-60 is 0 in float32; use dtype="float64"',
+        ),
+        ({"weight_decay": -1}, "weight_decay must be a finite number of at least 0, not -1"),
+        ({"weight_decay": 200.0}, r"weight_decay \(200\) times learning_rate \(0.01\)"),
+        ({"clip": 0}, "clip must be a finite number above 0, not 0"),
+        ({"patience": 0}, "patience must be an integer of at least 1, not 0"),
+        ({"class_weight": "fair"}, "class_weight must be None, \"balanced\" or a number above 0, not 'fair'"),
+        ({"class_weight": {0: 1}}, "class_weight must be None"),
     ],
+    ids=str,
 )
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -171,27 +405,69 @@ def test_bad_arguments_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        ((X, Y[:, None], X_VAL, Y_VAL), ShapeError, r"X must be \(N, D\) and y \(N,\)"),
-        ((X, Y[:-1], X_VAL, Y_VAL), ShapeError, r"X must be \(N, D\) and y \(N,\)"),
-        ((X, Y, X_VAL[0], Y_VAL[:2]), ShapeError, r"X must be \(N, D\) and y \(N,\)"),
-        ((X[:, :1], Y, X_VAL, Y_VAL), ShapeError, r"takes \(N, 2\) features"),
-        ((X, Y, X_VAL[:, :1], Y_VAL), ShapeError, r"takes \(N, 2\) features"),
-        ((X, Y + 1, X_VAL, Y_VAL), ValueError, "labels must be 0 or 1"),
-        ((X, Y, X_VAL, 2 * Y_VAL - 1), ValueError, "labels must be 0 or 1"),
-        ((X * np.nan, Y, X_VAL, Y_VAL), ValueError, "finite"),
-        ((X, Y, np.full_like(X_VAL, np.inf), Y_VAL), ValueError, "finite"),
-        ((X[:0], Y[:0], X_VAL, Y_VAL), ValueError, "must have rows"),
-        ((X, Y, X_VAL, Y_VAL, 0), ValueError, "max_epochs is at least 1"),
+        (
+            (X, Y[:, None], X_VAL, Y_VAL),
+            ShapeError,
+            r"Y_train .* \(200,\).*not \(200, 1\); use Y_train.ravel\(\)",
+        ),
+        ((X, Y[:-1], X_VAL, Y_VAL), ShapeError, r"Y_train must have shape \(200,\).*not \(199,\)"),
+        ((X, Y, X_VAL[0], Y_VAL[:2]), ShapeError, r"Xmat_val must have shape \(N, 2\).*not \(2,\)"),
+        ((X[:, :1], Y, X_VAL, Y_VAL), ShapeError, r"Xmat_train must have shape \(N, 2\).*not \(200, 1\)"),
+        ((X, Y, X_VAL[:, :1], Y_VAL), ShapeError, r"Xmat_val must have shape \(N, 2\)"),
+        ((X, Y + 1, X_VAL, Y_VAL), ValueError, "Y_train must hold 0 and 1 only, but has 2 in row"),
+        ((X, Y, X_VAL, 2 * Y_VAL - 1), ValueError, "Y_val must hold 0 and 1 only, but has -1 in row"),
+        ((X, np.where(Y == 1, "yes", "no")), ValueError, "Y_train must hold numbers, not '(yes|no)'"),
+        (
+            (X * np.nan, Y, X_VAL, Y_VAL),
+            ValueError,
+            "Xmat_train must be finite, but column 0 has nan in row 0",
+        ),
+        (
+            (X, Y, np.full_like(X_VAL, np.inf), Y_VAL),
+            ValueError,
+            "Xmat_val must be finite, but column 0 has inf",
+        ),
+        ((X[:0], Y[:0], X_VAL, Y_VAL), ValueError, "Xmat_train must have rows"),
+        ((X, Y, X_VAL, Y_VAL, 0), ValueError, "max_epochs must be an integer of at least 1, not 0"),
+        ((X, Y, X_VAL, Y_VAL, 2.5), ValueError, "max_epochs must be an integer of at least 1, not 2.5"),
+        (([[1, 2], [3]], [0, 1]), ShapeError, "Xmat_train must be a rectangular array"),
+        (([["a", 1]], [0]), ValueError, "Xmat_train must hold numbers, not 'a'"),
+        (
+            (pd.DataFrame({"age": [1.0, 2.0], "plan": ["basic", "plus"]}), [0, 1]),
+            ValueError,
+            "Xmat_train must hold numbers, but column 'plan' holds 'basic'; encode text as numbers first",
+        ),
+        (
+            (pd.DataFrame({"plan": [1, 2], "age": [30, None]}), [0, 1]),
+            ValueError,
+            "Xmat_train must be finite, but column 'age' has nan in row 1",
+        ),
+        ((X, np.ones(200)), ValueError, "class_weight 'balanced': "),
     ],
 )
 def test_bad_data_are_refused(data, error, message):
+    weight = "balanced" if "balanced" in message else None
     with pytest.raises(error, match=message):
-        MLP(2, [3, 1], batch_size=50).fit(*data)
+        MLP(2, [3, 1], batch_size=50, class_weight=weight).fit(*data)
 
 
-def test_divergence_is_named_and_leaves_the_model_as_it_was():
-    model = MLP(2, [8, 4, 1], 1e308)
+def test_one_feature_has_a_hint():
+    with pytest.raises(ShapeError, match=r"use Xmat_train.reshape\(-1, 1\)"):
+        MLP(1, [1]).fit([1.0, 2.0], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": 1e308}, r"learning_rate \(1e\+308\)"),
+        ({"learning_rate": 1e308, "scale": 2.0}, r"learning_rate \(1e\+308\) or scale \(2\)"),
+        ({"optimizer": SGD(1e308)}, r"optimizer.lr \(1e\+308\)"),
+    ],
+)
+def test_divergence_names_the_argument_and_leaves_the_model_as_it_was(arguments, message):
+    model = MLP(2, [8, 4, 1], **arguments)
     before = model.predict(X)
-    with pytest.raises(Diverged, match=r"optimizer\.lr"):
+    with pytest.raises(Diverged, match=message):
         model.fit(X[:50], Y[:50], X_VAL, Y_VAL)
     assert_array_equal(model.predict(X), before)
+    assert model.result is None

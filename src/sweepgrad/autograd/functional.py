@@ -1,4 +1,4 @@
-"""Functions of `Value`s that networks are made of."""
+"""Functions of `Value`s: sigmoid, losses and dropout."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,7 +7,7 @@ from sweepgrad.autograd.value import ShapeError, Value, as_value, mask
 
 
 def sigmoid(x: Value | ArrayLike, scale: Value | float = 1.0) -> Value:
-    """1 / (1 + exp(-scale * x)), element by element, without overflow.
+    """Return 1 / (1 + exp(-scale * x)), element by element, without overflow.
 
     A larger `scale` makes the curve steeper: its slope at 0 is scale / 4.
     """
@@ -15,10 +15,10 @@ def sigmoid(x: Value | ArrayLike, scale: Value | float = 1.0) -> Value:
 
 
 def negative_loglikelihood(y: Value | ArrayLike, p: Value | ArrayLike) -> Value:
-    """The mean of -log P(y | p) over examples, where p is the probability that y is 1; a scalar.
+    """Return the mean of -log P(y | p) over examples, where p is the probability that y is 1; a scalar.
 
-    For y in {0, 1} this is -mean(y log p + (1 - y) log(1 - p)). Written with the probability of what did
-    happen, so that being certain and right costs 0 rather than 0 * log 0.
+    For y in {0, 1} this is -mean(y log p + (1 - y) log(1 - p)). It takes the logarithm of the true class's
+    probability only, so that a certain and correct prediction costs 0, and not 0 * log 0.
 
     Arguments:
         y: (N,), zeros and ones.
@@ -26,28 +26,28 @@ def negative_loglikelihood(y: Value | ArrayLike, p: Value | ArrayLike) -> Value:
 
     Raises:
         ShapeError: the shapes differ; (N,) against (N, 1) too.
-        ValueError: a label is neither 0 nor 1, or a probability lies outside [0, 1].
-        DomainError: a probability of what did happen is 0.
+        ValueError: a label is neither 0 nor 1, or a probability is outside [0, 1].
+        DomainError: the true class of an example has probability 0.
     """
     p = as_value(p)
     labels = _labels(y, p)
     if p.size and not (p.data.min() >= 0 and p.data.max() <= 1):
-        raise ValueError(f"probabilities lie in [0, 1], not from {p.data.min():g} to {p.data.max():g}")
-    happened = (1 - labels) + (2 * labels - 1) * p
-    return -happened.log().mean()
+        raise ValueError(f"probabilities must be in [0, 1], not from {p.data.min():g} to {p.data.max():g}")
+    of_true_class = (1 - labels) + (2 * labels - 1) * p
+    return -of_true_class.log().mean()
 
 
 def negative_loglikelihood_of_scores(
     y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0
 ) -> Value:
-    """`negative_loglikelihood(y, sigmoid(scores, scale))`, exact for scores of any size; a scalar.
+    """Return `negative_loglikelihood(y, sigmoid(scores, scale))`, exact for scores of any size; a scalar.
 
     -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z), so the loss of an example is
     softplus((1 - 2y) z), which neither overflows nor takes the logarithm of a rounded 0.
 
     Arguments:
         y: (N,), zeros and ones.
-        scores: (N,), what the last layer gives before the sigmoid.
+        scores: (N,), the output of the last layer before the sigmoid.
 
     Raises:
         ShapeError, ValueError: as for `negative_loglikelihood`.
@@ -56,9 +56,9 @@ def negative_loglikelihood_of_scores(
 
 
 def margins(y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0) -> Value:
-    """scale * scores, with the sign turned for positive rows: how far each row is on the wrong side; (N,).
+    """Return scale * scores with the sign flipped for positive rows; (N,).
 
-    The loss of a row is the softplus of its margin, and a row is taken for the wrong class if it is above 0.
+    A row is predicted wrong if its margin is above 0. The loss of a row is the softplus of its margin.
     """
     return scores * ((1 - 2 * _labels(y, scores)) * scale)
 
@@ -66,21 +66,23 @@ def margins(y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0) -> 
 def dropout(x: Value, probability: Value | float, key: int) -> Value:
     """Zero each element with `probability` and scale the rest by 1 / (1 - probability).
 
-    The expectation stays x, so that nothing changes at prediction, where dropout is not applied: inverted
-    dropout, after Srivastava et al., "Dropout", JMLR 15 (2014), section 10.
+    The expectation stays x, so prediction without dropout needs no correction: inverted dropout, after
+    Srivastava et al., "Dropout", JMLR 15 (2014), section 10.
 
     Arguments:
-        key: the randomness, from `sweepgrad.rng.key`; the same key drops the same elements.
+        key: from `sweepgrad.rng.key`; the same key drops the same elements.
 
     Raises:
-        ValueError: `probability` lies outside [0, 1).
+        ValueError: `probability` is outside [0, 1).
     """
     if not 0 <= float(probability) < 1:
-        raise ValueError(f"a dropout probability lies in [0, 1), not {float(probability)}")
+        raise ValueError(f"a dropout probability must be in [0, 1), not {float(probability)}")
     return x * mask(x.operand(probability), key, x.shape)
 
 
 def _labels(y: Value | ArrayLike, predictions: Value) -> Value:
+    if isinstance(y, list | tuple):
+        y = as_value(y)  # which may hold `Value`s
     given = y.data if isinstance(y, Value) else np.asarray(y, dtype=predictions.data.dtype)
     if given.shape != predictions.shape:
         raise ShapeError(f"labels have shape {given.shape}, predictions {predictions.shape}")

@@ -1,8 +1,8 @@
 """Reverse-mode automatic differentiation over NumPy arrays.
 
 A `Value` is an array that knows the operation and the parents it was computed from. An `Operation` holds a
-forward rule and the local gradient for each parent. Local gradients are themselves written with `Value`s. So a
-gradient is a graph too: it can be differentiated again, which gives Hessian-vector products.
+forward rule and the local gradient for each parent. Local gradients are themselves written with `Value`s, so
+a gradient is a graph too: it can be differentiated again, which gives Hessian-vector products.
 
 The method is reverse accumulation: Griewank & Walther, "Evaluating Derivatives", 2nd ed. (2008), chapter 3.
 """
@@ -57,7 +57,7 @@ class Value:
     """An array that records how it was computed, so that it can be differentiated; a scalar is a 0-d array.
 
     `<`, `<=`, `>` and `>=` compare the data: a bool for scalars, an array of bools otherwise. `==` compares
-    identity, as for any Python object, so `Value`s can be keys of a dict; write `a.data == b.data` for the data.
+    identity, as for any Python object, so `Value`s can be keys of a dict; compare data by `a.data == b.data`.
 
     Arguments:
         data: anything that NumPy makes an array of real numbers of; floating dtypes are kept, others become
@@ -153,7 +153,7 @@ class Value:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"a Value of shape {self.shape} is neither true nor false; use .data.all() or .any()")
+            raise ValueError(f"a Value of shape {self.shape} is neither true nor false; use .data.all()")
         return bool(self._data.item())
 
     def __len__(self) -> int:
@@ -167,7 +167,7 @@ class Value:
             return repr(self)
         if self.size != 1:
             raise TypeError(
-                f"format {spec!r} needs a Value of one element, not shape {self.shape}; format the elements of"
+                f"format {spec!r} needs a Value of one element, not shape {self.shape}; format elements of"
                 " .data"
             )
         return format(self.item(), spec)
@@ -240,7 +240,7 @@ class Value:
         return as_value(base) ** self
 
     def __matmul__(self, other: Value | ArrayLike) -> Value:
-        """Multiply matrices: (N, K) @ (K, M) is (N, M); a vector on the left is a row, on the right a column."""
+        """Multiply matrices: (N, K) @ (K, M) is (N, M); a vector is a row on the left, else a column."""
         a, b = self, as_value(other)
         if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
             raise ShapeError(f"@ needs vectors or matrices, not shapes {a.shape} and {b.shape}")
@@ -331,7 +331,7 @@ class Value:
             node._grad = gradient._data.copy() if node._grad is None else node._grad + gradient._data
 
     def zero_grad(self) -> None:
-        """Clear `grad` of this and of every `Value` that it was computed from: all that `backward` adds to."""
+        """Clear `grad` of this and of every `Value` that it was computed from: what `backward` adds to."""
         for node in graph(self):
             node._grad = None
 
@@ -374,7 +374,7 @@ def graph(*outputs: Value) -> list[Value]:
 
 
 def gradient(output: Value, inputs: Sequence[Value]) -> list[Value]:
-    """Return the gradients of the scalar `output` with respect to `inputs`, as `Value`s of the inputs' shapes.
+    """Return the gradients of the scalar `output` with respect to `inputs`, as `Value`s of their shapes.
 
     They are graphs, so they can be differentiated again: for a loss L of w and a vector v,
     `g, = gradient(L, [w]); Hv, = gradient((g * v).sum(), [w])` is a Hessian-vector product (Pearlmutter,
@@ -412,7 +412,7 @@ def _accumulate(
 ) -> dict[Value, Value]:
     """Apply the chain rule from the output back: each node adds its share to the parents that need it."""
     if output.shape != ():
-        raise ShapeError(f"only a scalar has a gradient, not shape {output.shape}; use .sum() or .mean() first")
+        raise ShapeError(f"only a scalar has a gradient, not shape {output.shape}; use .sum() or .mean()")
     gradients = {output: Value(np.ones_like(output.data))}
     for node in reversed(order):
         if node.operation is None or node not in gradients:
@@ -520,7 +520,9 @@ def _compare(compare: Callable[[Any, Any], Any], value: Value, other: Any) -> An
     try:
         result = compare(value._data, other)
     except ValueError:
-        raise ShapeError(f"cannot compare shapes {value.shape} and {np.shape(other)}{_labels(value)}") from None
+        raise ShapeError(
+            f"cannot compare shapes {value.shape} and {np.shape(other)}{_labels(value)}"
+        ) from None
     return bool(result) if result.ndim == 0 else result
 
 
@@ -573,8 +575,8 @@ def _spread(g: Value, a: Value, axis: int | tuple[int, ...] | None, keepdims: bo
     return g.broadcast_to(a.shape)
 
 
-# The table of operations: the forward rule, then the local gradient for each parent. g is the gradient of the
-# result y.
+# The table of operations: the forward rule, then the local gradient for each parent, where g is the gradient
+# of the result y.
 
 ADD = Operation("+", np.add, (lambda g, y, a, b: g, lambda g, y, a, b: g))
 SUBTRACT = Operation("-", np.subtract, (lambda g, y, a, b: g, lambda g, y, a, b: -g))

@@ -1,8 +1,7 @@
-"""Activations: what comes after each hidden layer, how weights start before it, and where it learns nothing.
+"""Activations of hidden layers, with their initial weights and their measure of stuck units.
 
-One that is made of operations of `Value` needs no more than its record here and its name in `config.model`:
-it is recorded on the tape as these operations, for both engines. For one that is fused with its layer, see
-`engine.tape.FUSED`.
+An activation made of operations of `Value` needs only a record here and its name in `config.model`: both
+engines record these operations on the tape. For one that is fused with its layer, see `engine.tape.FUSED`.
 """
 
 from collections.abc import Callable
@@ -15,14 +14,14 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.extensions import Registry
 
-# Saturated: the activation's slope, by which backpropagation multiplies, is below this share of its largest.
+# A unit is saturated where the activation's slope is below this share of its largest.
 FLAT = 0.01
 
 
 def he(key: int, inputs: int, outputs: int) -> Array:
     """Return weights (inputs, outputs), normal with variance 2 / inputs.
 
-    He et al., "Delving deep into rectifiers", ICCV 2015: half of what a ReLU takes in comes out as 0.
+    He et al., "Delving deep into rectifiers", ICCV 2015: a ReLU sets half of its inputs to 0.
     """
     weights: Array = rng.normal(key, (inputs, outputs)) * np.sqrt(2 / inputs)
     return weights
@@ -39,7 +38,7 @@ def glorot(key: int, inputs: int, outputs: int) -> Array:
 
 
 def dead_units(h: Value) -> Value:
-    """Return the share of units of h (width, N), none of it below 0, that give 0 for every row; a scalar."""
+    """Return the share of units of h (width, N), all at least 0, that are 0 for every row; a scalar."""
     return (1 - h.sum(axis=1).step()).mean()
 
 
@@ -48,10 +47,10 @@ class Activation:
     """One activation.
 
     Attributes:
-        function: of what a layer's weights give, (width, N), to as many numbers.
-        initial: random weights (inputs, outputs) before it, of a key.
-        stuck: the share of what it gives, (width, N), that nothing is learned through; a scalar. None where
-            this cannot be told of what it gives.
+        function: maps a layer's pre-activations (width, N) to its outputs (width, N).
+        initial: draws the weights (inputs, outputs) before it from a key.
+        stuck: from the outputs (width, N), the share with next to no gradient; a scalar. None where the
+            outputs do not show it.
         stuck_as: whether `stuck` counts dead units or saturated unit-row pairs.
     """
 
@@ -66,7 +65,7 @@ ACTIVATIONS: Registry[Activation] = Registry(
     {
         "relu": Activation(Value.relu, he, dead_units, "dead"),
         "tanh": Activation(Value.tanh, stuck=lambda h: (FLAT - (1 - h * h)).step().mean()),
-        # Its slope is 1/4 at most.
+        # The slope of the sigmoid is at most 1/4.
         "sigmoid": Activation(Value.sigmoid, stuck=lambda h: (FLAT * 0.25 - h * (1 - h)).step().mean()),
     },
 )

@@ -1,4 +1,4 @@
-"""Networks: layers of weights, and the scores they give."""
+"""Multilayer perceptrons: their shape, initial weights and forward pass."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sweepgrad.nn.activations import ACTIVATIONS, glorot
 
 Weights = tuple[Array, ...]
 
-_AT_ONCE = 1 << 24  # numbers of a layer that are computed at once, where rows are many: 128 MB
+_AT_ONCE = 1 << 24  # numbers of a layer in one forward pass, 128 MB; more rows take several passes
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Network:
     Weights are a tuple, for each layer a matrix (inputs, outputs) and a bias (outputs,).
 
     Arguments:
-        n_features: how many inputs.
+        n_features: the number of inputs.
         hidden: the widths of the hidden layers; () is logistic regression.
         activation: the name of one of `ACTIVATIONS`, after each hidden layer; None without hidden layers.
         dropout: the probability of dropping a hidden unit in training.
@@ -45,7 +45,7 @@ class Network:
         return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.widths))
 
     def initial(self, seed: int) -> Weights:
-        """Random weights, as the activation that follows wants them, and zero biases."""
+        """Return random weights, by the rule of the activation that follows, and zero biases."""
         before = glorot if self.activation is None else ACTIVATIONS[self.activation].initial
         weights: list[Array] = []
         for layer, (inputs, outputs) in enumerate(pairwise(self.widths)):
@@ -55,7 +55,7 @@ class Network:
         return tuple(weights)
 
     def divide(self, flat: Value) -> tuple[Value, ...]:
-        """The weights of each layer, as views of all of them in one vector (n_parameters,)."""
+        """Return the weights of each layer as views of the vector of all weights (n_parameters,)."""
         weights: list[Value] = []
         start = 0
         for layer, (inputs, outputs) in enumerate(pairwise(self.widths), start=1):
@@ -67,7 +67,7 @@ class Network:
         return tuple(weights)
 
     def divided(self, flat: Array) -> Weights:
-        """As `divide`, of an array, which is copied and may hold anything."""
+        """Return the weights of each layer as copies from an array (n_parameters,), which may hold NaN."""
         weights: list[Array] = []
         start = 0
         for inputs, outputs in pairwise(self.widths):
@@ -83,14 +83,13 @@ class Network:
         dropout_keys: Sequence[int] | None = None,
         dropout_probability: Value | None = None,
     ) -> Value:
-        """What the last layer gives, before the sigmoid.
+        """Return the output of the last layer, before the sigmoid.
 
         Arguments:
-            weights: as `initial` gives them, as `Value`s.
+            weights: `Value`s of the shapes that `initial` returns.
             X: (N, n_features).
-            dropout_keys: the randomness for each hidden layer when training with dropout; None or empty to
-                drop nothing, as when predicting.
-            dropout_probability: to be used instead of the network's own, where it is an input of a tape.
+            dropout_keys: a key for each hidden layer, for training with dropout; None or empty drops nothing.
+            dropout_probability: replaces the network's own, where it is an input of a tape.
 
         Returns:
             (N,).
@@ -99,7 +98,7 @@ class Network:
             ShapeError: X has another number of features, or weights do not fit the layers.
         """
         if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ShapeError(f"the network takes (N, {self.n_features}) features, not {X.shape}")
+            raise ShapeError(f"the network needs features of shape (N, {self.n_features}), not {X.shape}")
         self._check(weights)
         *_, last = self.layers(weights, X.T, dropout_keys, dropout_probability)
         return last.reshape(len(X))
@@ -111,9 +110,9 @@ class Network:
         dropout_keys: Sequence[int] | None = None,
         dropout_probability: Value | None = None,
     ) -> Iterator[Value]:
-        """What each layer gives, (width, N), of features h (n_features, N).
+        """Yield the output of each layer, (width, N), for features h (n_features, N).
 
-        A column is an example, so that loops over a batch run through adjacent numbers.
+        A column is an example, so that loops over a batch read adjacent numbers.
         """
         probability = self.dropout if dropout_probability is None else dropout_probability
         for layer in range(len(self.hidden)):
@@ -127,23 +126,23 @@ class Network:
         yield weights[-2].T @ h + weights[-1].reshape(-1, 1)
 
     def scaled_scores(self, weights: Weights, X: Array) -> Array:
-        """Return scale * score of each row of X (N, n_features), shape (N,): what a task makes sense of."""
+        """Return scale * score of each row of X (N, n_features), shape (N,), for the task to interpret."""
         ws, at_once = [Value(w) for w in weights], max(1, _AT_ONCE // max(self.widths))
         pieces = [X[start : start + at_once] for start in range(0, len(X), at_once)] or [X]
         return np.concatenate([(self.scores(ws, Value(x)) * self.scale).data for x in pieces])
 
     def probabilities(self, weights: Weights, X: Array) -> Array:
-        """The probability of the positive class for each row of X (N, n_features); shape (N,)."""
+        """Return the probability of the positive class for each row of X (N, n_features); shape (N,)."""
         return Value(self.scaled_scores(weights, X)).sigmoid().data
 
     def _check(self, weights: Sequence[Value]) -> None:
         layers = list(pairwise(self.widths))
         if len(weights) != 2 * len(layers):
-            raise ShapeError(f"{len(layers)} layers have {2 * len(layers)} weights, not {len(weights)}")
+            raise ShapeError(f"{len(layers)} layers need {2 * len(layers)} weight arrays, not {len(weights)}")
         for number, (inputs, outputs) in enumerate(layers, start=1):
             matrix, bias = weights[2 * number - 2].shape, weights[2 * number - 1].shape
             if matrix != (inputs, outputs) or bias != (outputs,):
                 raise ShapeError(
-                    f"layer {number} of {len(layers)} makes {outputs} numbers of {inputs}: its weights are"
-                    f" {(inputs, outputs)} and {(outputs,)}, not {matrix} and {bias}"
+                    f"layer {number} of {len(layers)} needs weights of shapes {(inputs, outputs)} and"
+                    f" {(outputs,)}, not {matrix} and {bias}"
                 )

@@ -1,9 +1,9 @@
-"""Optimizers: how a step follows from a gradient.
+"""Optimizers: plain SGD, momentum, Adagrad and Adam, and gradient clipping.
 
-Each is a frozen record of its hyperparameters with two functions. `start(w)` gives the state kept for a
+Each is a frozen record of its hyperparameters with two functions. `start(w)` returns the initial state for a
 weight array: a tuple of arrays of its shape. `step(w, g, state, t)` takes the weight, its gradient, its state
 and the number of the step (from 1), and returns the new weight and the new state. They use arithmetic only,
-so the same lines work on arrays and on `Value`s, hyperparameters among them: what trains is a tape of them.
+so the same code works on arrays and on `Value`s (hyperparameters too), of which the training tape is recorded.
 """
 
 from collections.abc import Callable
@@ -77,8 +77,8 @@ class Adagrad:
 class Adam:
     """Running means of g and g², corrected for their start at zero (Kingma & Ba, ICLR 2015).
 
-    The corrections are put into the rate and epsilon, as at the end of the paper's section 2: that saves two
-    passes over the weights and changes nothing but rounding.
+    The corrections are moved into the rate and epsilon, as at the end of the paper's section 2. That saves two
+    passes over the weights and changes only rounding.
     """
 
     lr: Number
@@ -104,6 +104,9 @@ OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
 
 
 def clipped(g: Value, largest: Value) -> tuple[Value, Value]:
-    """The gradient, shortened to the length `largest` (Pascanu et al., ICML 2013), and what it had."""
+    """Return the gradient with its norm clipped to `largest`, and its norm before.
+
+    Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+    """
     norm = (g * g).sum() ** 0.5
     return g * (largest / (largest + (norm - largest).relu())), norm

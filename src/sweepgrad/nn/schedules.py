@@ -1,6 +1,6 @@
-"""Schedules: what share of the learning rate each step takes.
+"""Learning rate schedules: constant, inverse root, staircase and cosine.
 
-Each is a frozen record of its settings, which `config.schedules` checks under the same name.
+Each is a frozen record of its settings. `config.schedules` has the checks of the settings under the same name.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from sweepgrad.extensions import Registry
 
 class Schedule(Protocol):
     def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
-        """The share for each of these steps, counted from 0, of a run of `n_steps`."""
+        """Return the factor of the learning rate at each of these steps, from 0, of a run of `n_steps`."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The whole rate, always."""
+    """The full learning rate at every step."""
 
     def shares(self, steps: NDArray[np.int64], n_steps: int, steps_an_epoch: int) -> NDArray[np.float64]:
         return np.ones(len(steps))
@@ -28,7 +28,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class InverseRoot:
-    """√(delay / (delay + steps taken)): with delay 1, lr / √t, as in Robbins & Monro's conditions' limit."""
+    """√(delay / (delay + steps taken)); with delay 1 the rate is lr / √t at step t."""
 
     delay: int
 
@@ -38,7 +38,7 @@ class InverseRoot:
 
 @dataclass(frozen=True)
 class Staircase:
-    """Times `factor` after every `every` epochs."""
+    """The rate is multiplied by `factor` after every `every` epochs."""
 
     every: int
     factor: float
@@ -49,7 +49,7 @@ class Staircase:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a wave of the cosine from 1 to `final` over the run (Loshchilov & Hutter, ICLR 2017)."""
+    """Half a cosine wave from 1 to `final` over the run (Loshchilov & Hutter, ICLR 2017)."""
 
     final: float
 
