@@ -11,12 +11,12 @@ Function = Callable[..., Value]
 
 
 def weighted_sum(y: Value) -> Value:
-    """A scalar in which every element of y counts differently, so that none can stand in for another."""
+    """Return a scalar in which every element of y has another weight, so that a wrong order shows."""
     return (y * (0.5 + uniform(key(0, "weights"), y.shape))).sum()
 
 
 def numeric_gradient(f: Callable[[Array], float], x: Array, step: float = 1e-5) -> Array:
-    """Central differences, one element at a time."""
+    """Return central differences, one element at a time."""
     result = np.zeros_like(x)
     for i in np.ndindex(x.shape):
         up, down = np.array(x), np.array(x)
@@ -49,11 +49,11 @@ def check_second(f: Function, *arrays: Array) -> None:
 
 @pytest.fixture(scope="session")
 def check_gradient() -> Callable[..., None]:
-    """`check_gradient(f, *arrays)` compares the gradients of f with central differences, to 1e-6 relative."""
+    """Return `check_gradient(f, *arrays)`: it compares gradients of f with central differences, to 1e-6."""
     return check_first
 
 
 @pytest.fixture(scope="session")
 def check_second_gradient() -> Callable[..., None]:
-    """`check_second_gradient(f, *arrays)` does so for the gradients of the gradients of f."""
+    """Return `check_second_gradient(f, *arrays)`: it does so for the gradients of the gradients of f."""
     return check_second

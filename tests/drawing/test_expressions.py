@@ -1,4 +1,4 @@
-"""Expressions as text: what they come to, and what is told of those that cannot be read."""
+"""Expressions as text: their results, and the errors of those that cannot be parsed."""
 
 import math
 
@@ -41,43 +41,43 @@ def test_names_become_labels():
 
 
 @pytest.mark.parametrize(
-    ("text", "values", "said"),
+    ("text", "values", "message"),
     [
-        ("a + ", {"a": 1.0}, "no expression"),
-        ("", {}, "no expression to draw"),
+        ("a + ", {"a": 1.0}, "'a + ' is not an expression"),
+        ("", {}, "the expression is empty"),
         (
             "a + bet",
             {"a": 1.0, "beta": 2.0},
             "bet has no value: add bet=NUMBER after it. Did you mean beta?",
         ),
-        ("a + 1", {"a": 1.0, "c": 2.0}, "c=2: the expression has no c"),
-        ("a = 1 + 2", {"a": 1.0}, "a=1: the expression assigns a itself"),
-        ("lg(2)", {}, "lg is no function. Did you mean log?"),
-        ("log(2, 3)", {}, "log takes one number"),
+        ("a + 1", {"a": 1.0, "c": 2.0}, "c=2: the expression does not use c; leave it out"),
+        ("a = 1 + 2", {"a": 1.0}, "a=1: the expression assigns a; leave it out"),
+        ("lg(2)", {}, "lg(2): unknown function lg. Did you mean log?"),
+        ("log(2, 3)", {}, "log(2, 3): log takes one argument."),
         ("log(1 - 2)", {}, "log(1 - 2): log: invalid value"),
         ("1 / (2 - 2)", {}, "divide by zero"),
-        ("import os", {}, "only expressions and NAME = EXPRESSION"),
-        ("__import__('os')", {}, "__import__ is no function"),
-        ("a.b", {"a": 1.0}, "a.b: cannot be drawn"),
+        ("import os", {}, "use expressions and NAME = EXPRESSION only"),
+        ("__import__('os')", {}, "unknown function __import__"),
+        ("a.b", {"a": 1.0}, "a.b cannot be drawn"),
         ("[1, 2]", {}, "cannot be drawn"),
         ("True + 1", {}, "cannot be drawn"),
         ("(lambda: 1)()", {}, "cannot be drawn"),
-        ("a", {"a": 1.0}, "computes nothing"),
-        ("b = a + 1; c = b", {"a": 1.0}, "another name for the same"),
-        ("-" * 100_000 + "1", {}, "nested too deep"),
-        ("-" * 900 + "a", {"a": 1.0}, "nested too deep"),
+        ("a", {"a": 1.0}, "'a' has no operation to draw"),
+        ("b = a + 1; c = b", {"a": 1.0}, "c = b names the same value twice; leave one out"),
+        ("-" * 100_000 + "1", {}, "nested too deeply"),
+        ("-" * 900 + "a", {"a": 1.0}, "nested too deeply"),
         ("1\0", {}, "null bytes"),
         ("1 + 1" + "0" * 400, {}, "too large a number"),
     ],
 )
-def test_what_cannot_be_read_is_told(text, values, said):
+def test_bad_expressions_are_refused(text, values, message):
     with pytest.raises(UserError) as caught:
         parsed(text, values)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_values_are_words():
+def test_values_are_arguments():
     assert numbers(["a=1", "b=-2.5e3"]) == {"a": 1, "b": -2500}
-    for word in ("a", "a=", "1=2", "=3", "a=b", "a=nan", "a=inf"):
+    for argument in ("a", "a=", "1=2", "=3", "a=b", "a=nan", "a=inf"):
         with pytest.raises(UserError, match="NAME=NUMBER"):
-            numbers([word])
+            numbers([argument])

@@ -1,4 +1,4 @@
-"""Graphs to be drawn: partials and gradients against hand formulas, paths, and an independent library."""
+"""Graphs for drawing: partials and gradients against formulas by hand, paths, and another library."""
 
 import autograd
 import autograd.numpy as anp
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sweepgrad.autograd.value import Value
 from sweepgrad.drawing.expressions import assignment_example
 from sweepgrad.drawing.graph import Graph, graph_of, shown
-from sweepgrad.drawing.text import chain_rule, handed, table
+from sweepgrad.drawing.text import chain_rule, passed_back, table
 
 
 def by_name(graph: Graph) -> dict[str, float]:
@@ -20,12 +20,12 @@ def by_name(graph: Graph) -> dict[str, float]:
 def over_paths(graph: Graph, n: int) -> float:
     if n == len(graph.nodes) - 1:
         return 1.0
-    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.of(n))
+    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.edges_from(n))
 
 
 @st.composite
 def expressions(draw):
-    """A scalar computed from two leaves by random operations, each on some of what there is."""
+    """Return a scalar computed from two leaves by random operations."""
     values = [Value(draw(st.floats(-2, 2)), "a"), Value(draw(st.floats(-2, 2)), "b")]
     for _ in range(draw(st.integers(1, 7))):
         x, y = (values[draw(st.integers(0, len(values) - 1))] for _ in range(2))
@@ -68,8 +68,8 @@ def test_a_gradient_is_the_sum_over_paths_of_the_products_of_partials(output):
     output.backward()
     for n, node in enumerate(graph.nodes):
         assert float(node.grad) == pytest.approx(over_paths(graph, n), rel=1e-9, abs=1e-9)
-        handed_on = sum(float(edge.share) for edge in graph.of(n) if edge.share is not None)
-        assert n == len(graph.nodes) - 1 or float(node.grad) == pytest.approx(handed_on, rel=1e-12, abs=1e-15)
+        passed = sum(float(edge.share) for edge in graph.edges_from(n) if edge.share is not None)
+        assert n == len(graph.nodes) - 1 or float(node.grad) == pytest.approx(passed, rel=1e-12, abs=1e-15)
 
 
 def test_gradients_are_those_of_backward_for_arrays_too():
@@ -101,16 +101,16 @@ def test_the_chain_rule_is_written_out():
     )
     assert chain_rule(graph, names.index("x5")) == "∂L/∂x5 = 0.5"
     assert chain_rule(graph, names.index("L")) == "∂L/∂L = 1"
-    assert handed(graph, names.index("x5")) == [
+    assert passed_back(graph, names.index("x5")) == [
         "to x3: ∂L/∂x5 · ∂x5/∂x3 = 0.5 · 2 = 1",
         "to x4: ∂L/∂x5 · ∂x5/∂x4 = 0.5 · 1 = 0.5",
     ]
     assert "∂x5/∂x3 = 2, ∂x5/∂x4 = 1" in table(graph)
 
 
-def test_what_hands_nothing_on_says_so():
+def test_zero_derivatives_are_passed_back_as_such():
     graph = graph_of(Value(2.0, "x").step() * Value(3.0, "y"))
-    assert "to x: nothing, its derivative is 0 wherever it exists" in handed(graph, 1)
+    assert "to x: 0, since the derivative is 0 everywhere" in passed_back(graph, 1)
 
 
 def test_numbers_are_short():
@@ -120,8 +120,8 @@ def test_numbers_are_short():
 
 
 def test_json_has_all_of_it():
-    said = graph_of(assignment_example()).to_json()
-    nodes, edges = said["nodes"], said["edges"]
+    json = graph_of(assignment_example()).to_json()
+    nodes, edges = json["nodes"], json["edges"]
     assert isinstance(nodes, list)
     assert isinstance(edges, list)
     assert nodes[0] == {"name": "x1", "operation": "", "data": 1.0, "grad": 2.0}

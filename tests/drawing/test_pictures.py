@@ -1,4 +1,4 @@
-"""Pictures of graphs: nothing overlaps, all is there, and the formats are what they claim to be."""
+"""Pictures of graphs: nothing overlaps, nothing is missing, and the formats are valid."""
 
 import re
 import shutil

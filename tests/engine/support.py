@@ -1,4 +1,4 @@
-"""Steps that are computed three ways: eagerly with `Value`s, and as a tape by both engines."""
+"""Steps computed in three ways: eagerly with `Value`s, and as a tape by both engines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from sweepgrad.rng import key, uniform
 
 ENGINES: dict[str, Replay] = {"machine": native.replay, "reference": reference.replay}
 DTYPES: tuple[DType, ...] = (np.float64, np.float32)
-SIZES = (1, 3, 4, 7, 8, 16, 17, 33, 100)  # whole vectors, and what remains beside them
+SIZES = (1, 3, 4, 7, 8, 16, 17, 33, 100)  # whole vector registers, and remainders
 PRECISION = {np.float64: 1e-10, np.float32: 2e-4}
 
 
 def real(*shape: int, purpose: str = "") -> Array:
-    """Numbers of both signs between 0.3 and 1.7 in size."""
+    """Return numbers of both signs between 0.3 and 1.7 in size."""
     signs = np.where(uniform(key(1, f"signs {purpose}", *shape), shape) < 0.5, -1.0, 1.0)
     sizes: Array = signs * (0.3 + 1.4 * uniform(key(2, f"sizes {purpose}", *shape), shape))
     return sizes
@@ -30,7 +30,7 @@ def real(*shape: int, purpose: str = "") -> Array:
 
 @dataclass(frozen=True)
 class Ends:
-    """What a step comes to; `carried` by the label of what it replaces."""
+    """The results of a step; `carried` by the label of the input that it replaces."""
 
     carried: Mapping[str, Value] = field(default_factory=dict)
     finite: Sequence[Value] = ()
@@ -42,7 +42,7 @@ Function = Callable[[dict[str, Value], list[int]], Ends]
 
 @dataclass(frozen=True)
 class Problem:
-    """A step of `Value`s, with all that it is to be run on.
+    """A step of `Value`s, with its inputs.
 
     Attributes:
         function: takes the inputs, by label, among them `features` (D, rows) and `targets` (E, rows), and
@@ -104,12 +104,12 @@ def cast(array: Any, dtype: DType) -> Array:
 
 
 def rounded(array: Array, dtype: DType) -> Array:
-    """To what `dtype` can hold, as float64."""
+    """Round to `dtype`, and return float64."""
     return np.asarray(array).astype(dtype).astype(np.float64)
 
 
 def eager(problem: Problem, dtype: DType = np.float64) -> Outcome:
-    """Steps computed one by one, in float64, on inputs as they are in `dtype`."""
+    """Compute steps one by one, in float64, on inputs rounded to `dtype`."""
     carried = {label: rounded(array, dtype) for label, array in problem.carried.items()}
     fixed = {label: rounded(array, dtype) for label, array in problem.fixed.items()}
     features, targets = rounded(problem.features, dtype), rounded(problem.targets, dtype)
@@ -130,7 +130,7 @@ def eager(problem: Problem, dtype: DType = np.float64) -> Outcome:
 
 
 def replayed(replay: Replay, problem: Problem, tape: Tape, poison: float = np.nan) -> Outcome:
-    """By an engine, in a buffer that holds `poison` wherever nothing was put."""
+    """Run an engine in a buffer that holds `poison` in every place that is neither input nor constant."""
     buffer = filled(tape, {**problem.carried, **problem.fixed}, poison)
     done, collected = replay(
         tape,
@@ -149,7 +149,7 @@ def replayed(replay: Replay, problem: Problem, tape: Tape, poison: float = np.na
 
 
 def filled(tape: Tape, inputs: Mapping[str, Any], poison: float = np.nan) -> Array:
-    """A buffer with constants and inputs in their places."""
+    """Return a buffer with constants and inputs in their places."""
     buffer: Array = np.full(tape.length, poison, tape.dtype)
     for slot, constant in tape.constants:
         slot.of(buffer)[...] = constant
@@ -159,7 +159,7 @@ def filled(tape: Tape, inputs: Mapping[str, Any], poison: float = np.nan) -> Arr
 
 
 def assert_agree(problem: Problem, dtype: DType, tolerance: float | None = None) -> Tape:
-    """That both engines give what `Value`s give, to rounding."""
+    """Check that both engines and `Value`s agree, to rounding."""
     expected, tape = eager(problem, dtype), problem.tape(dtype)
     for name, replay in ENGINES.items():
         assert_close(

@@ -1,4 +1,4 @@
-"""`Value`s, the reference and the machine compute the same, for any step and for every instruction."""
+"""`Value`s, the reference and the native engine agree, for any step and for every instruction."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__
 # Random graphs
 
 
-LARGEST = 150  # numbers in a value, which broadcasting would else let explode
+LARGEST = 150  # numbers in a value, which would explode by broadcasting
 
 
 def suited(y: Value, x: Value, c: int) -> Value:
-    """y, or something made of it, that broadcasts with x: a row, a column, a scalar or all of it."""
+    """Return y, or something made of it, that broadcasts with x: a row, a column, a scalar or all of it."""
     try:
         if np.prod(np.broadcast_shapes(x.shape, y.shape)) <= LARGEST and c % 3:
             return y
@@ -37,7 +37,7 @@ def suited(y: Value, x: Value, c: int) -> Value:
 
 
 def product(x: Value, y: Value, c: int) -> Value:
-    """One of x @ y, xᵀ @ y, x @ yᵀ and xᵀ @ yᵀ that fits, else of x with itself, or of vectors."""
+    """Return one of x @ y, xᵀ @ y, x @ yᵀ and xᵀ @ yᵀ that fits, else x with itself, or vectors."""
     if x.ndim == 2:
         others = [y] if y.ndim in (1, 2) else []
         pairs = [(a, b) for b in (*others, *(o.T for o in others), x, x.T) for a in (x, x.T)]
@@ -114,7 +114,7 @@ SHIFTS = (0.237, -0.113, 0.0718)
 
 
 class Interpreter:
-    """Turns a list of whole numbers into a graph; results are kept moderate, and kinks off round numbers."""
+    """A graph from a list of integers; results are kept moderate, and kinks away from round numbers."""
 
     def __init__(self, inputs: dict[str, Value], keys: list[int]) -> None:
         self.inputs, self.keys = inputs, keys
@@ -256,7 +256,7 @@ def test_random_steps_agree(program, updates, sizes, watched, dtype):
 
 
 def result_of(function: Any, carried: Any = (), n_keys: int = 0, rows: int = 2, **more: Any) -> Problem:
-    """A step whose result is carried away, but not needed by the next; the inputs stay as they are."""
+    """Return a step whose result is carried, but not needed by the next; the inputs stay as they are."""
     inputs = dict(carried)
     keys = [key(0, "recording", i) for i in range(n_keys)]
     values = {label: Value(array) for label, array in inputs.items()}
@@ -279,7 +279,7 @@ def vectors(n: int) -> dict[str, Any]:
 
 
 def table(n: int, m: int) -> dict[str, Any]:
-    """Two matrices (n, m) that are not symmetric, a row, a column and a number."""
+    """Return two matrices (n, m) that are not symmetric, a row, a column and a number."""
     pair = {"a": real(n, m), "b": real(n, m, purpose="b")}
     return {**pair, "row": real(m), "column": real(n, 1), "number": real(), "p": np.array(0.3)}
 
@@ -331,7 +331,7 @@ def dropped_relu_gradient(i: Any, keys: Any, g: Any) -> Value:
 
 
 def with_gradient(i: dict[str, Value], keys: Any, g: Value, name: str) -> Value:
-    """g times the local gradient of an activation."""
+    """Return g times the local gradient of an activation."""
     x = i["x"]
     match name:
         case "relu":
@@ -459,7 +459,7 @@ def test_every_instruction_agrees_at_every_size(dtype):
     assert layers >= {(ta, y, 0) for ta in (0, 1) for y in (1, 2, 3)}
 
 
-# Shapes that meet in odd ways
+# Unusual combinations of shapes
 
 TRICKY: dict[str, tuple[dict[str, Any], Any]] = {
     "a broadcast of a transpose": ({"a": real(2, 3)}, lambda i: i["a"].T.broadcast_to((4, 3, 2)) * 2),
@@ -499,6 +499,15 @@ TRICKY: dict[str, tuple[dict[str, Any], Any]] = {
     "a sum of a broadcast": ({"a": real(3)}, lambda i: i["a"].broadcast_to((4, 3)).sum(axis=0)),
     "a sum over nothing": ({"a": real(3, 2)}, lambda i: i["a"].sum(axis=()) * 2),
     "a sum of nothing": ({"a": real(3, 2)}, lambda i: i["a"][:0].sum(axis=0) + 1),
+    "stacked": (
+        {"a": real(3), "b": real(3)},
+        lambda i: Value([[i["a"], i["b"] * 2], [[1.0, 2.0, 3.0], i["b"]], [i["a"], i["a"].exp()]]),
+    ),
+    "stacked numbers": ({"a": real(3)}, lambda i: Value([i["a"][0], 2.0, i["a"].sum()]) * i["a"]),
+    "stacked broadcasts": (
+        {"a": real(3)},
+        lambda i: Value([i["a"].broadcast_to((2, 3)), i["a"].broadcast_to((2, 3)) * 2]),
+    ),
     "concatenated with nothing": ({"a": real(3)}, lambda i: concatenate([i["a"][:0], i["a"], i["a"][3:]])),
     "concatenated twice": (
         {"a": real(3), "b": real(2)},
@@ -558,7 +567,7 @@ def test_shapes_that_meet_in_odd_ways_agree(name, dtype):
     assert_agree(result_of(lambda i, keys: function(i), arrays), dtype)
 
 
-# What is carried
+# Carried arrays
 
 
 A, B = real(6), real(6, purpose="b")
@@ -570,7 +579,7 @@ def carrying(step: Any, a: Any = A, b: Any = B, **more: Any) -> Problem:
 
 
 def after_one(i: Any, keys: Any) -> Ends:
-    """a is updated in place, and what it was is needed after that."""
+    """Update a in place, where its old numbers are needed afterwards."""
     new = i["a"] - i["lr"] * i["b"]
     return Ends({"a": new, "b": i["b"] + new * i["a"]}, collected=[new.sum(), i["a"].sum()])
 
@@ -627,6 +636,17 @@ CARRYING: dict[str, Problem] = {
             )
         )
     ),
+    "a gradient of what is stacked": carrying(
+        lambda i, keys: Ends(
+            dict(
+                zip(
+                    "ab",
+                    gradient((Value([i["a"], i["b"], i["a"]]) ** 2).sum(), [i["a"], i["b"]]),
+                    strict=True,
+                )
+            )
+        )
+    ),
     "rows of the table": carrying(
         lambda i, keys: Ends({"a": i["features"].reshape(4) + i["a"], "b": i["b"]}), a=real(4)
     ),
@@ -652,7 +672,7 @@ def test_what_is_carried_agrees(name, dtype):
 @each_dtype
 @pytest.mark.parametrize("place", ["before", "after", "of itself"])
 def test_a_step_that_is_stopped_leaves_what_the_last_one_left(dtype, place):
-    """Also where what is watched is computed after the update, or is the update."""
+    """Stop also where the watched number is computed after the update, or is the update."""
 
     def step(i: Any, keys: Any) -> Ends:
         new = i["a"] + i["growth"] * i["a"]

@@ -1,4 +1,4 @@
-"""What the machine promises beside agreement: the same bits always, accuracy, no GIL, and a cache."""
+"""The native engine: the same bits always, accuracy, no GIL, and its cache."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ X, LABELS = normal(key(0, "X"), (N, D)), (uniform(key(0, "y"), (N, 1)) < 0.4).as
 
 
 def job(network: Network, update: Update, rows: int, dtype: DType, steps: int) -> Any:
-    """A training of its own, to be called as often as one likes: weights and losses after some steps."""
+    """Return a function that trains, and returns weights and losses after some steps."""
     tape = training(network, update, rows, dtype)
     w = np.concatenate([part.reshape(-1) for part in network.initial(1)])
     state = {f"state{i}": s for i, s in enumerate(update.optimizer.start(w), start=1)}
@@ -134,7 +134,7 @@ def test_where_the_buffer_lies_changes_no_bit():
 
 
 def test_steps_replayed_at_once_and_one_by_one_give_the_same_bits():
-    """Numbers, masks and rows of a step depend on its number alone."""
+    """Check that scalars, masks and rows of a step depend on its number only."""
     steps, rows, network = 12, 5, Network(4, (6,), "relu", 0.5)
     tape = training(network, Update(Adam(0.01, 0.9, 0.999, 1e-8)), rows, np.float64)
     w = np.concatenate([part.reshape(-1) for part in network.initial(1)])
@@ -161,7 +161,7 @@ def test_steps_replayed_at_once_and_one_by_one_give_the_same_bits():
 
 
 def test_other_threads_go_on_while_a_tape_is_replayed():
-    """One thread counts while another replays for long; with the GIL held it could not count at all."""
+    """Count in one thread while another replays; with the GIL held it could not count."""
     train = job(Network(9, (64,), "tanh", 0.5), Update(SGD(0.01)), 64, np.float64, 20)
     train()
     steps = 20
@@ -176,14 +176,14 @@ def test_other_threads_go_on_while_a_tape_is_replayed():
         time.sleep(0.005)
         moments.append(time.perf_counter())
     assert moments[-1] - moments[0] > 0.1
-    assert np.diff(moments).max() < 0.9 * (moments[-1] - moments[0])  # were it held, there would be one gap
+    assert np.diff(moments).max() < 0.9 * (moments[-1] - moments[0])  # a held GIL would leave one gap
 
 
 # Functions
 
 
 def applied(function: Any, x: Array, dtype: DType) -> Array:
-    """A function of each number as the machine computes it."""
+    """Return a function of each number, computed by the native engine."""
     problem = Problem(
         lambda i, keys: Ends({"y": function(i["x"])}),
         carried={"y": np.zeros(len(x))},
@@ -199,7 +199,7 @@ def applied(function: Any, x: Array, dtype: DType) -> Array:
 
 
 def wide(dtype: DType) -> Array:
-    """Numbers of all sizes, and those where something changes."""
+    """Return numbers of all sizes, and those where the method changes."""
     sizes = np.concatenate(
         [np.logspace(-40, 2.9, 3000), np.linspace(0, 20, 4001), np.linspace(20, 120, 2001)]
     )
@@ -221,7 +221,7 @@ FUNCTIONS: dict[str, tuple[Any, Any, float]] = {
 @each_dtype
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_accurate_to_a_few_units_in_the_last_place(name, dtype):
-    """Against long doubles or, for single precision, doubles. Numbers at the lower end may become 0."""
+    """Compare with long doubles or, for float32, doubles. Subnormal results may become 0."""
     function, plain, units = FUNCTIONS[name]
     x = wide(dtype)
     with np.errstate(all="ignore"):
@@ -240,7 +240,7 @@ def test_functions_are_accurate_to_a_few_units_in_the_last_place(name, dtype):
 @each_dtype
 @pytest.mark.parametrize("n", SIZES)
 def test_functions_pass_on_what_is_no_number(n, dtype):
-    """Wherever it stands: in a whole vector or in what remains beside it."""
+    """Check every position: in a whole vector register, and in the remainder."""
     for name in ("exp", "tanh", "sigmoid", "softplus", "relu"):
         for place in {0, n // 2, n - 1}:
             x = np.full(n, 0.5)
@@ -301,7 +301,7 @@ def test_masks_are_the_words_that_rng_gives_against_its_threshold(probability, d
 @pytest.mark.parametrize("ta", [False, True])
 @pytest.mark.parametrize("tb", [False, True])
 def test_products_of_all_small_sizes_are_exact(ta, tb, dtype):
-    """Of whole numbers, so that no rounding hides a wrong element."""
+    """Use integers, so that no rounding hides a wrong element."""
     sizes = [*range(1, 21)]
     triples = [
         (n, m, k) for n in sizes for m in sizes for k in sizes if len({n, m, k} & {1, 5, 13}) or n == m
@@ -331,7 +331,7 @@ def test_products_of_all_small_sizes_are_exact(ta, tb, dtype):
 
 
 def run(fields: dict[str, int], buffer: Array) -> None:
-    """One instruction, on a buffer as it is."""
+    """Run one instruction on a buffer."""
     tape = Problem(lambda i, keys: Ends()).tape(buffer.dtype.type)
     program = np.array([[fields.get(name, 0) for name in FIELDS]])
     table = np.zeros((1, 1), buffer.dtype)
@@ -352,7 +352,7 @@ def run(fields: dict[str, int], buffer: Array) -> None:
 @pytest.mark.parametrize("tb", [False, True])
 @pytest.mark.parametrize("size", [(16, 64, 16), (33, 71, 19), (130, 190, 160), (261, 301, 280)], ids=str)
 def test_large_products_agree_with_numpy(ta, tb, dtype, size):
-    """By packed panels and, the last ones, by BLAS."""
+    """Use packed panels and, for the last sizes, BLAS."""
     n, m, k = size
     assert (n * m * k > BLAS_ABOVE_OTHER / np.dtype(dtype).itemsize) == (n > 200)
     assert (n * m * k > BLAS_ABOVE_INNER) == (n > 100)
@@ -369,7 +369,7 @@ def test_large_products_agree_with_numpy(ta, tb, dtype, size):
 
 
 def growing(steps: int, bad: int | None) -> Problem:
-    """A weight that follows the rows, of which one may be infinite."""
+    """Return a step whose weight follows the rows, one of which may be infinite."""
     features = real(40, 3)
     order = permutation(key(0, "rows"), steps * 4) % 40
     if bad is not None:
@@ -442,7 +442,7 @@ def test_no_steps_change_nothing(rows, replay):
 
 
 def test_a_last_short_batch_goes_on_where_the_whole_ones_ended():
-    """As in `fit`: one buffer, two tapes."""
+    """Replay two tapes over one buffer, as `fit` does."""
     network, update, w = Network(3, (4,), "tanh"), Update(Momentum(0.2, 0.9)), real(21)
     whole, rest = (training(network, update, rows, np.float64) for rows in (5, 2))
     assert whole.inputs == rest.inputs
@@ -468,15 +468,15 @@ def test_a_last_short_batch_goes_on_where_the_whole_ones_ended():
 LOAD = """
 import sys, numpy as np
 import logging
-said = []
+logged = []
 class Said(logging.Handler):
     def emit(self, record):
-        said.append(self.format(record))
+        logged.append(self.format(record))
 logging.getLogger("sweepgrad").addHandler(Said())
 logging.getLogger("sweepgrad").setLevel(logging.INFO)
 from sweepgrad import engine
 replay = engine.load("native", np.float32)
-print(len(said), " ".join(said), sep="|")
+print(len(logged), " ".join(logged), sep="|")
 """
 
 
@@ -492,7 +492,7 @@ def python(code: str, **environment: str) -> "subprocess.Popen[str]":
     )
 
 
-def said_by(process: "subprocess.Popen[str]") -> str:
+def logged_by(process: "subprocess.Popen[str]") -> str:
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert err == ""
@@ -501,28 +501,28 @@ def said_by(process: "subprocess.Popen[str]") -> str:
 
 def test_what_was_compiled_is_loaded_by_the_next_process():
     native.load(np.float32)
-    assert said_by(python(LOAD)) == "0|"
+    assert logged_by(python(LOAD)) == "0|"
 
 
 @pytest.mark.slow
 def test_two_processes_may_compile_at_once_and_a_third_need_not(tmp_path):
     both = [python(LOAD, XDG_CACHE_HOME=str(tmp_path)) for _ in range(2)]
     for process in both:
-        said = said_by(process)
-        assert said.startswith("1|compiling the engine for float32")
+        logged = logged_by(process)
+        assert logged.startswith("1|compiling the engine for float32")
     folders = list((tmp_path / "sweepgrad").iterdir())
     assert [folder.name.partition("-")[0] for folder in folders] == ["engine"]
     assert list(folders[0].rglob("*.nbc"))
-    assert said_by(python(LOAD, XDG_CACHE_HOME=str(tmp_path))) == "0|"
+    assert logged_by(python(LOAD, XDG_CACHE_HOME=str(tmp_path))) == "0|"
 
 
 @pytest.mark.slow
 def test_a_cache_that_cannot_be_written_still_works(tmp_path):
     (tmp_path / "file").write_text("")
-    said = said_by(python(LOAD, XDG_CACHE_HOME=str(tmp_path / "file" / "below")))
-    assert said.startswith("2|compiling")
-    assert "cannot be kept in" in said
-    assert "Not a directory" in said
+    logged = logged_by(python(LOAD, XDG_CACHE_HOME=str(tmp_path / "file" / "below")))
+    assert logged.startswith("2|compiling")
+    assert "cannot write the compiled engine to" in logged
+    assert "Not a directory" in logged
 
 
 WITHOUT_NUMBA = """
@@ -539,10 +539,10 @@ else:
     sys.modules["numba"] = None
 import numpy as np
 import logging
-said = []
+logged = []
 class Said(logging.Handler):
     def emit(self, record):
-        said.append(self.format(record))
+        logged.append(self.format(record))
 logging.getLogger("sweepgrad").addHandler(Said())
 logging.getLogger("sweepgrad").setLevel(logging.INFO)
 from sweepgrad import engine
@@ -555,16 +555,16 @@ assert replay.__module__ == "sweepgrad.engine.reference", replay
 X = normal(key(0, "X"), (50, 3))
 examples = Examples(X, (X[:, 0] > 0).astype(float))
 *_, result = fit(Network(3, (4,), "tanh", 0.2), SGD(0.1), examples, examples, epochs=3, batch_size=7, seed=1)
-print(len(said), said[0], repr(result.best.val_loss), sep="|")
+print(len(logged), logged[0], repr(result.best.val_loss), sep="|")
 """
 
 
 @pytest.mark.parametrize("how", ["absent", "none"])
 def test_without_numba_numpy_trains_alike_and_one_line_says_so(how):
-    number, notice, loss = said_by(python(f"HOW = {how!r}\n{WITHOUT_NUMBA}")).split("|")
+    number, notice, loss = logged_by(python(f"HOW = {how!r}\n{WITHOUT_NUMBA}")).split("|")
     assert number == "1"
     assert "\n" not in notice
-    assert "Numba cannot be used" in notice
+    assert "Numba cannot be imported" in notice
     assert "training runs on NumPy" in notice
     features = normal(key(0, "X"), (50, 3))
     examples = Examples(features, (features[:, 0] > 0).astype(float))

@@ -1,4 +1,4 @@
-"""What a tape looks like: nothing that is not needed, little room, no two numbers in one place."""
+"""Tapes: no needless instruction, a small buffer, and no two live numbers in one place."""
 
 import re
 from dataclasses import fields
@@ -56,14 +56,14 @@ def codes(tape: Tape) -> list[str]:
 
 
 def parts(tape: Tape) -> tuple[list[dict[str, int]], set[int]]:
-    """The instructions' fields, and the places that are filled from outside."""
+    """Return the instructions' fields, and the places of inputs and constants."""
     slots = [*tape.inputs.values(), *(slot for slot, _ in tape.constants)]
     outside = {place for slot in slots for place in range(slot.start, slot.start + slot.size)}
     return [dict(zip(FIELDS, line, strict=True)) for line in tape.program.tolist()], outside
 
 
 def touched(f: dict[str, int], tables: Any) -> tuple[set[int], set[int]]:
-    """The places that an instruction reads, and those that it writes, from what `Code` says alone."""
+    """Return the places that an instruction reads and writes, by the documentation of `Code`."""
     code, n, m, k = Code(f["code"]), f["n"], f["m"], f["k"]
 
     def span(name: str, size: int) -> set[int]:
@@ -110,7 +110,7 @@ def touched(f: dict[str, int], tables: Any) -> tuple[set[int], set[int]]:
 
 
 def check_places(tape: Tape, carried: set[str]) -> None:
-    """That what is read was written before, what is fixed never is, and nothing lies beside the buffer."""
+    """Check that reads follow writes, fixed inputs are never written, and no place is out of bounds."""
     lines, outside = parts(tape)
     kept = {
         place
@@ -124,7 +124,7 @@ def check_places(tape: Tape, carried: set[str]) -> None:
     for number, f in enumerate(lines):
         reads, writes = touched(f, tape.tables)
         text = tape.instructions[number].text
-        assert reads <= written, f"line {number} reads what nobody wrote: {text}\n{tape}"
+        assert reads <= written, f"line {number} reads what was not written: {text}\n{tape}"
         assert not writes & kept, f"line {number} overwrites what stays: {text}\n{tape}"
         assert max(reads | writes, default=0) < tape.length
         in_place = Code(f["code"]) in (Code.MULTIPLY_ADD, Code.MULTIPLY_SUBTRACT)
@@ -139,7 +139,7 @@ def check_places(tape: Tape, carried: set[str]) -> None:
 
 
 def dead(tape: Tape, carried: set[str]) -> list[str]:
-    """Lines whose result nobody reads before it is overwritten, or the tape ends."""
+    """Return lines whose result is not read before it is overwritten or the tape ends."""
     lines, _ = parts(tape)
     slots = [tape.inputs[label] for label in carried]
     needed = {place for slot in slots for place in range(slot.start, slot.start + slot.size)}
@@ -213,11 +213,11 @@ def test_nothing_but_inputs_is_a_tape_of_nothing():
     assert (empty.inputs, empty.length) == ({}, 0)
 
 
-# Room
+# Length of the buffer
 
 
 def length_of(depth: int, training_it: bool) -> int:
-    """Of the buffer, without the weights, of a network so deep."""
+    """Return the length of the buffer, without the weights, for a network of this depth."""
     network = Network(4, (16,) * depth, "tanh")
     tape = (
         training(network, UPDATING[0], 32, np.float32) if training_it else evaluation(network, 32, np.float32)
@@ -226,8 +226,7 @@ def length_of(depth: int, training_it: bool) -> int:
 
 
 def test_places_are_used_again():
-    """Evaluation needs room for two layers however many there are; training keeps what each layer gave, and
-    at most its gradient."""
+    """Check that evaluation needs two layers' places at any depth, and training those of all layers."""
     layer = 16 * 32
     assert length_of(40, False) <= length_of(3, False) + 16
     grown = length_of(40, True) - length_of(20, True)
@@ -249,7 +248,7 @@ def test_a_chain_needs_two_places():
 
 
 def scratch_of(tape: Tape) -> Array:
-    """Which places of the buffer belong to no input and no constant."""
+    """Return the places of the buffer that belong to no input and no constant."""
     free: Any = np.ones(tape.length, bool)
     for slot in [*tape.inputs.values(), *(slot for slot, _ in tape.constants)]:
         free[slot.start : slot.start + slot.size] = False
@@ -283,7 +282,7 @@ def random_problem(program: Any, updates: Any, watched: int) -> Problem:
 @STEP_BY_STEP
 @given(programs, any_updates, st.integers(0, 2))
 def test_a_step_leaves_nothing_to_the_next_but_what_is_carried(program, updates, watched):
-    """What lies elsewhere may be anything before each step."""
+    """Fill all other places with any numbers before each step: the results stay the same."""
     problem = random_problem(program, updates, watched)
     tape = problem.tape()
     check_places(tape, set(problem.carried))
@@ -321,7 +320,7 @@ def test_a_step_leaves_nothing_to_the_next_but_what_is_carried(program, updates,
     st.sampled_from(DTYPES),
 )
 def test_rewriting_changes_nothing_but_rounding(program, updates, chosen, dtype):
-    """With no rules, and with some, in any order."""
+    """Apply no rules, and some, in any order."""
     problem = random_problem(program, updates, 1)
     expected = eager(problem, dtype)
     for rules in ((), tuple(RULES[i] for i in chosen)):
@@ -333,7 +332,7 @@ def test_rewriting_changes_nothing_but_rounding(program, updates, chosen, dtype)
 
 
 def test_every_rule_is_of_use():
-    """A training step has more instructions without it."""
+    """Check that a training step has more instructions without the rule."""
     network = Network(4, (8, 5), "relu", 0.5)
 
     def length(rules: Any) -> int:
@@ -411,7 +410,7 @@ def test_every_line_is_printed(tape, carried):
     assert not re.search(r"Node\(|<|None", str(tape))
 
 
-# What is refused
+# Errors
 
 
 def recorded(**more: Any) -> Tape:
@@ -424,17 +423,25 @@ A, B = Value(real(3), "a"), Value(real(3), "b")
 @pytest.mark.parametrize(
     ("more", "error", "message"),
     [
-        ({"features": Value(real(2, 4))}, ShapeError, r"features are \(D, N\).*not \(2, 4\) and \(1, 3\)"),
-        ({"features": Value(real(3))}, ShapeError, r"features are \(D, N\)"),
+        (
+            {"features": Value(real(2, 4))},
+            ShapeError,
+            r"features must be \(D, N\).*not \(2, 4\) and \(1, 3\)",
+        ),
+        ({"features": Value(real(3))}, ShapeError, r"features must be \(D, N\)"),
         ({"targets": Value(real(3))}, ShapeError, r"targets \(E, N\)"),
-        ({"carried": [(A, A.sum())]}, ShapeError, r"'a' of shape \(\) from one of \(3,\)"),
-        ({"carried": [(A, A.reshape(3, 1))]}, ShapeError, r"'a' of shape \(3, 1\)"),
+        ({"carried": [(A, A.sum())]}, ShapeError, r"the shape of 'a' from \(3,\) to \(\)"),
+        ({"carried": [(A, A.reshape(3, 1))]}, ShapeError, r"the shape of 'a' from \(3,\) to \(3, 1\)"),
         ({"scalars": [A]}, ShapeError, r"shape \(\), not \(3,\) as 'a'"),
         ({"collected": [A * 2]}, ShapeError, r"shape \(\), not \(3,\)"),
-        ({"carried": [(A, A)], "fixed": [Value(1.0, "a")]}, ValueError, "a label of its own"),
-        ({"fixed": [Value(1.0)]}, ValueError, "a label of its own"),
-        ({"carried": [(A, A * mask(0.5, 7, (3,)))]}, ValueError, r"mask of shape \(3,\).*key"),
-        ({"carried": [(A, A * mask(0.5, 7, (3,)))], "keys": [8]}, ValueError, r"mask of shape \(3,\).*key"),
+        ({"carried": [(A, A)], "fixed": [Value(1.0, "a")]}, ValueError, "a unique label"),
+        ({"fixed": [Value(1.0)]}, ValueError, "a unique label"),
+        ({"carried": [(A, A * mask(0.5, 7, (3,)))]}, ValueError, r"the key of a mask of shape \(3,\)"),
+        (
+            {"carried": [(A, A * mask(0.5, 7, (3,)))], "keys": [8]},
+            ValueError,
+            r"the key of a mask of shape \(3,\)",
+        ),
     ],
     ids=str,
 )
@@ -443,15 +450,17 @@ def test_what_cannot_be_recorded_is_refused(more, error, message):
         recorded(**more)
 
 
-def test_shapes_that_do_not_fit_are_told_in_terms_of_layers():
+def test_wrong_shapes_are_named_by_layer():
     network = Network(4, (8, 5), "relu")
     weights = [Value(w) for w in network.initial(1)]
-    with pytest.raises(ShapeError, match=r"the network takes \(N, 4\) features, not \(6, 3\)"):
+    with pytest.raises(ShapeError, match=r"the network needs features of shape \(N, 4\), not \(6, 3\)"):
         network.scores(weights, Value(real(6, 3)))
     weights[2] = Value(real(7, 5))
-    with pytest.raises(ShapeError, match=r"layer 2 of 3 makes 5 numbers of 8: .* not \(7, 5\) and \(5,\)"):
+    with pytest.raises(
+        ShapeError, match=r"layer 2 of 3 needs weights of shapes \(8, 5\) and \(5,\), not \(7, 5\) and \(5,\)"
+    ):
         network.scores(weights, Value(real(6, 4)))
-    with pytest.raises(ShapeError, match="3 layers have 6 weights, not 4"):
+    with pytest.raises(ShapeError, match="3 layers need 6 weight arrays, not 4"):
         network.scores(weights[:4], Value(real(6, 4)))
 
 

@@ -139,7 +139,7 @@ def test_he_before_a_relu():
     ids=str,
 )
 def test_glorot_before_anything_else(network, layer):
-    """The variance of a uniform sample has a standard error of √0.8 s² / √n, since its kurtosis is 1.8."""
+    """Allow five standard errors of a uniform sample's variance, √0.8 s² / √n, as its kurtosis is 1.8."""
     matrix = network.initial(3)[2 * layer]
     variance, n = 2 / sum(matrix.shape), matrix.size
     assert np.abs(matrix).max() <= np.sqrt(6 / sum(matrix.shape))
@@ -151,7 +151,7 @@ def test_features_must_be_as_many_as_the_network_takes():
     network = Network(3, (2,))
     weights = [Value(w) for w in network.initial(0)]
     for shape in [(4, 2), (4, 4), (3,), (1, 4, 3)]:
-        with pytest.raises(ShapeError, match=r"\(N, 3\) features"):
+        with pytest.raises(ShapeError, match=r"features of shape \(N, 3\)"):
             network.scores(weights, Value(np.ones(shape)))
     assert network.scores(weights, Value(np.ones((1, 3)))).shape == (1,)
     assert network.scores(weights, Value(np.ones((0, 3)))).shape == (0,)

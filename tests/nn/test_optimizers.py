@@ -17,7 +17,7 @@ each_optimizer = pytest.mark.parametrize("optimizer", ALL, ids=lambda o: type(o)
 
 
 def three_steps(optimizer, w=W, gradients=(G1, G2, G3), wrap=lambda x: x):
-    """The weights after each of the first steps."""
+    """Return the weights after each of the first steps."""
     w, state, after = wrap(w), tuple(wrap(s) for s in optimizer.start(w)), []
     for t, g in enumerate(gradients, start=1):
         w, state = optimizer.step(w, wrap(g), state, t)

@@ -43,8 +43,8 @@ def test_json_is_for_programs():
     [
         (("-o", "g.jpg"), "-o g.jpg: ends with none of .svg, .mmd, .dot, .html, .png"),
         (("-o", "nowhere/g.svg"), "there is no folder nowhere"),
-        (("a +",), "no expression"),
-        (("a + b", "a=1", "b"), "'b': should be NAME=NUMBER"),
+        (("a +",), "is not an expression"),
+        (("a + b", "a=1", "b"), "'b' must be NAME=NUMBER"),
         (("--network", "model.hiden=[2]"), "Did you mean model.hidden?"),
         (("--rows", "0"), "--rows 0: at least 1"),
         (("(a - 1) ** 0.5", "a=1"), "a gradient does not exist"),

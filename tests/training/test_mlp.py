@@ -1,4 +1,6 @@
 import doctest
+from collections.abc import Callable
+from typing import Any
 
 import autograd
 import autograd.numpy as anp
@@ -24,7 +26,7 @@ from sweepgrad.training.mlp_arguments import DEFAULTS
 
 
 def xor(n, purpose):
-    """The sign of a product: no straight line separates it."""
+    """Return features and the sign of their product, which no straight line separates."""
     X = 2 * uniform(key(0, purpose), (n, 2)) - 1
     return X, (X[:, 0] * X[:, 1] > 0).astype(float)
 
@@ -49,7 +51,7 @@ def test_doctest():
 
 
 def test_the_assignments_interface():
-    """By position, as the assignment calls it."""
+    """Pass the arguments by position, as the assignment does."""
     model = MLP(2, [4, 3, 1], 0.1, 0.5)
     assert model.fit(X, Y, X_VAL, Y_VAL, 2, False) is model
     p = model.predict(X_VAL)
@@ -155,7 +157,7 @@ def frames(X, y):
     return frame, pd.Series(y, index=frame.index, name="label").astype(bool)
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "Fortran order": lambda X, y: (np.asfortranarray(X), y),
     "slices": lambda X, y: (np.repeat(X, 2, axis=0)[::2], np.repeat(y, 3)[::3]),
     "reversed columns of a wider array": lambda X, y: (np.c_[X[:, 1], y, X[:, 0]][:, ::-2], y),
@@ -172,14 +174,17 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_arrays_of_any_kind_give_the_same_bits(form):
     plain = MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, X_VAL, Y_VAL, 2)
-    model = MLP(2, [4, 1], 0.1, batch_size=20).fit(*form(X, Y), *form(X_VAL, Y_VAL), 2)
+    model = MLP(2, [4, 1], 0.1, batch_size=20)
+    (X_train, y), (X_val, y_val) = form(X, Y), form(X_VAL, Y_VAL)
+    model.fit(X_train, y, X_val, y_val, max_epochs=2)
     assert_array_equal(model.predict(form(X, Y)[0]), plain.predict(X))
 
 
 def test_whole_numbers_and_bools_are_features():
     X = np.array([[0, 1], [1, 0], [1, 1], [0, 0]])
     plain = MLP(2, [1]).fit(X.astype(float), [0, 1, 1, 0], max_epochs=2)
-    for form in (X, X.astype(bool), X.astype(np.int8), X.tolist(), Value(X)):
+    forms: list[Any] = [X, X.astype(bool), X.astype(np.int8), X.tolist(), Value(X)]
+    for form in forms:
         assert_array_equal(plain.predict(form), MLP(2, [1]).fit(X, [0, 1, 1, 0], max_epochs=2).predict(X))
     assert plain.predict(np.zeros((0, 2))).shape == (0,)
 
@@ -209,6 +214,7 @@ def test_patience_needs_validation_rows():
     with pytest.raises(ValueError, match=r"patience \(2\) needs validation rows"):
         MLP(2, [1], patience=2).fit(X, Y)
     model = MLP(2, [4, 1], 0.3, patience=2, batch_size=10).fit(X, Y, X_VAL, Y_VAL, 500)
+    assert model.result is not None
     assert len(model.result.history) == model.result.best_epoch + 2 < 500
 
 
@@ -218,7 +224,7 @@ def test_patience_needs_validation_rows():
 @pytest.mark.parametrize("group", ["optimizer", "schedule"])
 def test_defaults_are_those_of_the_configuration(group):
     for file in (config_dir() / group).glob("*.yaml"):
-        settings = OmegaConf.to_container(OmegaConf.load(file))
+        settings: Any = OmegaConf.to_container(OmegaConf.load(file))
         settings.pop("lr", None)
         assert settings.pop("name") == file.stem
         assert settings == DEFAULTS.get(file.stem, {})
@@ -249,8 +255,8 @@ def test_defaults_are_those_of_the_configuration(group):
     ids=str,
 )
 def test_arguments_do_what_the_configuration_does(arguments, settings):
-    """The same bits as the training loop, and other ones than without the argument."""
-    rate = {} if hasattr(arguments.get("optimizer"), "lr") else {"learning_rate": 0.05}
+    """Compare with the training loop bit for bit, and with an MLP without the argument."""
+    rate: dict[str, Any] = {} if hasattr(arguments.get("optimizer"), "lr") else {"learning_rate": 0.05}
     model = MLP(2, [5, 1], **rate, **arguments, batch_size=16, seed=2).fit(X, Y, X_VAL, Y_VAL, 3)
     dtype = settings.pop("dtype", np.float64)
     train, val = (Examples(X.astype(dtype), y.astype(dtype)) for X, y in ((X, Y), (X_VAL, Y_VAL)))
@@ -272,7 +278,7 @@ def test_arguments_do_what_the_configuration_does(arguments, settings):
 
 
 def test_gradients_by_hand():
-    """What a course does: parameters, backward, a step, `zero_grad`."""
+    """Train as a course does: loss, `zero_grad`, `backward`, a step."""
     model = MLP(2, [8, 1], seed=1, activation="tanh")
     losses = []
     for _ in range(100):
@@ -296,6 +302,7 @@ def test_parameters_stay_the_same_objects():
     assert [w.label for w in before] == ["W1", "b1", "W2", "b2"]
     assert not before[0].grad.any()
     before[0].data += 1  # changes neither the result nor what a second training gives
+    assert model.result is not None
     assert_array_equal(model.result.weights[0] + 1, before[0].data)
 
 
@@ -323,6 +330,7 @@ def test_interrupted_training_keeps_the_best_weights(monkeypatch):
     monkeypatch.setattr(mlp, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, X_VAL, Y_VAL, 5)
+    assert model.result is not None
     assert len(model.result.history) == 1
     monkeypatch.undo()
     once = MLP(2, [4, 1], 0.1, batch_size=20).fit(X, Y, X_VAL, Y_VAL, 1)
@@ -446,7 +454,7 @@ def test_bad_arguments_are_refused(arguments, message):
     ],
 )
 def test_bad_data_are_refused(data, error, message):
-    weight = "balanced" if "balanced" in message else None
+    weight: Any = "balanced" if "balanced" in message else None
     with pytest.raises(error, match=message):
         MLP(2, [3, 1], batch_size=50, class_weight=weight).fit(*data)
 

@@ -1,12 +1,11 @@
 """Functions of `Value`s: sigmoid, losses and dropout."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from sweepgrad.autograd.value import ShapeError, Value, as_value, mask
+from sweepgrad.autograd.value import ShapeError, Value, ValueLike, as_value, mask
 
 
-def sigmoid(x: Value | ArrayLike, scale: Value | float = 1.0) -> Value:
+def sigmoid(x: ValueLike, scale: Value | float = 1.0) -> Value:
     """Return 1 / (1 + exp(-scale * x)), element by element, without overflow.
 
     A larger `scale` makes the curve steeper: its slope at 0 is scale / 4.
@@ -14,7 +13,7 @@ def sigmoid(x: Value | ArrayLike, scale: Value | float = 1.0) -> Value:
     return (as_value(x) * scale).sigmoid()
 
 
-def negative_loglikelihood(y: Value | ArrayLike, p: Value | ArrayLike) -> Value:
+def negative_loglikelihood(y: ValueLike, p: ValueLike) -> Value:
     """Return the mean of -log P(y | p) over examples, where p is the probability that y is 1; a scalar.
 
     For y in {0, 1} this is -mean(y log p + (1 - y) log(1 - p)). It takes the logarithm of the true class's
@@ -37,9 +36,7 @@ def negative_loglikelihood(y: Value | ArrayLike, p: Value | ArrayLike) -> Value:
     return -of_true_class.log().mean()
 
 
-def negative_loglikelihood_of_scores(
-    y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0
-) -> Value:
+def negative_loglikelihood_of_scores(y: ValueLike, scores: Value, scale: Value | float = 1.0) -> Value:
     """Return `negative_loglikelihood(y, sigmoid(scores, scale))`, exact for scores of any size; a scalar.
 
     -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z), so the loss of an example is
@@ -55,7 +52,7 @@ def negative_loglikelihood_of_scores(
     return margins(y, scores, scale).softplus().mean()
 
 
-def margins(y: Value | ArrayLike, scores: Value, scale: Value | float = 1.0) -> Value:
+def margins(y: ValueLike, scores: Value, scale: Value | float = 1.0) -> Value:
     """Return scale * scores with the sign flipped for positive rows; (N,).
 
     A row is predicted wrong if its margin is above 0. The loss of a row is the softplus of its margin.
@@ -80,7 +77,7 @@ def dropout(x: Value, probability: Value | float, key: int) -> Value:
     return x * mask(x.operand(probability), key, x.shape)
 
 
-def _labels(y: Value | ArrayLike, predictions: Value) -> Value:
+def _labels(y: ValueLike, predictions: Value) -> Value:
     if isinstance(y, list | tuple):
         y = as_value(y)  # which may hold `Value`s
     given = y.data if isinstance(y, Value) else np.asarray(y, dtype=predictions.data.dtype)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from html import escape
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,8 @@ from scipy.special import expit
 from sweepgrad import rng
 
 Array = NDArray[np.floating[Any]]
+ValueLike = Union["Value", ArrayLike, Sequence[Any]]
+"""Anything that makes a `Value`: a `Value`, numbers, an array, or a nested list of these."""
 
 
 class DomainError(ArithmeticError):
@@ -93,7 +95,7 @@ class Value:
     operation: Operation | None
     settings: dict[str, Any]
 
-    def __init__(self, data: ArrayLike | Value | Sequence[Any], label: str = "") -> None:
+    def __init__(self, data: ValueLike, label: str = "") -> None:
         self.label = label
         self._grad: Array | None = None
         self.parents, self.operation, self.settings = (), None, {}
@@ -189,57 +191,57 @@ class Value:
         cells = [f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text]
         return f"<table><caption>Value</caption>{''.join(cells)}</table>"
 
-    def __lt__(self, other: Value | ArrayLike) -> Any:
+    def __lt__(self, other: ValueLike) -> Any:
         return _compare(operator.lt, self, other)
 
-    def __le__(self, other: Value | ArrayLike) -> Any:
+    def __le__(self, other: ValueLike) -> Any:
         return _compare(operator.le, self, other)
 
-    def __gt__(self, other: Value | ArrayLike) -> Any:
+    def __gt__(self, other: ValueLike) -> Any:
         return _compare(operator.gt, self, other)
 
-    def __ge__(self, other: Value | ArrayLike) -> Any:
+    def __ge__(self, other: ValueLike) -> Any:
         return _compare(operator.ge, self, other)
 
     # Arithmetic
 
-    def __add__(self, other: Value | ArrayLike) -> Value:
+    def __add__(self, other: ValueLike) -> Value:
         return _apply(ADD, self, self.operand(other))
 
-    def __radd__(self, other: ArrayLike) -> Value:
+    def __radd__(self, other: ValueLike) -> Value:
         return self.operand(other) + self
 
-    def __sub__(self, other: Value | ArrayLike) -> Value:
+    def __sub__(self, other: ValueLike) -> Value:
         return _apply(SUBTRACT, self, self.operand(other))
 
-    def __rsub__(self, other: ArrayLike) -> Value:
+    def __rsub__(self, other: ValueLike) -> Value:
         return self.operand(other) - self
 
-    def __mul__(self, other: Value | ArrayLike) -> Value:
+    def __mul__(self, other: ValueLike) -> Value:
         return _apply(MULTIPLY, self, self.operand(other))
 
-    def __rmul__(self, other: ArrayLike) -> Value:
+    def __rmul__(self, other: ValueLike) -> Value:
         return self.operand(other) * self
 
-    def __truediv__(self, other: Value | ArrayLike) -> Value:
+    def __truediv__(self, other: ValueLike) -> Value:
         return _apply(DIVIDE, self, self.operand(other))
 
-    def __rtruediv__(self, other: ArrayLike) -> Value:
+    def __rtruediv__(self, other: ValueLike) -> Value:
         return self.operand(other) / self
 
     def __neg__(self) -> Value:
         return _apply(NEGATE, self)
 
-    def __pow__(self, exponent: Value | ArrayLike) -> Value:
+    def __pow__(self, exponent: ValueLike) -> Value:
         """Raise to a power; where the exponent is a `Value`, the base must be positive."""
         if isinstance(exponent, Value):
             return (exponent * self.log()).exp()
         return _apply(POWER, self, exponent=as_value(exponent).data.astype(self.data.dtype))
 
-    def __rpow__(self, base: ArrayLike) -> Value:
+    def __rpow__(self, base: ValueLike) -> Value:
         return as_value(base) ** self
 
-    def __matmul__(self, other: Value | ArrayLike) -> Value:
+    def __matmul__(self, other: ValueLike) -> Value:
         """Multiply matrices: (N, K) @ (K, M) is (N, M); a vector is a row on the left, else a column."""
         a, b = self, as_value(other)
         if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
@@ -251,10 +253,10 @@ class Value:
         product = _apply(MATMUL, row, column)
         return product if product.shape == shape else product.reshape(*shape)
 
-    def __rmatmul__(self, other: ArrayLike) -> Value:
+    def __rmatmul__(self, other: ValueLike) -> Value:
         return as_value(other) @ self
 
-    def operand(self, other: Value | ArrayLike) -> Value:
+    def operand(self, other: ValueLike) -> Value:
         """Return the other operand as a `Value`; a plain number takes the dtype of this one, as in NumPy."""
         plain = isinstance(other, (int, float))
         return Value(np.asarray(other, dtype=self.data.dtype)) if plain else as_value(other)
@@ -349,7 +351,7 @@ def shapes_only() -> Iterator[None]:
         _ON_INVALID.reset(token)
 
 
-def as_value(x: Value | ArrayLike) -> Value:
+def as_value(x: ValueLike) -> Value:
     """Return `x` itself if it is a `Value`, else a `Value` of it."""
     return x if isinstance(x, Value) else Value(x)
 

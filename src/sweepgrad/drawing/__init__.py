@@ -1,1 +1,1 @@
-"""Graphs of `Value`s as pictures, as text, and as a page that goes through the backward pass step by step."""
+"""Graphs of `Value`s as pictures, as text, and as a page that steps through the backward pass."""

@@ -1,4 +1,4 @@
-"""Expressions as text, read into `Value`s by a walk through their syntax tree, which runs nothing of it."""
+"""Expressions as text, parsed into `Value`s by walking their syntax tree; no code is run."""
 
 import ast
 import operator
@@ -12,7 +12,7 @@ from sweepgrad.config.check import nearest
 from sweepgrad.errors import UserError
 
 ASSIGNMENT = "x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5)"
-"""The assignment's example, at x1 = 1 and x2 = 0."""
+"""The example of the assignment, at x1 = 1 and x2 = 0."""
 ASSIGNMENT_AT = ("x1=1", "x2=0")
 
 _OPERATORS: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
@@ -26,15 +26,15 @@ _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
 }
 
 
-def numbers(words: Iterable[str]) -> dict[str, float]:
-    """The values that words of the form NAME=NUMBER give.
+def numbers(arguments: Iterable[str]) -> dict[str, float]:
+    """Return the values of arguments of the form NAME=NUMBER.
 
     Raises:
-        UserError: a word is none of that form.
+        UserError: an argument has another form.
     """
     values = {}
-    for word in words:
-        name, _, number = word.partition("=")
+    for argument in arguments:
+        name, _, number = argument.partition("=")
         try:
             values[name] = float(number)
             name = name if isfinite(values[name]) else ""
@@ -42,27 +42,27 @@ def numbers(words: Iterable[str]) -> dict[str, float]:
             name = ""
         if not name.isidentifier():
             raise UserError(
-                f"{word!r}: should be NAME=NUMBER, and finite. An expression with blanks goes into quotes"
+                f"{argument!r} must be NAME=NUMBER with a finite number; quote an expression that has blanks"
             )
     return values
 
 
 def parsed(text: str, values: Mapping[str, float]) -> Value:
-    """The result of an expression, or of several assignments with ; between them, of which it is the last.
+    """Return the result of an expression, or the last of several assignments separated by ;.
 
     Arguments:
-        text: numbers, names, + - * / **, parentheses, and exp, log, relu, tanh, softplus and
-            sigmoid(x) or sigmoid(x, scale).
-        values: of the names that the text does not assign.
+        text: numbers, names, + - * / **, parentheses, exp, log, relu, tanh, softplus, sigmoid(x) and
+            sigmoid(x, scale).
+        values: the values of the names that the text does not assign.
 
     Raises:
-        UserError: something of it cannot be read or computed, or a value is missing or has no use.
+        UserError: the text cannot be parsed or computed, or a value is missing or unused.
     """
     try:
         return _result(text, values)
     except (RecursionError, MemoryError):
         raise UserError(
-            "this expression is nested too deep; give parts of it names, with ; between them"
+            "the expression is nested too deeply; assign parts of it to names, separated by ;"
         ) from None
 
 
@@ -71,9 +71,9 @@ def _result(text: str, values: Mapping[str, float]) -> Value:
         tree = ast.parse(text.strip(), mode="exec")
     except SyntaxError as error:
         where = f" at {text.strip()[(error.offset or 1) - 1 :][:10]!r}" if error.offset else ""
-        raise UserError(f"{text!r} is no expression: {error.msg}{where}") from None
+        raise UserError(f"{text!r} is not an expression: {error.msg}{where}") from None
     if not tree.body:
-        raise UserError("there is no expression to draw")
+        raise UserError("the expression is empty; give one such as 'log(x) * y'")
     scope = {name: Value(number, name) for name, number in values.items()}
     given, used = set(scope), set[str]()
     result = None
@@ -81,34 +81,34 @@ def _result(text: str, values: Mapping[str, float]) -> Value:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=expression):
                 if name in given:
-                    raise UserError(f"{name}={values[name]:g}: the expression assigns {name} itself")
+                    raise UserError(f"{name}={values[name]:g}: the expression assigns {name}; leave it out")
                 result = _value(expression, scope, used)
-                if result.label:  # a second name for the same: it would take the first one's place
-                    raise UserError(f"{name} = {result.label}: is another name for the same; leave one out")
+                if result.label:  # the second name would replace the first
+                    raise UserError(f"{name} = {result.label} names the same value twice; leave one out")
                 result.label = name
                 scope[name] = result
             case ast.Expr(value=expression):
                 result = _value(expression, scope, used)
             case _:
                 raise UserError(
-                    f"{ast.unparse(statement)!r}: only expressions and NAME = EXPRESSION can be drawn"
+                    f"{ast.unparse(statement)!r} cannot be drawn; use expressions and NAME = EXPRESSION only"
                 )
     for name in sorted(given - used):
-        raise UserError(f"{name}={values[name]:g}: the expression has no {name}")
+        raise UserError(f"{name}={values[name]:g}: the expression does not use {name}; leave it out")
     assert result is not None
     if result.operation is None:
-        raise UserError(f"{text!r}: computes nothing")
+        raise UserError(f"{text!r} has no operation to draw")
     result.label = result.label or "L"
     return result
 
 
 def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
     here = ast.unparse(tree)
-    of = partial(_value, scope=scope, used=used)
+    value = partial(_value, scope=scope, used=used)
     try:
         number = _constant(tree)
     except OverflowError:
-        raise UserError(f"{here[:20]}…: is too large a number") from None
+        raise UserError(f"{here[:20]}… is too large a number") from None
     if number is not None:
         return Value(number, f"{number:g}")
     try:
@@ -120,37 +120,39 @@ def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
                 used.add(name)
                 return scope[name]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -of(operand)
+                return -value(operand)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return of(operand)
+                return value(operand)
             case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
                 constant = _constant(exponent)
-                return of(base) ** (of(exponent) if constant is None else constant)
+                return value(base) ** (value(exponent) if constant is None else constant)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](of(left), of(right))
+                return _OPERATORS[type(op)](value(left), value(right))
             case ast.Call(func=ast.Name(id="sigmoid"), args=[x], keywords=[]):
-                return of(x).sigmoid()
+                return value(x).sigmoid()
             case ast.Call(func=ast.Name(id="sigmoid"), args=[x, scale], keywords=[]):
-                return sigmoid(of(x), of(scale))
+                return sigmoid(value(x), value(scale))
             case ast.Call(
                 func=ast.Name(id="sigmoid"), args=[x], keywords=[ast.keyword(arg="scale", value=scale)]
             ):
-                return sigmoid(of(x), of(scale))
+                return sigmoid(value(x), value(scale))
             case ast.Call(func=ast.Name(id=name), args=[x], keywords=[]) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](of(x))
+                return _FUNCTIONS[name](value(x))
             case ast.Call(func=ast.Name(id=name)):
                 known = [*_FUNCTIONS, "sigmoid"]
-                wrong = "takes one number" if name in known else f"is no function.{nearest(name, known)}"
-                raise UserError(
-                    f"{here}: {name} {wrong} There are {', '.join(known)}(x) and sigmoid(x, scale)."
+                problem = (
+                    f"{name} takes one argument."
+                    if name in known
+                    else f"unknown function {name}.{nearest(name, known)}"
                 )
+                raise UserError(f"{here}: {problem} Use {', '.join(known)} of (x), or sigmoid(x, scale).")
     except DomainError as error:
         raise UserError(f"{here}: {error}") from None
-    raise UserError(f"{here}: cannot be drawn; there are numbers, names, + - * / ** and functions")
+    raise UserError(f"{here} cannot be drawn; use numbers, names, + - * / ** and functions")
 
 
 def _constant(tree: ast.expr) -> float | None:
-    """The number that is written there, with its sign."""
+    """Return a literal number with its sign, else None."""
     match tree:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
@@ -160,5 +162,5 @@ def _constant(tree: ast.expr) -> float | None:
 
 
 def assignment_example() -> Value:
-    """L of the assignment's example."""
+    """Return L of the assignment's example."""
     return parsed(ASSIGNMENT, numbers(ASSIGNMENT_AT))

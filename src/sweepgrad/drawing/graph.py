@@ -1,4 +1,4 @@
-"""What is drawn of a graph of `Value`s: nodes with value and gradient, edges with what is handed back."""
+"""Graphs for drawing: nodes with value and gradient, edges with the gradient that they pass back."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from sweepgrad.autograd.value import Array, Value, gradient, share
 from sweepgrad.autograd.value import graph as in_order
 
 FEW = 4
-"""Numbers of an array that are shown one by one; of larger ones the shape is."""
+"""The largest size of an array whose numbers are shown; larger ones show their shape."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Node:
     """A `Value`.
 
     Attributes:
-        name: its label, or v and a number.
-        operation: how it was computed, such as +; empty for a leaf.
+        name: the label, or v and a number.
+        operation: the name of the operation, such as +; empty for a leaf.
         data, grad: of the shape of the `Value`.
     """
 
@@ -33,11 +33,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A parent of a `Value`, by their numbers among the nodes.
+    """A parent and a child, by the numbers of their nodes.
 
     Attributes:
-        partial: the derivative of the child in the parent, if both are scalars.
-        share: what the child hands to the parent of its own gradient; None if nothing, wherever they are.
+        partial: the derivative of the child with respect to the parent, if both are scalars.
+        share: the gradient that the child passes back to the parent; None if it is always zero.
     """
 
     parent: int
@@ -53,17 +53,17 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
 
-    def to(self, child: int) -> list[Edge]:
-        """The edges to a node, from its parents."""
+    def edges_to(self, child: int) -> list[Edge]:
+        """Return the edges to a node, from its parents."""
         return [edge for edge in self.edges if edge.child == child]
 
-    def of(self, parent: int) -> list[Edge]:
-        """The edges from a node, to its children."""
+    def edges_from(self, parent: int) -> list[Edge]:
+        """Return the edges from a node, to its children."""
         return [edge for edge in self.edges if edge.parent == parent]
 
     @property
     def backward(self) -> list[int]:
-        """The nodes in the order in which the backward pass comes to them: those that were computed."""
+        """The nodes that were computed, in the order of the backward pass."""
         return [number for number in reversed(range(len(self.nodes))) if self.nodes[number].operation]
 
     def to_json(self) -> dict[str, object]:
@@ -80,7 +80,7 @@ class Graph:
 
 
 def graph_of(output: Value) -> Graph:
-    """The graph of a scalar, with the gradients that `backward` comes to.
+    """Return the graph of a scalar, with its gradients.
 
     Raises:
         ShapeError: the output is not a scalar.
@@ -96,23 +96,23 @@ def graph_of(output: Value) -> Graph:
         operation = value.operation.name if value.operation else ""
         nodes.append(Node(value.label or next(free), operation, value.data, grad.data))
         for place, parent in enumerate(value.parents):
-            handed, partial = share(value, place, grad), None
+            passed, partial = share(value, place, grad), None
             if value.shape == parent.shape == ():
                 local = share(value, place, Value(1.0))
                 partial = 0.0 if local is None else local.item()
             edges.append(
-                Edge(numbers[parent], numbers[value], partial, None if handed is None else handed.data)
+                Edge(numbers[parent], numbers[value], partial, None if passed is None else passed.data)
             )
     return Graph(tuple(nodes), tuple(edges))
 
 
 def number(x: float) -> str:
-    """With four digits."""
-    return f"{x + 0.0:.4g}"  # + 0: there is no -0
+    """Format a number with four digits."""
+    return f"{x + 0.0:.4g}"  # + 0 turns -0 into 0
 
 
 def shown(array: Array) -> str:
-    """A scalar's number, the numbers of a small array, or the shape of a larger one."""
+    """Format a scalar, the numbers of a small array, or the shape and norm of a larger one."""
     if array.ndim == 0:
         return number(float(array))
     if array.size <= FEW:

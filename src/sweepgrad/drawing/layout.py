@@ -1,8 +1,8 @@
-"""Where the nodes of a graph are drawn: in layers from left to right, with few crossings.
+"""Layout of a graph: nodes in layers from left to right, with few crossings of edges.
 
 The method is that of Sugiyama, Tagawa & Toda ("Methods for visual understanding of hierarchical system
 structures", IEEE Transactions on Systems, Man, and Cybernetics 11, 1981): layers by longest paths, long edges
-broken up at every layer they pass, and layers put in the order of their neighbours' mean places.
+split at every layer they cross, and layers sorted by the mean place of each node's neighbours.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Layout:
 
 
 def layout(graph: Graph) -> Layout:
-    """Places for all nodes and edges."""
+    """Return the places of all nodes and edges."""
     texts = [(node.title, f"value {shown(node.data)}", f"grad {shown(node.grad)}") for node in graph.nodes]
     widths = [LETTER * max(map(len, lines)) + 16 for lines in texts]
     height = LINE * 3 + 10
@@ -78,14 +78,14 @@ def layout(graph: Graph) -> Layout:
 
 
 Point = int | tuple[int, int]
-"""A node by its number, or where an edge passes a layer: the edge's number and the layer's."""
+"""A node's number; or the numbers of an edge and of a layer that it crosses."""
 
 
 def _layers(graph: Graph) -> list[int]:
-    """The layer of each node: as late as its children allow, so that what is used late stands late."""
+    """Return the layer of each node: the last one before its children."""
     to_result = [0] * len(graph.nodes)
     for number in reversed(range(len(graph.nodes))):
-        to_result[number] = max((to_result[edge.child] + 1 for edge in graph.of(number)), default=0)
+        to_result[number] = max((to_result[edge.child] + 1 for edge in graph.edges_from(number)), default=0)
     return [max(to_result) - steps for steps in to_result]
 
 
@@ -116,7 +116,7 @@ def _neighbours(chains: list[list[Point]]) -> Mapping[Point, list[Point]]:
 def _heights(
     rows: list[list[Point]], neighbours: Mapping[Point, list[Point]], apart: float
 ) -> dict[Point, float]:
-    """The height of each point: near its neighbours', in the order of its layer, `apart` from the next."""
+    """Return the height of each point: near its neighbours, in its layer's order, `apart` from the next."""
     ys = {point: apart * (place - (len(row) - 1) / 2) for row in rows for place, point in enumerate(row)}
     for _ in range(ROUNDS):
         for row in rows:

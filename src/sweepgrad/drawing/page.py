@@ -1,11 +1,11 @@
-"""A page that goes through the backward pass node by node, without a network and without a library."""
+"""An HTML page that steps through the backward pass node by node, without other files."""
 
 import json
 from html import escape
 
 from sweepgrad.drawing.graph import Graph, shown
 from sweepgrad.drawing.pictures import svg
-from sweepgrad.drawing.text import handed
+from sweepgrad.drawing.text import passed_back
 
 _STYLE = """\
 .PREFIXwalk { max-width: 100%; overflow-x: auto; font-family: system-ui, sans-serif; }
@@ -19,7 +19,7 @@ _STYLE = """\
 .PREFIXwalk g.now > text { fill: #c2410c; }
 """
 
-# What has come to each node is shown as it comes: before a node is reached its gradient is what it was handed so far.
+# Each step shows the sum of the gradients that have been passed back to each node so far.
 _SCRIPT = """\
 (() => {
   const walk = document.getElementById("PREFIXwalk"), steps = STEPS;
@@ -60,15 +60,15 @@ _SCRIPT = """\
 
 
 def fragment(graph: Graph, prefix: str = "backward-") -> str:
-    """The picture with the steps below it, to be put into any page; without JavaScript it is a list.
+    """Return HTML with the picture and the steps, for any page; without JavaScript the steps are a list.
 
     Arguments:
-        prefix: of all ids and classes, so that a page can have several.
+        prefix: of all ids and classes, so that a page can hold several.
     """
     items, steps = [], []
     result = graph.nodes[-1]
-    come = [shown(0 * node.grad) for node in graph.nodes]
-    come[-1] = shown(result.grad)
+    grads = [shown(0 * node.grad) for node in graph.nodes]
+    grads[-1] = shown(result.grad)
     sums = [0 * node.grad for node in graph.nodes]
     for step in graph.backward:
         node, edges = graph.nodes[step], [e for e in range(len(graph.edges)) if graph.edges[e].child == step]
@@ -76,13 +76,13 @@ def fragment(graph: Graph, prefix: str = "backward-") -> str:
             edge = graph.edges[e]
             if edge.share is not None:
                 sums[edge.parent] = sums[edge.parent] + edge.share
-                come[edge.parent] = shown(sums[edge.parent])
-        steps.append({"node": step, "edges": edges, "grads": list(come)})
+                grads[edge.parent] = shown(sums[edge.parent])
+        steps.append({"node": step, "edges": edges, "grads": list(grads)})
         operands = ", ".join(graph.nodes[graph.edges[e].parent].name for e in edges)
-        lines = "<br>".join(escape(line) for line in handed(graph, step))
+        lines = "<br>".join(escape(line) for line in passed_back(graph, step))
         items.append(
-            f"<li><b>{escape(node.name)} = {escape(node.operation)} of {escape(operands)}</b>, whose gradient is"
-            f" {escape(shown(node.grad))}, hands<br>{lines}</li>"
+            f"<li><b>{escape(node.name)} = {escape(node.operation)} of {escape(operands)}</b>. Its gradient is"
+            f" {escape(shown(node.grad))}. It passes back<br>{lines}</li>"
         )
     script = _SCRIPT.replace("PREFIX", prefix).replace(
         "STEPS", json.dumps(steps, ensure_ascii=False).replace("</", "<\\/")
@@ -97,7 +97,7 @@ def fragment(graph: Graph, prefix: str = "backward-") -> str:
 
 
 def page(graph: Graph) -> str:
-    """A whole page of it."""
+    """Return a complete HTML page."""
     name = escape(graph.nodes[-1].name)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,4 +1,4 @@
-"""A graph as SVG, PNG, Mermaid and DOT."""
+"""Graphs as SVG, PNG, Mermaid and DOT."""
 
 from html import escape
 from itertools import pairwise
@@ -18,10 +18,10 @@ _DPI = 160
 
 
 def svg(graph: Graph, prefix: str = "") -> str:
-    """The picture.
+    """Return the graph as SVG.
 
     Arguments:
-        prefix: of the ids; nodes are PREFIXnode-N, their gradients PREFIXgrad-N, edges PREFIXedge-N.
+        prefix: of the ids: nodes are PREFIXnode-N, their gradients PREFIXgrad-N, edges PREFIXedge-N.
     """
     places = layout(graph)
     size = f'width="{places.width:.0f}" height="{places.height:.0f}" viewBox="0 0 {places.width:.0f} {places.height:.0f}"'
@@ -61,10 +61,10 @@ def svg(graph: Graph, prefix: str = "") -> str:
 
 
 def png(graph: Graph, path: Path) -> None:
-    """The picture, of the same layout.
+    """Write the graph to a PNG file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     places = layout(graph)
     figure = Figure(figsize=(places.width / 100, places.height / 100))
@@ -123,7 +123,7 @@ def png(graph: Graph, path: Path) -> None:
 
 
 def mermaid(graph: Graph) -> str:
-    """As text for Mermaid."""
+    """Return the graph in the language of Mermaid."""
     lines = ["graph LR"]
     for n, node in enumerate(graph.nodes):
         text = "<br/>".join(_quoted(line) for line in _lines(graph, n))
@@ -135,7 +135,7 @@ def mermaid(graph: Graph) -> str:
 
 
 def dot(graph: Graph) -> str:
-    """As text for Graphviz."""
+    """Return the graph in the language of Graphviz."""
     lines = ["digraph {", "  rankdir=LR;", '  node [shape=box, style=rounded, fontname="monospace"];']
     for n in range(len(graph.nodes)):
         text = "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in _lines(graph, n))
@@ -152,7 +152,7 @@ def _lines(graph: Graph, n: int) -> tuple[str, str, str]:
 
 
 def _quoted(text: str) -> str:
-    """In Mermaid's own way to write what it would else read."""
+    """Escape text for Mermaid."""
     return (
         text.replace("#", "#35;")
         .replace('"', "#quot;")
@@ -169,7 +169,7 @@ def _fill(graph: Graph, n: int) -> str:
 
 
 def _corners(path: tuple[Place, ...]) -> list[Place]:
-    """Points of Bézier curves through the points of a path, level where they pass them."""
+    """Return points of Bézier curves through the points of a path, horizontal at each point."""
     corners = [path[0]]
     for (x, y), (to_x, to_y) in pairwise(path):
         half = (x + to_x) / 2
@@ -183,6 +183,6 @@ def _bent(path: tuple[Place, ...]) -> str:
 
 
 def _label(path: tuple[Place, ...]) -> Place:
-    """The middle of the last stretch, by which an edge comes to its child."""
+    """Return the middle of the last segment of an edge, before its child."""
     (x, y), (to_x, to_y) = path[-2:]
     return (x + to_x) / 2, (y + to_y) / 2

@@ -1,4 +1,4 @@
-"""The tape engine: steps of `Value`s recorded once, replayed natively."""
+"""The tape engine: a step of `Value`s is recorded once, and replayed by compiled code or NumPy."""
 
 import logging
 from typing import Literal, Protocol
@@ -14,7 +14,7 @@ Name = Literal["native", "numpy"]
 
 
 class Replay(Protocol):
-    """See `native.replay`."""
+    """A function that replays tapes; see `native.replay`."""
 
     def __call__(
         self,
@@ -29,22 +29,22 @@ class Replay(Protocol):
     ) -> tuple[int, Array]: ...
 
 
-_told: list[str] = []
+_warned: list[str] = []
 
 
 def load(name: Name, dtype: DType = np.float64) -> Replay:
-    """The engine of this name, ready to replay tapes of this dtype.
+    """Return an engine that is ready to replay tapes of this dtype.
 
-    Without Numba, "native" gives what "numpy" does. Loading either keeps BLAS to one thread from then on, in
-    all of the process.
+    Without Numba, "native" returns the NumPy engine, with one warning. Loading either limits BLAS to one
+    thread for the rest of the process.
     """
     if name == "native":
         try:
             from sweepgrad.engine import native
         except ImportError as error:
-            if not _told:
-                _told.append(f"Numba cannot be used ({error}), so training runs on NumPy, many times slower")
-                log.warning(_told[0])
+            if not _warned:
+                _warned.append(f"Numba cannot be imported ({error}): training uses NumPy, many times slower")
+                log.warning(_warned[0])
         else:
             native.load(dtype)
             return native.replay

@@ -1,7 +1,7 @@
-"""Where everything lies in the buffer, and the instructions written down with those places.
+"""Allocation of places in the buffer, and encoding of the instructions with those places.
 
-What comes from outside keeps its place, and so do constants. Any other place is free again once its last
-reader is done. An updated weight is written over the old one, if nothing needs that any more.
+Inputs and constants keep their places. Any other place is free again after its last reader. An updated weight
+overwrites the old one if nothing reads that later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from sweepgrad.engine.graph import BINARY, UNARY, Node, spread
 from sweepgrad.engine.rewrite import Graph
 from sweepgrad.engine.tape import ACTIVATIONS, FIELDS, Code, DType, Instruction, Slot, Tape
 
-ALIGN = 16  # numbers: a vector that lies across two lines of cache costs two loads
+ALIGN = 16  # numbers: a vector that crosses a cache line costs two loads
 NO_WORK = ("input", "constant", "view", "concatenate")
-# These may write over their operand b or c, which they read at the same position just before.
+# These may overwrite operand b or c: they read it at the same position just before.
 IN_PLACE = ("multiply_add", "multiply_subtract")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a tape is to do, as nodes.
+    """The inputs and outputs of a step, as nodes.
 
     Attributes:
-        scalars: inputs that are set anew at each step.
-        carried: what a step leaves for the next: an input, and what takes its place.
-        fixed: inputs that stay.
-        finite: where one of these holds a number that is not finite, the step stops.
-        collected: single numbers that are kept of each step.
-        draws: the keys of the masks; a mask's number is the position of its key.
-        names: what to call nodes.
-        rows: of a batch.
+        scalars: inputs that are set at each step.
+        carried: pairs of an input and the node that replaces it for the next step.
+        fixed: inputs that stay the same.
+        finite: the step stops where one of these holds a number that is not finite.
+        collected: scalars that are returned for each step.
+        mask_keys: the keys of the dropout masks; a mask's number is the position of its key.
+        names: the names of nodes in the tape's text.
+        rows: the number of rows in a batch.
     """
 
     scalars: Sequence[Node]
@@ -40,24 +40,24 @@ class Step:
     fixed: Sequence[Node]
     finite: Sequence[Node]
     collected: Sequence[Node]
-    draws: Sequence[int]
+    mask_keys: Sequence[int]
     names: Mapping[Node, str]
     rows: int
 
 
 class Layout:
-    """Gives out places, then writes the tape."""
+    """Allocates places in the buffer, then writes the tape."""
 
     def __init__(self, step: Step, dtype: DType) -> None:
         self.step, self.dtype = step, dtype
         self.inputs = [*step.scalars, *(old for old, _ in step.carried), *step.fixed]
-        # What is carried is copied before it is overwritten, if the old is to be kept in another's place.
+        # A carried array is copied before it is overwritten, if its old numbers are needed afterwards.
         overwritten = {old for old, new in step.carried if new is not old}
         news = [n if n is o else _kept(n, overwritten) for o, n in step.carried]
         self.collected = [_kept(node, overwritten) for node in step.collected]
         copies = [node for node in (*news, *self.collected) if node.operation == "copy"]
         self.within: dict[Node, tuple[Node, int]] = {}
-        graph = Graph.of([*step.finite, *copies, *news, *self.collected])
+        graph = Graph.from_outputs([*step.finite, *copies, *news, *self.collected])
         self.constants = [node for node in graph.order if node.operation == "constant"]
         self.lines = self._lines(graph)
         for old, new in zip((old for old, _ in step.carried), news, strict=True):
@@ -66,9 +66,9 @@ class Layout:
                 self.within[copy] = (old, 0)
                 self.lines.append(copy)
         self.starts: dict[Node, int] = {}
-        self.length = self._give_out_places()
+        self.length = self._allocate()
         self.names = dict(step.names)
-        # A reshaped view is called like the view.
+        # A reshaped view has the name of the view.
         self.parts = {(*self._root(node), node.size): name for node, name in step.names.items()}
         self.tables: list[int] = []
         self.numbers = count()
@@ -92,10 +92,13 @@ class Layout:
             dtype=self.dtype,
         )
 
-    # Places
+    # Allocation
 
     def _lines(self, graph: Graph) -> list[Node]:
-        """The nodes that are work, in order. What is concatenated is computed there, or copied."""
+        """Return the nodes that need an instruction, in order.
+
+        Parts of a concatenation are computed in their place in it where possible, and copied there elsewhere.
+        """
         for node in graph.order:
             if node.operation == "concatenate":
                 start = 0
@@ -123,15 +126,15 @@ class Layout:
         return lines
 
     def _root(self, node: Node) -> tuple[Node, int]:
-        """The node in whose place this one lies, and where in it."""
+        """Return the node whose place holds this one, and the position in it."""
         start = 0
         while True:
             if node.operation == "view":
                 start += node.settings[0]
                 node = node.operands[0]
             elif node in self.within:
-                node, further = self.within[node]
-                start += further
+                node, offset = self.within[node]
+                start += offset
             else:
                 return node, start
 
@@ -141,7 +144,9 @@ class Layout:
             return False
         here = self.lines.index(root)
         for number, line in enumerate(self.lines):
-            if number > here and line.operation == "finite":  # a stopped step leaves all as it was
+            if (
+                number > here and line.operation == "finite"
+            ):  # a stopped step must leave the weights as they were
                 return False
             reads = [operand for operand in line.operands if self._root(operand)[0] is old]
             same = line is root and all(x.size == root.size and x is not root.operands[0] for x in reads)
@@ -150,8 +155,8 @@ class Layout:
         self.within[root] = (old, 0)
         return True
 
-    def _give_out_places(self) -> int:
-        """Fill `starts`; the length of the buffer."""
+    def _allocate(self) -> int:
+        """Fill `starts`, and return the length of the buffer."""
         end = 0
         for node in (*self.inputs, *self.constants):
             self.starts[node] = end
@@ -187,7 +192,7 @@ class Layout:
         root, start = self._root(node)
         return self.starts[root] + start
 
-    # Writing
+    # Encoding
 
     def _write(self, node: Node) -> Instruction:
         operation, operands, settings = node.operation, node.operands, node.settings
@@ -202,44 +207,44 @@ class Layout:
             divided = spread(node.shape, operands)
             assert divided is not None
             numbers["n"], numbers["m"], numbers["x"] = divided
-            said = f" {_SIGNS[operation]} ".join(names)
+            text = f" {_SIGNS[operation]} ".join(names)
         elif operation in IN_PLACE:
             a, b, c = operands
             numbers["x"] = (a.size == b.size) | (c.size == b.size) << 1
-            said = f"{names[2]} {'+' if operation == 'multiply_add' else '-'} {names[0]} * {names[1]}"
+            text = f"{names[2]} {'+' if operation == 'multiply_add' else '-'} {names[0]} * {names[1]}"
         elif operation in ("features", "targets"):
             numbers["n"], numbers["m"] = node.shape
-            said = f"{operation} of {node.shape[1]} rows"
+            text = f"{operation} of {node.shape[1]} rows"
         elif operation == "sum":
             numbers["n"], numbers["m"], numbers["k"] = settings[0]
-            said = f"sum({names[0]} as {'×'.join(map(str, settings[0]))}, over the middle)"
+            text = f"sum({names[0]} as {'×'.join(map(str, settings[0]))}, over the middle)"
         elif operation in ("take", "scatter"):
             numbers["x"] = self._table(settings[0])
             if operation == "scatter":
                 numbers["n"], numbers["m"] = operands[0].size, node.size
-            said = f"{operation}({names[0]}, {len(settings[0])} positions)"
+            text = f"{operation}({names[0]}, {len(settings[0])} positions)"
         elif operation == "mask":
-            numbers["z"] = self.step.draws.index(settings[0])
-            said = f"mask {numbers['z']}, dropping {names[0]}"
+            numbers["z"] = self.step.mask_keys.index(settings[0])
+            text = f"mask {numbers['z']}, dropping {names[0]}"
         elif operation == "matmul":
-            said = self._product(node, names, numbers)
+            text = self._product(node, names, numbers)
             numbers["y"] = int(settings[1])
             if len(settings) > 2:
                 numbers["z"] = ACTIVATIONS.index(settings[2])
-                said += f", times the gradient of {settings[2].replace('_', ' ')} at {names[2]}"
+                text += f", times the gradient of {settings[2].replace('_', ' ')} at {names[2]}"
         elif operation == "layer":
-            said = self._product(node, names, numbers) + f" + {names[2]}"
+            text = self._product(node, names, numbers) + f" + {names[2]}"
             numbers["y"] = ACTIVATIONS.index(settings[1])
-            numbers["z"] = self.step.draws.index(settings[2]) if len(settings) > 2 else -1
-            said = f"{settings[1]}({said})" if settings[1] else said
-            said += f", mask {numbers['z']} dropping {names[3]}" if len(settings) > 2 else ""
+            numbers["z"] = self.step.mask_keys.index(settings[2]) if len(settings) > 2 else -1
+            text = f"{settings[1]}({text})" if settings[1] else text
+            text += f", mask {numbers['z']} dropping {names[3]}" if len(settings) > 2 else ""
         elif operation == "finite":
             numbers["n"] = operands[0].size
             return Instruction(tuple(numbers.values()), f"stop unless {names[0]} is finite", ())
         else:
             assert operation in (*UNARY, "copy") or operation.endswith("_gradient"), operation
-            said = f"{operation.replace('_', ' ')}({', '.join(names)})" if operation != "copy" else names[0]
-        return Instruction(tuple(numbers.values()), f"{self._name(node)} = {said}", node.shape)
+            text = f"{operation.replace('_', ' ')}({', '.join(names)})" if operation != "copy" else names[0]
+        return Instruction(tuple(numbers.values()), f"{self._name(node)} = {text}", node.shape)
 
     def _product(self, node: Node, names: list[str], numbers: dict[str, int]) -> str:
         a = node.operands[0]
@@ -272,7 +277,7 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": 
 
 
 def _kept(node: Node, overwritten: set[Node]) -> Node:
-    """The node, or a copy of it if it lies in a place that the step overwrites."""
+    """Return the node, or a copy of it if the step overwrites its place."""
     source = node.operands[0] if node.operation == "view" else node
     return Node("copy", (node,), node.shape) if source in overwritten else node
 
@@ -282,7 +287,7 @@ def _aligned(size: int) -> int:
 
 
 def _merged(gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbouring gaps as one."""
+    """Join neighbouring gaps."""
     merged: list[tuple[int, int]] = []
     for start, size in sorted(gaps):
         if merged and sum(merged[-1]) == start:

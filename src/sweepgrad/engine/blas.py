@@ -1,4 +1,4 @@
-"""Keeping BLAS to one thread: how it shares a sum among several decides how that is rounded."""
+"""Limiting BLAS to one thread, since rounding depends on how threads share a sum."""
 
 from functools import cache
 
@@ -7,11 +7,11 @@ from threadpoolctl import threadpool_limits
 
 @cache
 def keep_to_one_thread() -> None:
-    """Limit every BLAS of this process from now on: NumPy's, and SciPy's, which Numba calls.
+    """Limit NumPy's BLAS and SciPy's, which Numba calls, for the rest of the process.
 
-    Jobs run side by side on threads of ours, and what they come to must not depend on how many cores there
-    are, or on which engine another job of the process has loaded before.
+    Jobs run in parallel threads. Their results must not depend on the number of cores, or on the engine that
+    another job of the process has loaded.
     """
-    from scipy.linalg import cython_blas  # noqa: F401 - loads it, so that it is there to be limited
+    from scipy.linalg import cython_blas  # noqa: F401 - only a loaded library can be limited
 
     threadpool_limits(1, "blas")

@@ -1,4 +1,4 @@
-"""Functions of one or two numbers, as the machine's loops apply them; compiled by Numba."""
+"""Functions of one or two numbers, for the loops of the native engine; compiled by Numba."""
 
 import math
 from typing import Any
@@ -9,13 +9,13 @@ from numba.extending import overload
 
 from sweepgrad.engine.vector import bits_of, float_of
 
-# A multiply may be fused with an add. Nothing else is let go: what a function may do, the compiler lets what
-# is inlined into it do too, and `exp` depends on its order of operations.
+# A multiply may be fused with an add. No other fast-math flag is allowed: it would apply to inlined functions
+# too, and `exp` depends on its order of operations.
 exact = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
 
 def exp(x: Any) -> Any:
-    """e to the x, within 2 units in the last place; in plain arithmetic, so that loops over it vectorise.
+    """Return e to the x, within 2 units in the last place; plain arithmetic, so that loops vectorise.
 
     x = k log 2 + r with |r| ≤ log 2 / 2, a polynomial for e^r, and k put into the exponent (Cody & Waite,
     "Software manual for the elementary functions", 1980, chapter 6).
@@ -45,7 +45,7 @@ def _exp64(x: float) -> Any:
     p = p * r + 0.16666666666666666
     p = p * r + 0.5
     p = p * r * r + r + 1.0
-    # 2^(k - 1), since 2^1024 is no number, but its half is; 0 for k = -1022: subnormal results become 0.
+    # 2^(k - 1), since 2^1024 overflows; it is 0 for k = -1022, so subnormal results become 0.
     return p * float_of((bits_of(shifted) + _BIAS64) << _SHIFT64) * 2.0
 
 
@@ -82,7 +82,7 @@ def _exp(x: Any) -> Any:
 
 @exact
 def tanh(x: Any) -> Any:
-    """Near 0 the convergent of Lambert's continued fraction, elsewhere from exp."""
+    """Compute tanh by a convergent of Lambert's continued fraction near 0, and from exp elsewhere."""
     one = type(x)(1)
     size = abs(x)
     s = x * x
@@ -101,9 +101,9 @@ def sigmoid(x: Any) -> Any:
 
 @exact
 def softplus(x: Any) -> Any:
-    """max(x, 0) + log(1 + u) with u = exp(-|x|).
+    """Return max(x, 0) + log(1 + u) with u = exp(-|x|).
 
-    log v = 2 artanh((v - 1) / (v + 1)), a short series for v = 1 + u or half of it, whichever is nearer to 1.
+    log v = 2 artanh((v - 1) / (v + 1)): a short series, for v = 1 + u or its half, whichever is nearer to 1.
     """
     number = type(x)
     u = exp(-abs(x))
@@ -182,7 +182,7 @@ def power(x: Any, y: Any) -> Any:
 
 @exact
 def relu_gradient(g: Any, y: Any) -> Any:
-    return g * (type(g)(1) if y > 0 else type(g)(0))  # as a choice between g and 0 it would not vectorise
+    return g * (type(g)(1) if y > 0 else type(g)(0))  # a choice between g and 0 does not vectorise
 
 
 @exact

@@ -1,7 +1,7 @@
-"""The step as the recorder sees it: what is computed from what, before places in the buffer are given out.
+"""The graph of a step that is being recorded, before allocation.
 
-Building a node simplifies it at once: equal nodes are one node, what is constant is computed now, and views,
-repetitions and transposes are carried along until an instruction can take them in.
+Building a node simplifies it at once: equal nodes are one node, constants are computed, and views, broadcasts
+and transposes are kept until an instruction can absorb them.
 """
 
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ BINARY = ("add", "subtract", "multiply", "divide", "power")
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """An operation, what it is applied to, and the shape of the result.
+    """An operation, its operands, and the shape of the result.
 
-    Besides the instructions, by their names in lower case, there are:
-        input: a place in the buffer that is filled from outside.
-        constant: `value`, known now.
+    Operations are the instructions, by their names in lower case, and:
+        input: a place in the buffer that the caller fills.
+        constant: `value`.
         view: the operand's numbers from `settings[0]` on, in this shape; no work.
-        broadcast, transpose: work only where no instruction takes them in.
+        broadcast, transpose: work only where no instruction absorbs them.
         concatenate: the operands one after another, in one place.
     """
 
@@ -94,7 +94,7 @@ class Nodes:
             return self.view(a, 0, shape)
         if a.operation == "broadcast" and a.operands[0].size == 1:
             return self.broadcast(a.operands[0], shape)
-        if a.operation == "matmul":  # (a @ b)ᵀ = bᵀ @ aᵀ, if either lies transposed or that costs nothing
+        if a.operation == "matmul":  # (a @ b)ᵀ = bᵀ @ aᵀ, if either is transposed or a transpose is free
             (left, right), (ta, tb) = a.operands, a.settings
             if ta or tb:
                 return self.matmul(right, left, not tb, not ta)
@@ -103,7 +103,7 @@ class Nodes:
         return self.node("transpose", (a,), shape)
 
     def take(self, a: Node, table: Any) -> Node:
-        """The operand's numbers at the flat positions in `table`, whose shape the result has."""
+        """Return the operand's numbers at the flat positions in `table`, in its shape."""
         positions = table.reshape(-1)
         if positions.size and np.array_equal(
             positions, np.arange(positions[0], positions[0] + positions.size)
@@ -126,7 +126,7 @@ class Nodes:
         return self.node("matmul", (self.stored(a), self.stored(b)), shape, ta, tb)
 
     def elementwise(self, operation: str, *operands: Node) -> Node:
-        """An operation that takes in repetitions of its operands; done on as few numbers as there are."""
+        """Return an elementwise operation; broadcast operands are computed before they are broadcast."""
         shape = np.broadcast_shapes(*(x.shape for x in operands))
         sources = tuple(x.operands[0] if x.operation == "broadcast" else self.plain(x) for x in operands)
         small = np.broadcast_shapes(*(x.shape for x in sources))
@@ -140,7 +140,7 @@ class Nodes:
             if np.finfo(self.dtype).tiny <= abs(inverse) < np.inf:
                 operation, sources = "multiply", (sources[0], self.constant(inverse))
         for i in reversed(range(len(sources))):
-            if spread(small, sources) is None:  # say, repeated along a middle axis
+            if spread(small, sources) is None:  # such as a broadcast along a middle axis
                 stored = self.stored(self.broadcast(sources[i], small))
                 sources = (*sources[:i], stored, *sources[i + 1 :])
         return self.broadcast(self.node(operation, sources, small), shape)
@@ -149,7 +149,7 @@ class Nodes:
         return self.stored(a) if a.operation == "transpose" else a
 
     def stored(self, a: Node) -> Node:
-        """The node as numbers in their order, if need be by moving them about."""
+        """Return the node with its numbers in C order, moved if necessary."""
         if a.operation not in ("broadcast", "transpose"):
             return a
         (source,) = a.operands
@@ -159,20 +159,20 @@ class Nodes:
 
 
 def _is_vector(a: Node) -> bool:
-    """Whether no more than one axis is longer than 1, so that a transpose moves nothing."""
+    """Return whether at most one axis is longer than 1, so that a transpose moves nothing."""
     return sum(n > 1 for n in a.shape) <= 1
 
 
 def spread(shape: Shape, operands: tuple[Node, ...]) -> tuple[int, int, int] | None:
-    """The result as rows and columns, so that each operand has all of either or one, and which (four bits).
+    """Return rows and columns of the result, and which of them each operand has (four bits).
 
-    Bit 0 says that the first operand has columns, bit 1 that it has rows; bits 2 and 3 are the second's.
-    None if there is no such division.
+    Each operand has all rows or one, and all columns or one. Bit 0: the first operand has columns; bit 1: it
+    has rows; bits 2 and 3: the same for the second. None if the shape cannot be divided like that.
     """
     padded = [(1,) * (len(shape) - len(x.shape)) + x.shape for x in operands]
     for middle in range(len(shape) + 1):
         has = [(_runs(own[middle:], shape[middle:]), _runs(own[:middle], shape[:middle])) for own in padded]
-        bits = [has_it for columns_and_rows in has for has_it in columns_and_rows]
+        bits = [bit for columns_and_rows in has for bit in columns_and_rows]
         if None not in bits:
             rows, columns = (int(np.prod(part, dtype=np.int64)) for part in (shape[:middle], shape[middle:]))
             return rows, columns, sum(bool(bit) << i for i, bit in enumerate(bits))
@@ -180,7 +180,7 @@ def spread(shape: Shape, operands: tuple[Node, ...]) -> tuple[int, int, int] | N
 
 
 def _runs(own: Shape, whole: Shape) -> bool | None:
-    """Whether these axes of an operand run along with the result's, rather than repeat; None if some do."""
+    """Return whether an operand has these axes of the result or is broadcast; None if it has some."""
     if all(n == 1 for n in own):
         return False
     return True if own == whole else None

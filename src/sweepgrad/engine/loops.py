@@ -1,7 +1,7 @@
-"""Loops over numbers in the buffer: what most of the machine's instructions are; compiled by Numba.
+"""Loops over numbers in the buffer, one for most instructions of the native engine; compiled by Numba.
 
-Every loop takes the buffer and where its operands begin in it. It runs over views that start at zero: the
-compiler vectorises that, and not signed offsets into one buffer.
+Every loop takes the buffer and the positions of its operands. It runs over views that start at zero, since
+the compiler does not vectorise signed offsets into one buffer.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from numba import njit
 from sweepgrad.engine.functions import exact, relu, sigmoid, tanh
 from sweepgrad.engine.vector import multiply32, prefetch, transpose_tile, view
 
-# Here sums are reordered, to be done in vectors; the order depends on their length alone.
+# Sums are reordered so that they vectorise; the order depends on the length only.
 summing = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 
@@ -39,9 +39,9 @@ def pairs_in_place(function: Any, buffer: Any, o: int, b: int, n: int) -> None:
 
 @exact
 def binary(function: Any, buffer: Any, o: int, a: int, b: int, rows: int, columns: int, spread: int) -> None:
-    """o (rows, columns) = function(a, b).
+    """Compute o (rows, columns) = function(a, b).
 
-    Bits 0 and 1 of `spread` say whether a has columns and rows of its own, 2 and 3 the same of b.
+    Bits 0 and 1 of `spread`: whether a has columns and rows of its own; bits 2 and 3: the same for b.
     """
     a_row, b_row = (columns if spread & 1 else 1), (columns if spread & 4 else 1)
     for i in range(rows):
@@ -67,10 +67,10 @@ def binary(function: Any, buffer: Any, o: int, a: int, b: int, rows: int, column
 
 @exact
 def multiply_add(buffer: Any, sign: Any, o: int, a: int, b: int, c: int, n: int, spread: int) -> None:
-    """o = c + sign a b; bits 0 and 1 of `spread` say whether a and c are n numbers, not one."""
+    """Compute o = c + sign a b; bits 0 and 1 of `spread`: whether a and c are n numbers, not one."""
     result, x, y, z = view(buffer, o, n), view(buffer, a, n), view(buffer, b, n), view(buffer, c, n)
     one, constant = sign * x[0], z[0]
-    # What is done in place is said with one view: then the compiler sees that it may vectorise.
+    # In-place updates use a single view, so that the compiler knows that it may vectorise.
     if o == c and spread == 3:
         for i in range(n):
             result[i] += sign * x[i] * y[i]
@@ -96,7 +96,7 @@ def multiply_add(buffer: Any, sign: Any, o: int, a: int, b: int, c: int, n: int,
 
 @exact
 def dropped_relu_gradient(buffer: Any, o: int, g: int, y: int, probability: Any, n: int) -> None:
-    """g / (1 - probability) where y is above zero: what was dropped is zero, like what relu cut off."""
+    """Compute g / (1 - probability) where y > 0, else 0: y is 0 where relu is inactive or dropout dropped."""
     result, above, values = view(buffer, o, n), view(buffer, g, n), view(buffer, y, n)
     one = type(probability)(1)
     kept, zero = one / (one - probability), type(probability)(0)
@@ -163,7 +163,7 @@ def activate(buffer: Any, o: int, bias: int, n: int, m: int, activation: int) ->
 
 @exact
 def _activate(buffer: Any, o: int, bias: int, n: int, each: int, activation: int) -> None:
-    """n numbers with one bias, or each with its own."""
+    """Add one bias to n numbers, or to each its own, and apply the activation."""
     result, b = view(buffer, o, n), view(buffer, bias, n)
     one = b[0]
     if each and activation == 1:
@@ -185,7 +185,7 @@ def _activate(buffer: Any, o: int, bias: int, n: int, each: int, activation: int
 
 @exact
 def gather(buffer: Any, o: int, table: Any, order: Any, start: int, columns: int, rows: int) -> None:
-    """o (columns, rows): the rows of the table that stand in `order` from `start` on."""
+    """Write to o (columns, rows) the rows of the table that `order` lists from `start` on."""
     j = 0
     while rows - j >= 4:
         w, x = order[start + j] * columns, order[start + j + 1] * columns
@@ -210,18 +210,18 @@ def gather(buffer: Any, o: int, table: Any, order: Any, start: int, columns: int
 
 @exact
 def fetch_ahead(table: Any, order: Any, start: int, columns: int, rows: int) -> None:
-    """Have the rows that the next step gathers brought into the cache while this one computes."""
+    """Prefetch the rows that the next step gathers, while this one computes."""
     for j in range(start, min(start + rows, len(order))):
         prefetch(table, order[j] * columns)
         prefetch(table, order[j] * columns + columns - 1)
 
 
-# Dropout: see `sweepgrad.rng`, whose numbers these are
+# Dropout, with the random numbers of `sweepgrad.rng`
 
 
 @exact
 def mix(word: Any) -> Any:
-    """The hash of SplitMix64, as in `sweepgrad.rng`."""
+    """Hash a word as SplitMix64 and `sweepgrad.rng` do."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return word ^ (word >> np.uint64(31))
@@ -232,13 +232,13 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @exact
 def threshold_of(probability: Any) -> Any:
-    """Of 32 random bits, read as a number, those below this are dropped."""
+    """Return the 32-bit number below which random words drop an element."""
     return np.uint32(min(np.float64(probability) * 4294967296.0, 4294967295.0))
 
 
 @exact
 def random32(i: Any, low: Any, high: Any) -> Any:
-    """The i-th of a key's 32-bit words, as `rng.words` gives them; halves of the key in `low` and `high`."""
+    """Return the i-th 32-bit word of `rng.words` for a key, whose halves are `low` and `high`."""
     x = np.uint32(np.uint32(i) + low)
     x = np.uint32(multiply32(np.uint32(x ^ (x >> np.uint32(16))), np.uint32(0x7FEB352D)) ^ high)
     x = multiply32(np.uint32(x ^ (x >> np.uint32(15))), np.uint32(0x846CA68B))
@@ -247,7 +247,7 @@ def random32(i: Any, low: Any, high: Any) -> Any:
 
 @exact
 def mask(buffer: Any, o: int, n: int, probability: Any, key: Any) -> None:
-    """Zeros with `probability`, else 1 / (1 - probability)."""
+    """Write zeros with `probability`, else 1 / (1 - probability)."""
     result = view(buffer, o, n)
     low, high, threshold = np.uint32(key), np.uint32(key >> np.uint64(32)), threshold_of(probability)
     one, zero = type(probability)(1), type(probability)(0)
@@ -258,7 +258,7 @@ def mask(buffer: Any, o: int, n: int, probability: Any, key: Any) -> None:
 
 @exact
 def drop(buffer: Any, o: int, n: int, probability: Any, key: Any) -> None:
-    """Multiply n numbers by a mask, without storing it."""
+    """Multiply n numbers by a dropout mask, without storing it."""
     result = view(buffer, o, n)
     low, high, threshold = np.uint32(key), np.uint32(key >> np.uint64(32)), threshold_of(probability)
     one, zero = type(probability)(1), type(probability)(0)

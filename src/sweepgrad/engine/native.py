@@ -1,7 +1,7 @@
-"""The machine: one compiled function that replays any tape, for as many steps as it is told, without the GIL.
+"""The native engine: one compiled function that replays any tape for many steps, without the GIL.
 
-It is compiled once for each number type and kept in a cache of the user's, under the versions of everything
-that decides what is compiled. No architecture is compiled.
+It is compiled once for each dtype and kept in the user's cache, under a digest of all that the compiled code
+depends on. Nothing is compiled for an architecture.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from sweepgrad.engine.tape import Array, Code, DType, Tape
  TANH_GRADIENT, SIGMOID_GRADIENT, TAKE, SCATTER, SUM, MASK, MATMUL, LAYER, FINITE) = map(int, Code)
 # fmt: on
 
-# Features, in numbers, that a processor's second cache is taken to hold: fewer need no fetching ahead.
+# The size of the second-level cache, in numbers: smaller tables need no prefetching.
 IN_CACHE = 1 << 17
 
 
@@ -43,10 +43,10 @@ def _interpret(
     slots: Any,
     collected: Any,
 ) -> int:
-    """Replay a tape once for every row of `scalars`; the number of steps done.
+    """Replay a tape once for every row of `scalars`, and return the number of steps done.
 
-    Fewer than there are if a number was not finite: what the stopped step left behind is that of the one
-    before it.
+    It is smaller than the number of rows if a number was not finite. The buffer then has the carried arrays
+    from before the stopped step.
     """
     for step in range(len(scalars)):
         for i in range(scalars.shape[1]):
@@ -142,7 +142,7 @@ _compiled: dict[np.dtype[Any], Callable[..., int]] = {}
 
 
 def load(dtype: DType) -> None:
-    """Have the machine ready for float64 or float32: from the cache in a moment, else compiled."""
+    """Load the engine for float64 or float32 from the cache, or compile it."""
     with _LOCK:
         if np.dtype(dtype) not in _compiled:
             _compiled[np.dtype(dtype)] = _compile(np.dtype(dtype))
@@ -158,29 +158,29 @@ def replay(
     key: int,
     first: int,
 ) -> tuple[int, Array]:
-    """Replay a tape for consecutive batches. The GIL is free meanwhile, and other threads may do likewise.
+    """Replay a tape for consecutive batches, without the GIL, so that threads can replay in parallel.
 
     Arguments:
-        buffer: (tape.length,), of the tape's dtype; inputs are read from it, what is carried is left in it.
+        buffer: (tape.length,), of the tape's dtype; inputs are read from it, carried arrays are left in it.
         features: (N, D), of that dtype, C order.
-        targets: (N, E), likewise.
-        order: rows of these; the i-th step takes the i-th `tape.rows` of them.
-        scalars: (steps, S), what is given anew for each step.
-        key: of the masks.
-        first: the number of the first step, which keys of masks are folded with.
+        targets: (N, E), of that dtype, C order.
+        order: numbers of rows; the i-th step takes the i-th `tape.rows` of them.
+        scalars: (steps, S), the inputs that are set at each step.
+        key: of the dropout masks.
+        first: the number of the first step; the keys of masks are folded with the number of the step.
 
     Returns:
-        The number of steps done, less than asked for if a number was not finite, and what was collected at
-        each, (steps, C).
+        The number of steps done, fewer than asked for if a number was not finite, and the collected numbers
+        of each, (steps, C).
 
     Raises:
-        ValueError: the order is too short, or the scalars are not the tape's.
+        ValueError: the order is too short, or the tape has another number of scalars.
     """
     load(tape.dtype)
     if len(order) < len(scalars) * tape.rows or scalars.shape[1] != tape.n_scalars:
         raise ValueError(
-            f"{len(scalars)} steps of {tape.rows} rows and {tape.n_scalars} numbers each need more than"
-            f" {len(order)} rows in order and scalars of shape {scalars.shape}"
+            f"{len(scalars)} steps of {tape.rows} rows and {tape.n_scalars} scalars each do not fit an order"
+            f" of {len(order)} rows and scalars of shape {scalars.shape}"
         )
     collected = np.zeros((len(scalars), len(tape.collected)))
     done = _compiled[np.dtype(tape.dtype)](
@@ -203,8 +203,8 @@ def replay(
 def _compile(dtype: np.dtype[Any]) -> Callable[..., int]:
     number = numba.from_dtype(dtype)
 
-    def array(of: Any, axes: int, readonly: bool = True) -> Any:
-        return numba.types.Array(of, axes, "C", readonly=readonly)
+    def array(element: Any, axes: int, readonly: bool = True) -> Any:
+        return numba.types.Array(element, axes, "C", readonly=readonly)
 
     arguments = (
         array(numba.int64, 2),

@@ -1,4 +1,4 @@
-"""Products of matrices in the buffer: by tiles in registers, or by BLAS if they are large."""
+"""Products of matrices in the buffer: by tiles in registers, or by BLAS where they are large."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from numba import njit
 from sweepgrad.engine.tiles import inner_row_tile, inner_tile, product_tile
 from sweepgrad.engine.vector import view
 
-# Multiply-adds above which BLAS, which packs both operands, beats our tiles: of inner products, and of others
-# for numbers of a byte.
+# Multiply-adds above which BLAS, which packs both operands, is faster than the tiles: for inner products; and
+# for others, times the bytes of a number.
 BLAS_ABOVE_INNER = 1_500_000
 BLAS_ABOVE_OTHER = 80_000_000
 
@@ -29,7 +29,7 @@ def _panel(lanes: int) -> Any:
         n: int,
         k: int,
     ) -> None:
-        """`lanes` columns of a product."""
+        """Compute `lanes` columns of a product."""
         i = 0
         while n - i >= 4:
             product_tile(
@@ -50,10 +50,10 @@ _panel1, _panel2, _panel4, _panel8, _panel16 = (_panel(lanes) for lanes in (1, 2
 
 @njit(nogil=True)
 def product(buffer: Any, o: int, a: int, a_row: int, a_inner: int, b: int, n: int, m: int, k: int) -> None:
-    """o (n, m) = a (n, k), of any strides, @ b (k, m)."""
+    """Compute o (n, m) = a (n, k), of any strides, @ b (k, m)."""
     j = 0
     if n >= 16 and k >= 16 and m >= 64:
-        # Lines of cache that lie a power of two apart push one another out: a panel is copied together first.
+        # Cache lines a power of two apart evict each other, so a panel is copied to adjacent memory first.
         lanes = 64 // buffer.itemsize
         packed = np.empty(k * lanes, buffer.dtype)
         while m - j >= lanes:
@@ -86,7 +86,7 @@ def product(buffer: Any, o: int, a: int, a_row: int, a_inner: int, b: int, n: in
 def _rows_by_rows(lanes: int, rows: int) -> Any:
     @njit(nogil=True)
     def rows_by_rows(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
-        """By tiles of `rows` × `lanes` where the inner dimension fills its vectors, else of 4 × 2."""
+        """Use tiles of `rows` × `lanes` where the inner dimension fills its vectors, else of 4 × 2."""
         j = 0
         if k % lanes == 0:
             while m - j >= lanes:
@@ -124,7 +124,7 @@ _rows_by_rows4, _rows_by_rows8 = _rows_by_rows(4, 2), _rows_by_rows(8, 1)
 
 @njit(nogil=True)
 def inner_products(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int) -> None:
-    """o (n, m) = a (n, k) @ b (m, k) transposed."""
+    """Compute o (n, m) = a (n, k) @ b (m, k) transposed."""
     if buffer.itemsize == 4 and k >= 8:
         _rows_by_rows8(buffer, o, a, b, n, m, k)
     else:
@@ -144,10 +144,10 @@ def blas(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, t
 
 @njit(nogil=True)
 def matmul(buffer: Any, o: int, a: int, b: int, n: int, m: int, k: int, ta: int, tb: int) -> None:
-    """o (n, m) = a (n, k) @ b (k, m); with ta, a lies transposed, with tb, b does, never both."""
+    """Compute o (n, m) = a (n, k) @ b (k, m); ta: a is stored transposed, tb: b is, never both."""
     if n * m * k > (BLAS_ABOVE_INNER if tb else BLAS_ABOVE_OTHER // buffer.itemsize):
         blas(buffer, o, a, b, n, m, k, ta, tb)
-    elif m == 1 and ta:  # a column of results is a row of the transposed product
+    elif m == 1 and ta:  # a column of the result is a row of the transposed product
         product(buffer, o, b, 0, 1, a, 1, n, k)
     elif k == 1:  # an outer product: either operand is a vector, transposed or not
         product(buffer, o, a, 1, 0, b, n, m, 1)

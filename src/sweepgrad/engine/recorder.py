@@ -1,4 +1,4 @@
-"""Recording: from a step of `Value`s, already computed once, to a tape."""
+"""Record a tape from a step that was computed once with `Value`s."""
 
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -24,27 +24,27 @@ def record(
     keys: Sequence[int] = (),
     dtype: DType = np.float64,
 ) -> Tape:
-    """The tape of a step, given the `Value`s that it starts from and those that it ends with.
+    """Return the tape of a step, given the `Value`s that it starts from and ends with.
 
-    What the step was computed with does not matter, only how: everything named here is an input of the tape,
-    found by its label, and all else is a constant of it.
+    The numbers that the step was computed with do not matter. The arguments below are inputs of the tape,
+    named by their labels; every other leaf is a constant.
 
     Arguments:
-        features: (D, N), feature by row of the batch.
+        features: (D, N), a column for each row of the batch.
         targets: (E, N), likewise.
-        carried: for each array that a step leaves for the next, the `Value` it starts as and the one it ends
-            as, of the same shape.
+        carried: for each array that is carried from step to step, the `Value` before the step and the one
+            after it, of the same shape.
         fixed: inputs that stay the same from step to step, such as a dropout probability.
-        scalars: inputs of shape () that are given anew for each step, such as the learning rate.
+        scalars: inputs of shape () that are set at each step, such as the learning rate.
         finite: the step stops where one of these holds NaN or infinity.
         collected: of shape (); the replay returns them for every step.
-        keys: those that masks were drawn with. At step t the i-th becomes `rng.fold(key, t, i)`.
+        keys: the keys of the dropout masks. At step t the i-th becomes `rng.fold(key, t, i)`.
         dtype: of the buffer; float64 or float32.
 
     Raises:
-        ShapeError: what is carried changes its shape, or a scalar is none.
-        ValueError: a label is missing or there twice; a mask was drawn with a key that is not in `keys`; an
-            operation has no instruction.
+        ShapeError: a carried array changes its shape, or a scalar has another shape than ().
+        ValueError: a label is missing or used twice; the key of a mask is not in `keys`; an operation has no
+            instruction.
     """
     _check(features, targets, carried, fixed, scalars, collected)
     nodes = Nodes(dtype)
@@ -64,7 +64,7 @@ def record(
         fixed=[inputs[value] for value in fixed],
         finite=watched,
         collected=rewritten[len(finite) + len(carried) :],
-        draws=list(keys),
+        mask_keys=list(keys),
         names=names,
         rows=features.shape[1],
     )
@@ -81,22 +81,24 @@ def _check(
 ) -> None:
     labels = [value.label for value in (*scalars, *fixed, *(old for old, _ in carried))]
     if not all(labels) or len(set(labels)) < len(labels):
-        raise ValueError(f"every input of a tape needs a label of its own, not {labels}")
+        raise ValueError(f"every input of a tape needs a unique label, not {labels}")
     if features.ndim != 2 or targets.ndim != 2 or features.shape[1] != targets.shape[1]:
         shapes = f"{features.shape} and {targets.shape}"
-        raise ShapeError(f"features are (D, N) and targets (E, N), not {shapes}")
+        raise ShapeError(f"features must be (D, N) and targets (E, N), not {shapes}")
     for old, new in carried:
         if old.shape != new.shape:
-            raise ShapeError(f"a step makes {old.label!r} of shape {new.shape} from one of {old.shape}")
+            raise ShapeError(f"a step changes the shape of {old.label!r} from {old.shape} to {new.shape}")
     for value in (*scalars, *collected):
         if value.shape != ():
-            raise ShapeError(f"a number of each step has shape (), not {value.shape} as {value.label!r}")
+            raise ShapeError(
+                f"a number of each step must have shape (), not {value.shape} as {value.label!r}"
+            )
 
 
 def _lower(
     ends: Sequence[Value], inputs: dict[Value, Node], nodes: Nodes, keys: Sequence[int]
 ) -> dict[Value, Node]:
-    """Each `Value` as a node; what depends on no input and no key is a constant."""
+    """Return each `Value` as a node; a `Value` that depends on no input and no mask is a constant."""
     lowered = dict(inputs)
     for value in graph(*ends):
         if value in lowered:
@@ -104,9 +106,7 @@ def _lower(
         parents = [lowered[parent] for parent in value.parents]
         drawn = value.operation is not None and value.operation.name == "mask"
         if drawn and value.settings["key"] not in keys:
-            raise ValueError(
-                f"a mask of shape {value.shape} was drawn with a key that is not among the tape's"
-            )
+            raise ValueError(f"the key of a mask of shape {value.shape} is not among the keys of the tape")
         if not drawn and all(_is_constant(parent) for parent in parents):
             lowered[value] = nodes.constant(value.data)
             continue
@@ -139,7 +139,7 @@ def _power(nodes: Nodes, value: Value, a: Node) -> Node:
 
 
 def _sum(nodes: Nodes, value: Value, a: Node) -> Node:
-    """One sum over the middle of three axes for each run of axes that are summed."""
+    """Return one sum over the middle of three axes for each summed axis."""
     axis = value.settings["axis"]
     axes = range(len(a.shape)) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
     summed = {i % max(len(a.shape), 1) for i in axes}
@@ -157,7 +157,7 @@ def _sum(nodes: Nodes, value: Value, a: Node) -> Node:
 
 
 def _moved(nodes: Nodes, value: Value, a: Node) -> Node:
-    """An operation that only moves numbers, by what it does to their positions."""
+    """Return an operation that only moves numbers, by applying it to their positions."""
     assert value.operation is not None
     positions = np.arange(a.size).reshape(a.shape)
     return nodes.take(nodes.stored(a), np.asarray(value.operation.forward(positions, **value.settings)))

@@ -1,4 +1,4 @@
-"""The tape replayed with NumPy, an instruction at a time: to check the machine by, or in its place."""
+"""The NumPy engine: it replays a tape one instruction at a time, as a reference and a fallback."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def replay(
     key: int,
     first: int,
 ) -> tuple[int, Array]:
-    """As `native.replay`."""
+    """Replay a tape, as `native.replay` does."""
     collected = np.zeros((len(scalars), len(tape.collected)))
     with np.errstate(all="ignore"):
         for step in range(len(scalars)):
@@ -73,7 +73,7 @@ def _run(
     rows: NDArray[np.int64],
     key: int,
 ) -> bool:
-    """One instruction; False if it says to stop."""
+    """Execute an instruction; return False if the step must stop."""
     f = dict(zip(FIELDS, line, strict=True))
     code, n, m, k = Code(f["code"]), f["n"], f["m"], f["k"]
 

@@ -1,7 +1,7 @@
-"""Rewriting a step into fewer instructions, by what it computes and not by who wrote it.
+"""Rewriting of a step's graph into fewer instructions.
 
-A rule looks at one node and what it was made from, and returns what may stand in its place. What each rule
-buys is measured in docs/engine.md.
+A rule takes a node and the graph, and returns a node to replace it, or None. Rules match operations, not
+networks. docs/engine.md measures what each rule saves.
 """
 
 from collections import Counter
@@ -15,13 +15,13 @@ from sweepgrad.engine.tape import FUSED
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes in the order of their computation, and how often each is used."""
+    """The nodes in the order of computation, and how often each is used."""
 
     order: tuple[Node, ...]
     uses: Counter[Node]
 
     @staticmethod
-    def of(outputs: Sequence[Node]) -> "Graph":
+    def from_outputs(outputs: Sequence[Node]) -> "Graph":
         order: dict[Node, None] = {}
         stack = [(node, False) for node in reversed(outputs)]
         while stack:
@@ -36,11 +36,11 @@ class Graph:
         return Graph(tuple(order), uses)
 
     def before(self, node: Node) -> Iterator[Node]:
-        """What is computed earlier, and so may stand among the node's operands."""
+        """Yield the nodes that are computed earlier, and so can be operands of the node."""
         return takewhile(lambda other: other is not node, self.order)
 
     def only(self, node: Node, operation: str) -> bool:
-        """Whether the node is of this operation and nothing else needs it, so it may vanish into its user."""
+        """Return whether the node is of this operation and used once, so that its user can absorb it."""
         return node.operation == operation and self.uses[node] == 1
 
 
@@ -50,10 +50,10 @@ Rule = Callable[[Node, Graph], Node | None]
 def rewrite(
     outputs: Sequence[Node], rules: Sequence[Rule], nodes: Nodes, names: dict[Node, str]
 ) -> list[Node]:
-    """Apply the rules one after another, each to every node; what comes in a node's place takes its name."""
+    """Apply each rule in order to every node; a replacement takes the node's name."""
     outputs = list(outputs)
     for rule in rules:
-        graph = Graph.of(outputs)
+        graph = Graph.from_outputs(outputs)
         new: dict[Node, Node] = {}
         for node in graph.order:
             found = rule(node, graph) or node
@@ -69,7 +69,7 @@ def rewrite(
 
 
 def step_of_result(node: Node, graph: Graph) -> Node | None:
-    """step(x) = step(relu(x)) where relu(x) is there anyway: then x need not be kept."""
+    """Use step(x) = step(relu(x)) where relu(x) is computed anyway, so that x need not be kept."""
     if node.operation != "step":
         return None
     for other in graph.before(node):
@@ -79,7 +79,7 @@ def step_of_result(node: Node, graph: Graph) -> Node | None:
 
 
 def gradient_of_activation(node: Node, graph: Graph) -> Node | None:
-    """g step(y), g (1 - y²) and g (y (1 - y)) in one instruction each."""
+    """Compute g step(y), g (1 - y²) and g (y (1 - y)) in one instruction each."""
     if node.operation != "multiply":
         return None
     for g, local in (node.operands, node.operands[::-1]):
@@ -99,7 +99,7 @@ def gradient_of_activation(node: Node, graph: Graph) -> Node | None:
 
 
 def gradient_through_dropout(node: Node, graph: Graph) -> Node | None:
-    """(g mask) step(y), given y mask for y = relu(x): g / (1 - p) where that is above 0. No mask is kept."""
+    """Compute (g mask) step(y), with y = relu(x), as g / (1 - p) where y mask > 0, to keep no mask."""
     if node.operation != "relu_gradient":
         return None
     product, y = node.operands
@@ -114,7 +114,7 @@ def gradient_through_dropout(node: Node, graph: Graph) -> Node | None:
 
 
 def layer(node: Node, graph: Graph) -> Node | None:
-    """activation(a @ b + column), and a dropout mask on it that nothing else needs, as one instruction."""
+    """Compute activation(a @ b + column), and a dropout mask on it, in one instruction."""
     inside, mask = node, None
     if node.operation == "multiply":
         for one, other in (node.operands, node.operands[::-1]):
@@ -137,7 +137,7 @@ def layer(node: Node, graph: Graph) -> Node | None:
 
 
 def product_with_gradient(node: Node, graph: Graph) -> Node | None:
-    """A product, and then the gradient of the activation that it flows into, while it is still in cache."""
+    """Apply the gradient of an activation to a product in its instruction, while it is in the cache."""
     name = node.operation.removesuffix("_gradient")
     if name == node.operation or not graph.only(node.operands[0], "matmul"):
         return None
@@ -146,7 +146,7 @@ def product_with_gradient(node: Node, graph: Graph) -> Node | None:
 
 
 def multiply_add(node: Node, graph: Graph) -> Node | None:
-    """c + a b and c - a b in one pass, for a and c that are single numbers or as many as b."""
+    """Compute c + a b and c - a b in one pass, for a and c that are single numbers or as many as b."""
     if node.operation not in ("add", "subtract"):
         return None
     pairs = [node.operands] if node.operation == "subtract" else [node.operands[::-1], node.operands]

@@ -16,12 +16,12 @@ DType = type[np.float64] | type[np.float32]
 
 
 class Code(IntEnum):
-    """What an instruction does. o is its result, a to d are its operands, n, m and k sizes.
+    """Instructions. o is the result, a to d are operands, n, m and k are sizes.
 
-    Elementwise operands spread over the result as in NumPy; see `spread`.
+    Elementwise operands are broadcast as in NumPy; see `graph.spread`.
     """
 
-    # Rows of the table, chosen by the order of the epoch
+    # Rows of the table, in the order of the epoch
     FEATURES = 0  # o (n, m): feature i of the m rows of the batch
     TARGETS = 1  # o (n, m): target i of the m rows of the batch
     # One operand, n numbers
@@ -49,7 +49,7 @@ class Code(IntEnum):
     DROPPED_RELU_GRADIENT = 20
     TANH_GRADIENT = 21
     SIGMOID_GRADIENT = 22
-    # Moving numbers about
+    # Moving numbers
     TAKE = 23  # o[i] = a[table[i]] for n numbers
     SCATTER = 24  # zeros of size m, then o[table[i]] += a[i] for n numbers
     SUM = 25  # o (n, k) = a (n, m, k) summed over m
@@ -58,27 +58,27 @@ class Code(IntEnum):
     # Matrices
     MATMUL = 27  # o (n, m) = a (n, k) @ b (k, m), either transposed; then the gradient of an activation
     LAYER = 28  # o (n, m) = dropout(activation(a @ b + c)), with c (n, 1) and d the probability
-    # Watching
-    FINITE = 29  # stop if one of n numbers is not
+    # Divergence
+    FINITE = 29  # stop if one of n numbers is not finite
 
 
-# What the positions of an encoded instruction hold. x, y and z depend on the code:
+# The fields of an encoded instruction. x, y and z depend on the code:
 #   elementwise  x: which operands have columns and rows (`graph.spread`)
-#   TAKE, SCATTER  x: where the positions begin in the tape's tables
-#   MATMUL  x, y: which operand lies transposed; z: an activation's gradient
-#   LAYER  x: whether a lies transposed; y: an activation; z: the number of the mask, or -1
+#   TAKE, SCATTER  x: the start of the positions in the tape's tables
+#   MATMUL  x, y: which operand is stored transposed; z: the gradient of an activation
+#   LAYER  x: whether a is stored transposed; y: an activation; z: the number of the mask, or -1
 #   MASK  z: the number of the mask
 FIELDS = ("code", "o", "a", "b", "c", "d", "n", "m", "k", "x", "y", "z")
 
-# Activations that are computed within their layer; others are recorded as the operations they are made of.
+# Activations that are fused with their layer; others are recorded as the operations they are made of.
 FUSED = ("relu", "tanh", "sigmoid")
-# By their place here, instructions say which; the last is a gradient's alone.
+# Instructions hold positions in this tuple; the last occurs in gradients only.
 ACTIVATIONS = ("", *FUSED, "dropped_relu")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in the buffer and the shape of the array that lies there, in C order."""
+    """A place in the buffer, and the shape of the array there, in C order."""
 
     start: int
     shape: tuple[int, ...]
@@ -88,7 +88,7 @@ class Slot:
         return prod(self.shape)
 
     def of(self, buffer: Array) -> Array:
-        """The array, as a view of the buffer."""
+        """Return the array as a view of the buffer."""
         return buffer[self.start : self.start + self.size].reshape(self.shape)
 
 
@@ -97,8 +97,8 @@ class Instruction:
     """One line of the tape.
 
     Attributes:
-        numbers: encoded, see FIELDS.
-        text: what it does, with the names and shapes of its operands.
+        numbers: the encoded instruction, see FIELDS.
+        text: a formula with the names of the result and the operands.
         shape: of the result.
     """
 
@@ -112,15 +112,15 @@ class Tape:
     """A recorded step.
 
     Attributes:
-        instructions: what is done at each step, in order.
-        program: the same, encoded: (instructions, fields), int64.
-        tables: positions that TAKE and SCATTER refer to, int64.
+        instructions: in the order of execution.
+        program: the encoded instructions, (instructions, fields), int64.
+        tables: the positions that TAKE and SCATTER use, int64.
         length: of the buffer, in numbers of `dtype`.
-        inputs: where what comes from outside lies, by label. What changes from step to step comes first.
-        n_scalars: the first so many places of the buffer are set anew at each step.
-        constants: where constants lie, and what they are.
-        collected: where the numbers lie that are collected at each step.
-        rows: of a batch.
+        inputs: the places of the inputs, by label; the scalars come first.
+        n_scalars: this many numbers at the start of the buffer are set at each step.
+        constants: the places and numbers of the constants.
+        collected: the positions of the numbers that are collected at each step.
+        rows: the number of rows in a batch.
         dtype: float64 or float32.
     """
 
@@ -136,7 +136,7 @@ class Tape:
     dtype: DType
 
     def __str__(self) -> str:
-        """A line for each instruction: the result's name and shape, and how it is computed."""
+        """Return a line for each instruction: the result's name, its shape and its formula."""
         width = max((len(i.text.partition(" = ")[0]) for i in self.instructions), default=0)
         lines = []
         for number, instruction in enumerate(self.instructions):

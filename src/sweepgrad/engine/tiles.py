@@ -1,10 +1,10 @@
-"""Products of small matrices in vector registers, written for the machine as LLVM instructions.
+"""Products of small matrices in vector registers, written as LLVM instructions.
 
-Left to itself the compiler keeps the accumulators of a product in memory. Here a tile of the result stays in
-registers while the inner dimension runs by: of 4 rows by one or two registers of columns where the columns
-lie side by side, of inner products where the inner dimension does (after Goto & van de Geijn, "Anatomy of
-high-performance matrix multiplication", ACM TOMS 34, 2008, without the packing that only large matrices
-repay). The order of summation depends on the sizes alone, so results are the same bits every time.
+The compiler would keep the accumulators of a product in memory. Here a tile of the result stays in registers
+during the loop over the inner dimension: a tile of 4 rows by one or two registers of columns where columns
+are contiguous, a tile of inner products where the inner dimension is. The method is that of Goto & van de
+Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34, 2008, without packing, which pays for
+large matrices only. The order of summation depends on the sizes only, so the bits are always the same.
 """
 
 from typing import Any
@@ -36,9 +36,9 @@ def product_tile(
     b_inner: Any,
     inner: Any,
 ) -> Any:
-    """o[r, l] = Σ_p a[r, p] b[p, l] for a fixed number of rows and lanes; l runs through adjacent numbers.
+    """Compute o[r, l] = Σ_p a[r, p] b[p, l] for fixed numbers of rows and lanes; l is contiguous.
 
-    b may lie in another array than o and a do.
+    b may be in another array than o and a.
     """
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
         return None
@@ -81,7 +81,7 @@ def inner_tile(
     b_row: Any,
     inner: Any,
 ) -> Any:
-    """o[r, c] = Σ_p a[r, p] b[c, p] for fixed numbers of rows and columns; p runs over adjacent numbers."""
+    """Compute o[r, c] = Σ_p a[r, p] b[c, p] for fixed numbers of rows and columns; p is contiguous."""
     if not all(isinstance(n, types.IntegerLiteral) for n in (rows, columns, lanes)):
         return None
     n_rows, n_columns, n_lanes = rows.literal_value, columns.literal_value, lanes.literal_value
@@ -133,9 +133,9 @@ def inner_row_tile(
     b_row: Any,
     inner: Any,
 ) -> Any:
-    """As `inner_tile`, with as many columns as lanes: the sums of all of them are taken together.
+    """Compute `inner_tile` for as many columns as lanes, and sum up all vectors together.
 
-    `inner` is a multiple of the lanes.
+    `inner` must be a multiple of the lanes.
     """
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(lanes, types.IntegerLiteral):
         return None
@@ -167,10 +167,10 @@ def inner_row_tile(
 
 
 def _sums(builder: Any, vectors: list[Any], half: int) -> Any:
-    """The sum of each of as many vectors as one has elements, as a vector.
+    """Return the sums of as many vectors as one has elements, as a vector.
 
-    Neighbours are added within each part of `half` elements, which processors do in one instruction, until
-    every part holds sums over itself; then the parts are added.
+    Neighbours are added within each part of `half` elements, which takes one instruction, until each part
+    holds its own sums; then the parts are added.
     """
     lanes = len(vectors)
     while len(vectors) > lanes // half:
@@ -191,17 +191,18 @@ def _sums(builder: Any, vectors: list[Any], half: int) -> Any:
 
 
 def _added(builder: Any, x: Any, y: Any, left: list[int], right: list[int]) -> Any:
-    """Elements of x and y, numbered through, by one list plus those by the other."""
-    which = ir.VectorType(I32, len(left))
+    """Return elements of x and y, concatenated, at the positions `left` plus those at `right`."""
+    positions = ir.VectorType(I32, len(left))
     return builder.fadd(
-        *(builder.shuffle_vector(x, y, ir.Constant(which, chosen)) for chosen in (left, right)), flags=_FLAGS
+        *(builder.shuffle_vector(x, y, ir.Constant(positions, chosen)) for chosen in (left, right)),
+        flags=_FLAGS,
     )
 
 
 def _zeros(builder: Any, vector: Any, n: int) -> list[Any]:
     zero = ir.Constant(vector, None)
     variables = [cgutils.alloca_once_value(builder, zero) for _ in range(n)]
-    for variable in variables:  # the allocation is hoisted out of loops, the setting must not be
+    for variable in variables:  # the allocation is hoisted out of loops; the initialisation must not be
         builder.store(zero, variable)
     return variables
 
@@ -218,7 +219,7 @@ def _add_product(builder: Any, total: Any, x: Any, y: Any) -> None:
 
 
 def _sum(builder: Any, vector: Any) -> Any:
-    """The sum of a vector's elements, by halves."""
+    """Return the sum of a vector's elements, by halves."""
     while (count := vector.type.count) > 1:
         undefined = ir.Constant(vector.type, ir.Undefined)
         halves = [

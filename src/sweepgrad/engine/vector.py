@@ -1,4 +1,4 @@
-"""What Numba has no words for: LLVM instructions that the machine's loops are built with."""
+"""LLVM instructions for the native engine that Numba does not offer."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ I32 = ir.IntType(32)
 
 @intrinsic
 def view(typing_context: Any, buffer: Any, start: Any, length: Any) -> Any:
-    """buffer[start : start + length], without a check or a count of references."""
+    """Return buffer[start : start + length], without bounds checks or reference counts."""
     result = types.Array(buffer.dtype, 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -35,7 +35,7 @@ def view(typing_context: Any, buffer: Any, start: Any, length: Any) -> Any:
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, position: Any) -> Any:
-    """Have the processor fetch what lies at a position, counted through all of the array, without waiting."""
+    """Start to load the element at a flat position of the array into the cache, without waiting."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -51,7 +51,7 @@ def prefetch(typing_context: Any, array: Any, position: Any) -> Any:
 
 @intrinsic
 def multiply32(typing_context: Any, a: Any, b: Any) -> Any:
-    """The product of two words of 32 bits modulo 2³²; Numba's own has 64 bits, half as many at a time."""
+    """Return the product of two 32-bit words modulo 2³²; Numba would use 64 bits, at half the speed."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.mul(*arguments)
@@ -61,13 +61,13 @@ def multiply32(typing_context: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def bits_of(typing_context: Any, number: Any) -> Any:
-    """The bits of a float as an integer of the same width."""
+    """Return the bits of a float as an integer of the same width."""
     return _bitcast(number, {types.float32: types.int32, types.float64: types.int64})
 
 
 @intrinsic
 def float_of(typing_context: Any, bits: Any) -> Any:
-    """The float that these bits are."""
+    """Return the float with these bits."""
     return _bitcast(bits, {types.int32: types.float32, types.int64: types.float64})
 
 
@@ -84,7 +84,7 @@ def _bitcast(source: Any, targets: dict[Any, Any]) -> Any:
 def transpose_tile(
     typing_context: Any, buffer: Any, o: Any, o_row: Any, table: Any, a: Any, b: Any, c: Any, d: Any
 ) -> Any:
-    """o[i, 0…3] = table[a + i], …, table[d + i] for i = 0…3, positions counted through all of the table."""
+    """Set o[i, 0…3] = table[a + i], …, table[d + i] for i = 0…3, with flat positions in the table."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, o, o_row, source, *starts = arguments
@@ -92,12 +92,12 @@ def transpose_tile(
         rows = make_array(signature.args[3])(context, builder, source).data
         vector = ir.VectorType(base.type.pointee, 4)
         tile = [load(builder, vector, rows, start) for start in starts]
-        which = ir.VectorType(I32, 4)
-        for _ in range(2):  # each time, row r is woven into row r + 2
+        positions = ir.VectorType(I32, 4)
+        for _ in range(2):  # each time, row r is interleaved with row r + 2
             tile = [
-                builder.shuffle_vector(x, y, ir.Constant(which, woven))
+                builder.shuffle_vector(x, y, ir.Constant(positions, chosen))
                 for x, y in zip(tile[:2], tile[2:], strict=True)
-                for woven in ([0, 4, 1, 5], [2, 6, 3, 7])
+                for chosen in ([0, 4, 1, 5], [2, 6, 3, 7])
             ]
         for i, row in enumerate(tile):
             position = builder.add(o, builder.mul(o_row, ir.Constant(o.type, i)))

@@ -50,7 +50,7 @@ def over_paths(graph: Graph, n: int) -> float:
     """The derivative of the result in a node, as it is defined: the sum over paths of the products of partials."""
     if n == len(graph.nodes) - 1:
         return 1.0
-    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.of(n))
+    return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.edges_from(n))
 
 
 def numeric(expression: str, at: Mapping[str, float], name: str) -> float:
@@ -169,5 +169,5 @@ def _of_curvature(expression: str, at: Mapping[str, float]) -> float:
 def _partials(graph: Graph, n: int) -> str:
     return ", ".join(
         f"∂{graph.nodes[n].name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial or 0.0)}"
-        for edge in graph.to(n)
+        for edge in graph.edges_to(n)
     )

@@ -3,7 +3,7 @@
 Each is a frozen record of its hyperparameters with two functions. `start(w)` returns the initial state for a
 weight array: a tuple of arrays of its shape. `step(w, g, state, t)` takes the weight, its gradient, its state
 and the number of the step (from 1), and returns the new weight and the new state. They use arithmetic only,
-so the same code works on arrays and on `Value`s (hyperparameters too), of which the training tape is recorded.
+so the same code works on arrays and on `Value`s, hyperparameters too; the training tape is recorded from it.
 """
 
 from collections.abc import Callable
@@ -77,8 +77,8 @@ class Adagrad:
 class Adam:
     """Running means of g and g², corrected for their start at zero (Kingma & Ba, ICLR 2015).
 
-    The corrections are moved into the rate and epsilon, as at the end of the paper's section 2. That saves two
-    passes over the weights and changes only rounding.
+    The corrections are moved into the rate and epsilon, as at the end of the paper's section 2. That saves
+    two passes over the weights and changes only rounding.
     """
 
     lr: Number

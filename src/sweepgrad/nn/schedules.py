@@ -1,6 +1,6 @@
 """Learning rate schedules: constant, inverse root, staircase and cosine.
 
-Each is a frozen record of its settings. `config.schedules` has the checks of the settings under the same name.
+Each is a frozen record of its settings, which `config.schedules` checks under the same name.
 """
 
 from collections.abc import Callable

@@ -181,7 +181,7 @@ class MLP:
         self._keep(result)
         return self
 
-    def predict(self, Xmat: ArrayLike) -> Array:
+    def predict(self, Xmat: ArrayLike | Value) -> Array:
         """Return the probability that y is 1 for each row of Xmat (N, n_features); shape (N,).
 
         scikit-learn's `predict` returns classes instead; here they are `model.predict(X) >= 0.5`. Dropout is

@@ -6,6 +6,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sweepgrad.autograd.value import Array, ShapeError, Value
@@ -121,10 +122,7 @@ def optimizer_of(given: Any, learning_rate: Any) -> tuple[Optimizer, str]:
                 f"learning_rate ({learning_rate!r}) has no effect, since the optimizer has lr ({given.lr!r});"
                 " leave learning_rate out"
             )
-        known = {kind: name for name, kind in OPTIMIZERS.items()}
-        if type(given) in known and is_dataclass(given):
-            _checked("optimizer", known[type(given)], OPTIMIZER_SETTINGS, asdict(given))
-        else:
+        if not _check_object("optimizer", given, OPTIMIZERS, OPTIMIZER_SETTINGS):
             positive("optimizer.lr", given.lr)
         return given, "optimizer.lr"
     name, settings = _named("optimizer", given, OPTIMIZER_SETTINGS)
@@ -147,9 +145,7 @@ def schedule_of(given: Any) -> Schedule:
                 f"schedule must be one of {', '.join(SCHEDULES)}, settings such as"
                 f' {{"name": "cosine", "final": 0.1}}, or a schedule, not {given!r}'
             )
-        known = {kind: name for name, kind in SCHEDULES.items()}
-        if type(given) in known and is_dataclass(given):
-            _checked("schedule", known[type(given)], SCHEDULE_SETTINGS, asdict(given))
+        _check_object("schedule", given, SCHEDULES, SCHEDULE_SETTINGS)
         schedule: Schedule = given
         return schedule
     name, settings = _named("schedule", given, SCHEDULE_SETTINGS)
@@ -191,7 +187,7 @@ def features(name: str, X: Any, n_features: int, dtype: DType, rows: bool = True
     if rows and not len(array):
         raise ValueError(f"{name} must have rows, not shape {array.shape}")
     with np.errstate(over="ignore"):
-        result = np.ascontiguousarray(array, dtype=dtype)
+        result: Array = np.ascontiguousarray(array, dtype=dtype)
     finite = np.isfinite(result)
     if not finite.all():
         column = int(np.argmin(finite.all(axis=0)))
@@ -219,10 +215,11 @@ def labels(name: str, y: Any, n: int, dtype: DType) -> Array:
         raise ValueError(
             f"{name} must hold 0 and 1 only, but has {array[wrong][0]:g} in row {np.argmax(wrong)}"
         )
-    return np.ascontiguousarray(array, dtype=dtype)
+    result: Array = np.ascontiguousarray(array, dtype=dtype)
+    return result
 
 
-def _numbers(name: str, given: Any) -> Array:
+def _numbers(name: str, given: Any) -> NDArray[Any]:
     """Return real numbers as an array; missing ones are NaN."""
     if isinstance(given, Value):
         return given.data
@@ -281,6 +278,15 @@ def _checked(argument: str, name: str, registry: Registry[Any], settings: dict[s
         raise ValueError(f"{argument}.{key} {problem}") from None
     checked: dict[str, Any] = model.model_dump(exclude={"name"})
     return checked
+
+
+def _check_object(argument: str, given: Any, kinds: Registry[Any], settings: Registry[Any]) -> bool:
+    """Check an object of a registered class by the rules of the configuration; return False for another."""
+    for name, kind in kinds.items():
+        if type(given) is kind and is_dataclass(kind):
+            _checked(argument, name, settings, asdict(given))
+            return True
+    return False
 
 
 def _is_number(value: Any) -> bool:
