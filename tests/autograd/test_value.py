@@ -479,6 +479,14 @@ def test_data_can_be_set():
     assert_array_equal(w.data, [2.5, 0.5])
 
 
+def test_data_that_are_set_are_a_copy():
+    a, b = Value([1.0, 2.0]), Value([3.0, 4.0])
+    a.data = b.data
+    a.data -= 1
+    assert_array_equal(b.data, [3.0, 4.0])
+    assert_array_equal(a.data, [2.0, 3.0])
+
+
 def test_descent_by_hand():
     x = Value(5.0)
     for _ in range(100):

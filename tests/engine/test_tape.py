@@ -395,7 +395,7 @@ def test_a_tape_is_printed_with_names_and_shapes():
     assert [int(line.split()[0]) for line in lines] == list(range(len(tape.instructions)))
     text = "\n".join(re.sub(" +", " ", line.strip()) for line in lines)
     assert "features 4×6 features of 6 rows" in text
-    assert re.search(r"\d 8×6 relu\(W1ᵀ @ features \+ b1\), mask 0 dropping dropout", text)
+    assert re.search(r"\d 8×6 relu\(W1ᵀ @ features \+ b1\) \* mask 0 \(p = dropout\)", text)
     assert re.search(r"\d 1×6 W2 @ \w+ \+ b2", text)
     assert re.search(r"stop unless \w+ is finite", text)
     assert "weights 49 weights - lr * gradient" in text

@@ -56,20 +56,20 @@ class Operation:
 
 
 class Value:
-    """An array that records how it was computed, so that it can be differentiated; a scalar is a 0-d array.
+    """An array with a record of how it was computed, so that it can be differentiated; a scalar is 0-d.
 
     `<`, `<=`, `>` and `>=` compare the data: a bool for scalars, an array of bools otherwise. `==` compares
     identity, as for any Python object, so `Value`s can be keys of a dict; compare data by `a.data == b.data`.
 
     Arguments:
         data: anything that NumPy makes an array of real numbers of; floating dtypes are kept, others become
-            float64. A list may hold `Value`s, nested and mixed with numbers: gradients flow into them, and
-            numbers take the dtype of the `Value`s.
+            float64. An array is kept, not copied. A list may hold `Value`s, nested and mixed with numbers:
+            gradients flow into them, and numbers take the dtype of the `Value`s.
         label: a name, shown in errors and pictures.
 
     Attributes:
         data: the array. It can be set to another of the same shape (`x.data = 3.0`), which is checked like
-            the argument and takes the dtype of the old one. What was computed before keeps its numbers.
+            the argument, copied, and takes the dtype of the old one. Results computed before are not updated.
         grad: what `backward` has added up here; zeros before.
         parents: the `Value`s that it was computed from; empty for a leaf.
         operation: the `Operation` that computed it; None for a leaf.
@@ -116,7 +116,8 @@ class Value:
         if array.shape != self.shape:
             name = f" {self.label!r}" if self.label else ""
             raise ShapeError(f"data of Value{name} must have shape {self.shape}, not {array.shape}")
-        self._data = array.astype(self._data.dtype, copy=False)
+        if array is not self._data:  # as it is after `x.data -= step`
+            self._data = array.astype(self._data.dtype)
 
     @property
     def grad(self) -> Array:

@@ -217,7 +217,7 @@ class Layout:
             text = f"{operation} of {node.shape[1]} rows"
         elif operation == "sum":
             numbers["n"], numbers["m"], numbers["k"] = settings[0]
-            text = f"sum({names[0]} as {'×'.join(map(str, settings[0]))}, over the middle)"
+            text = f"sum({names[0]} as {'×'.join(map(str, settings[0]))}, axis 1)"
         elif operation in ("take", "scatter"):
             numbers["x"] = self._table(settings[0])
             if operation == "scatter":
@@ -225,7 +225,7 @@ class Layout:
             text = f"{operation}({names[0]}, {len(settings[0])} positions)"
         elif operation == "mask":
             numbers["z"] = self.step.mask_keys.index(settings[0])
-            text = f"mask {numbers['z']}, dropping {names[0]}"
+            text = f"mask {numbers['z']} (p = {names[0]})"
         elif operation == "matmul":
             text = self._product(node, names, numbers)
             numbers["y"] = int(settings[1])
@@ -237,7 +237,7 @@ class Layout:
             numbers["y"] = ACTIVATIONS.index(settings[1])
             numbers["z"] = self.step.mask_keys.index(settings[2]) if len(settings) > 2 else -1
             text = f"{settings[1]}({text})" if settings[1] else text
-            text += f", mask {numbers['z']} dropping {names[3]}" if len(settings) > 2 else ""
+            text += f" * mask {numbers['z']} (p = {names[3]})" if len(settings) > 2 else ""
         elif operation == "finite":
             numbers["n"] = operands[0].size
             return Instruction(tuple(numbers.values()), f"stop unless {names[0]} is finite", ())

@@ -220,7 +220,7 @@ class MLP:
         if result is not None:
             self.result = result
             for w, new in zip(self.weights, result.weights, strict=True):
-                w.data = new.copy()
+                w.data = new
             self.zero_grad()
 
     def _features(self, name: str, X: Any, rows: bool = True) -> Array:
