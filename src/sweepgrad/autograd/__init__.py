@@ -1,1 +1,1 @@
-"""`Value`, its operations and the functions built from them."""
+"""`Value`, its operations, and functions of `Value`s."""
