@@ -169,6 +169,15 @@ def test_probabilities_must_be_probabilities(p):
         negative_loglikelihood([0.0, 1.0], [0.5, p])
 
 
+def test_lists_of_values_are_labels_and_probabilities():
+    p, q, y = Value(0.25), Value(0.5), Value(1.0)
+    loss = negative_loglikelihood([0, y], [p, q])
+    loss.backward()
+    assert_allclose(loss.item(), -(np.log(0.75) + np.log(0.5)) / 2)
+    assert_allclose([p.grad, q.grad], [0.5 / 0.75, -0.5 / 0.5])
+    assert sigmoid([p, 0.0], scale=2.0).shape == (2,)
+
+
 def test_truth_values_and_whole_numbers_are_labels(loss):
     p = Value([0.25, 0.5])
     assert loss([True, False], p).item() == loss([1, 0], p).item() == loss([1.0, 0.0], p).item()

@@ -378,7 +378,7 @@ def test_interrupted_training_keeps_the_best_weights(monkeypatch):
         ),
         (
             {"optimizer": {"name": "adam", "beta": 1}},
-            "optimizer.beta unknown setting of adam; it has beta1, beta2",
+            "optimizer.beta is an unknown setting of adam, which has beta1, beta2",
         ),
         ({"optimizer": {"name": "adam", "beta1": 1}}, "optimizer.beta1 .*less than 1, not 1"),
         ({"optimizer": {"name": "sgd", "lr": 1.0}}, "optimizer.lr is not a setting here; use learning_rate"),
@@ -416,7 +416,7 @@ def test_bad_arguments_are_refused(arguments, message):
         (
             (X, Y[:, None], X_VAL, Y_VAL),
             ShapeError,
-            r"Y_train .* \(200,\).*not \(200, 1\); use Y_train.ravel\(\)",
+            r"Y_train .* \(200,\).*not \(200, 1\); use numpy.ravel\(Y_train\)",
         ),
         ((X, Y[:-1], X_VAL, Y_VAL), ShapeError, r"Y_train must have shape \(200,\).*not \(199,\)"),
         ((X, Y, X_VAL[0], Y_VAL[:2]), ShapeError, r"Xmat_val must have shape \(N, 2\).*not \(2,\)"),
@@ -439,6 +439,7 @@ def test_bad_arguments_are_refused(arguments, message):
         ((X, Y, X_VAL, Y_VAL, 0), ValueError, "max_epochs must be an integer of at least 1, not 0"),
         ((X, Y, X_VAL, Y_VAL, 2.5), ValueError, "max_epochs must be an integer of at least 1, not 2.5"),
         (([[1, 2], [3]], [0, 1]), ShapeError, "Xmat_train must be a rectangular array"),
+        ((None, [0]), ValueError, "Xmat_train must hold numbers, not None"),
         (([["a", 1]], [0]), ValueError, "Xmat_train must hold numbers, not 'a'"),
         (
             (pd.DataFrame({"age": [1.0, 2.0], "plan": ["basic", "plus"]}), [0, 1]),
@@ -460,7 +461,7 @@ def test_bad_data_are_refused(data, error, message):
 
 
 def test_one_feature_has_a_hint():
-    with pytest.raises(ShapeError, match=r"use Xmat_train.reshape\(-1, 1\)"):
+    with pytest.raises(ShapeError, match=r"use numpy.reshape\(Xmat_train, \(-1, 1\)\)"):
         MLP(1, [1]).fit([1.0, 2.0], [0, 1])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sweepgrad.autograd.value import ShapeError, Value, ValueLike, as_value, mask
+from sweepgrad.autograd.value import ShapeError, Value, ValueLike, as_value, holds_values, mask
 
 
 def sigmoid(x: ValueLike, scale: Value | float = 1.0) -> Value:
@@ -78,8 +78,8 @@ def dropout(x: Value, probability: Value | float, key: int) -> Value:
 
 
 def _labels(y: ValueLike, predictions: Value) -> Value:
-    if isinstance(y, list | tuple):
-        y = as_value(y)  # which may hold `Value`s
+    if holds_values(y):
+        y = as_value(y)
     given = y.data if isinstance(y, Value) else np.asarray(y, dtype=predictions.data.dtype)
     if given.shape != predictions.shape:
         raise ShapeError(f"labels have shape {given.shape}, predictions {predictions.shape}")

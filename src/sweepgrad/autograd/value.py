@@ -95,7 +95,7 @@ class Value:
         self.label = label
         self._grad: Array | None = None
         self.parents, self.operation, self.settings = (), None, {}
-        if type(data) is not np.ndarray and _holds_values(data):
+        if type(data) is not np.ndarray and holds_values(data):
             stacked = _stacked(data, _dtype_of_values(data))
             self._data: Array = stacked._data
             self.parents, self.operation, self.settings = stacked.parents, stacked.operation, stacked.settings
@@ -462,10 +462,10 @@ def _apply(operation: Operation, *parents: Value, **settings: Any) -> Value:
     return result
 
 
-def _holds_values(data: Any) -> bool:
+def holds_values(data: Any) -> bool:
     """Return whether `data` is a `Value` or a list that holds one at any depth."""
     if isinstance(data, list | tuple):
-        return any(_holds_values(x) for x in data)
+        return any(holds_values(x) for x in data)
     return isinstance(data, Value)
 
 
@@ -473,14 +473,14 @@ def _dtype_of_values(data: Any) -> np.dtype[Any]:
     """Return the common dtype of the `Value`s in a nested list."""
     if isinstance(data, Value):
         return data.dtype
-    return np.result_type(*(_dtype_of_values(x) for x in data if _holds_values(x)))
+    return np.result_type(*(_dtype_of_values(x) for x in data if holds_values(x)))
 
 
 def _stacked(data: Any, dtype: np.dtype[Any]) -> Value:
     """Return a nested list of `Value`s and numbers as one `Value` with these as parents."""
     if isinstance(data, Value):
         return _apply(ops.RESHAPE, data, shape=data.shape)
-    if not _holds_values(data):
+    if not holds_values(data):
         plain = isinstance(data, int | float | list | tuple)
         return Value(real(data, "").astype(dtype) if plain else data)
     parents = [x if isinstance(x, Value) else _stacked(x, dtype) for x in data]

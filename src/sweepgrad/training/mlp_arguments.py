@@ -180,7 +180,7 @@ def features(name: str, X: Any, n_features: int, dtype: DType, rows: bool = True
     """
     array = _numbers(name, X)
     if array.ndim != 2 or array.shape[1] != n_features:
-        hint = f"; use {name}.reshape(-1, 1)" if array.ndim == 1 and n_features == 1 else ""
+        hint = f"; use numpy.reshape({name}, (-1, 1))" if array.ndim == 1 and n_features == 1 else ""
         raise ShapeError(
             f"{name} must have shape (N, {n_features}), as n_features says, not {array.shape}{hint}"
         )
@@ -208,7 +208,7 @@ def labels(name: str, y: Any, n: int, dtype: DType) -> Array:
     """
     array = _numbers(name, y)
     if array.shape != (n,):
-        hint = f"; use {name}.ravel()" if array.shape == (n, 1) else ""
+        hint = f"; use numpy.ravel({name})" if array.shape == (n, 1) else ""
         raise ShapeError(f"{name} must have shape ({n},), one label for each row, not {array.shape}{hint}")
     wrong = ~((array == 0) | (array == 1))
     if wrong.any():
@@ -229,7 +229,7 @@ def _numbers(name: str, given: Any) -> NDArray[Any]:
         raise ShapeError(f"{name} must be a rectangular array: {error}") from None
     if raw.dtype.kind in "biuf":
         return raw
-    if raw.dtype.kind == "O":
+    if raw.dtype.kind == "O" and raw.ndim:
         try:
             if not any(isinstance(x, str) for x in raw.flat):
                 missing = np.array([x is None or type(x).__name__ == "NAType" for x in raw.flat], dtype=bool)
@@ -269,7 +269,7 @@ def _checked(argument: str, name: str, registry: Registry[Any], settings: dict[s
         key = ".".join(map(str, details["loc"]))
         if details["type"] == "extra_forbidden":
             known = ", ".join(key for key in registry[name].model_fields if key not in ("name", "lr"))
-            problem = f"unknown setting of {name}; it has {known or 'none'}"
+            problem = f"is an unknown setting of {name}, which has {known or 'none'}"
         elif details["type"] == "missing":
             problem = f"must be given: {argument}={{'name': {name!r}, {key!r}: …}}"
         else:
