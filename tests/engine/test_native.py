@@ -469,10 +469,10 @@ LOAD = """
 import sys, numpy as np
 import logging
 logged = []
-class Said(logging.Handler):
+class Capture(logging.Handler):
     def emit(self, record):
         logged.append(self.format(record))
-logging.getLogger("sweepgrad").addHandler(Said())
+logging.getLogger("sweepgrad").addHandler(Capture())
 logging.getLogger("sweepgrad").setLevel(logging.INFO)
 from sweepgrad import engine
 replay = engine.load("native", np.float32)
@@ -540,10 +540,10 @@ else:
 import numpy as np
 import logging
 logged = []
-class Said(logging.Handler):
+class Capture(logging.Handler):
     def emit(self, record):
         logged.append(self.format(record))
-logging.getLogger("sweepgrad").addHandler(Said())
+logging.getLogger("sweepgrad").addHandler(Capture())
 logging.getLogger("sweepgrad").setLevel(logging.INFO)
 from sweepgrad import engine
 from sweepgrad.training.loop import Examples, fit
@@ -565,7 +565,7 @@ def test_without_numba_numpy_trains_alike_and_one_line_says_so(how):
     assert number == "1"
     assert "\n" not in notice
     assert "Numba cannot be imported" in notice
-    assert "training runs on NumPy" in notice
+    assert "training uses NumPy" in notice
     features = normal(key(0, "X"), (50, 3))
     examples = Examples(features, (features[:, 0] > 0).astype(float))
     for replay in (native.replay, reference.replay):
