@@ -1,7 +1,7 @@
 """Access to a table's rows, with the test rows kept apart.
 
-`open_training` returns training and validation rows as features, and so does `Tables`, which caches the tables
-of one command. `open_test` returns test rows; only `sweepgrad finalize` and `sweepgrad evaluate` call it.
+`open_training` and `Tables`, a cache for one command, return training and validation rows. `open_test`, which
+only `sweepgrad finalize` and `sweepgrad evaluate` call, returns test rows.
 """
 
 import logging
@@ -52,8 +52,8 @@ class Training:
         preprocessor: fitted to the training rows; it computed X.
         roles: the role of each column of the table.
         source: the file's absolute path, or "simulated".
-        certificate: the leaks found, if any: counts, digests and names of columns.
-        notices: messages to the user, such as roles inferred from column types.
+        certificate: the leaks found, if any.
+        notices: messages to the user, such as inferred roles.
     """
 
     X: Features
@@ -137,17 +137,17 @@ class Tables:
             self._training[wanted] = _training(opened, data, dtype, ProgressLog(log, data.name))
         return self._training[wanted]
 
-    def validation(self, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
+    def validation(self, data: Data, split: Split, expected: Digests, model: str) -> Rows:
         """Return the validation rows with their raw values: feature and group columns.
 
         Arguments:
             expected: the digests of the table that was trained on.
-            whose: what was trained, for messages.
+            model: what was trained, for messages.
 
         Raises:
             UserError: as `open_training` does, or if the digests differ from the expected ones.
         """
-        return _rows(self, data, split, expected, whose, "val")
+        return _rows(self, data, split, expected, model, "val")
 
     def _open(self, data: Data, split: Split) -> "_Opened":
         if (data, split) not in self._opened:
@@ -158,19 +158,19 @@ class Tables:
         return self._opened[data, split]
 
 
-def open_test(tables: Tables, data: Data, split: Split, expected: Digests, whose: str) -> Rows:
+def open_test(tables: Tables, data: Data, split: Split, expected: Digests, model: str) -> Rows:
     """Return the test rows, with the same columns as `open_training`. For `finalize` and `evaluate` only.
 
     Raises:
         UserError: as `Tables.validation` does.
     """
-    return _rows(tables, data, split, expected, whose, "test")
+    return _rows(tables, data, split, expected, model, "test")
 
 
 def open_check(data: Data, split: Split) -> CheckReport:
     """Return a report on a table with the problems of all its columns, but no row.
 
-    Labels of validation and test rows are read for the split, and counted over the whole table.
+    All labels are read, for the split and the share of positive rows.
 
     Raises:
         UserError: if the table cannot be read, or a set would be empty or lack a class.
@@ -183,9 +183,9 @@ def open_check(data: Data, split: Split) -> CheckReport:
     return check_table(table, parts, notices, unexamined=_unexamined(data, table), progress=progress.tell)
 
 
-def _rows(tables: Tables, data: Data, split: Split, expected: Digests, whose: str, part: Part) -> Rows:
+def _rows(tables: Tables, data: Data, split: Split, expected: Digests, model: str, part: Part) -> Rows:
     opened = tables._open(data, split)
-    refuse_changed(opened.table.source, opened.digests, expected, whose)
+    refuse_changed(opened.table.source, opened.digests, expected, model)
     return opened.table.rows(opened.parts.mask(part))
 
 
@@ -222,12 +222,13 @@ def _prepared(table: Table, data: Data, split: Split, progress: ProgressLog) -> 
     findings = fitted.findings
     if refused := [finding for finding in findings if finding.refused]:
         raise UserError(
-            f"{table.source}: {'; '.join(finding.reason for finding in refused)}. Add to data.drop: "
-            f"{', '.join(finding.column for finding in refused)}; or to data.keep, if known when predicting"
+            f"{table.source}: {'; '.join(finding.reason for finding in refused)}. Add "
+            f"{', '.join(finding.column for finding in refused)} to data.drop, or to data.keep if known when "
+            "predicting"
         )
     table = table.without([finding.column for finding in findings])
     if not table.roles.features:
-        raise UserError(f"{table.source}: every feature column is constant in the training rows")
+        raise UserError(f"{table.source}: every feature is constant in the training rows; check data.drop")
     dropped = tuple(
         f"{finding.reason}, so it is dropped; add it to data.drop to silence this" for finding in findings
     )
@@ -237,7 +238,7 @@ def _prepared(table: Table, data: Data, split: Split, progress: ProgressLog) -> 
 
 def _unexamined(data: Data, table: Table) -> tuple[str, ...]:
     """Return the columns that are used without being checked."""
-    # A simulated table is meant to be predictable, and none of its columns is an identifier.
+    # A simulated table may be predictable, and none of its columns is an identifier.
     return data.keep if isinstance(data, FileData) else table.roles.features
 
 
@@ -265,8 +266,7 @@ def _size(data: Data) -> int:
     """Return the number of bytes to be read or drawn."""
     if isinstance(data, SimulatedData):
         return 8 * data.rows * data.features
-    version = _version(data)
-    return version[2] if version else 0
+    return version[2] if (version := _version(data)) else 0
 
 
 def _version(data: FileData | SimulatedData) -> tuple[str, int, int] | None:

@@ -22,16 +22,16 @@ def changed(found: Digests, expected: Digests) -> str:
     return "" if found == expected else "it is split differently now"
 
 
-def refuse_changed(source: str, found: Digests, expected: Digests, whose: str) -> None:
+def refuse_changed(source: str, found: Digests, expected: Digests, model: str) -> None:
     """Check that a table is the one that something was trained on.
 
     Arguments:
-        whose: what was trained, for messages.
+        model: what was trained, for messages.
 
     Raises:
         UserError: if it is not.
     """
     if how := changed(found, expected):
         raise UserError(
-            f"{source} is not what {whose} was trained on: {how}. Restore the old file, or train again"
+            f"{source} is not what {model} was trained on: {how}. Restore the old file, or train again"
         )

@@ -140,14 +140,14 @@ def _roc_auc_contributions(y: Array, scores: Array) -> Array:
     above it (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988). NaN if a class is absent.
     """
     area, is_positive = roc_auc(y, scores), y == 1
-    placed = np.empty(len(y))
-    for these in (is_positive, ~is_positive):
-        others, mine = np.sort(scores[~these]), scores[these]
-        below = np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")
+    contributions = np.empty(len(y))
+    for mask in (is_positive, ~is_positive):
+        others, own = np.sort(scores[~mask]), scores[mask]
+        below = np.searchsorted(others, own, "left") + np.searchsorted(others, own, "right")
         share = below / max(2 * others.size, 1)
-        own = share if these is is_positive else 1 - share
-        placed[these] = area + (own - area) * len(y) / max(own.size, 1)
-    return placed
+        right = share if mask is is_positive else 1 - share
+        contributions[mask] = area + (right - area) * len(y) / max(right.size, 1)
+    return contributions
 
 
 register(

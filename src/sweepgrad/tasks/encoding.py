@@ -75,7 +75,7 @@ def two_values(column: TargetColumn, positive: Scalar | None) -> Encoded:
         equal = [value for value in values if value == positive]
         alike = equal or [value for value in values if column.level(value) == column.level(positive)]
         if not alike:
-            hint = " (YAML reads unquoted yes and no as booleans)" if isinstance(positive, bool) else ""
+            hint = " (YAML reads an unquoted yes or no as this)" if isinstance(positive, bool) else ""
             raise UserError(
                 f"{column.path}: data.positive is {positive!r}{hint}, but the values of the target"
                 f" {column.name!r} are {values[0]!r} and {values[1]!r}. Set data.positive to one of these"

@@ -13,12 +13,12 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def columns(most=KNOTS, elements=NUMBERS):
-    """Columns with and without equal values."""
+    """Yield columns with and without equal values."""
     return hnp.arrays(np.float64, st.integers(1, most), elements=elements)
 
 
 def expected(values):
-    """The score of each value by its mean rank, from the definition."""
+    """Return the score of each value by its mean rank, from the definition."""
     return norm.ppf((rankdata(values) - 0.5) / len(values))
 
 

@@ -13,11 +13,11 @@ _CHUNK = 1 << 16  # rows
 def identifying(feature: Feature) -> str | None:
     """Return the problem if a column looks like an identifier."""
     numbers = feature.numbers
-    how = _names_the_rows(feature.column) if numbers is None else _numbers_the_rows(numbers)
+    how = _too_many_levels(feature.column) if numbers is None else _distinct_integers(numbers)
     return how and f"{feature.name} identifies rows ({how})"
 
 
-def _names_the_rows(column: "pd.Series[Any]") -> str | None:
+def _too_many_levels(column: "pd.Series[Any]") -> str | None:
     """Return the reason if categorical values (N,) have too many levels to recur in new rows, else None."""
     present = column.dropna()
     n, levels = len(present), present.nunique()
@@ -26,7 +26,7 @@ def _names_the_rows(column: "pd.Series[Any]") -> str | None:
     return None
 
 
-def _numbers_the_rows(values: Numbers) -> str | None:
+def _distinct_integers(values: Numbers) -> str | None:
     """Return the reason if values (N,) look like an identifier, else None.
 
     Identifiers are distinct integers in a narrow range or in order. Of n random integers in a range of size
