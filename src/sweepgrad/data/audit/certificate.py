@@ -92,9 +92,9 @@ class Certificate:
                     " garbage: the result is identical bit for bit"
                 )
                 if self.moved == ()
-                else f"nothing, the test was not possible: {self.untested}"
+                else f"nothing was tested: {self.untested}"
                 if self.moved is None
-                else "nothing",
+                else "nothing: the isolation test failed",
                 "garbage": [GARBAGE[0]],
             },
             "left_out": list(self._left_out()),
