@@ -190,7 +190,7 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
         assert part.roles.categorical == ("genre", "flag")
         assert part.roles.dropped == ("almost",)
     assert opened.notices == (
-        "almost is same in every training row, so it is dropped; add it to data.drop to silence this",
+        "almost is 'same' in every training row, so it is dropped; add it to data.drop to silence this",
     )
     kept = data.model_copy(update={"keep": ("almost",)})
     assert "almost=same" in open_training(kept, shares()).preprocessor.names
