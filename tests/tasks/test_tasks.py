@@ -1,4 +1,4 @@
-"""A task is one record: a second one trains and ranks, and a further metric is reported and chosen by."""
+"""A second task trains and ranks through the same code, and a new metric is reported and selected by."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ NUMBER = replace(
 
 
 def numbers(n: int, seed: int) -> Examples:
-    """A column that follows from two others, with noise of standard deviation 0.1."""
+    """Make a column that depends on two others, with noise of standard deviation 0.1."""
     draw = np.random.default_rng(seed)
     X = draw.normal(size=(n, 2))
     return Examples(X, 3 * X[:, 0] - X[:, 1] + 5 + 0.1 * draw.normal(size=n))
@@ -99,7 +99,7 @@ def test_targets_that_are_not_of_the_task_are_refused():
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Registers metrics and tasks for a test alone."""
+    """Register metrics and tasks for one test."""
     monkeypatch.setattr("sweepgrad.config.metrics.NAMES", known := list(names.NAMES))
     monkeypatch.setattr("sweepgrad.tasks.registry.NAMES", known)
     before = dict(METRICS)
@@ -184,7 +184,7 @@ def test_runs_that_lack_the_metric_are_not_ranked_by_it(registered):
 def test_a_metric_is_registered_once_and_for_a_task_that_is_there(registered):
     with pytest.raises(ValueError, match="'accuracy' is registered already"):
         registered(replace(BRIER, name="accuracy"))
-    with pytest.raises(ValueError, match="there is no task ordinal"):
+    with pytest.raises(ValueError, match="unknown task ordinal"):
         registered(replace(BRIER, tasks=("ordinal",)))
 
 

@@ -40,6 +40,9 @@ JUDGEMENTS = {
 }
 """Keys of card.json, of what it says of choice and decisions, and of evaluations."""
 
+DUPLICATES_RANDOM_KEY = "twins"
+"""The random key of the grids in the search for near-duplicates; another key would find other rows."""
+
 
 def judgement(values: Any) -> Any:
     """Return what a card, or the evaluation of a split, says under today's keys.

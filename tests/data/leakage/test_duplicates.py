@@ -41,19 +41,19 @@ def test_equal_rows_are_counted_as_by_comparing_each_with_each(seed):
         assert exact.rows[pair] == sum(any(rows[j] == rows[i] for i in one) for j in other)
         assert exact.shares[pair] == exact.rows[pair] / len(other)
     across = [
-        (i, j) for i in range(40) for j in range(i) if parts.of[i] != parts.of[j] and rows[i] == rows[j]
+        (i, j) for i in range(40) for j in range(i) if parts.codes[i] != parts.codes[j] and rows[i] == rows[j]
     ]
     assert exact.pairs == len(across)
 
 
-def test_rows_that_are_there_twice_are_found_and_named_for_training_and_validation_alone():
+def test_repeated_rows_are_found_and_named_for_training_and_validation_only():
     frame, parts = continuous(), parts_of()
     frame.iloc[3] = frame.iloc[0]  # validation and training
     frame.iloc[[13, 18, 23]] = frame.iloc[[10, 11, 12]].to_numpy()
     frame.iloc[[24, 29]] = frame.iloc[[20, 21]].to_numpy()  # test and training
     exact, near, rows = find(frame, list(frame), [], parts)
     assert exact.rows == {"train-val": 4, "train-test": 2, "val-test": 0}
-    assert exact.count
+    assert exact.relevant
     assert exact.named == ((1, 4), (11, 14), (12, 19), (13, 24))
     assert rows == 6
     assert near.pairs == 0
@@ -66,7 +66,7 @@ def test_nearly_equal_rows_are_found():
     assert exact.pairs == 0
     assert rows == 20
     assert near.rows == {"train-val": 20, "train-test": 0, "val-test": 0}
-    assert near.count
+    assert near.relevant
     assert near.named[0] == (1, 4)
     frame["town"] = np.where(np.arange(N) % 5 == 3, "Ulm", "Rom")  # a level apart is not near
     assert find(frame, list(frame)[:-1], ["town"], parts)[1].pairs == 0
@@ -74,12 +74,12 @@ def test_nearly_equal_rows_are_found():
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 12])
 @pytest.mark.parametrize("tail", ["normal", "heavy"])
-def test_rows_that_merely_lie_dense_are_no_twins(columns, tail):
+def test_dense_rows_are_not_near_duplicates(columns, tail):
     for seed in range(5):
         frame = continuous(2000, columns, seed)
         frame = np.sinh(3 * frame) if tail == "heavy" else frame
-        for twins in find(frame, frame.columns.tolist(), [], parts_of(2000))[:2]:
-            assert not twins.count
+        for found in find(frame, frame.columns.tolist(), [], parts_of(2000))[:2]:
+            assert not found.relevant
 
 
 def test_equal_rows_of_coarse_columns_are_ordinary():
@@ -95,15 +95,15 @@ def test_equal_rows_of_coarse_columns_are_ordinary():
     exact, near, rows = find(frame, ["grade", "same"], ["town"], parts_of())
     assert rows == 0
     assert exact.rows["train-val"] > 50
-    assert not exact.count
+    assert not exact.relevant
     assert exact.named == ()
-    assert not near.count
+    assert not near.relevant
 
 
 def test_celsius_and_fahrenheit_are_one_column():
     celsius = np.round(np.random.default_rng(0).normal(size=N) * 8, 1)
     frame = pd.DataFrame({"celsius": celsius, "fahrenheit": celsius * 1.8 + 32})
-    assert not any(twins.count for twins in find(frame, ["celsius", "fahrenheit"], [], parts_of())[:2])
+    assert not any(found.relevant for found in find(frame, ["celsius", "fahrenheit"], [], parts_of())[:2])
 
 
 def test_parts_are_named_in_their_order():
@@ -112,7 +112,7 @@ def test_parts_are_named_in_their_order():
     ]
 
 
-def test_a_row_with_several_twins_is_counted_once_and_chance_not_at_all():
+def test_a_row_with_several_duplicates_is_counted_once_and_chance_not_at_all():
     frame, parts = continuous(), parts_of()
     for start in range(
         0, 100, 5
@@ -125,7 +125,7 @@ def test_a_row_with_several_twins_is_counted_once_and_chance_not_at_all():
     assert rows == 40
 
 
-def test_numbers_that_rounding_alone_parts_are_one():
+def test_numbers_that_differ_by_rounding_only_are_equal():
     k = np.random.default_rng(0).integers(-9, 9, (N, 2))
     half = (np.arange(N) % 2 == 0)[:, None]
     coarse = pd.DataFrame(np.where(half, k / 10, k * 0.1), columns=["a", "b"])
@@ -138,7 +138,7 @@ def test_numbers_that_rounding_alone_parts_are_one():
 
 
 @pytest.mark.parametrize("values", [[np.nan], [1.7e308, -1.7e308], [1.7e308, -1.7e308, np.nan, 5e-324, 0]])
-def test_a_column_without_values_or_with_the_largest_ones_is_no_hindrance(values):
+def test_columns_without_values_or_with_the_largest_ones_are_accepted(values):
     frame, parts = continuous(), parts_of()
     frame["odd"] = np.resize(values, N)
     frame.iloc[3] = frame.iloc[0]
