@@ -123,7 +123,7 @@ class Select(Section):
     """
 
     metric: Annotated[str, AfterValidator(known)] = Field(
-        description="Metric for selection, searches and successive halving."
+        description="Metric for selection, searches and successive halving: accuracy, nll or roc_auc."
     )
     rule: Literal["best", "one_standard_error"] = Field(
         description="best: highest mean; one_standard_error: smallest model within one standard error of it."
@@ -134,10 +134,12 @@ class Select(Section):
         description="temperature calibrates the selected model's probabilities by temperature scaling.",
     )
     threshold: ThresholdConfig = Field(
-        HalfThreshold(rule="half"), description="Rule that chooses the decision threshold."
+        HalfThreshold(rule="half"),
+        description="Rule that chooses the decision threshold: half, accuracy, f1, prevalence or cost.",
     )
     ensemble: EnsembleConfig = Field(
-        NoEnsemble(kind="none"), description="Averages of models that are candidates too."
+        NoEnsemble(kind="none"),
+        description="Averages of models that are candidates too: none, seeds or best.",
     )
 
     @model_validator(mode="before")

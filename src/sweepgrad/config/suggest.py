@@ -1,7 +1,11 @@
 """Suggestions for mistyped words: 'Did you mean X?'."""
 
+import argparse
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from sweepgrad.errors import UserError
 
 _SYNONYMS = {  # what other libraries call a key
     "learning_rate": "lr",
@@ -65,3 +69,31 @@ def _same_section(section: str, other: str) -> float:
 def _or(words: Sequence[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
+
+
+class Arguments(argparse.ArgumentParser):
+    """An argument parser that suggests options, and raises UserError instead of exiting.
+
+    Attributes:
+        more_options: options that are handled elsewhere, to be suggested too.
+    """
+
+    more_options: tuple[str, ...] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line.
+
+        Raises:
+            UserError: always.
+        """
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            word = next((word for word in unknown.split() if word.startswith("-")), unknown.split()[0])
+            message = f"unexpected argument {word}."
+            if word.startswith("-"):
+                option = word.partition("=")[0]
+                options = [*self._option_string_actions, *self.more_options]
+                message = f"unknown option {option}.{nearest(option, options)}"
+        raise UserError(
+            f"{message.removesuffix('.')}{'' if message.endswith('?') else '.'} See {self.prog} --help"
+        )
