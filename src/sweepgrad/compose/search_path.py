@@ -5,6 +5,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from sweepgrad import extensions
+from sweepgrad.compose import explain
 
 
 class ExtensionsPath(SearchPathPlugin):
@@ -18,3 +19,4 @@ class ExtensionsPath(SearchPathPlugin):
 def search_extensions() -> None:
     """Have Hydra search extensions in this process; other Hydra programs do not."""
     Plugins.instance().register(ExtensionsPath)
+    explain.register()

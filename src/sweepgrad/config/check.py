@@ -202,6 +202,17 @@ def _all_keys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{section}.{name}", "" if name == tag else f"with {tag}: {kind}"
 
 
+def fields_of(section: str, values: Any) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a section with the given values, each with its description; or `seed`, by itself."""
+    field = Config.model_fields.get(section)
+    if field is not None and kinds_of(field) is None and not _is_section(field.annotation):
+        yield section, field.description or ""
+    elif field is not None:
+        _know_extensions()
+        for name, inner in _chosen(section, values).model_fields.items():
+            yield f"{section}.{name}", inner.description or ""
+
+
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 HELP = "Train runs again and compare the results bit for bit."
 DESCRIPTION = """\
 Train runs again from their records, and compare the metrics of every epoch and the weights with MLflow and
-with the run folders, bit for bit. On a machine that rounds differently, the differences of the machine are
-listed and results are compared with a tolerance.
-Exit code: 0 all equal, 1 a run differs, 2 a run cannot be compared, for instance because the table changed."""
+with the run folders, bit for bit. If this machine may round differently, its differences are listed and the
+results are compared with a tolerance.
+Exit code: 0 all equal, 1 a run differs, 2 a run cannot be compared, for example because the table changed."""
 EXAMPLES = """\
 examples:
   sweepgrad verify SWEEP
