@@ -138,7 +138,7 @@ def test_interrupted_it_goes_on_with_the_same_command(undisturbed, stop, capsys)
         multirun(*SEARCH, job=stopped)
     assert multirun(*SEARCH, sweep="two") == [3, 4, 5]  # the batch that was not told, and the rest
     assert results("two") == undisturbed
-    assert "search: goes on after 3 of 6 trials in runs/studies/search-" in capsys.readouterr().err
+    assert "search: continuing after 3 of 6 trials in runs/studies/search-" in capsys.readouterr().err
 
 
 KILLED = """
@@ -193,7 +193,7 @@ def test_the_metric_has_its_direction():
 
 def test_a_small_space_is_told(capsys):
     multirun("hydra/sweeper=optuna", "hydra.sweeper.trials=4", "++select.metric=nll", "seed=2,3")
-    assert "the space has 2 points only, so some of 4 trials come twice" in capsys.readouterr().err
+    assert "the space has only 2 points, so some of the 4 trials are repeated" in capsys.readouterr().err
 
 
 def test_a_search_without_luck_is_told(capsys):
@@ -278,7 +278,7 @@ def test_values_that_do_not_go_together_are_a_failed_trial(capsys):
     lines = [line for line in said if "cannot be run" in line]
     assert len(lines) == len(unfit)
     assert lines[0].startswith(
-        f"search: trial {unfit[0]} cannot be run, so it failed: model=linear model.dropout=0.5 seed="
+        f"search: trial {unfit[0]} failed because it cannot be run: model=linear model.dropout=0.5 seed="
     )
     assert lines[0].endswith("without hidden layers dropout has no effect; say dropout: 0")
 
@@ -337,7 +337,7 @@ def test_sweepgrad_train_goes_on_after_a_split_that_leaves_no_rows(folder):
     search += ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=8"]
     result = command("train", "--multirun", *search)
     assert "data.rows=20 split.folds=40: " in result.err
-    assert "cannot be run, so it failed" in result.err
+    assert "failed because it cannot be run" in result.err
     assert "trials finished" in result.err
     assert "is complete with 8 trials" in command("train", "--multirun", *search).err
 

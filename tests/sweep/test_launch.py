@@ -82,7 +82,7 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(tmp_path, monkeypatc
     for dry in ((), ("--dry-run",)):
         result = command("train", "-m", *SMALL, *faults, *dry)
         assert result.code == 2
-        assert re.search(r"\d faults in the configuration; nothing was run", result.err)
+        assert re.search(r"\d configuration errors; nothing was run", result.err)
         for key in ("train.epochs", "optimizer.lr", "model.wdith", "seed"):
             assert key in result.err
         assert everything(tmp_path) == {}

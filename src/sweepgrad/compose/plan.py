@@ -107,6 +107,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
     for group, option in (("hydra/sweeper", sweeper), ("hydra/launcher", launcher)):
         if option is None:
             errors.add(ConfigError(group, "must be one of its options"), "")
+            errors.refuse()
     complete = not multirun or sweeper == "basic"
     if multirun:
         with errors.composing():
