@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow docs lab pictures architecture lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow docs lab pictures architecture reference lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -77,6 +77,9 @@ pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest s
 
 architecture: $(DEV) $(PROJECT) ## Draw the picture of docs/architecture.md anew from the imports
 	@$(BIN)/python -m tests.structure --draw docs/pictures/architecture.svg
+
+reference: $(DEV) $(PROJECT) ## Write docs/reference/ from the schema and the help of the verbs
+	@$(BIN)/python docs/reference.py
 
 docs: $(DEV) $(PROJECT) ## Build the documents as a site, which needs no network to be read
 	@$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs build/docs
