@@ -122,7 +122,7 @@ def _options(group: str) -> list[str]:
     for file in sorted(Path(config_dir(), group).glob("*.yaml")):
         comment = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
         text = " ".join(line for line in comment if not line.startswith("@package"))
-        rows.append(f"| `{group}={file.stem}` | {_cell(re.split(r'(?<=[.:?]) ', text)[0].rstrip(':'))} |")
+        rows.append(f"| `{group}={file.stem}` | {_cell(re.split(r'(?<=[.]) ', text)[0])} |")
     return rows
 
 

@@ -13,15 +13,15 @@ _TRAIN_FLAGS = ("--multirun", "--cfg", "--help", "--hydra-help", "--config-dir",
 
 def complete(line: str) -> list[str]:
     """Return the completions of the last word of a command line, which begins with the program's name."""
-    _, *words = line.split(" ")
-    last = words[-1] if words else ""
-    return [answer for answer in _candidates(words) if answer.startswith(last)]
+    _, *typed = line.split(" ")
+    last = typed[-1] if typed else ""
+    return [answer for answer in _candidates(typed) if answer.startswith(last)]
 
 
-def _candidates(words: list[str]) -> list[str]:
-    if len(words) <= 1:
+def _candidates(typed: list[str]) -> list[str]:
+    if len(typed) <= 1:
         return [f"{name} " for name in ("train", *VERBS)]
-    name, last = words[0], words[-1]
+    name, last = typed[0], typed[-1]
     takes_overrides, flags = name == "train", list(_TRAIN_FLAGS)
     if name in VERBS:
         arguments = argparse.ArgumentParser()
@@ -32,24 +32,24 @@ def _candidates(words: list[str]) -> list[str]:
         flags = [*re.findall(r"--[a-z-]+", usage), "--help", *(choices[1].split(",") if choices else ())]
     if takes_overrides and not last.startswith("-"):
         if name == "lab":
-            return _lab(words)
+            return _lab(typed)
         if name == "continue":
             from sweepgrad.config.identity import LENGTH
 
             return [f"{key}=" for key in LENGTH]
         # Hydra does not know our flags and names of runs: it gets the overrides and the last word.
-        overrides = [word for word in words[1:-1] if "=" in word and not word.startswith("-")]
+        overrides = [word for word in typed[1:-1] if "=" in word and not word.startswith("-")]
         return _ask_hydra(" ".join([*overrides, last]))
     return [f"{flag} " for flag in flags]
 
 
-def _lab(words: list[str]) -> list[str]:
+def _lab(typed: list[str]) -> list[str]:
     """Return the names of experiments, and after one the keys of its settings."""
     from sweepgrad.lab.questions import names, settings
 
     known = names()
-    asked, *_ = [word for word in words[1:] if not word.startswith("-")]
-    if len(words) == 2 or asked not in known:
+    asked, *_ = [word for word in typed[1:] if not word.startswith("-")]
+    if len(typed) == 2 or asked not in known:
         return [f"{name} " for name in (*known, "all")]
     _, section = settings(asked, [])
     return [f"{key}=" for key in type(section).model_fields]

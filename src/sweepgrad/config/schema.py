@@ -117,7 +117,7 @@ class Halving(Section):
 
 
 class Select(Section):
-    """How the best model of a sweep is selected on validation rows; set it before training.
+    """The selection of the best model of a sweep on the validation set; set it before training.
 
     A name stands for a kind without settings: `threshold: f1` is `threshold: {rule: f1}`.
     """
@@ -163,7 +163,7 @@ class Select(Section):
 
 
 class Sweep(Section):
-    """How the jobs of a sweep are run; nothing here changes the result of a single job."""
+    """The execution of a sweep; nothing here changes the result of a single job."""
 
     id: str | None = Field(description="Name of the sweep that a run belongs to; --multirun sets it.")
     resume: bool = Field(description="Reuse finished runs of the same sweep; false trains all from scratch.")
@@ -193,8 +193,8 @@ class Config(Section):
     train: Train = Field(description="Training loop.")
     engine: Engine = Field(description="Implementation of the training step.")
     tracking: Tracking = Field(description="MLflow store.")
-    sweep: Sweep = Field(description="How the jobs of a sweep are run.")
-    select: Select = Field(description="How the best model is selected on validation rows.")
+    sweep: Sweep = Field(description="Execution of the jobs of a sweep.")
+    select: Select = Field(description="Selection of the best model on the validation set.")
 
     @model_validator(mode="after")
     def _numbers_fit_their_type(self) -> "Config":

@@ -41,7 +41,7 @@ def store_of(options: argparse.Namespace) -> "Store":
     """Return the store to read from; a missing one is not created.
 
     Raises:
-        UserError: there is no store.
+        UserError: the store does not exist.
     """
     from sweepgrad.config.schema import store_uri
     from sweepgrad.tracking.store import Store
