@@ -68,7 +68,7 @@ def test_each_verb_has_a_description_and_an_example(name, nowhere):
 
 @pytest.mark.parametrize("name", VERBS)
 def test_the_examples_of_a_verb_parse(name):
-    """They parse as arguments; those with a configuration are planned too."""
+    """The arguments parse; those with a configuration are planned too."""
     examples = verb(name).EXAMPLES.replace("\\\n", "")
     for words in re.findall(r"^  sweepgrad (.*?)(?:   .*)?$", examples, flags=re.MULTILINE):
         first, *rest = shlex.split(re.sub(r"  +[A-Za-z].*$", "", words))
