@@ -17,7 +17,7 @@ class Model(Section):
     """A multilayer perceptron; `hidden: []` is logistic regression."""
 
     hidden: tuple[Width, ...] = Field(description="Units of each hidden layer; [] is logistic regression.")
-    activation: str | None = Field(description="relu, tanh or sigmoid; null without hidden layers.")
+    activation: str | None = Field(description=f"{', '.join(ACTIVATIONS.known)}; null without hidden layers.")
     dropout: float = Field(
         ge=0, lt=1, description="Probability that a hidden unit is dropped during training."
     )

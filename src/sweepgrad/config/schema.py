@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sweepgrad.config.data import DataConfig
 from sweepgrad.config.ensembles import EnsembleConfig, NoEnsemble
-from sweepgrad.config.metrics import known
+from sweepgrad.config.metrics import NAMES, known
 from sweepgrad.config.model import Model
 from sweepgrad.config.optimizers import OptimizerConfig
 from sweepgrad.config.schedules import ScheduleConfig, StaircaseSchedule
@@ -123,7 +123,7 @@ class Select(Section):
     """
 
     metric: Annotated[str, AfterValidator(known)] = Field(
-        description="Metric for selection, searches and successive halving: accuracy, nll or roc_auc."
+        description=f"Metric for selection, searches and successive halving: {', '.join(NAMES)}."
     )
     rule: Literal["best", "one_standard_error"] = Field(
         description="best: highest mean; one_standard_error: smallest model within one standard error of it."
