@@ -57,7 +57,7 @@ class DaskLauncher(Launcher):
                 "hydra.launcher.workers: has no effect with hydra.launcher.address. Remove one of them"
             )
         if self._workers is not None and self._workers < 1:
-            raise UserError(f"hydra.launcher.workers: {self._workers} should be 1 or more")
+            raise UserError(f"hydra.launcher.workers: must be at least 1, not {self._workers}")
         self._task: Task = task_of(task_function, "dask")
         self._context, self._config = hydra_context, config
 

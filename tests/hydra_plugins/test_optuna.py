@@ -280,7 +280,7 @@ def test_values_that_do_not_go_together_are_a_failed_trial(capsys):
     assert lines[0].startswith(
         f"search: trial {unfit[0]} failed because it cannot be run: model=linear model.dropout=0.5 seed="
     )
-    assert lines[0].endswith("without hidden layers dropout has no effect; Set model.dropout=0")
+    assert lines[0].endswith("without hidden layers dropout has no effect. Set model.dropout=0")
 
 
 def test_a_job_must_return_a_number():

@@ -55,7 +55,7 @@ def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[C
     workers = OmegaConf.select(master, "hydra.launcher.workers")
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         yield ConfigError(
-            "hydra.launcher.workers", f"{workers} should be 1 or more, or null for one per core"
+            "hydra.launcher.workers", f"must be at least 1, or null for one per core, not {workers}"
         )
 
 

@@ -163,7 +163,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
             errors.add(error, origin(error, given, master, loader))
     n_jobs = len(jobs) if complete else int(OmegaConf.select(master, "hydra.sweeper.trials", default=1))
     if not complete and n_jobs < 1:
-        errors.add(ConfigError("hydra.sweeper.trials", f"{n_jobs} should be 1 or more"), "")
+        errors.add(ConfigError("hydra.sweeper.trials", f"must be at least 1, not {n_jobs}"), "")
     errors.refuse()
     varying = tuple(
         override.key_or_group
