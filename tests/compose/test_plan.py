@@ -110,7 +110,9 @@ def test_a_launcher_can_be_chosen_and_set(search):
         ["hydra/launcher=crowd", "hydra.launcher.workers=3", "seed=1,2"], multirun=True, search=search
     )
     assert (todo.launcher, said(todo)) == ("crowd", ["seed=1", "seed=2"])
-    with pytest.raises(UserError, match=r"hydra\.launcher\.workrs"):
+    with pytest.raises(
+        UserError, match=r"hydra\.launcher\.workrs: unknown key\. Did you mean hydra\.launcher\.workers\?"
+    ):
         plan(["hydra/launcher=crowd", "hydra.launcher.workrs=3"], multirun=True, search=search)
     with pytest.raises(UserError, match=r"unknown option crwd\. Did you mean crowd"):
         plan(["hydra/launcher=crwd", "seed=1,2"], multirun=True, search=search)

@@ -8,7 +8,16 @@ from contextlib import redirect_stdout
 
 from sweepgrad.cli.verbs import VERBS, verb
 
-_TRAIN_FLAGS = ("--multirun", "--cfg", "--help", "--hydra-help", "--config-dir", "--info")
+_TRAIN_FLAGS = (
+    "--multirun",
+    "--dry-run",
+    "--quiet",
+    "--cfg",
+    "--help",
+    "--hydra-help",
+    "--config-dir",
+    "--info",
+)
 
 
 def complete(line: str) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sweepgrad.config.check import fields_of
+from sweepgrad.errors import UserError
+from sweepgrad.extensions import ExtensionError
 
 _COLUMN, _LONGEST = 32, 24  # of descriptions; of values
 
@@ -19,7 +21,11 @@ def register() -> None:
 
 def _text(*, _root_: Any) -> str:
     assert isinstance(_root_, DictConfig)
-    return "\n".join(_lines(_root_)).replace("$", "$$")  # Hydra substitutes $NAMES in it
+    try:
+        text = "\n".join(_lines(_root_))
+    except (UserError, ExtensionError) as error:  # an extension is broken; the rest of the help is printed
+        text = str(error)
+    return text.replace("$", "$$")  # Hydra substitutes $NAMES in it
 
 
 def _lines(root: DictConfig) -> Iterator[str]:

@@ -12,10 +12,11 @@ from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sweepgrad.compose.grid import combinations_of, samples
 from sweepgrad.compose.hydra_settings import folder_of, numbered, refused
@@ -25,6 +26,7 @@ from sweepgrad.compose.origin import origin
 from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigError, ConfigErrors, check
 from sweepgrad.config.schema import Config
+from sweepgrad.config.suggest import nearest
 from sweepgrad.errors import UserError
 
 _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
@@ -97,7 +99,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
     errors = Errors()
     given = errors.drop_wrong(loader, _parse(loader, overrides))
     parsed = given
-    with errors.composing():
+    with errors.composing(lambda: _unknown_to_hydra(loader, parsed)):
         master = loader.load_configuration(
             CONFIG_NAME, _let_through(loader, parsed), RunMode.MULTIRUN, validate_sweep_overrides=False
         )
@@ -240,6 +242,25 @@ def _importables(composed: DictConfig) -> Iterator[ConfigError]:
             found += [(f"{key}.{place}", inner) for place, inner in enumerate(value)]
         elif key.endswith("._target_") and not str(value).startswith(_PLUGINS):
             yield ConfigError(key, f"{value} would be imported, but only Hydra's plugins may be. Remove it")
+
+
+def _unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:
+    """Yield an error for each override of a key below `hydra` that does not exist."""
+    changes = [o for o in overrides if o.key_or_group.startswith("hydra.") and o.type == OverrideType.CHANGE]
+    others = [override for override in overrides if override not in changes]
+    try:
+        master = loader.load_configuration(
+            CONFIG_NAME, _let_through(loader, others), RunMode.MULTIRUN, validate_sweep_overrides=False
+        )
+    except (HydraException, OmegaConfBaseException, YAMLError):
+        return  # something else is wrong
+    for override in changes:
+        section, _, name = override.key_or_group.rpartition(".")
+        parent = OmegaConf.select(master, section)
+        if isinstance(parent, DictConfig) and name not in parent:
+            known = [str(key) for key in parent if str(key) != "_target_"]
+            hint = nearest(name, known, f"{section}.") or f" Known keys: {', '.join(known)}"
+            yield ConfigError(override.key_or_group, f"unknown key.{hint}")
 
 
 def _let_through(loader: SweepLoader, overrides: Sequence[Override]) -> list[str]:

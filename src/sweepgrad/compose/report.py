@@ -1,6 +1,6 @@
 """Collect the configuration errors of a command line and report them together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hydra.core.override_parser.types import Override
@@ -51,11 +51,17 @@ class Errors:
             raise UserError(f"{n} configuration error{'s' if n > 1 else ''}; nothing was run{lines}")
 
     @contextmanager
-    def composing(self) -> Iterator[None]:
-        """Raise what Hydra raises while composing as a UserError, or the errors found before."""
+    def composing(self, explain: Callable[[], Iterator[ConfigError]] | None = None) -> Iterator[None]:
+        """Raise what Hydra raises while composing as a UserError, or the errors found before.
+
+        Arguments:
+            explain: yields errors that may be the cause; they replace Hydra's message.
+        """
         try:
             yield
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
+            for found in explain() if explain else ():
+                self.add(found, "")
             self.refuse()
             cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
             raise UserError(f"{error}{cause}") from None
