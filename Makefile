@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow docs lab pictures architecture lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow docs lab pictures architecture reference lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -40,9 +40,9 @@ test-slow: $(DEV) $(PROJECT) ## Run the slow tests
 lint: $(DEV) $(PROJECT) ## Check style and formatting
 	@echo "checking style …"
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; echo "make format mends this"; exit 1; }
+	@$(BIN)/ruff format --check --quiet || { $(BIN)/ruff format --check; echo "make format fixes this"; exit 1; }
 
-format: $(DEV) ## Mend style and formatting where that is safe
+format: $(DEV) ## Fix style and formatting where that is safe
 	@$(BIN)/ruff check --fix --quiet --exit-zero
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --quiet
@@ -54,7 +54,7 @@ types: $(DEV) $(PROJECT) ## Check types
 COMPILE := $(UV) pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 
-lock: $(VENV)/.made ## Write the locks anew from pyproject.toml (UPGRADE=1 takes newer versions)
+lock: $(VENV)/.made ## Write the locks from pyproject.toml (UPGRADE=1 takes newer versions)
 	@echo "resolving …"
 	@$(COMPILE) pyproject.toml --group build --output-file requirements.lock
 	@$(COMPILE) pyproject.toml --group build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
@@ -72,11 +72,14 @@ peers: $(RUNTIME) $(PROJECT) ## Install PyTorch and JAX, for make bench to compa
 	sed -e '/--hash=/d' -e 's/ *\\$$//' requirements.lock > "$$constraints" && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint "$$constraints" 'sweepgrad[peers]'
 
-pictures: $(DEV) $(PROJECT) ## Draw the README's pictures anew from the latest sweep (needs chromium)
+pictures: $(DEV) $(PROJECT) ## Draw the README's pictures from the latest sweep (needs chromium)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures/make.py
 
-architecture: $(DEV) $(PROJECT) ## Draw the picture of docs/architecture.md anew from the imports
+architecture: $(DEV) $(PROJECT) ## Draw the picture of docs/architecture.md from the imports
 	@$(BIN)/python -m tests.structure --draw docs/pictures/architecture.svg
+
+reference: $(DEV) $(PROJECT) ## Write docs/reference/ from the schema and the help of the verbs
+	@$(BIN)/python docs/reference.py
 
 docs: $(DEV) $(PROJECT) ## Build the documents as a site, which needs no network to be read
 	@$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs build/docs

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks."""
+"""Atomic writes, and locks."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def elsewhere(path: Path) -> str:
-    """What another process says that tries to lock, without waiting."""
+    """Return the output of another process that tries to lock, without waiting."""
     code = f"""if True:
         from pathlib import Path
         from sweepgrad.files import locked

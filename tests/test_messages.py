@@ -1,4 +1,4 @@
-"""What is told to people goes through `logging`, and only a command line shows it."""
+"""Messages go through `logging`, and only the command line shows them."""
 
 import logging
 import subprocess

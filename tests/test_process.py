@@ -1,4 +1,4 @@
-"""Which process it is: alive, dead, or another one with the same number."""
+"""Identifiers of processes: running, dead, or another one with the same id."""
 
 import os
 import signal
@@ -26,13 +26,13 @@ def test_a_process_is_known_to_another_and_dead_once_it_ended():
         name = other.stdout.readline().strip()
         assert name.startswith(f"{other.pid}@")
         assert process.lives(name)
-        os.kill(other.pid, signal.SIGSTOP)  # it does nothing, and lives
+        os.kill(other.pid, signal.SIGSTOP)  # stopped, but running
         assert process.lives(name)
         other.kill()
         deadline = time.monotonic() + 60
         while psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
-        assert not process.lives(name)  # nobody has asked for its exit code yet
+        assert not process.lives(name)  # a zombie: its exit code was not read
         other.wait()
         assert not process.lives(name)
 

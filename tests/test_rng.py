@@ -76,8 +76,8 @@ def test_a_scalar_shape_gives_a_scalar():
 
 def test_uniform_numbers_are_the_top_53_bits():
     k = key(0, "top")
-    words = bits(k, 100).tolist()
-    assert uniform(k, (100,)).tolist() == [(word >> 11) / 2**53 for word in words]
+    drawn = bits(k, 100).tolist()
+    assert uniform(k, (100,)).tolist() == [(word >> 11) / 2**53 for word in drawn]
 
 
 def test_uniform_numbers_never_reach_1():
@@ -98,7 +98,7 @@ def test_uniform_numbers_fill_bins_evenly(bins):
 
 
 def test_neighbouring_numbers_and_neighbouring_keys_are_independent():
-    """The correlation of n independent pairs has a standard error of 1 / √n; five are allowed."""
+    """Correlations of n independent pairs have a standard error of 1 / √n; five are allowed."""
     n = 100_000
     x = uniform(key(0, "pairs"), (n + 1,))
     steps = np.array([uniform(key(0, "step", t), (10,)) for t in range(2001)])
@@ -135,7 +135,7 @@ def test_a_permutation_is_the_order_of_the_words(k, n):
 
 
 def test_a_permutation_of_many_is_the_order_of_the_words_too():
-    """So many that in some 16 pairs the upper bits agree, and only the whole words tell them apart."""
+    """In about 16 pairs the upper bits are equal, and only the whole words differ."""
     n = 1 << 23
     words, lowest = bits(1, n), np.uint64(n - 1)
     order = permutation(1, n)
@@ -146,7 +146,7 @@ def test_a_permutation_of_many_is_the_order_of_the_words_too():
 
 
 def test_permutations_are_equally_likely():
-    """All 24 orders of four rows, over keys: chi-square with 23 degrees of freedom."""
+    """Count all 24 orders of four rows, over keys: chi-square with 23 degrees of freedom."""
     n = 12_000
     orders = [tuple(permutation(key(0, "order", epoch), 4).tolist()) for epoch in range(n)]
     counts = np.array([orders.count(order) for order in sorted(set(orders))])
@@ -193,7 +193,7 @@ def test_folded_keys_differ():
 
 
 def plain_words(k, n):
-    """The same hash in whole numbers modulo 2^32."""
+    """Return the words of the same hash, in integers modulo 2^32."""
     found = []
     for i in range(n):
         x = (i + k) % 2**32
@@ -221,7 +221,7 @@ def test_short_words_of_the_largest_key_wrap_around():
 @pytest.mark.parametrize("shift", [0, 8, 16, 24])
 @pytest.mark.parametrize("of", ["one key", "neighbouring steps", "neighbouring keys"])
 def test_bytes_of_short_words_are_even(of, shift):
-    """Within a key, and at one place over keys, as dropout uses them; chi-square with 255 degrees."""
+    """Test within a key, and at one place over keys, as in dropout; chi-square with 255 degrees."""
     n = 100_000
     match of:
         case "one key":
@@ -236,12 +236,12 @@ def test_bytes_of_short_words_are_even(of, shift):
 
 
 def correlation(a, b):
-    """In standard errors."""
+    """Return the correlation in standard errors."""
     return abs(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]) * np.sqrt(np.size(a))
 
 
 def test_short_words_beside_each_other_and_of_neighbouring_keys_are_independent():
-    """As numbers and as what a dropout of one half makes of them, at distances of 1, 2, 8 and a layer."""
+    """Test numbers and masks of dropout 0.5, at distances of 1, 2, 8 and a layer."""
     n = 100_000
     x = words(key(0, "pairs"), n + 64).astype(np.float64)
     steps = np.array([words(fold(key(0, "masks"), t, 0), 50) for t in range(2001)]).astype(np.float64)

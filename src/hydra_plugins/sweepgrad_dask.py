@@ -1,7 +1,7 @@
-"""`hydra/launcher=dask`: the jobs of a sweep on the workers of a Dask cluster, on this machine or on many."""
+"""`hydra/launcher=dask`: runs the jobs of a sweep on a Dask cluster, of this machine or of many."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,19 @@ if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
 
 @dataclass
 class DaskConf:
-    """`address` is that of a scheduler that runs, tcp://HOST:8786; null starts a cluster on this machine.
-
-    The latter has `workers` processes with one thread each; null is one for each core.
-    """
+    """Run the jobs of a sweep on a Dask cluster."""
 
     _target_: str = "hydra_plugins.sweepgrad_dask.DaskLauncher"
-    address: str | None = None
-    workers: int | None = None
+    address: str | None = field(
+        default=None,
+        metadata={
+            "help": "Address of a running scheduler, tcp://HOST:8786; null starts a cluster on this machine."
+        },
+    )
+    workers: int | None = field(
+        default=None,
+        metadata={"help": "Worker processes of a cluster on this machine; null is one per core."},
+    )
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="dask", node=DaskConf, provider="sweepgrad")
@@ -35,8 +40,8 @@ ConfigStore.instance().store(group="hydra/launcher", name="dask", node=DaskConf,
 class DaskLauncher(Launcher):
     """Runs jobs of `sweepgrad train` on a Dask cluster.
 
-    Sweepers get what `ThreadsLauncher` gives them. The cluster stays until the sweep ends, however often a
-    sweeper asks for jobs.
+    Sweepers get the values that `ThreadsLauncher` returns. The cluster runs until the sweep ends, also when a
+    sweeper launches several batches.
     """
 
     def __init__(self, address: str | None, workers: int | None) -> None:
@@ -49,11 +54,10 @@ class DaskLauncher(Launcher):
 
         if self._address is not None and self._workers is not None:
             raise UserError(
-                "hydra.launcher.workers: has no effect on a cluster that runs already; leave it out, or"
-                " hydra.launcher.address"
+                "hydra.launcher.workers: has no effect with hydra.launcher.address. Remove one of them"
             )
         if self._workers is not None and self._workers < 1:
-            raise UserError(f"hydra.launcher.workers: must be 1 or more, not {self._workers}")
+            raise UserError(f"hydra.launcher.workers: must be at least 1, not {self._workers}")
         self._task: Task = task_of(task_function, "dask")
         self._context, self._config = hydra_context, config
 
@@ -69,6 +73,6 @@ class DaskLauncher(Launcher):
             return
         if self._cluster is None:
             session = self._task.session
-            opened = Cluster(self._address, self._workers)
-            self._cluster = session.resources.enter_context(opened)
+            cluster = Cluster(self._address, self._workers)
+            self._cluster = session.resources.enter_context(cluster)
         yield from scheduler.run(jobs, self._cluster, cancelled)

@@ -1,14 +1,14 @@
-"""Hydra's `hydra/sweeper=optuna`: a search of the overrides' space, all of which the basic sweeper tries.
+"""`hydra/sweeper=optuna`: searches the space of the overrides; the basic sweeper tries every combination.
 
-Hydra imports this file whenever it starts, so it imports little; the search itself is in
-`sweepgrad.sweep.search.journal`.
+Hydra imports this file whenever it starts, so it imports little; `sweepgrad.sweep.search.journal` implements
+the search.
 """
 
 import math
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
 from pathlib import Path
@@ -32,45 +32,54 @@ RESULTS = "optimization_results.json"  # in the sweep's folder
 
 
 class Sampler(Enum):
-    """How trials are suggested: by a tree-structured Parzen estimator, or blindly."""
+    """The method of suggestions: a tree-structured Parzen estimator, or random draws."""
 
     tpe = "tpe"
     random = "random"
 
 
 class Direction(Enum):
-    """Which values are better: small or large ones."""
+    """The direction of better values."""
 
     minimize = "minimize"
     maximize = "maximize"
 
 
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
 @dataclass
 class OptunaSweeperConf:
-    """The keys of hydra.sweeper.
+    """Search the space of the overrides with Optuna.
 
-    Attributes:
-        trials: how many there are to be in the end, failed ones and those of earlier runs among them.
-        batch: how many jobs are launched at once. A suggestion learns from the batches before it only, so
-            small batches search better and large ones keep more workers busy; 8 is below the 10 trials that
-            the estimator draws blindly anyway, and about what one machine runs at once.
-        seed: of the suggestions.
-        study: the study's name. Without one it is derived from all that results depend on, so that the same
-            command goes on with the same study.
-        storage: the folder of the studies' files.
-        direction: null is the metric's natural one: a loss is minimised, an accuracy maximised.
-        params: the space, as far as an experiment says it; the command line wins.
+    A suggestion learns from earlier batches only: small batches search better, large ones keep more workers
+    busy. The default is below the 10 trials that the estimator draws at random first.
     """
 
     _target_: str = "hydra_plugins.sweepgrad_optuna.OptunaSweeper"
-    sampler: Sampler = Sampler.tpe
-    trials: int = 50
-    batch: int = 8
-    seed: int = 0
-    study: str | None = None
-    storage: str = "runs/studies"
-    direction: Direction | None = None
-    params: dict[str, str] | None = None
+    sampler: Sampler = field(
+        default=Sampler.tpe,
+        metadata=_help("tpe: tree-structured Parzen estimator; random: independent draws."),
+    )
+    trials: int = field(
+        default=50, metadata=_help("Number of trials, including failed ones and those of earlier runs.")
+    )
+    batch: int = field(default=8, metadata=_help("Number of jobs that are launched at once."))
+    seed: int = field(default=0, metadata=_help("Seed of the suggestions."))
+    study: str | None = field(
+        default=None,
+        metadata=_help(
+            "Name of the study; null derives it from all that the results depend on, so that it is resumed."
+        ),
+    )
+    storage: str = field(default="runs/studies", metadata=_help("Folder of the studies' files."))
+    direction: Direction | None = field(
+        default=None, metadata=_help("minimize or maximize; null is the direction of select.metric.")
+    )
+    params: dict[str, str] | None = field(
+        default=None, metadata=_help("The search space of an experiment; the command line overrides it.")
+    )
 
 
 ConfigStore.instance().store(
@@ -79,13 +88,13 @@ ConfigStore.instance().store(
 
 
 class OptunaSweeper(Sweeper):
-    """Ask, launch, tell, until there are enough trials."""
+    """A sweeper that suggests, launches and records batches until there are enough trials."""
 
     def __init__(self, **settings: object) -> None:
-        """The settings are read where they stand in the configuration, by `search_of`."""
+        """Take the settings, which `search_of` reads from the configuration."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra, before `sweep`."""
+        """Prepare the sweep; Hydra calls this before `sweep`."""
         self.hydra_context, self.config, self.task = hydra_context, config, task_function
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -96,7 +105,7 @@ class OptunaSweeper(Sweeper):
         try:
             self._search(arguments)
         except UserError as error:
-            raise CompactHydraException(str(error)) from None  # what Hydra prints without a traceback
+            raise CompactHydraException(str(error)) from None  # Hydra prints it without a traceback
 
     def _search(self, arguments: Sequence[str]) -> None:
         from sweepgrad.sweep.hydra_task import Task
@@ -109,26 +118,26 @@ class OptunaSweeper(Sweeper):
         search = search_of(self.config, arguments, self.hydra_context.config_loader, tables)
         space = search.space
         with open_study(space, search.plan, search.folder, search.name, search.setting) as study:
-            _say_start(study)
+            _log_start(study)
             batch = study.ask()
             launched = bool(batch)
             while batch:
                 study.tell(batch, self._values(batch, [space.overrides(trial.point) for trial in batch]))
                 batch = study.ask()
             for line in study.outcome:
-                _say(line)
+                _log(line)
             if launched:
                 self._write(space, study)
 
     def _values(self, batch: "Sequence[Trial]", overrides: Sequence[Sequence[str]]) -> list[float]:
-        """What comes of trials, in order; NaN for those that fail or cannot be run."""
+        """Return the values of trials, in order; NaN for those that fail or cannot be run."""
         assert self.launcher is not None
         values = []
         pairs = list(zip(batch, overrides, strict=True))
-        # What can be run is launched in stretches, since a launcher numbers jobs without gaps.
-        for runs, stretch in groupby(pairs, lambda pair: self._can_run(*pair)):
-            trials, jobs = zip(*stretch, strict=True)
-            if runs:
+        # A launcher numbers jobs without gaps, so consecutive trials that can be run are launched together.
+        for runnable, group in groupby(pairs, lambda pair: self._can_run(*pair)):
+            trials, jobs = zip(*group, strict=True)
+            if runnable:
                 returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
                 values += [_value(job) for job in returns]
             else:
@@ -136,7 +145,7 @@ class OptunaSweeper(Sweeper):
         return values
 
     def _can_run(self, trial: "Trial", overrides: Sequence[str]) -> bool:
-        """Whether the values of a trial go together, which nobody could check before; says why if not."""
+        """Return whether the configuration of a trial is valid; print the reason if not."""
         from sweepgrad.compose.plan import checked
         from sweepgrad.config.check import ConfigErrors
         from sweepgrad.sweep.hydra_task import Task
@@ -147,10 +156,10 @@ class OptunaSweeper(Sweeper):
         try:
             config = checked(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
             if isinstance(self.task, Task):
-                digest_of(config)  # reads the table, which may have too few rows for a split
+                digest_of(config)  # reads the table, which may be too small for the split
         except (ConfigErrors, HydraException, UserError) as error:
             why = " ".join(str(error).split())
-            _say(f"trial {trial.number} cannot be run, so it failed: {shlex.join(trial.searched)}: {why}")
+            _log(f"trial {trial.number} failed because it cannot be run: {shlex.join(trial.searched)}: {why}")
             return False
         return True
 
@@ -169,41 +178,41 @@ class OptunaSweeper(Sweeper):
         values = {
             "name": study.path.stem,
             "best_value": _finite(best.value) if best else None,
-            "best_overrides": _but_the_sweep(space.overrides(best.point)) if best else None,
+            "best_overrides": _without_sweep(space.overrides(best.point)) if best else None,
             "trials": trials,
         }
         write_json(folder / RESULTS, values)
 
 
-def _say_start(study: "Study") -> None:
+def _log_start(study: "Study") -> None:
     done, trials, size = len(study.done()), study.plan.trials, study.space.size
     if study.complete:
-        _say(study.complete)
+        _log(study.complete)
     elif done:
-        _say(f"goes on after {done} of {trials} trials in {study.path}")
+        _log(f"continuing after {done} of {trials} trials in {study.path}")
     if size < trials:
-        _say(
-            f"the space has {size} points only, so some of {trials} trials come twice; without"
-            " hydra/sweeper=optuna each is tried once"
+        _log(
+            f"the space has only {size} points, so some of the {trials} trials are repeated; without"
+            " hydra/sweeper=optuna each point is tried once"
         )
 
 
-def _but_the_sweep(overrides: Sequence[str]) -> list[str]:
-    """Overrides that make the same run again, in no sweep."""
+def _without_sweep(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that train the same run outside a sweep."""
     return [override for override in overrides if not override.lstrip("+").startswith(("sweep.", "select."))]
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON knows no infinity."""
+    """Return a finite value, or None: JSON has no infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _value(job: JobReturn) -> float:
-    value: Any = job.return_value  # raises what the job raised, if it was no failed training
+    value: Any = job.return_value  # raises the job's error, unless training failed
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"a job returned {value!r}, and a search wants a number: the value of select.metric.")
+        raise UserError(f"a job returned {value!r}, but a search needs a number: the value of select.metric")
     return float(value)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"search: {text}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""`hydra/launcher=threads`: the jobs of a sweep side by side in one process, which holds each table once."""
+"""`hydra/launcher=threads`: runs the jobs of a sweep in threads of one process, which share the tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
@@ -16,20 +16,22 @@ if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
 
 @dataclass
 class ThreadsConf:
-    """`workers` jobs at once; null is one for each core."""
+    """Run the jobs of a sweep in threads of one process."""
 
     _target_: str = "hydra_plugins.sweepgrad_threads.ThreadsLauncher"
-    workers: int | None = None
+    workers: int | None = field(
+        default=None, metadata={"help": "Number of jobs that run at once; null is one per core."}
+    )
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="threads", node=ThreadsConf, provider="sweepgrad")
 
 
 class ThreadsLauncher(Launcher):
-    """Runs jobs of `sweepgrad train` on threads: the engine drops the GIL.
+    """Runs jobs of `sweepgrad train` in threads; the engine releases the GIL.
 
-    Sweepers get a `JobReturn` for each, in order, whose value is the metric that `select.metric` names. It is
-    not a number for a job that failed, so that no sweeper ends for it.
+    Sweepers get a `JobReturn` for each job, in order. Its value is the metric `select.metric`, or NaN for a
+    job that failed, so that a failure does not end the search.
     """
 
     def __init__(self, workers: int | None) -> None:

@@ -1,7 +1,7 @@
-"""Registries of what a configuration may name, and the packages of others that add to them.
+"""Registries of the names that a configuration accepts, and the packages that add to them.
 
-A package adds entries by an entry point of the group `sweepgrad.extensions`, which names a function without
-arguments. It is called once in every process, when a registry is first looked at.
+A package adds entries through an entry point of the group `sweepgrad.extensions`, which names a function
+without arguments. It is called once in every process, when a registry is first read.
 """
 
 import importlib.util
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class ExtensionError(Exception):
-    """An installed extension cannot be used; `config.check` makes a `UserError` of it."""
+    """An installed extension cannot be used; `config.check` raises it as a `UserError`."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Entries of one kind by their names, those of installed extensions among them.
+    """Entries of one kind by name, including those of installed extensions.
 
-    Looking at it loads the extensions, so a module must not do so while it is imported.
+    Reading a registry loads the extensions, so a module must not read one while it is imported.
 
     Arguments:
-        kind: what an entry is, for messages.
-        entries: our own.
+        kind: the kind of an entry, for messages.
+        entries: the entries of this package.
     """
 
     def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
@@ -41,12 +41,12 @@ class Registry(Mapping[str, T], Generic[T]):
         """Add an entry of an extension.
 
         Raises:
-            ExtensionError: another package has taken the name.
+            ExtensionError: another package has added the name.
         """
         if name in self._entries:
             raise ExtensionError(
-                f"{self._kind} {name!r} is in both {self._owners[name]} and {_adding or 'this program'};"
-                " rename one of them, or uninstall its package"
+                f"{self._kind} {name!r} is in both {self._owners[name]} and {_adding or 'this program'}."
+                " Rename one of them, or uninstall its package"
             )
         self._entries[name], self._owners[name] = entry, _adding or "this program"
 
@@ -75,25 +75,25 @@ _adding = ""  # the package whose entry point is being called
 
 
 def load() -> None:
-    """Call every extension's entry point, unless this process has done so.
+    """Call every extension's entry point, once per process.
 
     Raises:
-        ExtensionError: one fails, or takes a name that is taken. It is raised again each time: a process with
-            half of its extensions would train something else.
+        ExtensionError: an extension fails, or adds a name that exists. It is raised by every call: a process
+            without some of its extensions would train something else.
     """
     global _loaded, _failure, _adding
     with _lock:
         if not _loaded:
-            _loaded = True  # before: an extension that looks into a registry is not to be called again
+            _loaded = True  # before the calls: an extension may read a registry
             try:
-                digests()  # of the code that is about to be imported, whatever becomes of its files later
+                digests()  # of the code that is imported now, even if the files change later
                 for point in installed():
                     _adding = _package(point)
                     _call(point)
             except ExtensionError as error:
                 _failure = error
-            except BaseException:  # Ctrl-C: half of them are there, and cannot be taken back
-                _failure = ExtensionError("loading the extensions was interrupted: start again")
+            except BaseException:  # Ctrl-C: some are loaded, and cannot be unloaded
+                _failure = ExtensionError("loading the extensions was interrupted. Start the program again")
                 raise
             finally:
                 _adding = ""
@@ -107,15 +107,15 @@ def _call(point: EntryPoint) -> None:
     except ExtensionError:
         raise
     except Exception as error:
-        said = f"{point.value}: {type(error).__name__}: {error}"
+        cause = f"{point.value}: {type(error).__name__}: {error}"
         raise ExtensionError(
-            f"the extension {_package(point)} cannot be loaded ({said}); repair it, or uninstall it"
+            f"the extension {_package(point)} cannot be loaded ({cause}). Repair or uninstall it"
         ) from error
 
 
 @cache
 def installed() -> tuple[EntryPoint, ...]:
-    """Return the entry points of the installed extensions, in the order of their packages' names."""
+    """Return the entry points of the installed extensions, ordered by the names of their packages."""
     return tuple(sorted(entry_points(group=GROUP), key=lambda point: (_package(point), point.name)))
 
 
@@ -125,7 +125,7 @@ def _package(point: EntryPoint) -> str:
 
 @cache
 def digests() -> dict[str, str]:
-    """Return the SHA-256 of each extension's Python source, by its package's name; nothing is run."""
+    """Return the SHA-256 of each extension's source by the name of its package, without importing it."""
     found = {}
     for package, roots in _roots().items():
         digest = sha256()
@@ -138,23 +138,23 @@ def digests() -> dict[str, str]:
 
 
 def _sources(root: Path) -> list[Path]:
-    """Return the files of a package's code, compiled ones among them, or a module's own file."""
+    """Return the source and compiled files of a package, or the file of a module."""
     return sorted(f for end in ("*.py", "*.so") for f in root.rglob(end)) if root.is_dir() else [root]
 
 
 def conf_folders() -> tuple[Path, ...]:
-    """Return the folders `conf` that extensions have in their packages: YAML of the options that they add."""
+    """Return the folders `conf` in the packages of extensions, with the YAML of their options."""
     folders = (root / "conf" for roots in _roots().values() for root in roots)
     return tuple(folder for folder in folders if folder.is_dir())
 
 
 def _roots() -> dict[str, list[Path]]:
-    """Return, by its package's name, the folders and single modules where an extension's code lies.
+    """Return the folders and single modules of each extension's code, by the name of its package.
 
-    One whose module is not found is left out: `load` says so.
+    An extension whose module is not found is left out; `load` reports it.
 
     Raises:
-        ExtensionError: its code lies in no file, so that nothing could tell when it changes.
+        ExtensionError: an extension has no files, so that a change of it could not be detected.
     """
     found: dict[str, list[Path]] = {}
     for point in installed():
@@ -165,11 +165,11 @@ def _roots() -> dict[str, list[Path]]:
 
 
 def _root(point: EntryPoint) -> Path | None:
-    """Return the outermost package of an entry point, or its module; a namespace is passed over."""
-    words = point.module.split(".")
-    for end in range(1, len(words) + 1):
+    """Return the outermost package of an entry point, or its module; namespace packages are skipped."""
+    parts = point.module.split(".")
+    for end in range(1, len(parts) + 1):
         try:
-            spec = importlib.util.find_spec(".".join(words[:end]))
+            spec = importlib.util.find_spec(".".join(parts[:end]))
         except ImportError:
             return None
         if spec is None:
@@ -178,5 +178,5 @@ def _root(point: EntryPoint) -> Path | None:
             file = Path(spec.origin)
             return file if spec.submodule_search_locations is None else file.parent
     raise ExtensionError(
-        f"the extension {_package(point)} ({point.value}) names a namespace, which has no code"
+        f"the extension {_package(point)} ({point.value}) names a namespace package, which has no code"
     )

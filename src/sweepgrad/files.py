@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, their digests, and locks between processes."""
+"""Atomic writes of files, their digests, and locks between processes."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have an OSError say what could not be written: one about a full disk does not."""
+    """Add the file name to an OSError that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -21,10 +21,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there, even if the machine stops.
+    """Write a file atomically: it is complete or absent, even if the machine stops.
 
     Raises:
-        OSError: there is no room, or no right to.
+        OSError: the disk is full, or permission is missing.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -38,7 +38,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write values as JSON, as `write_whole` does.
+    """Write values as JSON, atomically.
 
     Raises:
         OSError: as `write_whole`.
@@ -51,22 +51,22 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     return sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager
 def locked(path: Path, *, make: bool = False, wait: bool = True) -> Iterator[None]:
-    """Keep out whoever locks the same file or folder, in this process or another.
+    """Hold an exclusive lock of a file or folder, against this process and others.
 
     Arguments:
-        make: the file if it is not there.
-        wait: for the one who has it.
+        make: create a missing file.
+        wait: wait while the lock is held elsewhere.
 
     Raises:
-        BlockingIOError: somebody else has it, and this does not wait.
-        OSError: it cannot be opened.
+        BlockingIOError: the lock is held elsewhere, and `wait` is False.
+        OSError: the file cannot be opened.
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT if make else os.O_RDONLY, 0o666)
     try:
@@ -77,12 +77,12 @@ def locked(path: Path, *, make: bool = False, wait: bool = True) -> Iterator[Non
 
 
 def lock_for_this_process(file: IO[Any]) -> None:
-    """Keep other processes off a file, without waiting, until it is closed or this process ends.
+    """Lock a file against other processes, without waiting, until it is closed or this process ends.
 
-    Unlike `locked` it is not inherited by a process that is forked from here, which may outlive this one; and
-    it keeps nobody out of the same process.
+    Unlike that of `locked`, the lock is not inherited by forked processes, which may outlive this one, and it
+    does not exclude other threads of this process.
 
     Raises:
-        OSError: another process has it (`errno` EAGAIN or EACCES), or it cannot be locked.
+        OSError: another process holds the lock (`errno` EAGAIN or EACCES), or the file cannot be locked.
     """
     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

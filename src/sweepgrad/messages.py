@@ -1,7 +1,7 @@
-"""Messages to people: they go through `logging`, and a command line writes them to standard error.
+"""Messages to users, through `logging`; the command line writes them to standard error.
 
-A module has a logger of its own, below `sweepgrad`. INFO says what happens, WARNING what went wrong. A
-program that uses the package sees nothing until it sets a handler and a level, as with any library.
+Each module has its own logger below `sweepgrad`. INFO is for progress, WARNING for problems. A program that
+uses the package sees nothing until it sets a handler and a level, as with any library.
 """
 
 import logging
@@ -15,22 +15,22 @@ _SECONDS = 1.0
 
 
 class _ToStandardError(logging.Handler):
-    """Writes each message as a plain line; on a terminal in red what went wrong."""
+    """Writes each message as a plain line; problems are red on a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
         if record.levelno >= logging.WARNING and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
             text = f"\x1b[31m{text}\x1b[0m"
-        print(text, file=sys.stderr, flush=True)  # whatever that is now: a live line takes its place
+        print(text, file=sys.stderr, flush=True)  # looked up now: a progress bar may replace it
 
 
 @contextmanager
 def shown(level: int = logging.INFO) -> Iterator[None]:
-    """Have messages from this level up written to standard error within."""
+    """Write messages of this level or higher to standard error while the context lasts."""
     logger = logging.getLogger("sweepgrad")
     before = logger.level, logger.propagate
     handler = None
-    if not any(isinstance(there, _ToStandardError) for there in logger.handlers):
+    if not any(isinstance(known, _ToStandardError) for known in logger.handlers):
         logger.addHandler(handler := _ToStandardError())
     logger.setLevel(level)
     logger.propagate = False
@@ -44,11 +44,11 @@ def shown(level: int = logging.INFO) -> Iterator[None]:
 
 
 class ProgressLog:
-    """Tells how far a piece of work is, but no more than once a second, and nothing in the first.
+    """Logs the progress of a task, at most once a second, and not in the first second.
 
     Arguments:
-        log: where it is told.
-        name: what the work is about.
+        log: the logger.
+        name: the subject of the task, which begins each message.
     """
 
     def __init__(self, log: logging.Logger, name: str) -> None:
@@ -56,11 +56,11 @@ class ProgressLog:
         self._last = time.monotonic()
 
     def tell(self, text: str) -> None:
-        """Tell something if enough time has passed."""
+        """Log a message if enough time has passed."""
         if time.monotonic() - self._last >= _SECONDS:
             self.say(text)
 
     def say(self, text: str) -> None:
-        """Tell something now."""
+        """Log a message now."""
         self._last = time.monotonic()
         self._log.info("%s: %s", self._name, text)

@@ -1,4 +1,4 @@
-"""Where things are. What is shipped is beside `src/` in a checkout, and inside an installed package."""
+"""Paths of the shipped files: beside `src/` in a checkout, inside the package when installed."""
 
 import os
 import tempfile
@@ -8,23 +8,23 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def config_dir() -> Path:
-    """The folder of the shipped YAML."""
+    """Return the folder of the shipped YAML."""
     return _shipped("conf", "conf")
 
 
 def data_dir() -> Path:
-    """The folder of the shipped tables."""
+    """Return the folder of the shipped tables."""
     return _shipped("data", "bundled_data")
 
 
 def cache_dir() -> Path:
-    """Return the user's folder for what can be made again; it may not be there yet."""
-    from platformdirs import user_cache_path  # late: the command line answers without it
+    """Return the user's cache folder, which may not exist yet."""
+    from platformdirs import user_cache_path  # imported late, since --help does not need it
 
     if not os.environ.get("XDG_CACHE_HOME"):
         try:
             Path.home()
-        except RuntimeError:  # a user without one, as in some containers
+        except RuntimeError:  # a user without a home folder, as in some containers
             return Path(tempfile.gettempdir(), f"sweepgrad-{os.getuid()}")
     return user_cache_path("sweepgrad", appauthor=False)
 

@@ -1,19 +1,19 @@
-"""Which process it is, so that another one can tell whether it still lives."""
+"""Identifiers of processes, by which another process can check whether one is still running."""
 
 import os
 
 import psutil
 
-_CLOCK_SECONDS = 10  # by which a clock may be set while a process runs; so soon no number is given out again
+_CLOCK_SECONDS = 10  # tolerance for clock changes; process ids are not reused so soon
 
 
 def this() -> str:
-    """The number of this process and when it started: numbers alone are given out again."""
+    """Return the id and start time of this process; ids alone are reused."""
     return f"{os.getpid()}@{psutil.Process().create_time():.2f}"
 
 
 def lives(process: str) -> bool:
-    """Whether a process of this machine, as `this` names it, still runs."""
+    """Return whether a process of this machine, as identified by `this`, is running."""
     number, _, started = process.partition("@")
     try:
         found = psutil.Process(int(number))
@@ -21,5 +21,5 @@ def lives(process: str) -> bool:
         return found.status() != psutil.STATUS_ZOMBIE and same
     except (psutil.NoSuchProcess, ValueError):
         return False
-    except psutil.AccessDenied:  # somebody else's, so it lives
+    except psutil.AccessDenied:  # a process of another user, so it is running
         return True

@@ -1,9 +1,9 @@
-"""Randomness as a pure function of a key: no generator, no state, no order of calls.
+"""Random numbers as a pure function of a key, without a generator or state.
 
 A key is a 64-bit word mixed from (seed, purpose, epoch, step, ...). The i-th random word of a key is a hash
-of key + i, so every number can be computed on its own, in any order, by any worker, and comes out the same.
-The hash is SplitMix64 (Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014),
-which is one multiply-xor chain per word and as easy to write in native code as it is here.
+of key + i, so every number can be computed alone, in any order, by any worker, with the same result. The hash
+is SplitMix64 (Steele, Lea & Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014), one
+multiply-xor chain per word, which native code computes too.
 """
 
 from hashlib import blake2b
@@ -19,21 +19,21 @@ _CHUNK = 1 << 15
 
 
 def key(seed: int, purpose: str, *counters: int) -> int:
-    """The key of one use of randomness: 64 bits that differ for different arguments.
+    """Return the key of one use of random numbers: 64 bits that differ for different arguments.
 
     Arguments:
         seed: the run's seed.
-        purpose: what the numbers are for ("dropout", "order", ...), so that two uses never share numbers.
-        counters: epoch, step, layer, ...: which of the uses this is.
+        purpose: the use of the numbers ("dropout", "order", ...); different uses never share numbers.
+        counters: epoch, step, layer, ...
     """
     text = "/".join([purpose, str(seed), *map(str, counters)])
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def bits(key: int, n: int, first: int = 0, step: int = 1) -> NDArray[np.uint64]:
-    """`n` random words of `key`, shape (n,): those numbered first, first + step, first + 2 step, ...
+    """Return random words of `key`, shape (n,): those numbered first, first + step, first + 2 step, ...
 
-    So a column of a table of random words is drawn on its own: column j of D has first = j and step = D.
+    A column of a table of random words can be drawn alone: column j of D has first = j and step = D.
     """
     x = np.arange(n, dtype=np.uint64)
     x *= np.uint64(step)
@@ -42,9 +42,9 @@ def bits(key: int, n: int, first: int = 0, step: int = 1) -> NDArray[np.uint64]:
 
 
 def fold(key: int, *counters: int) -> int:
-    """The key of one use of a key: its `counters[0]`-th word, of that the `counters[1]`-th, and so on.
+    """Return a key derived from a key: its `counters[0]`-th word, of that the `counters[1]`-th, and so on.
 
-    As `key` does, but cheap enough for native code to do at every step.
+    This is cheap enough for native code to do at every step.
     """
     for counter in counters:
         word = (key + (counter + 1) * int(_GOLDEN)) & _ALL_64
@@ -55,11 +55,11 @@ def fold(key: int, *counters: int) -> int:
 
 
 def words(key: int, n: int) -> NDArray[np.uint32]:
-    """`n` random words of 32 bits, shape (n,): cheaper ones than `bits`, for dropout.
+    """Return random words of 32 bits, shape (n,); they are cheaper than `bits`, for dropout.
 
-    The i-th is a hash of i and the key, which must be mixed well itself, as by `key` and `fold`: two rounds
-    of xorshift and multiply, with the constants that Wellons, "Prospecting for hash functions" (2018), found
-    to mix best, and half of the key put in before each.
+    The i-th word is a hash of i and the key, which must be well mixed, as by `key` and `fold`. The hash has
+    two rounds of xorshift and multiply, with the best constants of Wellons, "Prospecting for hash functions"
+    (2018), and half of the key is added before each.
     """
     x = np.arange(n, dtype=np.uint32)
     x += np.uint32(key & _ALL_32)
@@ -73,15 +73,15 @@ def words(key: int, n: int) -> NDArray[np.uint32]:
 
 
 def threshold(probability: float) -> np.uint32:
-    """What a word of `words` is below with this probability, to 2⁻³²."""
+    """Return the number that a word of `words` is below with this probability, up to 2⁻³²."""
     return np.uint32(min(probability * 2.0**32, _ALL_32))
 
 
 def uniform(key: int, shape: tuple[int, ...], first: int = 0, step: int = 1) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1): the top 53 bits of each word, so every value is exact in float64.
+    """Return uniform numbers in [0, 1): the top 53 bits of each word, so every value is exact in float64.
 
     Arguments:
-        first, step: which words, as for `bits`.
+        first, step: the words to use, as in `bits`.
     """
     drawn = bits(key, int(np.prod(shape, dtype=np.int64)), first, step)
     drawn >>= np.uint64(11)
@@ -91,7 +91,7 @@ def uniform(key: int, shape: tuple[int, ...], first: int = 0, step: int = 1) -> 
 
 
 def normal(key: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Standard normal numbers, by the transform of Box & Muller (1958)."""
+    """Return standard normal numbers, by the transform of Box & Muller (1958)."""
     n = int(np.prod(shape, dtype=np.int64))
     u = uniform(key, (2, n))
     z: NDArray[np.float64] = np.sqrt(-2.0 * np.log1p(-u[0])) * np.cos(2.0 * np.pi * u[1])
@@ -99,10 +99,10 @@ def normal(key: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def permutation(key: int, n: int) -> NDArray[np.int64]:
-    """The numbers 0 to n-1 in random order, shape (n,): sorted by their words.
+    """Return the numbers 0 to n-1 in random order, shape (n,): sorted by their words.
 
-    Each word gives its lowest bits up to its number, so that a single array of n is sorted, and in place.
-    Where the bits that are left agree (among 10 million about 50 pairs do), the whole words decide.
+    The lowest bits of each word are replaced by its number, so that one array is sorted in place. Where the
+    other bits are equal (about 50 pairs in 10 million), the whole words decide.
     """
     if n < 2:
         return np.arange(n, dtype=np.int64)
@@ -118,7 +118,7 @@ def permutation(key: int, n: int) -> NDArray[np.int64]:
 
 
 def _settle_ties(key: int, words: NDArray[np.uint64], lowest: np.uint64) -> None:
-    """Put entries whose upper bits agree in the order of their whole words."""
+    """Sort entries with equal upper bits by their whole words."""
     tied = []
     for start in range(0, words.size - 1, _CHUNK):
         some = words[start : start + _CHUNK + 1]
@@ -126,14 +126,14 @@ def _settle_ties(key: int, words: NDArray[np.uint64], lowest: np.uint64) -> None
         tied += [pairs, pairs + 1]
     places = np.unique(np.concatenate(tied))
     numbers = words[places] & lowest
-    # All at once: the runs stand in the order of their upper bits already, and each keeps its places. No two
-    # words of a key are equal: each step of the hash can be undone.
+    # All at once: the entries are in the order of their upper bits already. No two words of a key are equal,
+    # since each step of the hash is invertible.
     words[places] = words[places][np.argsort(_words(key, numbers))]
 
 
 def _words(key: int, x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The words of `key` with the numbers x (n,), in place of these."""
-    for start in range(0, x.size, _CHUNK):  # a chunk at a time, which the cache holds
+    """Return the words of `key` with the numbers x (n,), computed in place."""
+    for start in range(0, x.size, _CHUNK):  # in chunks that fit the cache
         z = x[start : start + _CHUNK]
         z += np.uint64(1)
         z *= _GOLDEN

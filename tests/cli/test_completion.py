@@ -15,7 +15,7 @@ TAB = "\t"
 
 @pytest.fixture(scope="module")
 def bash(tmp_path_factory):
-    """An interactive bash with our completion."""
+    """Start an interactive bash with our completion."""
     path = f"{console_script().rpartition('/')[0]}:/usr/bin:/bin"
     shell = pexpect.spawn(
         "bash",
@@ -119,7 +119,7 @@ def test_an_unknown_shell_is_refused():
 
 
 def test_a_file_name_is_completed_and_never_run(tmp_path, monkeypatch):
-    """`compgen -W` would run the command that this name holds."""
+    """`compgen -W` would execute the command in this name."""
     (tmp_path / "$(touch OWNED).csv").touch()
     (tmp_path / "fine.csv").touch()
     script = (

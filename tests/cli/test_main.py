@@ -1,8 +1,10 @@
-"""The command line: what it answers, where it says it, and what it leaves behind."""
+"""The command line: its answers, its streams, and the files that it writes."""
 
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,10 @@ import pytest
 from tests.support import CSV, SMALL, command, console_script, environment, people
 
 from sweepgrad import __version__
+from sweepgrad.cli.main import parser
+from sweepgrad.cli.verbs import VERBS, verb
+from sweepgrad.compose.plan import plan
+from sweepgrad.config.schema import Config
 from sweepgrad.tracking.store import Store
 
 HEAVY = ("mlflow", "pandas", "matplotlib", "sklearn", "scipy", "pyarrow", "sqlalchemy", "numpy")
@@ -19,13 +25,13 @@ HEAVY = ("mlflow", "pandas", "matplotlib", "sklearn", "scipy", "pyarrow", "sqlal
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
-    """An empty current folder, without a store."""
+    """Change to an empty folder, without a store."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def refused(*arguments: str) -> str:
-    """The message of a command line that is refused: exit code 2, standard error only, no traceback."""
+    """Return the message of a refused command line: exit code 2, standard error only, no traceback."""
     result = command(*arguments)
     assert result.code == 2, result
     assert result.out == ""
@@ -46,19 +52,63 @@ def test_help_lists_the_verbs_with_examples(arguments, nowhere):
     assert not list(nowhere.iterdir())
 
 
-@pytest.mark.parametrize("verb", ["leaderboard", "finalize", "ui", "sync", "completion"])
-def test_each_verb_has_help(verb):
-    result = command(verb, "--help")
-    assert result.code == 0
-    assert result.out.startswith(f"usage: sweepgrad {verb}")
+@pytest.mark.parametrize("name", ["train", *VERBS])
+def test_each_verb_has_a_description_and_an_example(name, nowhere):
+    result = command(name, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"usage: sweepgrad {name}")
+    assert re.search(r"\n\n[A-Z].*?\.\n\n", result.out, flags=re.DOTALL)
+    lines = re.search(
+        r"^examples:\n(.*?)(\n\n|\Z)", result.out, flags=re.MULTILINE | re.DOTALL | re.IGNORECASE
+    )
+    assert lines
+    assert f"sweepgrad {name}" in lines[1]
+    assert command("--help").out.count(f"\n  {name} ") == 1
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_examples_of_a_verb_parse(name):
+    """The arguments parse; those with a configuration are planned too."""
+    examples = verb(name).EXAMPLES.replace("\\\n", "")
+    for words in re.findall(r"^  sweepgrad (.*?)(?:   .*)?$", examples, flags=re.MULTILINE):
+        first, *rest = shlex.split(re.sub(r"  +[A-Za-z].*$", "", words))
+        if first == "train":
+            assert plan([word for word in rest if word != "-m"], multirun=True).jobs
+            continue
+        options = parser(first).parse_args(rest)
+        if getattr(options, "overrides", None) and first in ("check", "tape", "gradcheck"):
+            given = [o.replace("=FILE", "=x.csv") for o in options.overrides]
+            assert plan(given, multirun=True).jobs
+
+
+def test_every_key_is_described_in_train_help(nowhere):
+    keys = [line for line in command("train", "--help").out.splitlines() if re.match(r"[a-z_.0-9]+=", line)]
+    assert len(keys) > 45
+    for section, field in Config.model_fields.items():
+        assert any(line.startswith((f"{section}.", f"{section}=")) for line in keys), field
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "unknown verb trian. Did you mean train?"),
+        (["leaderbord"], "unknown verb leaderbord. Did you mean leaderboard?"),
+        (["zzz"], "unknown verb zzz. Verbs: train, check"),
+        (["model=wide"], "unknown verb model=wide. Did you mean sweepgrad train model=wide?"),
+        (["--hepl"], "unknown option --hepl. Did you mean --help?"),
+        (["leaderboard", "--jsn"], "unknown option --jsn. Did you mean --json? See sweepgrad leaderboard"),
+        (["leaderboard", "a", "b"], "unexpected argument b. See sweepgrad leaderboard --help"),
+        (["train", "--dry-rnu"], "unknown option --dry-rnu. Did you mean --dry-run? See sweepgrad train"),
+        (["train", "--multrun", "seed=1"], "unknown option --multrun. Did you mean --multirun?"),
+        (["train", "lr=0.1"], "lr: unknown key. Did you mean optimizer.lr? [from lr=0.1]"),
+    ],
+)
+def test_a_mistyped_word_is_refused_with_the_right_one(arguments, said, nowhere):
+    assert said in refused(*arguments)
 
 
 def test_version():
     assert command("--version").out.strip() == f"sweepgrad {__version__}"
-
-
-def test_an_unknown_verb_is_refused():
-    assert "trian" in refused("trian")
 
 
 def test_help_of_train_lists_groups_and_keys(nowhere):
@@ -66,7 +116,7 @@ def test_help_of_train_lists_groups_and_keys(nowhere):
     assert result.code == 0
     for word in ("data: csv, simulated, spotify", "model: deep, linear, middle, wide", "optimizer:"):
         assert word in result.out
-    for word in ("experiment: assignment, spotify_ensemble, spotify_sweep", "dropout:", "batch_size:", "lr:"):
+    for word in ("experiment: assignment, spotify_ensemble, spotify_sweep", "dropout=", "batch_size=", "lr="):
         assert word in result.out
     assert not list(nowhere.iterdir())
 
@@ -159,7 +209,7 @@ def test_the_console_script_exits_with_2_and_one_message(nowhere):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "sweepgrad: 1 fault in the configuration; nothing was run.",
+        "sweepgrad: 1 configuration error; nothing was run",
         "  model.dropout: 1.2 should be less than 1 [from model.dropout=1.2]",
     ]
     assert not list(nowhere.iterdir())
@@ -169,7 +219,7 @@ def test_the_console_script_exits_with_2_and_one_message(nowhere):
 
 
 def damaged(kind: str) -> tuple[pd.DataFrame, str]:
-    """A table with a fault, and what must be said of it."""
+    """Return a table with an error, and a part of its message."""
     table = people(60)
     match kind:
         case "no target":
@@ -230,7 +280,7 @@ def test_a_part_without_rows_is_refused(nowhere):
     assert "part" in refused("train", "data=simulated", "data.rows=4")
 
 
-def test_a_fault_in_one_table_of_a_sweep_stops_the_whole_sweep(folder):
+def test_an_error_in_one_table_of_a_sweep_stops_the_whole_sweep(folder):
     people(60).to_csv("people.csv", index=False)
     assert "no such column" in refused("train", "-m", *CSV, "data.drop=[person],[persn]")
     assert not Path("runs", "sweeps").exists()
@@ -282,7 +332,7 @@ def test_a_store_that_does_not_answer_is_refused(nowhere):
 
 
 def test_sync_of_what_is_no_folder_is_refused(nowhere):
-    assert "is no folder" in refused("sync", "nothing")
+    assert "there is no such folder" in refused("sync", "nothing")
 
 
 # Output

@@ -46,6 +46,6 @@ def test_what_is_configured_is_on_the_tape(override, said):
     assert said in listing(["optimizer=sgd", override], evaluation=False)
 
 
-def test_faults_are_told_as_for_train(capsys):
+def test_errors_are_reported_as_for_train(capsys):
     assert main(["tape", "modle=wide"]) == 2
-    assert "modle: is no key. Did you mean model?" in capsys.readouterr().err
+    assert "modle: unknown key. Did you mean model?" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Our loader composes exactly what Hydra's does, only faster."""
+"""Our loader composes the same configurations as Hydra's, faster."""
 
 import copy
 import time
@@ -104,7 +104,7 @@ def loader_of(hydra: Hydra) -> SweepLoader:
 
 
 def nodes(node: Node) -> Any:
-    """All that there is of a configuration, down to the flags of each node, so that it can be compared."""
+    """Return a configuration with the flags of each node, in a form that can be compared."""
     fields = {key: value for key, value in vars(node).items() if key not in ("_parent", "_flags_cache")}
     fields["_metadata"] = copy.deepcopy(vars(fields["_metadata"]))
     content = fields.get("_content")
@@ -119,7 +119,7 @@ def nodes(node: Node) -> Any:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Each part with its interpolations resolved, or why that cannot be done."""
+    """Return each part with its interpolations resolved, or the error."""
     hydra = (
         {f"hydra.{key}" for key in config.get("hydra") or ()}
         if OmegaConf.is_dict(config.get("hydra"))
@@ -136,7 +136,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def outcome(loader: ConfigLoaderImpl, master: DictConfig, overrides: list[str]) -> Any:
-    """The whole configuration of a job, or the error with its cause."""
+    """Return the configuration of a job, or the error with its cause."""
     try:
         config = loader.load_sweep_config(master, overrides)
     except Exception as error:  # noqa: BLE001 - whatever Hydra raises, we must
@@ -199,7 +199,7 @@ def test_a_run_and_a_sweep_are_what_hydra_makes_of_them(hydra, mode, overrides):
     for loader in (loader_of(hydra), ConfigLoaderImpl(hydra.config_loader.get_search_path())):
         try:
             config = loader.load_configuration(CONFIG_NAME, overrides, mode)
-            OmegaConf.clear_cache(config)  # it tells when each was composed
+            OmegaConf.clear_cache(config)  # it has the time of composition
             results.append(nodes(config))
         except Exception as error:  # noqa: BLE001 - whatever Hydra raises, we must
             results.append((type(error), str(error)))
@@ -227,7 +227,7 @@ def test_a_run_and_a_sweep_are_what_hydra_makes_of_them(hydra, mode, overrides):
     ],
 )
 def test_jobs_of_the_same_options_are_composed_without_reading_files(tmp_path, override):
-    """Their files are gone after the first: Hydra by itself could compose none."""
+    """Their files are deleted after the first; Hydra by itself would fail."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("hidden: [4]\nactivation: relu\ndropout: 0.0\nscale: 1.0\n")
     with hydra_for([str(tmp_path)]) as hydra:
@@ -301,7 +301,7 @@ OWN = ("hydra/launcher=basic", "hydra.output_subdir=.hydra")
 
 
 def test_hydra_runs_a_sweep_with_it(tmp_path, monkeypatch):
-    """Sweeper, launcher and job as ever, and nothing of it stays behind."""
+    """Sweeper, launcher and job work as always, and GlobalHydra is restored."""
     monkeypatch.chdir(tmp_path)
     seen = []
 
@@ -357,7 +357,7 @@ def test_composing_a_job_is_several_times_faster(hydra):
     def seconds(loader: ConfigLoaderImpl) -> float:
         times = []
         for _ in range(5):
-            start = time.thread_time()  # which does not grow when others want the processor too
+            start = time.thread_time()  # independent of the load of the machine
             loader.load_sweep_config(master, overrides)
             times.append(time.thread_time() - start)
         return min(times)

@@ -1,4 +1,4 @@
-"""What a sweep survives, on the real thing: killed processes, servers that go away, disks without room."""
+"""Sweeps survive killed processes, servers that stop and full disks."""
 
 import contextlib
 import os
@@ -23,24 +23,24 @@ from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
 
-# Twenty-four jobs of some tenths of a second.
+# Twenty-four jobs of a few tenths of a second.
 _VARIED = ("train.epochs=20,30", "optimizer.lr=0.001,0.01", "seed=range(6)")
 SWEEP = ("-m", "data=simulated", "data.rows=2000", "model.hidden=[64,64]", *_VARIED)
 N_JOBS = 24
 FEW = ("-m", "data=simulated", "data.rows=200", "train.epochs=40", "model.hidden=[64,64]", "seed=range(8)")
 PATIENCE = 120.0
-"""Seconds after which something hangs, on a machine with other work."""
+"""Seconds after which a process counts as hanging, on a busy machine."""
 
 
 def start(folder: Path, *words: str, limit: int | None = None) -> "subprocess.Popen[str]":
-    """`sweepgrad train WORDS` in a process of its own.
+    """Start `sweepgrad train WORDS` in a process of its own.
 
     Arguments:
         limit: bytes of address space that it may have.
     """
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a script ignores it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # background processes of a script ignore it
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
@@ -57,13 +57,13 @@ def start(folder: Path, *words: str, limit: int | None = None) -> "subprocess.Po
 
 
 def ended(process: "subprocess.Popen[str]") -> Result:
-    """What came of it."""
+    """Wait for a process and return its result."""
     out, err = process.communicate(timeout=PATIENCE)
     return Result(process.returncode, out, err)
 
 
 def again(folder: Path, *words: str) -> Result:
-    """`sweepgrad train WORDS`, and wait for it."""
+    """Run `sweepgrad train WORDS`."""
     return ended(start(folder, *words))
 
 
@@ -75,7 +75,7 @@ def sync(folder: Path) -> Result:
 
 
 def until(holds: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> bool:
-    """Wait until it holds; whether it does: it does not if the process ended before."""
+    """Wait until a condition holds; return False if the process ended before."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if process is not None and process.poll() is not None:
@@ -86,7 +86,7 @@ def until(holds: Callable[[], bool], process: "subprocess.Popen[str] | None" = N
 
 
 def left(folder: Path, name: str = records.RECORD) -> list[Path]:
-    """The folders of jobs in which there is a file of that name."""
+    """Return the folders of jobs that have a file of this name."""
     return sorted(path.parent for path in folder.glob(f"runs/sweeps/*/*/{name}"))
 
 
@@ -101,7 +101,7 @@ def runs(uri: str) -> list[Run]:
 
 
 def sweeps(uri: str) -> dict[str, tuple[Run, list[Run]]]:
-    """Parents and children by the name of the sweep. That a sweep has one parent is asserted."""
+    """Return parents and children by the name of the sweep; assert that each sweep has one parent."""
     found = runs(uri)
     parents = [run for run in found if run.data.tags["sweepgrad.kind"] == "sweep"]
     names = [run.data.tags["sweepgrad.sweep"] for run in parents]
@@ -116,7 +116,7 @@ def sweeps(uri: str) -> dict[str, tuple[Run, list[Run]]]:
 
 
 def assert_whole(folder: Path, uri: str | None = None, n_jobs: int = N_JOBS) -> list[Path]:
-    """There is one sweep, with each job once on disk and once in MLflow, all of it FINISHED; its folders."""
+    """Assert that one sweep has each job once on disk and once in MLflow, FINISHED; return the folders."""
     uri = uri or store(folder)
     ((name, (parent, children)),) = sweeps(uri).items()
     jobs = left(folder)
@@ -148,7 +148,7 @@ def by_overrides(jobs: list[Path]) -> dict[tuple[str, ...], Path]:
 
 
 def assert_same_results(ones: list[Path], others: list[Path]) -> None:
-    """Job by job the same history, summary and weights, to the bit."""
+    """Assert that history, summary and weights of each job are equal, bit for bit."""
     first, second = by_overrides(ones), by_overrides(others)
     assert first.keys() == second.keys()
     for overrides, one in first.items():
@@ -160,7 +160,7 @@ def assert_same_results(ones: list[Path], others: list[Path]) -> None:
 
 
 def kill_all(process: "subprocess.Popen[str]", folder: Path) -> None:
-    """SIGKILL, to the process and to all that write to MLflow for this folder, from earlier on too."""
+    """Kill the process and all processes that write to MLflow for this folder, including earlier ones."""
     process.kill()
     for writer in writers(folder):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -169,7 +169,7 @@ def kill_all(process: "subprocess.Popen[str]", folder: Path) -> None:
 
 
 def writers(folder: Path) -> list[psutil.Process]:
-    """The processes that write to MLflow for what was started in a folder, also where that is dead."""
+    """Return the processes that write to MLflow for a folder, also if their parent is dead."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         with contextlib.suppress(psutil.Error):
@@ -182,7 +182,7 @@ def writers(folder: Path) -> list[psutil.Process]:
 
 @pytest.fixture
 def place(tmp_path: Path, empty_store: Path) -> Path:
-    """A folder with an empty store at `runs/mlflow.db`."""
+    """Create a folder with an empty store at `runs/mlflow.db`."""
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     return tmp_path
@@ -190,7 +190,7 @@ def place(tmp_path: Path, empty_store: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> list[Path]:
-    """The folders of the jobs of `SWEEP`, which nothing disturbed."""
+    """Train `SWEEP` without interruption and return the folders of its jobs."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with inside(folder, empty_store):
         assert command("train", *SWEEP).code == 0
@@ -210,7 +210,7 @@ def test_twenty_kills_leave_the_same_sweep_as_none(place, undisturbed):
     generator.shuffle(rounds)
     killed = 0
     for instant, share, alone in rounds:
-        # What the one before left writing does so beside this one, as it would for a quick hand.
+        # The writer of the killed process may still run, as when a user restarts at once.
         trained, sent = len(left(place)), len(left(place, records.SENT))
         process = start(place, *SWEEP)
         if instant == "starting":
@@ -241,17 +241,17 @@ def more_than(n_jobs: int, folder: Path, name: str) -> bool:
 
 
 def running_by(folder: Path, pid: int) -> bool:
-    """Whether the process has taken a sweep for itself."""
+    """Return whether the process has claimed a sweep."""
     found = [sweep_record.read(path.parent) for path in folder.glob("runs/sweeps/*/sweep.json")]
     return any(note.process.startswith(f"{pid}@") for note in found)
 
 
-# A tracking server that goes away
+# A tracking server that stops
 
 
 @pytest.fixture
 def own_server(tmp_path: Path, empty_store: Path) -> Iterator[MlflowServer]:
-    """A server of the test's own, which it may stop."""
+    """Start a server that the test may stop."""
     folder = tmp_path / "server"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -265,7 +265,7 @@ def test_a_server_that_comes_back_has_every_run_once(how, own_server, tmp_path, 
     process = start(tmp_path, *SWEEP, f"tracking.uri={own_server.uri}")
     assert until(lambda: len(left(tmp_path, records.SENT)) >= 3, process)
     getattr(own_server, how)()
-    assert until(lambda: len(left(tmp_path)) == N_JOBS, process)  # training goes on
+    assert until(lambda: len(left(tmp_path)) == N_JOBS, process)  # training continues
     own_server.start()
     result = ended(process)
     if result.code:
@@ -309,7 +309,7 @@ def test_a_run_whose_making_was_not_answered_is_not_made_twice(own_server, tmp_p
 
 @pytest.fixture
 def tmpfs() -> Iterator[Callable[[Path, str], Path]]:
-    """Mount a small disk at a folder, which is made; the test's disks are gone after it."""
+    """Mount small disks at new folders; they are unmounted after the test."""
     mounted: list[Path] = []
 
     def mount(folder: Path, size: str) -> Path:
@@ -331,7 +331,7 @@ def tmpfs() -> Iterator[Callable[[Path, str], Path]]:
 
 
 def fill(folder: Path, spare: int) -> Path:
-    """A file that leaves so many bytes of a disk."""
+    """Fill a disk except for some bytes."""
     ballast = folder / "ballast"
     size = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - spare
     ballast.write_bytes(bytes(size))
@@ -521,7 +521,7 @@ def test_a_second_ctrl_c_does_not_wait_for_mlflow(own_server, tmp_path):
     assert process.poll() is None  # it waits
     assert len(left(tmp_path)) < N_JOBS
     process.send_signal(signal.SIGINT)
-    result = ended(process)  # while the server is paused, so it waited for nothing
+    result = ended(process)  # while the server is paused
     assert result.code == 130
     assert "not waiting for MLflow: sweepgrad sync sends what it does not have" in result.err
     assert "Traceback" not in result.err

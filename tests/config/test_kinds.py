@@ -1,4 +1,4 @@
-"""What a configuration may name: settings, what does it, and YAML are there for each name."""
+"""Every name that a configuration accepts has settings, an implementation and YAML."""
 
 from pathlib import Path
 

@@ -38,4 +38,4 @@ def test_tags_are_read_under_todays_names():
 def test_an_old_key_is_refused_on_the_command_line_with_todays(old, new, folder):
     result = command("train", f"{old}=5")
     assert result.code == 2
-    assert f"{old}: is no key. Did you mean {new}?" in result.err
+    assert f"{old}: was renamed. Use {new} [from {old}=5]" in result.err

@@ -1,4 +1,4 @@
-"""What a configuration may say: every fault is found before anything runs, all in one message."""
+"""The rules of a configuration: all errors are found before anything runs, and reported in one message."""
 
 import re
 from functools import lru_cache
@@ -33,20 +33,21 @@ def refusal(*overrides: str, multirun: bool = False) -> str:
     return str(caught.value)
 
 
-def faults(*overrides: str, multirun: bool = False) -> list[str]:
+def problems(*overrides: str, multirun: bool = False) -> list[str]:
     first, *lines = refusal(*overrides, multirun=multirun).splitlines()
-    assert first.endswith("in the configuration; nothing was run."), first
+    n = len(lines)
+    assert first == f"{n} configuration error{'s' if n > 1 else ''}; nothing was run"
     return [line.strip() for line in lines]
 
 
 def keys(values: object, prefix: str = "") -> list[str]:
-    """The dotted keys of a configuration."""
+    """Return the dotted keys of a configuration."""
     if not isinstance(values, dict):
         return [prefix.removesuffix(".")]
     return [key for name, value in values.items() for key in keys(value, f"{prefix}{name}.")]
 
 
-# Faults, each with what must be said of it
+# Errors, each with the beginning of its message
 
 
 @lru_cache
@@ -65,12 +66,12 @@ def composed() -> DictConfig:
         (["train.clip=1e-50"], "train.clip: 1e-50 is 0 in float32"),
         (
             ["optimizer.lr=0.5", "train.weight_decay=2"],
-            "train.weight_decay: 2 times optimizer.lr is 1, the share",
+            "train.weight_decay: 2 times optimizer.lr is 1; it must be",
         ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(overrides, said):
-    (line,) = faults(*overrides, "engine.dtype=float32")
+    (line,) = problems(*overrides, "engine.dtype=float32")
     assert line.startswith(said)
 
 
@@ -86,7 +87,7 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ),
         ("train.class_weight=0", "train.class_weight: 0 should be balanced, null, or a number above 0"),
         ("train.class_weight=true", "train.class_weight: True should be balanced, null, or a number above 0"),
-        ("train.class_weight=1", "train.class_weight: 1 has no effect; say train.class_weight: null"),
+        ("train.class_weight=1", "train.class_weight: 1 has no effect. Set train.class_weight=null"),
         ("train.diagnose=2", "train.diagnose: 2 should be a valid boolean"),
         ("optimizer.lr=.nan", "optimizer.lr: nan should be a finite number"),
         ("optimizer.lr=.inf", "optimizer.lr: inf should be a finite number"),
@@ -104,7 +105,10 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("model.hidden=[8,-3]", "model.hidden.1: -3 should be greater than or equal to 1"),
         ("model.hidden=[2.5]", "model.hidden.0: 2.5 should be a valid integer"),
         ("model.hidden=8", "model.hidden: 8 should be a valid list"),
-        ("model.hidden=[]", "model: without hidden layers an activation has no effect"),
+        (
+            "model.hidden=[]",
+            "model: without hidden layers the activation has no effect. Set model.activation=null",
+        ),
         ("model.scale=0", "model.scale: 0 should be greater than 0"),
         ("model.activation=gelu", "model.activation: 'gelu' should be one of relu, tanh, sigmoid"),
         ("model.activation=null", "model: hidden layers need an activation"),
@@ -116,13 +120,13 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("split.folds=null", "split.folds: None should be a valid integer"),
         ("split.fold=-1", "split.fold: -1 should be greater than or equal to 0"),
         ("split.fold=0.5", "split.fold: 0.5 should be a valid integer"),
-        ("split.fold=5", "split: there is no fold 5: 5 folds are numbered from 0 to 4"),
-        ("split.folds=10", "split: folds: 10 has no effect without a fold; say split.fold=range(10)"),
+        ("split.fold=5", "split: fold 5 does not exist: 5 folds are numbered from 0 to 4"),
+        ("split.folds=10", "split: folds=10 has no effect without a fold. Set split.fold=range(10)"),
         ("split.outer_fold=-1", "split.outer_fold: -1 should be greater than or equal to 0"),
-        ("split.outer_fold=5", "split: there is no outer fold 5: 5 outer folds are numbered from 0 to 4"),
+        ("split.outer_fold=5", "split: outer fold 5 does not exist: 5 outer folds are numbered from 0 to 4"),
         (
             "split.outer_folds=4",
-            "split: outer_folds: 4 has no effect without an outer fold; say split.outer_fold=range(4)",
+            "split: outer_folds=4 has no effect without an outer fold. Set split.outer_fold=range(4)",
         ),
         ("split.seed=-1", "split.seed: -1 should be greater than or equal to 0"),
         ("seed=1.5", "seed: 1.5 should be a valid integer"),
@@ -133,11 +137,14 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("train.epochs=ten", "train.epochs: 'ten' should be a valid integer"),
         ("train.batch_size=0", "train.batch_size: 0 should be greater than or equal to 1"),
         ("train.patience=0", "train.patience: 0 should be greater than or equal to 1"),
-        ("train.patience=30", "train: patience 30 has no effect within 30 epochs"),
+        ("train.patience=30", "train: patience=30 has no effect within 30 epochs. Set train.patience=null"),
         ("data.name=a/b", "data.name: 'a/b' should match pattern"),
-        ("tracking.uri=http://me:secret@h:1", "tracking.uri: a name and a password go into"),
-        ("tracking.uri=postgresql://h/db", "tracking.uri: 'postgresql://h/db' is no store"),
-        ("tracking.uri=''", "tracking.uri: '' is no store: say sqlite:///FILE"),
+        (
+            "tracking.uri=http://me:secret@h:1",
+            "tracking.uri: the address must not have a user name or password",
+        ),
+        ("tracking.uri=postgresql://h/db", "tracking.uri: 'postgresql://h/db' is not an MLflow store"),
+        ("tracking.uri=''", "tracking.uri: '' is not an MLflow store. Use sqlite:///FILE"),
         ("data.target=7", "data.target: 7 should be a valid string"),
         ("data.drop=popularity", "data.drop: 'popularity' should be a valid list"),
         ("data.transform=log", "data.transform: 'log' should be one of standardize, quantile_normal; or"),
@@ -145,8 +152,11 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("data.transform={tempo: log}", "data.transform: 'tempo': 'log' should be a column's name and quant"),
         ("data.transform={tempo: standardize}", "data.transform: tempo: standardize has no effect"),
         ("data.transform={7: quantile_normal}", "data.transform: 7: 'quantile_normal' should be a column's"),
-        ("data.transform={}", "data.transform: a mapping of no columns has no effect"),
-        ("data.path=???", "data.path: must be given: data.path=…"),
+        (
+            "data.transform={}",
+            "data.transform: an empty mapping has no effect. Set data.transform=standardize",
+        ),
+        ("data.path=???", "data.path: is required. Add data.path=…"),
         ("seed=${nothing.there}", "seed: Interpolation key 'nothing.there' not found"),
         ("seed=${oc.env:NOT_SET_X}", "seed: "),
     ],
@@ -159,31 +169,34 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
     OmegaConf.update(config, key, given_as_yaml["it"])
     with pytest.raises(ConfigErrors) as caught:
         checked(config)
-    (fault,) = caught.value.faults
-    assert f"{fault.key}: {fault.problem}".startswith(said)
+    (error,) = caught.value.errors
+    assert f"{error.key}: {error.problem}".startswith(said)
 
 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model=5", "model: '5' is no option. There are: deep, linear, middle, wide."),
-        ("model=wid", "model: 'wid' is no option. Did you mean wide?"),
-        ("optimizer=adm", "optimizer: 'adm' is no option. Did you mean adam?"),
-        ("data=spotfy", "data: 'spotfy' is no option. Did you mean spotify?"),
-        ("experiment=asignment", "experiment: 'asignment' is no option. Did you mean assignment?"),
-        ("model=null", "model: 'null' is no option."),
-        ("modle=wide", "modle: is no key. Did you mean model?"),
-        ("zzz=1", "zzz: is no key. There are: seed, data, split, model, optimizer, schedule, train"),
-        ("+optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
-        ("++optimizer.lrr=0.1", "optimizer.lrr: is no key. Did you mean optimizer.lr?"),
+        ("model=5", "model: unknown option 5. Options: deep, linear, middle, wide"),
+        ("model=wid", "model: unknown option wid. Did you mean wide?"),
+        ("optimizer=adm", "optimizer: unknown option adm. Did you mean adam?"),
+        ("data=spotfy", "data: unknown option spotfy. Did you mean spotify?"),
+        ("experiment=asignment", "experiment: unknown option asignment. Did you mean assignment?"),
+        ("model=null", "model: unknown option null."),
+        ("modle=wide", "modle: unknown key. Did you mean model?"),
+        ("zzz=1", "zzz: unknown key. Known keys: seed, data, split, model, optimizer, schedule, train"),
+        ("+optimizer.lrr=0.1", "optimizer.lrr: unknown key. Did you mean optimizer.lr?"),
+        ("++optimizer.lrr=0.1", "optimizer.lrr: unknown key. Did you mean optimizer.lr?"),
         ("~optimizer.lr", "optimizer.lr: is missing"),
-        ("optimizer.momentum=0.9", "optimizer.momentum: is no key of optimizer=adam; it belongs to"),
-        ("data.rows=100", "data.rows: is no key of data=spotify; it belongs to data=simulated"),
-        ("sweep.id=mine", "sweep.id: only --multirun sets it"),
+        (
+            "optimizer.momentum=0.9",
+            "optimizer.momentum: unknown key of optimizer=adam. Use it with optimizer=m",
+        ),
+        ("data.rows=100", "data.rows: unknown key of data=spotify. Use it with data=simulated"),
+        ("sweep.id=mine", "sweep.id: is set by --multirun only. Remove it"),
     ],
 )
 def test_a_wrong_override_is_named_with_the_right_one(override, said):
-    (line,) = faults(override)
+    (line,) = problems(override)
     assert line.startswith(said)
     assert f"[from {override.removeprefix('++')}" in line
 
@@ -193,14 +206,14 @@ def test_a_wrong_override_is_named_with_the_right_one(override, said):
     [
         (["model=linear", "model.dropout=0.5"], "without hidden layers dropout has no effect"),
         (["data=simulated", "data.noise=0.5"], "should be less than 0.5"),
-        (["data=simulated", "data.features=1"], "moons need features >= 2"),
+        (["data=simulated", "data.features=1"], "moons need data.features >= 2"),
         (["data=simulated", "data.kind=spiral"], "should be 'moons' or 'linear'"),
-        (["data=simulated", "data.target=x"], "belongs to data=csv"),
-        (["optimizer=sgd", "optimizer.beta1=0.5"], "it belongs to optimizer=adam"),
+        (["data=simulated", "data.target=x"], "Use it with data=csv"),
+        (["optimizer=sgd", "optimizer.beta1=0.5"], "Use it with optimizer=adam"),
     ],
 )
-def test_a_fault_of_a_combination_is_named(overrides, said):
-    (line,) = faults(*overrides)
+def test_an_error_of_a_combination_is_named(overrides, said):
+    (line,) = problems(*overrides)
     assert said in line
     assert overrides[-1] in line
 
@@ -215,28 +228,33 @@ COSTS = "{rule: cost, false_positive: 1, false_negative: 5}"
         ("threshold=3", "threshold.rule: must be one of 'half', "),
         ("threshold=cost", "threshold.false_positive: is missing"),
         ("threshold={false_positive: 2}", "threshold.rule: must be one of"),
-        ("threshold={rule: f1, false_positive: 1}", "threshold.false_positive: has no effect with rule: f1"),
+        (
+            "threshold={rule: f1, false_positive: 1}",
+            "threshold.false_positive: has no effect with rule: f1. Use it with rule: cost",
+        ),
         (
             "threshold={rule: cost, false_positive: 0, false_negative: 1}",
             "threshold.false_positive: 0 should be greater than 0",
         ),
-        ("threshold.rul=f1", "threshold.rul: is no key. Did you mean select.threshold.rule?"),
+        ("threshold.rul=f1", "threshold.rul: unknown key. Did you mean select.threshold.rule?"),
         (
             "ensemble={kind: seeds, size: 3}",
-            "ensemble.size: has no effect with kind: seeds; it belongs to kind",
+            "ensemble.size: has no effect with kind: seeds. Use it with kind: best",
         ),
         ("ensemble={kind: best, size: 1}", "ensemble.size: 1 should be greater than or equal to 2"),
         ("calibration=yes", "calibration: 'yes' should be 'none' or 'temperature'"),
     ],
 )
 def test_how_a_model_decides_is_checked(override, said):
-    line, *_ = faults(f"select.{override}")
+    line, *_ = problems(f"select.{override}")
     assert line.startswith(f"select.{said}")
 
 
 def test_costs_want_right_probabilities():
-    (line,) = faults(f"select.threshold={COSTS}", "select.calibration=none")
-    assert line.startswith("select: a threshold by cost weighs probabilities, which are to be right")
+    (line,) = problems(f"select.threshold={COSTS}", "select.calibration=none")
+    assert line.startswith(
+        "select: a threshold by cost needs calibrated probabilities. Set select.calibration=temperature"
+    )
     assert one(f"select.threshold={COSTS}").select.threshold.rule == "cost"
 
 
@@ -254,9 +272,9 @@ def test_sweeps_that_declared_nothing_decide_as_they_did():
 
 
 def test_what_the_user_must_give_is_asked_for():
-    assert [line.partition(" [")[0] for line in faults("data=csv")] == [
-        "data.path: must be given: data.path=…",
-        "data.target: must be given: data.target=…",
+    assert [line.partition(" [")[0] for line in problems("data=csv")] == [
+        "data.path: is required. Add data.path=…",
+        "data.target: is required. Add data.target=…",
     ]
 
 
@@ -269,8 +287,8 @@ def test_what_is_no_override_is_refused(override):
     assert override[:4].strip() in refusal(override)
 
 
-def test_all_faults_come_in_one_message_each_with_its_origin():
-    found = faults("model.dropout=1.2", "optimizer.lr=-1", "modle=wide", "split.test=0", "train.epochs=0")
+def test_all_errors_come_in_one_message_each_with_its_origin():
+    found = problems("model.dropout=1.2", "optimizer.lr=-1", "modle=wide", "split.test=0", "train.epochs=0")
     assert [line.partition(":")[0] for line in found if not line.startswith("split:")] == [
         "split.test",
         "model.dropout",
@@ -281,12 +299,72 @@ def test_all_faults_come_in_one_message_each_with_its_origin():
     assert all("[from " in line for line in found)
 
 
-def test_wrong_options_and_wrong_values_of_several_groups_come_together():
-    found = faults("model=wid", "optimizer=adm")
-    assert len(found) == 2
+def heads(*overrides: str, multirun: bool = False) -> list[str]:
+    """Return the errors without their origins and without the list of options."""
+    found = problems(*overrides, multirun=multirun)
+    return [line.partition(" [from")[0].partition(" Options:")[0] for line in found]
 
 
-def test_a_fault_in_a_file_names_the_file(tmp_path):
+def test_wrong_options_and_other_errors_are_reported_together():
+    assert heads("model=wid", "optimizer=adm", "model.dropout=2", "optim.lr=3", "split.turn=0") == [
+        "model: unknown option wid. Did you mean wide?",
+        "optimizer: unknown option adm. Did you mean adam?",
+        "split.turn: was renamed. Use split.outer_fold",
+        "model.dropout: 2 should be less than 1",
+        "optim.lr: unknown key. Did you mean optimizer.lr?",
+    ]
+
+
+def test_a_wrong_option_causes_no_other_errors():
+    assert len(problems("optimizer=sdg", "optimizer.momentum=0.5")) == 1
+    assert len(problems("experiment=asignment", "optimizer.momentum=0.5", "train.patience=30")) == 1
+    assert len(problems("hydra/launcher=dusk", "hydra.launcher.address=x", multirun=True)) == 1
+    assert len(problems("model=wid,dep", "seed=1,2", multirun=True)) == 2
+
+
+def test_several_values_without_multirun_do_not_hide_other_errors():
+    assert heads("model=wide,deep", "optimizer.lr=-1") == [
+        "model: several values need a sweep. Add --multirun (or -m)",
+        "optimizer.lr: -1 should be greater than 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("lr=0.1", "optimizer.lr"),
+        ("learning_rate=0.1", "optimizer.lr"),
+        ("train.lr=0.1", "optimizer.lr"),
+        ("optim.lr=0.1", "optimizer.lr"),
+        ("dropout=0.5", "model.dropout"),
+        ("epoch=5", "train.epochs"),
+        ("batch=64", "train.batch_size"),
+        ("noise=0.1", "data.noise (with data=simulated)"),
+        ("momentum=0.9", "optimizer.momentum (with optimizer=momentum)"),
+        ("false_positive=2", "select.threshold.false_positive (with rule: cost)"),
+        ("train.seed=1", "seed, data.seed (with data=simulated) or split.seed"),
+        ("name=x", "data.name, optimizer.name, schedule.name or engine.name"),
+    ],
+)
+def test_a_key_without_its_section_is_found_in_all_sections(override, meant):
+    (line,) = heads(override)
+    assert line == f"{override.partition('=')[0]}: unknown key. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("value", ["0", "null", "3"])
+def test_a_renamed_key_names_todays(value, tmp_path):
+    assert problems(f"split.turn={value}") == [
+        f"split.turn: was renamed. Use split.outer_fold [from split.turn={value}]"
+    ]
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.write_text(f"# @package _global_\nsplit:\n  turns: {value}\n")
+    with pytest.raises(UserError) as caught:
+        plan(["experiment=mine"], multirun=False, search=[str(tmp_path)])
+    assert f"split.turns: was renamed. Use split.outer_folds [from {file}]" in str(caught.value)
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("hidden: [4]\nactivation: relu\ndropout: 1.5\nscale: 1.0\n")
     with pytest.raises(UserError) as caught:
@@ -302,7 +380,7 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path):
         "hidden: [4]\nactivation: relu\ndrpout: 0.5\ndropout: 0.5\nscale: 1.0\n"
     )
     with pytest.raises(
-        UserError, match=r"model\.drpout: is no key\. Did you mean model\.dropout\? \[from .*mine"
+        UserError, match=r"model\.drpout: unknown key\. Did you mean model\.dropout\? \[from .*mine"
     ):
         plan(["model=mine"], multirun=False, search=[str(tmp_path)])
 
@@ -321,12 +399,12 @@ def test_damaged_yaml_is_refused_with_its_name(tmp_path):
         plan(["model=mine"], multirun=False, search=[str(tmp_path)])
 
 
-def test_a_fault_of_a_whole_sweep_is_told_once():
-    assert len(faults("train.epochs=0", "seed=1,2,3,4", multirun=True)) == 1
+def test_an_error_of_a_whole_sweep_is_reported_once():
+    assert len(problems("train.epochs=0", "seed=1,2,3,4", multirun=True)) == 1
 
 
-def test_only_the_faulty_values_of_a_sweep_are_told():
-    found = faults("optimizer.lr=0.1,-1,-2", "seed=1,2", multirun=True)
+def test_only_the_wrong_values_of_a_sweep_are_reported():
+    found = problems("optimizer.lr=0.1,-1,-2", "seed=1,2", multirun=True)
     assert [line.partition(" [")[0] for line in found] == [
         "optimizer.lr: -1 should be greater than 0",
         "optimizer.lr: -2 should be greater than 0",
@@ -334,14 +412,13 @@ def test_only_the_faulty_values_of_a_sweep_are_told():
 
 
 def test_a_sweep_over_an_unknown_option_names_the_nearest():
-    (line,) = faults("model=wide,dep", multirun=True)
-    assert "'dep' is no option. Did you mean deep?" in line
+    (line,) = problems("model=wide,dep", multirun=True)
+    assert "unknown option dep. Did you mean deep?" in line
 
 
 def test_a_sweep_over_an_unknown_key_names_the_nearest():
-    found = faults("optimizer.lrr=0.1,0.2", "seed=1,2", multirun=True)
-    assert found
-    assert all("Did you mean optimizer.lr?" in line for line in found)
+    (line,) = problems("optimizer.lrr=0.1,0.2", "seed=1,2", multirun=True)
+    assert "Did you mean optimizer.lr?" in line
 
 
 def test_several_values_without_multirun_say_what_to_add():
@@ -356,7 +433,7 @@ KEYS = [key for key in keys(one("data=simulated").model_dump()) if not key.start
 
 
 def typos(key: str) -> st.SearchStrategy[str]:
-    """The key with one letter of its last word lost, doubled, swapped or replaced."""
+    """Return the key with one letter of its last part deleted, doubled, swapped or replaced."""
     section, _, name = key.rpartition(".")
     letters = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
     at = st.integers(0, len(name) - 1)
@@ -378,8 +455,8 @@ def typos(key: str) -> st.SearchStrategy[str]:
 def test_a_typo_in_a_key_is_refused_and_the_right_key_named(typo):
     right, wrong = typo
     assume(wrong not in KEYS and not wrong.endswith(".") and wrong)
-    (line,) = faults("data=simulated", f"{wrong}=1")
-    assert line.startswith(f"{wrong}: is no key.")
+    (line,) = problems("data=simulated", f"{wrong}=1")
+    assert line.startswith(f"{wrong}: unknown key.")
     # Where two keys are equally near, either may be named.
     assert right in line or right.rstrip("12") in line
 
@@ -430,14 +507,14 @@ def test_without_a_word_there_are_no_folds():
 def test_an_outer_fold_tests_its_part_of_the_rows_and_the_test_share_says_so():
     assert (one().split.outer_folds, one().split.outer_fold) == (5, None)
     assert one("split.outer_fold=4").split.outer_fold == 4
-    with pytest.raises(UserError, match="each of 10 outer folds tests 1 in 10 rows") as refused:
+    with pytest.raises(UserError, match="with 10 outer folds the test set is 1/10 of the rows") as refused:
         one("split.outer_folds=10", "split.outer_fold=0")
-    remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
+    remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("Set ", 1)[1])
     split = one("split.outer_folds=10", "split.outer_fold=9", *remedy).split
     assert (split.train, split.val, split.test) == (0.675, 0.225, 0.1)
-    with pytest.raises(UserError, match="each of 75 outer folds") as refused:
+    with pytest.raises(UserError, match="with 75 outer folds") as refused:
         one("split.outer_folds=75", "split.outer_fold=0")
-    remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("say ", 1)[1])
+    remedy = re.findall(r"split\.\w+=[\d.]+", str(refused.value).rsplit("Set ", 1)[1])
     assert one("split.outer_folds=75", "split.outer_fold=0", *remedy).split.test == 0.0133
     third = one(
         "split.outer_folds=3", "split.outer_fold=0", "split.train=0.5", "split.val=0.17", "split.test=0.33"
@@ -556,7 +633,9 @@ SPOTIFY_COLUMNS = [
 
 
 def test_a_run_that_a_sweep_has_twice_is_refused():
-    assert "seed=1: is the same run as seed=1; a sweep has each once" in refusal("seed=1,2,1", multirun=True)
+    assert "seed=1: is the same run as seed=1. Each run of a sweep must differ" in refusal(
+        "seed=1,2,1", multirun=True
+    )
 
 
 def test_only_keys_with_several_values_vary():

@@ -82,7 +82,7 @@ def test_one_that_does_not_load_is_named_with_a_remedy(tmp_path, site):
     said = " ".join(found.err.split())
     assert "the extension sweepgrad-toy cannot be loaded" in said
     assert "nothing_like_it" in said
-    assert "repair it, or uninstall it" in said
+    assert "Repair or uninstall it" in said
     assert "Traceback" not in found.err
 
 

@@ -1,4 +1,4 @@
-"""`hydra/sweeper=optuna` as Hydra runs it, with our own configuration and jobs that compute a formula."""
+"""`hydra/sweeper=optuna` run by Hydra, with our configuration and jobs that compute a formula."""
 
 import json
 import math
@@ -36,7 +36,7 @@ SEARCH = (
 
 
 def formula(cfg: DictConfig) -> float:
-    """What a job returns: least for few units, lr = 0.01, dropout = 0.2; seed 1 fails."""
+    """Return the value of a job: least for few units, lr = 0.01, dropout = 0.2; seed 1 fails."""
     if cfg.seed == 1:
         return math.nan
     wide = sum(cfg.model.hidden)
@@ -44,7 +44,7 @@ def formula(cfg: DictConfig) -> float:
 
 
 def multirun(*overrides: str, job: Callable[[DictConfig], Any] = formula, sweep: str = "one") -> list[int]:
-    """What `sweepgrad train --multirun OVERRIDES` has Hydra do; the numbers of the jobs that were run."""
+    """Run `sweepgrad train --multirun OVERRIDES` through Hydra; return the numbers of the jobs."""
     numbers = []
 
     def task(cfg: DictConfig) -> Any:
@@ -66,7 +66,7 @@ def results(sweep: str = "one") -> dict[str, Any]:
 
 
 def points(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trials' overrides, read as Hydra does."""
+    """Return the trials' overrides, parsed by Hydra."""
     parser = OverridesParser.create()
     return [
         {o.key_or_group: o.value() for o in parser.parse_overrides(trial["overrides"])}
@@ -136,9 +136,9 @@ def test_interrupted_it_goes_on_with_the_same_command(undisturbed, stop, capsys)
 
     with pytest.raises(stop):
         multirun(*SEARCH, job=stopped)
-    assert multirun(*SEARCH, sweep="two") == [3, 4, 5]  # the batch that was not told, and the rest
+    assert multirun(*SEARCH, sweep="two") == [3, 4, 5]  # the batch that was not recorded, and the rest
     assert results("two") == undisturbed
-    assert "search: goes on after 3 of 6 trials in runs/studies/search-" in capsys.readouterr().err
+    assert "search: continuing after 3 of 6 trials in runs/studies/search-" in capsys.readouterr().err
 
 
 KILLED = """
@@ -191,12 +191,12 @@ def test_the_metric_has_its_direction():
     assert len(list(Path("runs", "studies").glob("*.log"))) == 2  # results of several metrics do not mix
 
 
-def test_a_small_space_is_told(capsys):
+def test_a_small_space_is_reported(capsys):
     multirun("hydra/sweeper=optuna", "hydra.sweeper.trials=4", "++select.metric=nll", "seed=2,3")
-    assert "the space has 2 points only, so some of 4 trials come twice" in capsys.readouterr().err
+    assert "the space has only 2 points, so some of the 4 trials are repeated" in capsys.readouterr().err
 
 
-def test_a_search_without_luck_is_told(capsys):
+def test_a_search_without_success_is_reported(capsys):
     multirun(*SEARCH, job=lambda cfg: math.nan)
     assert "search: all 6 trials failed, kept in runs/studies/" in capsys.readouterr().err
     assert results()["best_value"] is None
@@ -217,7 +217,7 @@ def test_a_search_without_luck_is_told(capsys):
         ),
     ],
 )
-def test_faults_are_told_before_anything_is_run(overrides, said):
+def test_errors_are_reported_before_anything_is_run(overrides, said):
     with pytest.raises(CompactHydraException) as error:
         multirun("hydra/sweeper=optuna", *overrides)
     assert said in str(error.value)
@@ -249,12 +249,12 @@ def test_halving_makes_another_search():
 
 
 def test_without_resume_a_new_study_begins():
-    anew = (*SEARCH, "sweep.resume=false")
+    from_scratch = (*SEARCH, "sweep.resume=false")
     for sweep in ("one", "two", "three"):
-        assert multirun(*(SEARCH if sweep == "one" else anew), sweep=sweep) == list(range(6))
+        assert multirun(*(SEARCH if sweep == "one" else from_scratch), sweep=sweep) == list(range(6))
     assert len({results(sweep)["name"] for sweep in ("one", "two", "three")}) == 3
     assert results("two")["trials"] == results("one")["trials"]
-    named = (*anew, "hydra.sweeper.study=mine")
+    named = (*from_scratch, "hydra.sweeper.study=mine")
     assert multirun(*named, sweep="four") == list(range(6))
     with pytest.raises(CompactHydraException, match=r"runs/studies/mine\.log is there already: give another"):
         multirun(*named, sweep="five")
@@ -278,13 +278,13 @@ def test_values_that_do_not_go_together_are_a_failed_trial(capsys):
     lines = [line for line in said if "cannot be run" in line]
     assert len(lines) == len(unfit)
     assert lines[0].startswith(
-        f"search: trial {unfit[0]} cannot be run, so it failed: model=linear model.dropout=0.5 seed="
+        f"search: trial {unfit[0]} failed because it cannot be run: model=linear model.dropout=0.5 seed="
     )
-    assert lines[0].endswith("without hidden layers dropout has no effect; say dropout: 0")
+    assert lines[0].endswith("without hidden layers dropout has no effect. Set model.dropout=0")
 
 
 def test_a_job_must_return_a_number():
-    with pytest.raises(CompactHydraException, match="a job returned None, and a search wants a number"):
+    with pytest.raises(CompactHydraException, match="a job returned None, but a search needs a number"):
         multirun(*SEARCH, job=lambda cfg: None)
 
 
@@ -306,7 +306,7 @@ def test_sweepgrad_train_searches(folder):
     assert "is complete with 6 trials" in again.err
 
 
-def test_sweepgrad_train_searches_anew_when_a_table_is_changed(folder):
+def test_sweepgrad_train_searches_again_when_a_table_is_changed(folder):
     rows = [(place % 7, place % 5, int(place % 7 + place % 5 > 5)) for place in range(210)]
 
     def written(flip: int) -> None:
@@ -337,7 +337,7 @@ def test_sweepgrad_train_goes_on_after_a_split_that_leaves_no_rows(folder):
     search += ["hydra/sweeper=optuna", "hydra.sweeper.sampler=random", "hydra.sweeper.trials=8"]
     result = command("train", "--multirun", *search)
     assert "data.rows=20 split.folds=40: " in result.err
-    assert "cannot be run, so it failed" in result.err
+    assert "failed because it cannot be run" in result.err
     assert "trials finished" in result.err
     assert "is complete with 8 trials" in command("train", "--multirun", *search).err
 

@@ -71,7 +71,7 @@ def test_a_claim_that_does_not_hold_is_told_by_the_exit_code():
         (("skale",), "Did you mean scale?"),
         (("all", "rows=60"), "rows=60: settings are those of one question, not of all"),
         (("scale", "rows=three"), "rows: 'three' should be a valid integer [from rows=three]"),
-        (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is no store"),
+        (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is not an MLflow store"),
         (("spotify", "models=[wid]"), "Did you mean wide?"),
         (("scale", "--uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
         (("bias_variance", "widths=[4,2]"), "widths: should ascend, not [4, 2] [from widths=[4,2]]"),

@@ -82,7 +82,7 @@ def test_all_faults_are_told_at_once_and_nothing_is_written(tmp_path, monkeypatc
     for dry in ((), ("--dry-run",)):
         result = command("train", "-m", *SMALL, *faults, *dry)
         assert result.code == 2
-        assert re.search(r"\d faults in the configuration; nothing was run", result.err)
+        assert re.search(r"\d configuration errors; nothing was run", result.err)
         for key in ("train.epochs", "optimizer.lr", "model.wdith", "seed"):
             assert key in result.err
         assert everything(tmp_path) == {}
@@ -169,7 +169,10 @@ def test_an_ensemble_that_no_job_can_be_part_of_is_refused(folder, ensemble, sai
 def test_halving_of_a_single_run_is_refused(folder):
     result = command("train", *SMALL, "sweep.halving={first:1,factor:3}")
     assert result.code == 2
-    assert "sweep.halving: has no effect on a single run: add --multirun, or say null" in result.err
+    assert (
+        "sweep.halving: has no effect on a single run. Add --multirun, or set sweep.halving=null"
+        in result.err
+    )
 
 
 def test_halving_from_the_command_line_says_what_it_saved(folder):
@@ -277,10 +280,10 @@ def test_fail_fast_ends_with_the_first_failure_whoever_launches(launcher, folder
     [
         (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder of"),
         (["hydra.sweep.subdir=${nix}"], "nix"),
-        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be 1 or more"),
-        (["hydra.job.chdir=true"], "hydra.job.chdir: jobs that share a process"),
+        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be at least 1"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir: is not possible for jobs that share a process"),
         (["sweep.halving={first: 1, factor: 2}", "hydra.sweeper.max_batch_size=1"], "max_batch_size"),
-        (["sweep.halving={first: 1, factor: 2}", "hydra/launcher=basic"], "use hydra/launcher=threads"),
+        (["sweep.halving={first: 1, factor: 2}", "hydra/launcher=basic"], "Set hydra/launcher=threads"),
         (["sweep.halving={first: 3, factor: 2}"], "sweep.halving.first: 3 has no effect within 3 epochs"),
         (["sweep.halving={frist: 1, factor: 2}"], "Did you mean sweep.halving.first?"),
         (["sweep.halving=true"], "should be null, or keys and values"),

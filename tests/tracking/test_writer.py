@@ -130,7 +130,7 @@ def test_a_folder_that_is_gone_is_answered_too(results):
 
 def test_what_is_no_store_is_refused(folder):
     (said,) = answers([{"send": "anything"}], uri="ftp://nowhere")
-    assert "is no store" in said["refused"]
+    assert "is not an MLflow store" in said["refused"]
 
 
 def test_a_store_that_does_not_answer_is_tried_once_more_at_the_end(results):

@@ -131,4 +131,4 @@ def test_the_command_says_how_it_went(monkeypatch):
 def test_bad_input_is_told_as_for_train():
     wrong = command("gradcheck", "model.dropuot=1")
     assert wrong.code == 2
-    assert "model.dropuot: is no key. Did you mean model.dropout?" in wrong.err
+    assert "model.dropuot: unknown key. Did you mean model.dropout?" in wrong.err

@@ -1,4 +1,4 @@
-"""The `sweepgrad` command. Each verb imports what it needs when it runs, so that --help answers at once."""
+"""The `sweepgrad` command. A verb's module is imported when the verb is run, so that --help is fast."""
 
 import argparse
 import os
@@ -6,30 +6,49 @@ import sys
 from collections.abc import Sequence
 
 from sweepgrad import __version__
-from sweepgrad.cli.verbs import VERBS, verb
+from sweepgrad.cli.verbs import SECTIONS, TRAIN_HELP, VERBS, verb
+from sweepgrad.config.suggest import Arguments, nearest
 from sweepgrad.errors import UserError
 from sweepgrad.extensions import ExtensionError
 from sweepgrad.messages import shown
 
-_EXAMPLES = """\
-examples:
-  sweepgrad train model=wide optimizer.lr=0.01                one run
-  sweepgrad train --multirun model=wide,middle,deep seed=1,2  a sweep
-  sweepgrad train data=csv data.path=FILE data.target=COLUMN  your own table
-  sweepgrad leaderboard                                       rank the latest sweep by validation
-  sweepgrad finalize                                          choose, open the test rows once, write the card
-  sweepgrad evaluate                                          judge the procedure on a sweep over splits
-  sweepgrad verify SWEEP                                      train its runs again, compare bit for bit
-  sweepgrad ui                                                look at the runs in MLflow
-  sweepgrad tape model=wide                                   see what a training step is made of
+_HELP = """\
+usage: sweepgrad VERB [ARGUMENTS]
 
-Everything after `sweepgrad train` is plain Hydra: `sweepgrad train --help` lists the keys and their values.
+Train small neural networks on tables: sweep, select on validation data, evaluate the test set once.
+{verbs}
+Options:
+  -h, --help   Show this help.
+  --version    Show the version.
+
+Examples:
+  sweepgrad train model=wide optimizer.lr=0.01                Train one run.
+  sweepgrad train --multirun model=wide,middle,deep seed=1,2  Sweep over models and seeds.
+  sweepgrad train data=csv data.path=FILE data.target=COLUMN  Train on your own table.
+  sweepgrad leaderboard                                       Rank the runs of the latest sweep.
+  sweepgrad finalize                                          Select a model and evaluate the test set.
+  sweepgrad ui                                                Open the runs in MLflow.
+
+Arguments and examples of a verb: sweepgrad VERB --help
 Tab completion: eval "$(sweepgrad completion bash)"
 """
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Write `-o, --output FILE`, as Python 3.13 does, with every version of Python."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        metavar = self._get_default_metavar_for_optional(action)
+        return f"{', '.join(action.option_strings)} {self._format_args(action, metavar)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code: 0, 1 when a run failed, 2 for bad input, 130 after Ctrl-C."""
+    """Run a command line and return the exit code.
+
+    0 is success, 1 a run that failed, 2 bad input, 130 Ctrl-C.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with shown():
         return _run(given)
@@ -47,15 +66,19 @@ def _run(given: list[str]) -> int:
             for answer in complete(os.environ.get("COMP_LINE", "")):
                 print(answer)
             return 0
-        options = _parser().parse_args(given)
-        if options.verb is None:
-            _parser().print_help()
+        if not given or given[0] in ("-h", "--help"):
+            print(overview(), end="")
             return 0
-        return int(options.run(options))
+        if given[0] == "--version":
+            print(f"sweepgrad {__version__}")
+            return 0
+        if given[0] not in VERBS:
+            raise UserError(_unknown(given[0]))
+        return int(verb(given[0]).run(parser(given[0]).parse_args(given[1:])))
     except (UserError, ExtensionError) as error:
         print(f"sweepgrad: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -63,25 +86,33 @@ def _run(given: list[str]) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweepgrad",
-        description="From a table and a yes/no question to an honest best model.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def overview() -> str:
+    """Return the text of `sweepgrad --help`."""
+    lines = []
+    for heading, names in SECTIONS.items():
+        lines.append(f"\n{heading}:")
+        lines += [f"  {name:13}{TRAIN_HELP if name == 'train' else verb(name).HELP}" for name in names]
+    return _HELP.format(verbs="\n".join(lines) + "\n")
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """Return the argument parser of a verb, other than `train`."""
+    module = verb(name)
+    arguments = Arguments(
+        prog=f"sweepgrad {name}",
+        description=module.DESCRIPTION,
+        epilog=module.EXAMPLES,
+        formatter_class=_HelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"sweepgrad {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    verbs.add_parser("train", help="train a network, or sweep over many (plain Hydra from here on)")
-    for name in VERBS:
-        module = verb(name)
-        arguments = verbs.add_parser(
-            name,
-            help=module.HELP,
-            description=getattr(module, "DESCRIPTION", None),
-            epilog=getattr(module, "EXAMPLES", None),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(arguments)
-        arguments.set_defaults(run=module.run)
-    return parser
+    module.add_arguments(arguments)
+    return arguments
+
+
+def _unknown(word: str) -> str:
+    if word.startswith("-"):
+        return f"unknown option {word}.{nearest(word, ('--help', '--version'))} See sweepgrad --help"
+    if "=" in word:
+        return f"unknown verb {word}. Did you mean sweepgrad train {word}?"
+    names = ("train", *VERBS)
+    verbs = f" Verbs: {', '.join(names)}"
+    return f"unknown verb {word}.{nearest(word, names) or verbs}"

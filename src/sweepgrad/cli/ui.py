@@ -1,4 +1,4 @@
-"""MLflow's own pages on our store, with links that open where one wants to look."""
+"""MLflow's web interface on our store, and links to the pages of the latest sweep."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from sweepgrad.tracking.tags import PARENT
 
 
 def links(store: Store, base: str) -> dict[str, str]:
-    """Addresses in MLflow's pages: all runs, and of the latest sweep its table, charts and comparison."""
+    """Return links to all runs, and to the table, charts and comparison of the latest sweep."""
     runs = f"{base}/#/experiments/{store.experiment_id}/runs?workflowType=machine_learning"
     found = {"all runs": runs}
     sweep = store.latest_sweep()
@@ -33,23 +33,23 @@ def links(store: Store, base: str) -> dict[str, str]:
     order = quote(f"metrics.`{METRICS[BINARY.default].key}`")
     table = f"{runs}&searchFilter={only}&orderByKey={order}&orderByAsc=false"
     found |= {f"{sweep.name}, table": table, f"{sweep.name}, charts": f"{table}&compareRunsMode=CHART"}
-    with suppress(UserError):  # it may have nothing to compare yet
+    with suppress(UserError):  # there may be no finished runs yet
         ids = json.dumps([entry.runs[0].run_id for entry in rank(store.children(sweep))[:20]])
         experiments = json.dumps([store.experiment_id])
-        found[f"{sweep.name}, comparison of the best of each configuration"] = (
+        found[f"{sweep.name}, comparison of the best run of each configuration"] = (
             f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(experiments)}"
         )
     return found
 
 
 def serve(store: Store, host: str, port: int | None) -> int:
-    """Run MLflow's server on the store until it is interrupted; the exit code.
+    """Run an MLflow server on the store until Ctrl-C, and return the exit code.
 
     Arguments:
-        port: None for the first free one from 5000.
+        port: the port to listen on; None for the first free one from 5000.
 
     Raises:
-        UserError: the port is taken, or the server does not start.
+        UserError: the port is in use, or the server does not start.
     """
     port = _free_port(host, port)
     base = f"http://{host}:{port}"
@@ -60,7 +60,7 @@ def serve(store: Store, host: str, port: int | None) -> int:
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    print(f"starting MLflow at {base} (some seconds) …", flush=True)
+    print(f"starting MLflow at {base}; this takes some seconds …", flush=True)
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
@@ -68,7 +68,7 @@ def serve(store: Store, host: str, port: int | None) -> int:
             _wait_until_it_answers(server, base, log)
             for name, address in links(store, base).items():
                 print(f"  {name}: {address}", flush=True)
-            print("Ctrl-C stops it.", flush=True)
+            print("Press Ctrl-C to stop.", flush=True)
             server.wait()
         except KeyboardInterrupt:
             pass
@@ -87,7 +87,7 @@ def _free_port(host: str, port: int | None) -> int:
             except OSError:
                 continue
             return candidate
-    raise UserError(f"port {port or '5000 to 5099'} of {host} is taken: name a free one with --port")
+    raise UserError(f"port {port or '5000 to 5099'} of {host} is in use. Choose a free one with --port")
 
 
 def _wait_until_it_answers(server: "subprocess.Popen[bytes]", base: str, log: IO[str]) -> None:
@@ -95,7 +95,7 @@ def _wait_until_it_answers(server: "subprocess.Popen[bytes]", base: str, log: IO
     while time.monotonic() < deadline:
         if server.poll() is not None:
             log.seek(0)
-            last = (log.read().strip() or "no reason given").splitlines()[-1]
+            last = (log.read().strip() or "no message").splitlines()[-1]
             raise UserError(f"MLflow's server stopped: {last}")
         with suppress(URLError, OSError):
             urllib.request.urlopen(f"{base}/health", timeout=1).close()

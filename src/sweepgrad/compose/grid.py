@@ -1,4 +1,4 @@
-"""The jobs that a command line asks for, as the overrides of each."""
+"""The overrides of each job of a sweep."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from sweepgrad.errors import UserError
 
 
 def combinations_of(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of each job, as the basic sweeper will make them."""
+    """Return the overrides of each job, as the basic sweeper creates them."""
     try:
         (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     except HydraException as error:
@@ -23,7 +23,7 @@ def combinations_of(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def samples(overrides: Sequence[Override]) -> list[list[str]]:
-    """Overrides of jobs that have each value of `_values` once, the other keys at their first one."""
+    """Return overrides of jobs that have each value of `_values` once, and the first value of other keys."""
     values = {override.get_key_element(): [*_values(override)] for override in overrides}
     if not all(values.values()):
         raise _no_run(overrides)
@@ -33,7 +33,7 @@ def samples(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def _values(override: Override) -> Iterator[str]:
-    """All values of a choice, both ends of a range or an interval, or the one value that there is."""
+    """Yield all values of a choice, both ends of a range or an interval, or the single value."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         yield from (str(value.start), str(value.end))
@@ -48,4 +48,4 @@ def _values(override: Override) -> Iterator[str]:
 
 
 def _no_run(overrides: Sequence[Override]) -> UserError:
-    return UserError(f"{' '.join(str(o.input_line) for o in overrides)} asks for no run at all.")
+    return UserError(f"{' '.join(str(o.input_line) for o in overrides)}: a sweep of 0 runs; nothing was run")

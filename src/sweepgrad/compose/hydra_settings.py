@@ -1,64 +1,72 @@
-"""Settings of Hydra's own that do not go together with what is to be run."""
+"""Rules for Hydra's own settings, and the folder of a job."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
 
 _SHARED = ("threads", "dask")  # launchers that run jobs in one process
 
 
-def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[str]:
-    """What has no effect, or none that was meant, with the remedy.
+def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[ConfigError]:
+    """Yield the settings that have no effect, or not the intended one, with the remedy.
 
     Arguments:
-        master: as Hydra composes it for a sweep, or for the run.
-        config: of the job that is to be trained longest.
+        master: the configuration that Hydra composes for a sweep, or for the run.
+        config: the job with the most epochs.
     """
     launcher = master.hydra.runtime.choices["hydra/launcher"]
     if not multirun:
-        if config.sweep.halving is not None:
-            yield "sweep.halving: has no effect on a single run: add --multirun, or say null"
-        if config.sweep.fail_fast:
-            yield "sweep.fail_fast: has no effect on a single run: add --multirun, or say false"
+        for key, value, off in (
+            ("sweep.halving", config.sweep.halving is not None, "null"),
+            ("sweep.fail_fast", config.sweep.fail_fast, "false"),
+        ):
+            if value:
+                yield ConfigError(key, f"has no effect on a single run. Add --multirun, or set {key}={off}")
         return
-    if config.sweep.halving is not None and launcher != "threads":
-        yield (
-            f"sweep.halving: compares runs that are under way, which hydra/launcher={launcher} does not have"
-            " in one place: use hydra/launcher=threads, or say sweep.halving=null"
+    halving = config.sweep.halving
+    if halving is not None and launcher != "threads":
+        yield ConfigError(
+            "sweep.halving",
+            f"needs all runs in one process, but hydra/launcher={launcher} does not run them so. Set"
+            " hydra/launcher=threads, or sweep.halving=null",
         )
-    if (
-        config.sweep.halving is not None
-        and OmegaConf.select(master, "hydra.sweeper.max_batch_size") is not None
-    ):
-        yield "sweep.halving: compares the jobs of a sweep, which hydra.sweeper.max_batch_size takes apart"
-    if config.sweep.halving is not None and config.sweep.halving.first >= config.train.epochs:
-        yield (
-            f"sweep.halving.first: {config.sweep.halving.first} has no effect within"
-            f" {config.train.epochs} epochs; say fewer, or sweep.halving=null"
+    if halving is not None and OmegaConf.select(master, "hydra.sweeper.max_batch_size") is not None:
+        yield ConfigError(
+            "sweep.halving",
+            "needs all runs in one batch. Remove hydra.sweeper.max_batch_size, or set sweep.halving=null",
+        )
+    if halving is not None and halving.first >= config.train.epochs:
+        yield ConfigError(
+            "sweep.halving.first",
+            f"{halving.first} has no effect within {config.train.epochs} epochs. Set a smaller number, or"
+            " sweep.halving=null",
         )
     if launcher in _SHARED:
-        for key in ("chdir", "env_set", "env_copy"):
-            if master.hydra.job[key]:
-                yield (
-                    f"hydra.job.{key}: jobs that share a process cannot have this of their own; say"
-                    " hydra/launcher=basic"
+        for name in ("chdir", "env_set", "env_copy"):
+            if master.hydra.job[name]:
+                yield ConfigError(
+                    f"hydra.job.{name}",
+                    "is not possible for jobs that share a process. Set hydra/launcher=basic",
                 )
     workers = OmegaConf.select(master, "hydra.launcher.workers")
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        yield f"hydra.launcher.workers: must be 1 or more, or null for one a core, not {workers}"
+        yield ConfigError(
+            "hydra.launcher.workers", f"must be at least 1, or null for one per core, not {workers}"
+        )
 
 
 def numbered(master: DictConfig) -> bool:
-    """Whether the folder of a job is called by its number, as config.yaml has it."""
+    """Return whether the folder of a job is named by its number, the default in config.yaml."""
     plain: Any = OmegaConf.to_container(master.hydra.sweep, resolve=False)
     return bool(plain["subdir"] == "${hydra.job.num}")
 
 
 def folder_of(composed: DictConfig, number: int) -> str:
-    """The folder of a job below its sweep's, as `hydra.sweep.subdir` says.
+    """Return the folder of a job within its sweep's, from `hydra.sweep.subdir`.
 
     Raises:
         OmegaConfBaseException: it cannot be resolved.

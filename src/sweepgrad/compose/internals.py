@@ -1,7 +1,9 @@
-"""The names of Hydra that it does not promise to keep, for all that stands above `compose`."""
+"""The names that Hydra does not promise to keep, for all packages above `compose`."""
+
+from argparse import ArgumentParser
 
 from hydra._internal.hydra import Hydra as Hydra
-from hydra._internal.utils import get_args_parser as get_args_parser
+from hydra._internal.utils import get_args_parser as _hydra_arguments
 from hydra.core.config_loader import ConfigLoader as ConfigLoader
 from hydra.core.hydra_config import HydraConfig as HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser as OverridesParser
@@ -15,3 +17,12 @@ from hydra.core.override_parser.types import Sweep as Sweep
 from hydra.core.override_parser.types import Transformer as Transformer
 from hydra.core.utils import JobReturn as JobReturn
 from hydra.core.utils import JobStatus as JobStatus
+
+from sweepgrad.config.suggest import Arguments
+
+
+def get_args_parser() -> ArgumentParser:
+    """Return the parser of Hydra's arguments; it raises UserError with a suggestion."""
+    parser = Arguments(prog="sweepgrad train", add_help=False, parents=[_hydra_arguments()])
+    parser.more_options = ("--dry-run", "--quiet")  # ours, which Hydra does not see
+    return parser

@@ -1,8 +1,8 @@
-"""Hydra with a faster way to compose the jobs of a sweep, to the same configurations.
+"""A config loader that composes the jobs of a sweep faster than Hydra's, with the same result.
 
-Hydra reads and merges all YAML again for each job. Here it does so once for each choice of options and of
-settings of its own, and a job is a copy of that with the job's values set, by Hydra's own function. Where
-setting them might look at what Hydra fills in afterwards, or anything goes wrong, Hydra composes it as ever.
+Hydra reads and merges all YAML again for each job. This loader does so once for each choice of options and of
+Hydra's own settings. A job is a copy of the result with the job's values set by Hydra's own function. If
+setting them might read what Hydra fills in later, or if anything fails, Hydra composes the job itself.
 """
 
 import copy
@@ -38,15 +38,15 @@ _PLAIN_KEY = re.compile(r"[\w$-]+(\.[\w$-]+)*")
 
 @contextmanager
 def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
-    """Hydra on our YAML, for as long as the context lasts: also what `GlobalHydra` gives.
+    """Yield a Hydra on our YAML, which `GlobalHydra` returns too until the context ends.
 
-    What it has composed is kept until then: a file that changes amid a sweep changes no job of its options.
+    What it has composed is cached until then: a file that changes during a sweep changes no job.
 
     Arguments:
         search: further folders of YAML, as given by --config-dir.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: a folder does not exist.
     """
     search_extensions()
     search_path = create_config_search_path(str(config_dir()))
@@ -68,10 +68,10 @@ def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
 
 @dataclass(frozen=True)
 class _Base:
-    """What Hydra composes of the overrides that choose files and of those, before all others, about Hydra.
+    """The configuration composed from the overrides that select files, and from leading ones of Hydra's keys.
 
     Attributes:
-        config: to be copied for each job. Its lists of overrides are as they were before Hydra filled them.
+        config: the configuration that is copied for each job, without Hydra's lists of overrides.
         separators: arguments for `get_overrides_dirname`.
     """
 
@@ -80,7 +80,7 @@ class _Base:
 
 
 class SweepLoader(ConfigLoaderImpl):
-    """Composes as `ConfigLoaderImpl` does, faster when it is asked for many alike."""
+    """A `ConfigLoaderImpl` that composes many similar jobs faster."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
@@ -92,10 +92,10 @@ class SweepLoader(ConfigLoaderImpl):
         self._options: dict[tuple[str, ObjectType | None], list[str]] = {}
 
     def parse(self, lines: Sequence[str]) -> list[Override]:
-        """The overrides that the lines say.
+        """Return the overrides of lines, parsed once.
 
         Raises:
-            OverrideParseException: a line says none.
+            OverrideParseException: a line is not an override.
         """
         for line in lines:
             if line not in self._parsed:
@@ -103,7 +103,7 @@ class SweepLoader(ConfigLoaderImpl):
         return [self._parsed[line] for line in lines]
 
     def adding(self, override: Override) -> str:
-        """The line of an override that changes a key, made to add the key where it is not there."""
+        """Return the line of an override that changes a key or, if it is unknown, adds it."""
         line = f"++{override.input_line}"
         self._parsed.setdefault(line, replace(override, type=OverrideType.FORCE_ADD, input_line=line))
         return line
@@ -139,37 +139,37 @@ class SweepLoader(ConfigLoaderImpl):
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
         if run_mode == RunMode.RUN:
-            with suppress(Exception):  # Hydra will meet the same fault, and say it in its words
-                composed = self._from_a_base(config_name, overrides)
+            with suppress(Exception):  # Hydra will meet the same error, and report it
+                composed = self._from_base(config_name, overrides)
                 if composed is not None:
                     return composed
         return super()._load_configuration_impl(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
 
-    def _from_a_base(self, config_name: str | None, lines: list[str]) -> DictConfig | None:
-        """The configuration, or None where only Hydra knows how to compose it."""
+    def _from_base(self, config_name: str | None, lines: list[str]) -> DictConfig | None:
+        """Return the configuration, or None if only Hydra can compose it."""
         overrides = self.parse(lines)
         if any(override.is_sweep_override() for override in overrides):
             return None
         groups = self._groups_for(config_name, overrides)
-        of_base: list[str] = []
+        base_lines: list[str] = []
         values: list[Override] = []
         for line, override in zip(lines, overrides, strict=True):
-            if self._chooses_a_file(override, groups):
-                of_base.append(line)
+            if self._selects_a_file(override, groups):
+                base_lines.append(line)
             elif re.split(r"[./]", override.key_or_group)[0] != "hydra":
                 values.append(override)
             elif not values:
-                of_base.append(line)
-            else:  # what is set before may matter to it
+                base_lines.append(line)
+            else:  # it may depend on values that are set before it
                 return None
-        base = self._base(config_name, of_base)
+        base = self._base(config_name, base_lines)
         if base is None:
             return None
         config: DictConfig = clone(base.config)
         for override in values:
-            if _looks_elsewhere(config, override):
+            if _touches_other_keys(config, override):
                 return None
             self._apply_overrides_to_config([override], config)
         hydra = config.hydra
@@ -182,7 +182,7 @@ class SweepLoader(ConfigLoaderImpl):
         return config
 
     def _list(self, line: str, lines: ListConfig) -> None:
-        """Append a line; OmegaConf's own way costs more than all else that is done for an override."""
+        """Append a line. OmegaConf's own append takes longer than all other work for an override."""
         known = self._listed.get(line)
         content = lines.__dict__["_content"]
         if known is None:
@@ -194,7 +194,7 @@ class SweepLoader(ConfigLoaderImpl):
             content.append(node)
 
     def _groups_for(self, config_name: str | None, overrides: Sequence[Override]) -> dict[str, bool]:
-        """Whether a key is a group, as far as is known, where these overrides have Hydra search."""
+        """Return whether each key is a group in the search path that the overrides set."""
         lines = [str(o.input_line) for o in overrides if o.get_key_element() == "hydra.searchpath"]
         groups = self._groups.setdefault((config_name, *lines), {})
         unknown = {override.key_or_group for override in overrides} - groups.keys()
@@ -204,7 +204,7 @@ class SweepLoader(ConfigLoaderImpl):
         return groups
 
     @staticmethod
-    def _chooses_a_file(override: Override, groups: dict[str, bool]) -> bool:
+    def _selects_a_file(override: Override, groups: dict[str, bool]) -> bool:
         return groups[override.key_or_group] and not isinstance(override.value(), dict)
 
     def _base(self, config_name: str | None, lines: list[str]) -> _Base | None:
@@ -216,11 +216,11 @@ class SweepLoader(ConfigLoaderImpl):
 
 
 def clone(node: Any, parent: Any = None) -> Any:
-    """What copy.deepcopy makes of a configuration, in a tenth of the time.
+    """Return a deep copy of a configuration, in a tenth of the time of copy.deepcopy.
 
     Arguments:
-        node: with all below it; values that are no nodes are shared, as deepcopy does.
-        parent: the copy's.
+        node: the configuration; values that are not nodes are shared, as by deepcopy.
+        parent: the parent of the copy.
     """
     new = object.__new__(type(node))
     old_fields, fields = node.__dict__, new.__dict__
@@ -245,21 +245,21 @@ def clone(node: Any, parent: Any = None) -> Any:
 
 
 def _prepared(composed: DictConfig, overrides: Sequence[Override]) -> _Base | None:
-    """A base, or None if what Hydra fills in there depends on more than the names of files."""
+    """Return a base, or None if what Hydra fills in depends on more than the names of files."""
     hydra: Any = OmegaConf.to_container(composed, resolve=False)["hydra"]  # type: ignore[call-overload, index]
     named = hydra["job"]["config"]["override_dirname"]
     if hydra["job"]["env_copy"] or "${" in str([hydra["overrides"], named]):
         return None
     for listed, of_hydra in ((composed.hydra.overrides.hydra, True), (composed.hydra.overrides.task, False)):
-        said = sum(override.is_hydra_override() == of_hydra for override in overrides)
+        n = sum(override.is_hydra_override() == of_hydra for override in overrides)
         content = listed.__dict__["_content"]
-        del content[len(content) - said :]
-    OmegaConf.clear_cache(composed)  # `now` is to be each job's own
+        del content[len(content) - n :]
+    OmegaConf.clear_cache(composed)  # so that each job has its own `now`
     return _Base(composed, named)
 
 
-def _looks_elsewhere(config: DictConfig, override: Override) -> bool:
-    """Whether applying an override might read or write beyond its key, by way of an interpolation."""
+def _touches_other_keys(config: DictConfig, override: Override) -> bool:
+    """Return whether applying an override might read or write other keys, through an interpolation."""
     if not _PLAIN_KEY.fullmatch(override.key_or_group):
         return True
     *path, last = override.key_or_group.split(".")

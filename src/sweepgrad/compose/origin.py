@@ -1,4 +1,4 @@
-"""Where a fault of a configuration comes from: the override or the file that has the last word on its key."""
+"""The override or the file that a configuration error comes from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,33 +10,30 @@ from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
 from sweepgrad.config.check import ConfigError
 
 
-def in_command_line(fault: ConfigError, overrides: Sequence[Override]) -> str:
-    """The fault, told with the override of its very key."""
-    source = next((o.input_line for o in overrides if o.key_or_group == fault.key), "")
-    return f"{fault.key}: {fault.problem} [from {source}]"
+def on_command_line(error: ConfigError, overrides: Sequence[Override]) -> str:
+    """Return the override of an error's key."""
+    return str(next((o.input_line for o in overrides if o.key_or_group == error.key), ""))
 
 
-def with_origin(
-    fault: ConfigError, overrides: Sequence[Override], composed: DictConfig, loader: SweepLoader
+def origin(
+    error: ConfigError, overrides: Sequence[Override], composed: DictConfig, loader: SweepLoader
 ) -> str:
-    """The fault, told with the overrides that concern its key, or else the file that says it."""
-    said_here = [str(o.input_line).removeprefix("++") for o in overrides if _concerns(o, fault.key, loader)]
-    if said_here:
-        return f"{fault.key}: {fault.problem} [from {' '.join(said_here)}]"
-    if fault.key and (file := _file_that_says(fault.key, composed, loader)):
-        return f"{fault.key}: {fault.problem} [from {file}]"
-    return f"{fault.key}: {fault.problem}"
+    """Return the overrides that concern an error's key, or else the file that sets it, or ""."""
+    lines = [str(o.input_line).removeprefix("++") for o in overrides if _concerns(o, error.key, loader)]
+    if lines:
+        return " ".join(lines)
+    return (error.key and _file_that_sets(error.key, composed, loader)) or ""
 
 
 def _concerns(override: Override, key: str, loader: SweepLoader) -> bool:
-    """Whether an override sets `key`, a part of it, or a whole that it is part of."""
-    said = f"{override.key_or_group}."
-    chooses_a_file = bool(loader.get_group_options(override.key_or_group))
-    return said.startswith(f"{key}.") or (f"{key}.".startswith(said) and not chooses_a_file)
+    """Return whether an override sets `key`, a part of it, or a section that it is in."""
+    prefix = f"{override.key_or_group}."
+    selects_a_file = bool(loader.get_group_options(override.key_or_group))
+    return prefix.startswith(f"{key}.") or (f"{key}.".startswith(prefix) and not selects_a_file)
 
 
-def _file_that_says(key: str, composed: DictConfig, loader: SweepLoader) -> str | None:
-    """The composed file that has the last word on `key`: an experiment's, a group's, or config.yaml."""
+def _file_that_sets(key: str, composed: DictConfig, loader: SweepLoader) -> str | None:
+    """Return the composed file that sets `key` last: an experiment's, a group's, or config.yaml."""
     chosen = {
         group: option
         for group, option in composed.hydra.runtime.choices.items()
@@ -47,11 +44,19 @@ def _file_that_says(key: str, composed: DictConfig, loader: SweepLoader) -> str 
     folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
     for file, prefix in [*files, (f"{CONFIG_NAME}.yaml", "")]:
         found = [path for folder in folders if (path := folder / file).is_file()]
-        if found and key.startswith(prefix):
-            said = OmegaConf.load(found[0])
-            if OmegaConf.select(said, key.removeprefix(prefix)) is not None:
-                return _readable(found[0])
+        if found and key.startswith(prefix) and _sets(found[0], key.removeprefix(prefix)):
+            return _readable(found[0])
     return None
+
+
+def _sets(file: Path, key: str) -> bool:
+    *sections, name = key.split(".")
+    section = OmegaConf.load(file)
+    if sections:
+        section = OmegaConf.select(section, ".".join(sections))
+    if OmegaConf.is_dict(section):
+        return name in section  # also where its value is null
+    return OmegaConf.is_list(section)
 
 
 def _readable(path: Path) -> str:

@@ -1,14 +1,15 @@
-"""Where Hydra looks for YAML besides our own: in the folders that installed extensions ship."""
+"""The YAML folders of installed extensions, added to Hydra's search path."""
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from sweepgrad import extensions
+from sweepgrad.compose import explain
 
 
 class ExtensionsPath(SearchPathPlugin):
-    """Adds the YAML of installed extensions to where Hydra looks, after our own."""
+    """Add the YAML of installed extensions to the search path, after our own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in extensions.conf_folders():
@@ -16,5 +17,6 @@ class ExtensionsPath(SearchPathPlugin):
 
 
 def search_extensions() -> None:
-    """Have this process's Hydra look into extensions too; Hydra programs of others do not."""
+    """Have Hydra search extensions in this process; other Hydra programs do not."""
     Plugins.instance().register(ExtensionsPath)
+    explain.register()

@@ -1,4 +1,4 @@
-"""Which averages of models are candidates."""
+"""The averages of models that are candidates for selection."""
 
 from typing import Annotated, Literal
 
@@ -6,22 +6,26 @@ from pydantic import Field
 
 from sweepgrad.config.section import Section
 
+_KIND = "Which averages are candidates."
+
 
 class NoEnsemble(Section):
-    kind: Literal["none"]
+    """No averages."""
+
+    kind: Literal["none"] = Field(description=_KIND)
 
 
 class SeedsEnsemble(Section):
-    """For each configuration, all its seeds averaged."""
+    """For each configuration, the average over its seeds."""
 
-    kind: Literal["seeds"]
+    kind: Literal["seeds"] = Field(description=_KIND)
 
 
 class BestEnsemble(Section):
-    """The `size` best configurations by validation, with all their seeds, averaged."""
+    """The average of the best configurations by validation, with all their seeds."""
 
-    kind: Literal["best"]
-    size: Annotated[int, Field(ge=2)]
+    kind: Literal["best"] = Field(description=_KIND)
+    size: int = Field(ge=2, description="Number of configurations that are averaged.")
 
 
 EnsembleConfig = Annotated[NoEnsemble | SeedsEnsemble | BestEnsemble, Field(discriminator="kind")]

@@ -1,17 +1,17 @@
-"""What counts as the same configuration, by the keys that tell two runs apart.
+"""The keys that decide whether two runs have the same configuration.
 
-Every key shapes what is trained but those of `KEEPING` and `CHOOSING`. Of those that do, `REPLICATES` repeat
-the same configuration with other random numbers or on other validation rows, `SPLIT` says which rows are
-tested, and `LENGTH` only how long a run is trained.
+Every key influences what is trained, except those of `KEEPING` and `CHOOSING`. Of the others, `REPLICATES`
+repeat the same configuration with other random numbers or other validation rows, `SPLIT` selects the test
+rows, and `LENGTH` only changes how long a run is trained.
 """
 
 from sweepgrad.config.schema import Config
 
 KEEPING = ("tracking", "sweep")
-"""Sections on where results are kept and how the jobs of a sweep go together."""
+"""Sections on where results are stored and how the jobs of a sweep are run."""
 
 CHOOSING = ("select",)
-"""Sections on how the best of a sweep is chosen."""
+"""Sections on how the best model of a sweep is selected."""
 
 SEED, FOLD = "seed", "split.fold"
 REPLICATES = (SEED, FOLD)
@@ -20,10 +20,10 @@ LENGTH = ("train.epochs", "train.patience")
 
 
 def trains(section: str) -> bool:
-    """Return whether what is trained follows from a section, or a key of its own."""
+    """Return whether a section, or a key of its own, influences what is trained."""
     return section not in KEEPING + CHOOSING
 
 
 def candidate(config: Config) -> str:
-    """Return what runs have in common that are replicates of one another, as JSON."""
+    """Return the configuration that replicates have in common, as JSON."""
     return config.model_dump_json(exclude={SEED: True, "split": {"fold"}, **dict.fromkeys(KEEPING, True)})

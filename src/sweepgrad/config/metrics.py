@@ -1,7 +1,6 @@
-"""The names of the metrics that `select.metric` may take; what they are stands in `stats.metrics`.
+"""The names of the metrics that `select.metric` accepts; `stats.metrics` defines them.
 
-Names alone are here, so that a configuration is checked without NumPy. A test finds none that is missing in
-either place.
+Only the names are here, so that a configuration is checked without importing NumPy. A test compares the two.
 """
 
 NAMES = ["accuracy", "nll", "roc_auc"]  # an extension adds to them by `tasks.add_metric`
@@ -11,7 +10,7 @@ def known(name: str) -> str:
     """Return a metric's name.
 
     Raises:
-        ValueError: there is no such metric.
+        ValueError: the metric is unknown.
     """
     if name not in NAMES:
         raise ValueError(f"{name!r} should be one of {', '.join(NAMES)}")

@@ -1,4 +1,4 @@
-"""The network's architecture."""
+"""The settings of the network's architecture."""
 
 from typing import Annotated, Any
 
@@ -7,22 +7,21 @@ from pydantic import Field, field_validator, model_validator
 from sweepgrad.config.section import Section
 from sweepgrad.extensions import Registry
 
-# Their names; `nn.activations` has the function of each.
+# The names; `nn.activations` has the function of each.
 ACTIVATIONS: Registry[None] = Registry("activation", dict.fromkeys(("relu", "tanh", "sigmoid")))
 
 Width = Annotated[int, Field(ge=1)]
 
 
 class Model(Section):
-    """A multilayer perceptron: widths of the hidden layers, and the output sigmoid(scale * score).
+    """A multilayer perceptron; `hidden: []` is logistic regression."""
 
-    `hidden: []` is logistic regression; then there is no activation (null) and nothing to drop out.
-    """
-
-    hidden: tuple[Width, ...]
-    activation: str | None
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    scale: Annotated[float, Field(gt=0)]
+    hidden: tuple[Width, ...] = Field(description="Units of each hidden layer; [] is logistic regression.")
+    activation: str | None = Field(description=f"{', '.join(ACTIVATIONS.known)}; null without hidden layers.")
+    dropout: float = Field(
+        ge=0, lt=1, description="Probability that a hidden unit is dropped during training."
+    )
+    scale: float = Field(gt=0, description="The predicted probability is sigmoid(scale * score).")
 
     @field_validator("activation", mode="before")
     @classmethod
@@ -34,9 +33,11 @@ class Model(Section):
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> "Model":
         if self.hidden and self.activation is None:
-            raise ValueError(f"hidden layers need an activation: one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(
+                f"hidden layers need an activation. Set model.activation to one of {', '.join(ACTIVATIONS)}"
+            )
         if not self.hidden and self.activation is not None:
-            raise ValueError("without hidden layers an activation has no effect; say activation: null")
+            raise ValueError("without hidden layers the activation has no effect. Set model.activation=null")
         if not self.hidden and self.dropout > 0:
-            raise ValueError("without hidden layers dropout has no effect; say dropout: 0")
+            raise ValueError("without hidden layers dropout has no effect. Set model.dropout=0")
         return self

@@ -1,13 +1,13 @@
-"""Names of earlier versions in files and stores, beside today's: what has been written is read for ever.
+"""Names that earlier versions wrote to files and stores, with today's names.
 
-Only today's names are written, and only they are understood on the command line.
+Both are read; only today's are written, and only they are accepted on the command line.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 KEYS = {"split.turn": "split.outer_fold", "split.turns": "split.outer_folds"}
-"""Of configurations, by dotted path."""
+"""Keys of configurations, by dotted path."""
 
 TAGS = {
     "sweepgrad.opening": "sweepgrad.test_evaluation",
@@ -16,7 +16,7 @@ TAGS = {
     "sweepgrad.twins_across_parts": "sweepgrad.duplicates_across_parts",
 }
 TAG_BEGINNINGS = {"sweepgrad.opened.": "sweepgrad.test_evaluated."}
-"""Of MLflow runs; the second are followed by the beginning of an id."""
+"""Tags of MLflow runs; a tag of the second kind ends with the beginning of an id."""
 
 KINDS = {"opening": "test_evaluation"}
 """Values of the tag `sweepgrad.kind`."""
@@ -28,8 +28,7 @@ CERTIFICATE = {
     "near_twins": "near_duplicates",
     "rows_with_twins": "rows_with_duplicates",
 }
-"""Keys of certificate.json, and of the same in a run's record."""
-
+"""Keys of certificate.json, and of the certificate in a run's record."""
 
 JUDGEMENTS = {
     "flattery": "optimism",
@@ -38,16 +37,16 @@ JUDGEMENTS = {
     "interrupted_openings": "interrupted_evaluations",
     "turns": "outer_folds",
 }
-"""Keys of card.json, of what it says of choice and decisions, and of evaluations."""
+"""Keys of card.json, of its sections on choice and decisions, and of evaluations."""
 
 DUPLICATES_RANDOM_KEY = "twins"
 """The random key of the grids in the search for near-duplicates; another key would find other rows."""
 
 
 def judgement(values: Any) -> Any:
-    """Return what a card, or the evaluation of a split, says under today's keys.
+    """Return a card, or the evaluation of a split, under today's keys.
 
-    What is no mapping is returned as it is.
+    A value that is not a mapping is returned unchanged.
     """
     if not isinstance(values, Mapping):
         return values
@@ -59,14 +58,14 @@ def judgement(values: Any) -> Any:
 
 
 def key(name: str) -> str:
-    """Return today's name of a configuration's key."""
+    """Return today's name of a configuration key."""
     return KEYS.get(name, name)
 
 
 def config(values: Any) -> Any:
-    """Return a configuration as it was kept, nested by section, under today's keys.
+    """Return a stored configuration, nested by section, under today's keys.
 
-    What is no configuration at all is returned as it is, for others to say so.
+    A value that is not a mapping is returned unchanged; the caller reports it.
     """
     if not isinstance(values, Mapping):
         return values
@@ -79,7 +78,7 @@ def config(values: Any) -> Any:
 
 
 def certificate(values: Any) -> Any:
-    """Return a certificate as it was kept under today's keys; what is no mapping as it is."""
+    """Return a stored certificate under today's keys; a value that is not a mapping unchanged."""
     if not isinstance(values, Mapping):
         return values
     return {CERTIFICATE.get(name, name): value for name, value in values.items()}
@@ -99,7 +98,7 @@ def tags(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def spellings(new: str, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return all names under which something may have been kept, today's first."""
+    """Return all names under which a value may be stored, today's first."""
     return new, *(old for old, now in names.items() if now == new)
 
 

@@ -1,4 +1,4 @@
-"""The settings of each optimizer; `nn.optimizers` has its step under the same name."""
+"""The settings of each optimizer; `nn.optimizers` implements its step under the same name."""
 
 from typing import Annotated, Literal
 
@@ -8,33 +8,44 @@ from sweepgrad.config.section import Section
 from sweepgrad.config.union import OneOf
 from sweepgrad.extensions import Registry
 
+_NAME = "Name of the optimizer."
+_EPSILON = "Constant added to the denominator, for numerical stability."
+
 
 class Optimizer(Section):
-    """What all have: a name and a learning rate."""
+    """The settings that all optimizers share."""
 
-    name: str
-    lr: Annotated[float, Field(gt=0)]
+    name: str = Field(description=_NAME)
+    lr: float = Field(gt=0, description="Learning rate.")
 
 
 class SGD(Optimizer):
-    name: Literal["sgd"]
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"] = Field(description=_NAME)
 
 
 class Momentum(Optimizer):
-    name: Literal["momentum"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["momentum"] = Field(description=_NAME)
+    momentum: float = Field(ge=0, lt=1, description="Momentum factor.")
 
 
 class Adagrad(Optimizer):
-    name: Literal["adagrad"]
-    epsilon: Annotated[float, Field(gt=0)]
+    """Adagrad: step sizes that fall with the sum of past squared gradients."""
+
+    name: Literal["adagrad"] = Field(description=_NAME)
+    epsilon: float = Field(gt=0, description=_EPSILON)
 
 
 class Adam(Optimizer):
-    name: Literal["adam"]
-    beta1: Annotated[float, Field(ge=0, lt=1)]
-    beta2: Annotated[float, Field(ge=0, lt=1)]
-    epsilon: Annotated[float, Field(gt=0)]
+    """Adam: step sizes from running means of the gradient and its square."""
+
+    name: Literal["adam"] = Field(description=_NAME)
+    beta1: float = Field(ge=0, lt=1, description="Decay rate of the running mean of gradients.")
+    beta2: float = Field(ge=0, lt=1, description="Decay rate of the running mean of squared gradients.")
+    epsilon: float = Field(gt=0, description=_EPSILON)
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(

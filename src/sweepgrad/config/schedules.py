@@ -8,31 +8,41 @@ from sweepgrad.config.section import Fraction, Section
 from sweepgrad.config.union import OneOf
 from sweepgrad.extensions import Registry
 
+_NAME = "Name of the schedule."
+
 
 class Schedule(Section):
-    """What all have: a name."""
+    """The settings that all schedules share."""
 
-    name: str
+    name: str = Field(description=_NAME)
 
 
 class ConstantSchedule(Schedule):
-    name: Literal["constant"]
+    """The learning rate does not change."""
+
+    name: Literal["constant"] = Field(description=_NAME)
 
 
 class InverseRootSchedule(Schedule):
-    name: Literal["inverse_root"]
-    delay: Annotated[int, Field(ge=1)]
+    """The learning rate falls with the square root of the step."""
+
+    name: Literal["inverse_root"] = Field(description=_NAME)
+    delay: int = Field(ge=1, description="d in lr · √(d / (d + s)), after s steps.")
 
 
 class StaircaseSchedule(Schedule):
-    name: Literal["staircase"]
-    every: Annotated[int, Field(ge=1)]
-    factor: Fraction
+    """The learning rate is multiplied by a factor at regular intervals."""
+
+    name: Literal["staircase"] = Field(description=_NAME)
+    every: int = Field(ge=1, description="Number of epochs between two changes.")
+    factor: Fraction = Field(description="Factor that the learning rate is multiplied by.")
 
 
 class CosineSchedule(Schedule):
-    name: Literal["cosine"]
-    final: Annotated[float, Field(ge=0, lt=1)]
+    """The learning rate falls along half a cosine wave over all epochs."""
+
+    name: Literal["cosine"] = Field(description=_NAME)
+    final: float = Field(ge=0, lt=1, description="Learning rate at the end, as a share of lr.")
 
 
 SCHEDULES: Registry[type[Schedule]] = Registry(

@@ -1,7 +1,7 @@
-"""What a configuration may say: every key with its type, its range and what it must agree with.
+"""The schema of a configuration: each key's type, limits and description, and rules between keys.
 
-The YAML under `conf/` holds the values, the modules of this package the rules, and `config.check` says what
-breaks them.
+The YAML files in `conf/` have the values, the modules of this package the rules. `config.check` applies the
+rules and words the errors.
 """
 
 import struct
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sweepgrad.config.data import DataConfig
 from sweepgrad.config.ensembles import EnsembleConfig, NoEnsemble
-from sweepgrad.config.metrics import known
+from sweepgrad.config.metrics import NAMES, known
 from sweepgrad.config.model import Model
 from sweepgrad.config.optimizers import OptimizerConfig
 from sweepgrad.config.schedules import ScheduleConfig, StaircaseSchedule
@@ -24,24 +24,29 @@ from sweepgrad.config.thresholds import CostThreshold, HalfThreshold, ThresholdC
 
 
 class Train(Section):
-    """How long, in what batches, and what is done to gradients and weights besides the optimizer's step.
+    """Training: length, batches, and changes to gradients and weights besides the optimizer's step."""
 
-    `patience`: stop after that many epochs without a better validation loss; null trains them all.
-    `clip`: shorten the gradient of a batch to this length; null leaves it.
-    `weight_decay`: times the learning rate, the share that every step takes off the weights, biases apart.
-    `class_weight`: what a positive row counts in the training loss, relative to a negative one; "balanced" is
-    negative over positive training rows, null counts all alike.
-    `diagnose`: record statistics of the layers after each epoch.
-    """
-
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    patience: Annotated[int, Field(ge=1)] | None
-    clip: Annotated[float, Field(gt=0)] | None
-    weight_decay: Annotated[float, Field(ge=0)]
-    # As in config.yaml: runs that are older than these two do not say.
-    class_weight: Literal["balanced"] | Annotated[float, Field(gt=0)] | None = None
-    diagnose: bool = False
+    epochs: int = Field(ge=1, description="Number of epochs.")
+    batch_size: int = Field(ge=1, description="Rows in a batch.")
+    patience: int | None = Field(
+        ge=1,
+        description="Stop after this many epochs without a better validation loss; null never stops.",
+    )
+    clip: float | None = Field(
+        gt=0, description="Largest norm of a batch's gradient; null does not clip gradients."
+    )
+    weight_decay: float = Field(
+        ge=0,
+        description="Decoupled weight decay: a step subtracts lr times this share of weights, not biases.",
+    )
+    # The defaults are for records of runs that are older than these two keys.
+    class_weight: Literal["balanced"] | Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Weight of positive rows in the loss; balanced: negative / positive rows, null: 1.",
+    )
+    diagnose: bool = Field(
+        False, description="Record gradient norms, update ratios, dead and saturated units after each epoch."
+    )
 
     @field_validator("class_weight", mode="before")
     @classmethod
@@ -50,79 +55,96 @@ class Train(Section):
         if weight not in (None, "balanced") and not number:
             raise ValueError(f"{weight!r} should be balanced, null, or a number above 0")
         if weight == 1:
-            raise ValueError("1 has no effect; say train.class_weight: null")
+            raise ValueError("1 has no effect. Set train.class_weight=null")
         return weight
 
     @model_validator(mode="after")
     def _patience_has_an_effect(self) -> "Train":
         if self.patience is not None and self.patience >= self.epochs:
             raise ValueError(
-                f"patience {self.patience} has no effect within {self.epochs} epochs; say patience: null"
+                f"patience={self.patience} has no effect within {self.epochs} epochs. Set train.patience=null"
             )
         return self
 
 
 def store_uri(uri: str) -> str:
-    """The address of an MLflow store, a relative SQLite path made absolute: no change of folder moves it.
+    """Return the address of an MLflow store; a relative SQLite path is made absolute.
 
     Raises:
-        ValueError: it is no address of a store that we can use, or holds a password.
+        ValueError: the address is not one of a supported store, or has a password.
     """
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https") and parts.hostname:
         if parts.username or parts.password:
             raise ValueError(
-                "a name and a password go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, since"
-                " the address is logged"
+                "the address must not have a user name or password, because it is logged. Set"
+                " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         return uri.rstrip("/")
     file = uri.removeprefix("sqlite:///")
     if file not in ("", uri):
         return f"sqlite:///{Path(file).absolute()}"
-    raise ValueError(f"{uri!r} is no store: say sqlite:///FILE, or http://HOST:PORT of an mlflow server")
+    raise ValueError(
+        f"{uri!r} is not an MLflow store. Use sqlite:///FILE, or http://HOST:PORT of an MLflow server"
+    )
 
 
 class Engine(Section):
-    """What replays the recorded step: compiled code, or NumPy; and the numbers it computes with."""
+    """The implementation and the number type of the training step."""
 
-    name: Literal["native", "numpy"]
-    dtype: Literal["float64", "float32"]
+    name: Literal["native", "numpy"] = Field(
+        description="native is compiled code; numpy is slower and gives equal results up to rounding."
+    )
+    dtype: Literal["float64", "float32"] = Field(
+        description="Number type; float32 is faster for wide networks and needs half the memory."
+    )
 
 
 class Tracking(Section):
-    uri: Annotated[str, AfterValidator(store_uri)]
-    experiment: Annotated[str, Field(min_length=1)]
+    """The MLflow store that runs are logged to."""
+
+    uri: Annotated[str, AfterValidator(store_uri)] = Field(
+        description="MLflow store: sqlite:///FILE, or http://HOST:PORT of an MLflow server."
+    )
+    experiment: str = Field(min_length=1, description="Name of the MLflow experiment.")
 
 
 class Halving(Section):
-    """Successive halving: after `first` epochs, and `factor` times as many, 1 of `factor` goes on."""
+    """Successive halving: a rung after `first` epochs, and after each `factor` times as many."""
 
-    first: Annotated[int, Field(ge=1)]
-    factor: Annotated[int, Field(ge=2)]
+    first: int = Field(ge=1, description="Epochs before the first rung.")
+    factor: int = Field(ge=2, description="At each rung the best 1 of this many runs continues.")
 
 
 class Select(Section):
-    """How the best of a sweep is chosen, on validation rows: declared before it is trained.
+    """The selection of the best model of a sweep on the validation set; set it before training.
 
-    `metric` is also what searches and halving go by. `rule`: "best" takes the highest mean (of nll the
-    lowest), and the smaller of equals; "one_standard_error" the smallest configuration that is no more than
-    one standard error of the best one's mean behind it.
-
-    `calibration: temperature` puts the chosen model's probabilities right by one number. `threshold` says
-    from which probability on it answers "positive". `ensemble` adds averages of models to the candidates.
-    A bare word stands for a kind without settings: `threshold: f1` is `threshold: {rule: f1}`.
+    A name stands for a kind without settings: `threshold: f1` is `threshold: {rule: f1}`.
     """
 
-    metric: Annotated[str, AfterValidator(known)]
-    rule: Literal["best", "one_standard_error"]
-    # What sweeps that are older than these three did.
-    calibration: Literal["none", "temperature"] = "none"
-    threshold: ThresholdConfig = HalfThreshold(rule="half")
-    ensemble: EnsembleConfig = NoEnsemble(kind="none")
+    metric: Annotated[str, AfterValidator(known)] = Field(
+        description=f"Metric for selection, searches and successive halving: {', '.join(NAMES)}."
+    )
+    rule: Literal["best", "one_standard_error"] = Field(
+        description="best: highest mean; one_standard_error: smallest model within one standard error of it."
+    )
+    # The defaults are for records of sweeps that are older than these three keys.
+    calibration: Literal["none", "temperature"] = Field(
+        "none",
+        description="temperature calibrates the selected model's probabilities by temperature scaling.",
+    )
+    threshold: ThresholdConfig = Field(
+        HalfThreshold(rule="half"),
+        description="Rule that chooses the decision threshold: half, accuracy, f1, prevalence or cost.",
+    )
+    ensemble: EnsembleConfig = Field(
+        NoEnsemble(kind="none"),
+        description="Averages of models that are candidates too: none, seeds or best.",
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _words_are_kinds(cls, values: Any) -> Any:
+    def _expand_names_of_kinds(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         named = {"threshold": "rule", "ensemble": "kind"}
@@ -132,29 +154,27 @@ class Select(Section):
         }
 
     @model_validator(mode="after")
-    def _costs_are_weighed_by_right_probabilities(self) -> "Select":
+    def _costs_need_calibration(self) -> "Select":
         if isinstance(self.threshold, CostThreshold) and self.calibration == "none":
             raise ValueError(
-                "a threshold by cost weighs probabilities, which are to be right for that; say calibration:"
-                " temperature"
+                "a threshold by cost needs calibrated probabilities. Set select.calibration=temperature"
             )
         return self
 
 
 class Sweep(Section):
-    """How the jobs of a sweep go together. Nothing of it changes what a single job comes to.
+    """The execution of a sweep; nothing here changes the result of a single job."""
 
-    `id` ties a job to its sweep; `sweepgrad train --multirun` sets it, null means a run on its own.
-    """
-
-    id: str | None
-    resume: bool
-    fail_fast: bool
-    halving: Halving | None
+    id: str | None = Field(description="Name of the sweep that a run belongs to; --multirun sets it.")
+    resume: bool = Field(description="Reuse finished runs of the same sweep; false trains all from scratch.")
+    fail_fast: bool = Field(description="End the sweep at its first failed run.")
+    halving: Halving | None = Field(
+        description="Successive halving, such as {first: 3, factor: 3}; null trains every run to the end."
+    )
 
 
 def _in_float32(value: float) -> float:
-    """What float32 makes of it. (NumPy would cost --help a tenth of a second.)"""
+    """Return the value rounded to float32, without NumPy: its import would slow --help down."""
     try:
         return float(struct.unpack("f", struct.pack("f", value))[0])
     except OverflowError:
@@ -162,44 +182,44 @@ def _in_float32(value: float) -> float:
 
 
 class Config(Section):
-    """One run, whole."""
+    """The configuration of one run."""
 
-    seed: Seed
-    data: DataConfig
-    split: Split
-    model: Model
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    train: Train
-    engine: Engine
-    tracking: Tracking
-    sweep: Sweep
-    select: Select
+    seed: Seed = Field(description="Seed of the initial weights, the order of rows and dropout.")
+    data: DataConfig = Field(description="The table and the roles of its columns.")
+    split: Split = Field(description="Training, validation and test sets.")
+    model: Model = Field(description="Architecture of the network.")
+    optimizer: OptimizerConfig = Field(description="Optimizer and its settings.")
+    schedule: ScheduleConfig = Field(description="Schedule of the learning rate.")
+    train: Train = Field(description="Training loop.")
+    engine: Engine = Field(description="Implementation of the training step.")
+    tracking: Tracking = Field(description="MLflow store.")
+    sweep: Sweep = Field(description="Execution of the jobs of a sweep.")
+    select: Select = Field(description="Selection of the best model on the validation set.")
 
     @model_validator(mode="after")
     def _numbers_fit_their_type(self) -> "Config":
-        """float32 takes what is tiny for 0, what is huge for infinity, and 0.99999999 for 1."""
+        """Refuse numbers that float32 rounds to 0, 1 or infinity."""
         if self.engine.dtype == "float32":
-            said = {f"optimizer.{k}": v for k, v in self.optimizer.model_dump().items()}
-            said |= {"model.scale": self.model.scale, "model.dropout": self.model.dropout}
-            said |= {"train.clip": self.train.clip, "train.weight_decay": self.train.weight_decay}
-            said |= {"train.class_weight": self.train.class_weight}
-            for key, value in said.items():
+            numbers = {f"optimizer.{k}": v for k, v in self.optimizer.model_dump().items()}
+            numbers |= {"model.scale": self.model.scale, "model.dropout": self.model.dropout}
+            numbers |= {"train.clip": self.train.clip, "train.weight_decay": self.train.weight_decay}
+            numbers |= {"train.class_weight": self.train.class_weight}
+            for key, value in numbers.items():
                 if isinstance(value, float):
-                    taken = _in_float32(value)
-                    if taken in (0.0, 1.0, inf) and value != taken:
+                    rounded = _in_float32(value)
+                    if rounded in (0.0, 1.0, inf) and value != rounded:
                         raise ValueError(
-                            f"{key}: {value!r} is {taken:g} in float32; say engine.dtype: float64"
+                            f"{key}: {value!r} is {rounded:g} in float32. Set engine.dtype=float64"
                         )
         return self
 
     @model_validator(mode="after")
-    def _decay_leaves_something(self) -> "Config":
+    def _decay_is_below_1(self) -> "Config":
         share = self.train.weight_decay * self.optimizer.lr
         if share >= 1:
             raise ValueError(
-                f"train.weight_decay: {self.train.weight_decay:g} times optimizer.lr is {share:g}, the share"
-                " of the weights that every step takes off, which must be below 1"
+                f"train.weight_decay: {self.train.weight_decay:g} times optimizer.lr is {share:g}; it must be"
+                " below 1, or a step removes all weights"
             )
         return self
 
@@ -207,7 +227,7 @@ class Config(Section):
     def _the_schedule_has_an_effect(self) -> "Config":
         if isinstance(self.schedule, StaircaseSchedule) and self.schedule.every >= self.train.epochs:
             raise ValueError(
-                f"schedule.every: {self.schedule.every} has no effect within {self.train.epochs} epochs;"
-                " say schedule: constant"
+                f"schedule.every: {self.schedule.every} has no effect within {self.train.epochs} epochs."
+                " Set schedule=constant"
             )
         return self

@@ -1,4 +1,4 @@
-"""What every section of a configuration is made of."""
+"""The base class of all sections of a configuration."""
 
 from typing import Annotated
 
@@ -10,6 +10,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]  # MLflow registers m
 
 
 class Section(BaseModel):
-    """Unknown keys fail, strings are not numbers, and nothing changes after the check."""
+    """A section that rejects unknown keys, does not convert strings to numbers, and is immutable.
+
+    Each field has a `description`: `sweepgrad train --help` and docs/reference/keys.md print it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

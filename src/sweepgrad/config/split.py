@@ -1,43 +1,49 @@
-"""How the rows of a table are divided."""
-
-from typing import Annotated
+"""The settings that split a table into training, validation and test sets."""
 
 from pydantic import Field, model_validator
 
 from sweepgrad.config.section import Fraction, Section, Seed
 
+# The defaults here are for records of runs that are older than the keys; they are those of config.yaml.
+
 
 class Split(Section):
-    """Shares of the rows; the same seed gives the same parts, whatever the run's own seed.
+    """The split; it depends on `split.seed`, not on the seed of the run.
 
-    With a `fold` the rows outside the test part are divided into `folds` equal parts: the fold-th, from 0, is
-    for validation and the others are for training, so of `train` and `val` only the sum counts. The test part
-    is the same for every fold and without one. `fold: null` divides by the shares.
+    With `fold`, the rows outside the test set are divided into `folds` equal parts. Part `fold` is the
+    validation set and the others are the training set, so only the sum of `train` and `val` matters. The test
+    set is the same for every fold, and without folds.
 
-    With an `outer_fold` the test part is that one, from 0, of `outer_folds` equal parts of all rows: `test`
-    must say 1 / outer_folds. Outer fold 0 tests the rows that are tested without one, with these shares.
+    With `outer_fold`, the test set is part `outer_fold` of `outer_folds` equal parts of all rows, and `test`
+    must be 1 / outer_folds. Outer fold 0 has the test set that the same shares give without outer folds.
     """
 
-    train: Fraction
-    val: Fraction
-    test: Fraction
-    seed: Seed
-    stratify: bool
-    folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml: runs that are older than folds do not say
-    fold: Annotated[int, Field(ge=0)] | None = None
-    outer_folds: Annotated[int, Field(ge=2)] = 5  # as in config.yaml, too
-    outer_fold: Annotated[int, Field(ge=0)] | None = None
+    train: Fraction = Field(description="Share of the rows in the training set.")
+    val: Fraction = Field(description="Share of the rows in the validation set.")
+    test: Fraction = Field(
+        description="Share of the rows in the test set; only finalize and evaluate use them."
+    )
+    seed: Seed = Field(description="Seed of the split.")
+    stratify: bool = Field(description="Keep the share of positive rows equal in all sets.")
+    folds: int = Field(5, ge=2, description="Number of cross-validation folds.")
+    fold: int | None = Field(
+        None, ge=0, description="Fold that is the validation set, from 0; null splits by the shares."
+    )
+    outer_folds: int = Field(5, ge=2, description="Number of outer folds, for nested cross-validation.")
+    outer_fold: int | None = Field(
+        None, ge=0, description="Outer fold that is the test set, from 0; null splits by the shares."
+    )
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """Of training, validation and test: what the parts are meant to have of the rows."""
+        """The shares of rows in the training, validation and test sets."""
         if self.fold is None:
             return self.train, self.val, self.test
         val = (self.train + self.val) / self.folds
         return self.train + self.val - val, val, self.test
 
     @model_validator(mode="after")
-    def _shares_make_a_whole(self) -> "Split":
+    def _shares_sum_to_1(self) -> "Split":
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(
@@ -49,11 +55,11 @@ class Split(Section):
     def _the_fold_is_one_of_the_folds(self) -> "Split":
         if self.fold is not None and self.fold >= self.folds:
             raise ValueError(
-                f"there is no fold {self.fold}: {self.folds} folds are numbered from 0 to {self.folds - 1}"
+                f"fold {self.fold} does not exist: {self.folds} folds are numbered from 0 to {self.folds - 1}"
             )
         if self.fold is None and self.folds != type(self).model_fields["folds"].default:
             raise ValueError(
-                f"folds: {self.folds} has no effect without a fold; say split.fold=range({self.folds}) in a"
+                f"folds={self.folds} has no effect without a fold. Set split.fold=range({self.folds}) in a"
                 " sweep, or split.fold=0"
             )
         return self
@@ -64,19 +70,19 @@ class Split(Section):
         if self.outer_fold is None:
             if n != type(self).model_fields["outer_folds"].default:
                 raise ValueError(
-                    f"outer_folds: {n} has no effect without an outer fold; say split.outer_fold=range({n})"
+                    f"outer_folds={n} has no effect without an outer fold. Set split.outer_fold=range({n})"
                     " in a sweep, or split.outer_fold=0"
                 )
             return self
         if self.outer_fold >= n:
             raise ValueError(
-                f"there is no outer fold {self.outer_fold}: {n} outer folds are numbered from 0 to {n - 1}"
+                f"outer fold {self.outer_fold} does not exist: {n} outer folds are numbered from 0 to {n - 1}"
             )
-        if abs(self.test * n - 1) > 0.02:  # a third cannot be said exactly
+        if abs(self.test * n - 1) > 0.02:  # 1/3 cannot be written exactly
             test = float(f"{1 / n:.3g}")
             train = round((1 - test) * self.train / (self.train + self.val), 3)
             raise ValueError(
-                f"each of {n} outer folds tests 1 in {n} rows, so test: {self.test:g} has no"
-                f" effect; say split.test={test:g} split.train={train:g} split.val={1 - test - train:.10g}"
+                f"with {n} outer folds the test set is 1/{n} of the rows, not {self.test:g}. Set"
+                f" split.test={test:g} split.train={train:g} split.val={1 - test - train:.10g}"
             )
         return self

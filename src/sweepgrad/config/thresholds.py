@@ -1,4 +1,4 @@
-"""From which probability on a model answers "positive"."""
+"""The rules that choose the decision threshold of the selected model."""
 
 from typing import Annotated, Literal
 
@@ -6,37 +6,39 @@ from pydantic import Field
 
 from sweepgrad.config.section import Section
 
+_RULE = "Rule that chooses the decision threshold."
+
 
 class HalfThreshold(Section):
-    """Positive from a probability of one half on."""
+    """A threshold of 0.5."""
 
-    rule: Literal["half"]
+    rule: Literal["half"] = Field(description=_RULE)
 
 
 class AccuracyThreshold(Section):
-    """Where most validation rows are right."""
+    """The threshold with the highest accuracy on the validation set."""
 
-    rule: Literal["accuracy"]
+    rule: Literal["accuracy"] = Field(description=_RULE)
 
 
 class F1Threshold(Section):
-    """Where F1 on validation rows, the harmonic mean of precision and recall, is highest."""
+    """The threshold with the highest F1 score on the validation set."""
 
-    rule: Literal["f1"]
+    rule: Literal["f1"] = Field(description=_RULE)
 
 
 class PrevalenceThreshold(Section):
-    """Where as large a share of the validation rows is taken for positive as is positive in training."""
+    """The threshold at which as many validation rows are predicted positive as training rows are positive."""
 
-    rule: Literal["prevalence"]
+    rule: Literal["prevalence"] = Field(description=_RULE)
 
 
 class CostThreshold(Section):
-    """Where both mistakes are expected to cost the same; only the ratio of the costs moves it."""
+    """The threshold with the lowest expected cost; only the ratio of the two costs matters."""
 
-    rule: Literal["cost"]
-    false_positive: Annotated[float, Field(gt=0)]
-    false_negative: Annotated[float, Field(gt=0)]
+    rule: Literal["cost"] = Field(description=_RULE)
+    false_positive: float = Field(gt=0, description="Cost of a false positive.")
+    false_negative: float = Field(gt=0, description="Cost of a false negative.")
 
 
 ThresholdConfig = Annotated[

@@ -1,4 +1,4 @@
-"""Sections that come in kinds: which there are, told by one key, their tag."""
+"""Sections of several kinds; the value of one key, the tag, selects the kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from sweepgrad.extensions import Registry
 
 @dataclass(frozen=True)
 class OneOf:
-    """Check a field by the settings class that its tag names in a registry.
+    """Validate a field by the settings class that its tag names in a registry.
 
-    A model that was built before an entry came has to be rebuilt to know it, see `config.check`.
+    A model that was built before an entry was added must be rebuilt; `config.check` does so.
     """
 
     tag: str
     registry: Registry[Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kinds: Any = Union[tuple(self.registry.known.values())]  # noqa: UP007 - of a tuple
+        kinds: Any = Union[tuple(self.registry.known.values())]  # noqa: UP007 - the kinds are a tuple
         return handler.generate_schema(Annotated[kinds, Field(discriminator=self.tag)])
 
 
 def kinds_of(field: FieldInfo) -> tuple[str, Mapping[str, type[BaseModel]]] | None:
-    """Return the tag of a field's kinds and the class that checks each, or None where it has no kinds."""
+    """Return the tag of a field and the class of each kind by its name, or None for a field without kinds."""
     for marker in field.metadata:
         if isinstance(marker, OneOf):
             return marker.tag, marker.registry

@@ -76,7 +76,7 @@ def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Confi
     try:
         return check(values)
     except ConfigErrors as error:
-        lines = "".join(f"\n  {fault.key}: {fault.problem}" for fault in error.faults)
+        lines = "".join(f"\n  {found.key}: {found.problem}" for found in error.errors)
         raise UserError(f"nothing was run.{lines}") from None
 
 

@@ -224,10 +224,10 @@ def test_a_job_that_takes_long_is_alone_in_its_batch():
     [
         (
             ["hydra.launcher.workers=2", "hydra.launcher.address=tcp://h:1"],
-            "hydra.launcher.workers: has no effect on a cluster that runs already",
+            "hydra.launcher.workers: has no effect with hydra.launcher.address",
         ),
-        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be 1 or more"),
-        (["sweep.halving={first: 1, factor: 2}"], "sweep.halving: compares runs that are under way"),
+        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be at least 1"),
+        (["sweep.halving={first: 1, factor: 2}"], "sweep.halving: needs all runs in one process"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(folder, settings, why):

@@ -1,36 +1,40 @@
-"""The verbs of the `sweepgrad` command, one a module: its arguments, and what it prints."""
+"""The verbs of the `sweepgrad` command, one per module: its arguments and its output."""
 
 import argparse
 from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
-VERBS = (
-    "check",
-    "leaderboard",
-    "finalize",
-    "evaluate",
-    "verify",
-    "continue",
-    "ui",
-    "tape",
-    "draw",
-    "gradcheck",
-    "lab",
-    "sync",
-    "completion",
-)
-"""In the order of --help, where `train`, which Hydra reads, stands before them."""
+SECTIONS = {
+    "Train": ("check", "train", "continue"),
+    "Select and evaluate": ("leaderboard", "finalize", "evaluate"),
+    "Inspect and verify": ("ui", "verify", "tape", "gradcheck", "draw", "lab"),
+    "Other": ("sync", "completion"),
+}
+"""The verbs by the headings of `sweepgrad --help`."""
+
+VERBS = tuple(name for names in SECTIONS.values() for name in names if name != "train")
+"""All verbs but `train`, whose arguments Hydra parses."""
+
+TRAIN_HELP = "Train a network, or sweep over many configurations."
 
 
 class Verb(Protocol):
-    """What a module of a verb has, besides DESCRIPTION and EXAMPLES where one line is not enough."""
+    """The contents of a verb's module.
+
+    Attributes:
+        HELP: one line for `sweepgrad --help`.
+        DESCRIPTION: what the verb does and its exit codes.
+        EXAMPLES: command lines that work.
+    """
 
     HELP: str
+    DESCRIPTION: str
+    EXAMPLES: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
 
 
 def verb(name: str) -> Verb:
-    """The module of a verb."""
+    """Return the module of a verb."""
     return cast(Verb, import_module(f"sweepgrad.cli.verbs.{name}"))

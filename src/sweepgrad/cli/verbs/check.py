@@ -4,11 +4,11 @@ import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
 
-HELP = "look a table over before training: leaks, twins, roles, drift"
+HELP = "Check a table for leaks, duplicates and drift before training."
 DESCRIPTION = """\
-Look a table over before training: roles, balance, constants, identifiers, leaks, twins, missing values,
-drift. Trains nothing. Labels of validation and test rows are read for the split, and counted with all others.
-Exit code 1: something was found that would make a figure dishonest."""
+Check a table before training: column roles, class balance, constant columns, identifiers, leaks, duplicates,
+missing values and drift between the sets of the split. Nothing is trained.
+Exit code: 0 no problem found, 1 a problem that would bias the results, 2 bad input."""
 EXAMPLES = """\
 examples:
   sweepgrad check data=spotify
@@ -16,7 +16,7 @@ examples:
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="print JSON: a list with an entry for each table")
+    verb.add_argument("--json", action="store_true", help="print JSON: a list with one report per table")
     add_overrides(verb)
 
 

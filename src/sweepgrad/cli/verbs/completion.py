@@ -1,9 +1,9 @@
-"""`sweepgrad completion`."""
+"""The verb `sweepgrad completion`."""
 
 import argparse
 
-# Answers come one a line and are taken as they are: `compgen -W` would run what a file name has in $(...).
-# Bash breaks words at "=", so of `model=de` it replaces only `de`: the part before is taken off the answers.
+# Answers are one per line and not expanded: `compgen -W` would execute a $(...) in a file name.
+# Bash splits words at "=", so of `model=de` it replaces only `de`: the part before is removed from answers.
 _BASH = """\
 _sweepgrad() {
     local line=${COMP_LINE:0:COMP_POINT}
@@ -23,11 +23,17 @@ _sweepgrad() {
 }
 compdef _sweepgrad sweepgrad"""
 
-HELP = "print the tab completion of a shell"
+HELP = "Print the tab completion script of a shell."
+DESCRIPTION = """\
+Print the tab completion script of bash or zsh. Verbs, config groups, options and keys are completed."""
+EXAMPLES = """\
+examples:
+  eval "$(sweepgrad completion bash)"     in ~/.bashrc
+  eval "$(sweepgrad completion zsh)"      in ~/.zshrc"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("shell", choices=("bash", "zsh"))
+    verb.add_argument("shell", choices=("bash", "zsh"), help="the shell")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`sweepgrad continue`."""
+"""The verb `sweepgrad continue`."""
 
 import argparse
 import logging
@@ -8,23 +8,22 @@ from sweepgrad.errors import UserError
 
 log = logging.getLogger(__name__)
 
-HELP = "train a run for more epochs, as if straight through"
+HELP = "Train a run for more epochs."
 DESCRIPTION = """\
-Goes on from where a run ended, as a new run on its own, and ends with the bits of a run that was trained
-straight through. Also from a run that Ctrl-C, patience or halving ended early."""
+Continue a run from its last epoch, as a new run. The result equals that of one run over all epochs, bit for
+bit. Runs that Ctrl-C, patience or successive halving ended early can be continued too."""
 EXAMPLES = """\
 examples:
   sweepgrad continue 3f2a train.epochs=60
-  sweepgrad continue runs/single/FOLDER train.epochs=60 train.patience=null
-"""
+  sweepgrad continue runs/single/FOLDER train.epochs=60 train.patience=null"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "which", metavar="RUN", help="its id in MLflow or the beginning, its name, or its folder"
+        "run_name", metavar="RUN", help="MLflow id of the run or its beginning, its name, or its folder"
     )
-    verb.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="train.epochs and train.patience")
-    verb.add_argument("-q", "--quiet", action="store_true", help="say nothing but what went wrong")
+    verb.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="new train.epochs and train.patience")
+    verb.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     add_store(verb)
 
 
@@ -40,14 +39,14 @@ def run(options: argparse.Namespace) -> int:
 
     changes = dict(map(_change, options.changes))
     with tempfile.TemporaryDirectory(prefix="sweepgrad-fetched-") as scratch:
-        found = find(options.which, lambda: store_of(options), RUNS, Path(scratch))
+        found = find(options.run_name, lambda: store_of(options), RUNS, Path(scratch))
         if len(found) > 1:
-            raise UserError(f"{options.which} is a sweep of {len(found)} runs: name the one that is to go on")
+            raise UserError(f"{options.run_name} is a sweep of {len(found)} runs. Name one run")
         (kept,) = found
         tracking = Tracking(uri=store_uri(options.uri), experiment=options.experiment)
         todo = continuation(kept, changes, tracking)
     if not options.quiet:
-        log.info(f"goes on from {kept.name} after epoch {len(todo.start.history)}")
+        log.info(f"continuing {kept.name} after epoch {len(todo.start.history)}")
     folder = RUNS / "single" / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     return go_on(todo.config, folder, todo.start, todo.origin, options.changes, quiet=options.quiet)
 
@@ -57,8 +56,8 @@ def _change(word: str) -> tuple[str, object]:
 
     key, equals, value = word.partition("=")
     if not equals:
-        raise UserError(f"{word}: is no KEY=VALUE, such as train.epochs=60")
+        raise UserError(f"{word}: not of the form KEY=VALUE, such as train.epochs=60")
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:
-        raise UserError(f"{word}: {value!r} is no value") from None
+        raise UserError(f"{word}: {value!r} is not a valid value") from None

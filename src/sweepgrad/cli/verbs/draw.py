@@ -1,4 +1,4 @@
-"""`sweepgrad draw`."""
+"""The verb `sweepgrad draw`."""
 
 import argparse
 import logging
@@ -7,22 +7,27 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-HELP = "draw an expression, or a network's forward and backward pass, as a graph"
+HELP = "Draw an expression or a network as a graph with values and gradients."
 DESCRIPTION = """\
-Draws what was computed as a graph, with the value and the gradient of each node and the local partial
-derivative on each edge. Without -o it prints them as a table, with the chain rule written out. Without an
-expression it draws x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5) at x1 = 1 and x2 = 0."""
+Draw a computation as a graph, with the value and the gradient of each node and the local derivative on each
+edge. Without -o, print a table with the chain rule written out. Without an expression, draw
+x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5) at x1 = 1 and x2 = 0."""
 EXAMPLES = """\
 examples:
-  sweepgrad draw                                    the table of partials of the example
-  sweepgrad draw 'log(a * b + exp(c))' a=2 b=3 c=0  of an expression
-  sweepgrad draw -o graph.svg -o graph.png          as pictures; .mmd is Mermaid, .dot Graphviz
-  sweepgrad draw -o steps.html                      a page that goes through the backward pass step by step
-  sweepgrad draw --network data=simulated model.hidden=[2] -o network.svg"""
+  sweepgrad draw                                    the table of the example
+  sweepgrad draw 'log(a * b + exp(c))' a=2 b=3 c=0  an expression
+  sweepgrad draw -o graph.svg -o graph.png          pictures; .mmd is Mermaid, .dot Graphviz
+  sweepgrad draw -o steps.html                      a page that shows the backward pass step by step
+  sweepgrad draw --network data=simulated 'model.hidden=[2]' -o network.svg"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("words", nargs="*", metavar="EXPRESSION or NAME=NUMBER", help="what to draw, and where")
+    verb.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="EXPRESSION | NAME=NUMBER",
+        help="expression to draw, and values of its variables",
+    )
     verb.add_argument(
         "-o",
         "--output",
@@ -30,14 +35,16 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="FILE",
-        help="draw to a file, by its ending: .svg .png .mmd .dot .html",
+        help="file to draw to; its ending is the format: .svg .png .mmd .dot .html",
     )
     verb.add_argument(
-        "--network", action="store_true", help="draw the loss of a run: the words are KEY=VALUE, as for train"
+        "--network",
+        action="store_true",
+        help="draw the loss of a run; the arguments are KEY=VALUE, as for train",
     )
-    verb.add_argument("--rows", type=int, default=1, help="of the table, with --network (default: 1)")
+    verb.add_argument("--rows", type=int, default=1, help="rows of the table, with --network (default: 1)")
     verb.add_argument("--json", action="store_true", help="print nodes and edges as JSON")
-    verb.add_argument("--config-dir", metavar="FOLDER", help="more YAML, as for train")
+    verb.add_argument("--config-dir", metavar="FOLDER", help="folder with more YAML files, as for train")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,11 +60,11 @@ def run(options: argparse.Namespace) -> int:
 
     loss_graph.check(options.output)
     if options.rows < 1:
-        raise UserError(f"--rows {options.rows}: at least 1")
+        raise UserError(f"--rows {options.rows}: should be 1 or more")
     if options.network:
-        output = loss_graph.loss_of(options.words, options.rows, search_of(options))
-    elif options.words:
-        text, *values = options.words
+        output = loss_graph.loss_of(options.arguments, options.rows, search_of(options))
+    elif options.arguments:
+        text, *values = options.arguments
         output = parsed(text, numbers(values))
     else:
         output = assignment_example()

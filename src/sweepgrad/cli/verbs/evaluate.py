@@ -7,27 +7,30 @@ from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
-HELP = "judge the whole procedure on many splits"
+HELP = "Evaluate the whole procedure on many splits (nested cross-validation)."
 DESCRIPTION = """\
-Judge the whole procedure (sweep, choose on validation, test) on each split of a sweep over splits:
-open each split's test rows once for the model chosen on it, and say the mean, its spread and interval."""
+Evaluate the whole procedure (sweep, selection, test) on each split of a sweep over splits. On each split the
+selected model is evaluated once on the test set. Prints the mean, the standard deviation and an interval."""
 EXAMPLES = """\
-repeated splits:          sweepgrad train -m model=wide,deep 'split.seed=range(1000,1020)'
-nested cross-validation:  sweepgrad train -m model=wide,deep 'split.outer_fold=range(5)' \
-'split.fold=range(4)' split.folds=4
-then:                     sweepgrad evaluate"""
+examples:
+  sweepgrad train -m model=wide,deep 'split.seed=range(1000,1020)'    repeated splits
+  sweepgrad train -m model=wide,deep 'split.outer_fold=range(5)' \\
+    'split.fold=range(4)' split.folds=4                               or nested cross-validation
+  sweepgrad evaluate                                                  then evaluate the latest sweep"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     add_sweep(verb)
     form = verb.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--csv", action="store_true", help="print CSV, a line for each split")
+    form.add_argument("--csv", action="store_true", help="print CSV, one row per split")
     verb.add_argument(
-        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+        "--incomplete",
+        action="store_true",
+        help="select among the finished runs although others did not finish",
     )
     verb.add_argument(
-        "--again", action="store_true", help="open test rows that were opened before; the page says so"
+        "--again", action="store_true", help="evaluate a test set that was evaluated before; the page says so"
     )
     add_store(verb)
 

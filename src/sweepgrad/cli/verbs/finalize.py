@@ -7,17 +7,26 @@ from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
-HELP = "choose by validation, open the test rows for the chosen model"
+HELP = "Select a model on the validation set and evaluate it once on the test set."
+DESCRIPTION = """\
+Select the best model of a sweep on the validation set, evaluate it once on the test set, write a model card
+and register the model in MLflow."""
+EXAMPLES = """\
+examples:
+  sweepgrad finalize                        the latest sweep
+  sweepgrad finalize SWEEP --json           another sweep; print the card as JSON"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     add_sweep(verb)
     verb.add_argument("--json", action="store_true", help="print the card's data as JSON")
     verb.add_argument(
-        "--incomplete", action="store_true", help="choose among the runs that finished, though others did not"
+        "--incomplete",
+        action="store_true",
+        help="select among the finished runs although others did not finish",
     )
     verb.add_argument(
-        "--again", action="store_true", help="open test rows that were opened before; the card says so"
+        "--again", action="store_true", help="evaluate a test set that was evaluated before; the card says so"
     )
     add_store(verb)
 

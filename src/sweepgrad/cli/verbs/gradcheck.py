@@ -1,15 +1,16 @@
-"""`sweepgrad gradcheck`."""
+"""The verb `sweepgrad gradcheck`."""
 
 import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
 
-HELP = "compare the gradient that a run goes by with numeric differences"
-DESCRIPTION = (
-    "Compare the gradient that a run would go by, entry by entry, with central differences of its loss,\n"
-    "for each network of a command line, and name the worst entry. Exit code 1 if one is off."
-)
-EXAMPLES = "example: sweepgrad gradcheck model=wide,deep model.dropout=0.5 engine.dtype=float64,float32"
+HELP = "Compare the gradients of a run with finite differences."
+DESCRIPTION = """\
+Compare the gradient of the loss with central differences, entry by entry, for each network of a command
+line, and print the largest error. Exit code: 0 all agree, 1 one does not."""
+EXAMPLES = """\
+examples:
+  sweepgrad gradcheck model=wide,deep model.dropout=0.5 engine.dtype=float64,float32"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

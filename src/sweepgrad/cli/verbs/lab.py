@@ -1,4 +1,4 @@
-"""`sweepgrad lab`."""
+"""The verb `sweepgrad lab`."""
 
 import argparse
 import logging
@@ -8,27 +8,26 @@ from sweepgrad.cli.verbs.stores import RUNS, add_uri
 
 log = logging.getLogger(__name__)
 
-HELP = "answer a question about how networks learn, by an experiment"
+HELP = "Answer a question about neural networks by an experiment."
 DESCRIPTION = """\
-Runs an experiment of the lab: a YAML file in conf/experiment/lab/, whose settings KEY=VALUE changes. It says
-what it found, in words and numbers, draws it, and logs it to MLflow; docs/lab/ has the derivations. Without a
-name it lists what there is; `all` runs all that is shipped. Exit code: 0 all that is claimed holds, 1 a claim
-does not."""
+Run an experiment of the lab, a YAML file in conf/experiment/lab/; KEY=VALUE changes its settings. It prints
+and plots the results and logs them to MLflow; docs/lab/ has the derivations. Without a name, list all
+experiments. Exit code: 0 every claim holds, 1 a claim does not."""
 EXAMPLES = """\
 examples:
-  sweepgrad lab                         list the questions
-  sweepgrad lab sgd                     does stochastic gradient descent converge, and to what?
-  sweepgrad lab scale 'scales=[1,10]'   ask with other settings
+  sweepgrad lab                           list the experiments
+  sweepgrad lab sgd                       does stochastic gradient descent converge, and to what?
+  sweepgrad lab scale 'scales=[1,10]'     with other settings
   sweepgrad lab mine --config-dir FOLDER  your own: FOLDER/experiment/lab/mine.yaml
-  sweepgrad lab all                     everything"""
+  sweepgrad lab all                       all experiments"""
 
 ALL = "all"
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("name", nargs="?", metavar="NAME", help="of a YAML file of the lab, or all")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="name of an experiment, or all")
     verb.add_argument("--json", action="store_true", help="print JSON")
-    add_overrides(verb, "a setting of its file, such as seed=3")
+    add_overrides(verb, "a setting of the experiment, such as seed=3")
     add_uri(verb)
 
 
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:15}{title}")
         return 0
     if options.name == ALL and options.overrides:
-        raise UserError(f"{' '.join(options.overrides)}: settings are those of one question, not of all")
+        raise UserError(f"{' '.join(options.overrides)}: settings need one experiment, not all")
     try:
         lab = Lab(store_uri(options.uri))
     except ValueError as error:
@@ -56,20 +55,20 @@ def run(options: argparse.Namespace) -> int:
     asked = {name: settings(name, options.overrides, search) for name in chosen}
     answers, failed = [], 0
     for name, (question, section) in asked.items():
-        begun = time.monotonic()
+        started = time.monotonic()
         log.info(f"{name} …")
         try:
             answer = ask(name, question, section, RUNS / "lab", lab)
         except UserError as error:
             if options.name != ALL:
                 raise
-            log.info(f"{name}: {error}")  # the others are answered all the same
+            log.info(f"{name}: {error}")  # the others are run all the same
             failed = 2
             continue
         answers.append(answer)
         if not options.json:
             print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
-        log.info(f"{name}: {time.monotonic() - begun:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
+        log.info(f"{name}: {time.monotonic() - started:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
     if options.json:
         found = [
             {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers

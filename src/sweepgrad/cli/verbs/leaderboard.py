@@ -7,7 +7,14 @@ from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
-HELP = "rank a sweep's runs by validation"
+HELP = "Rank the runs of a sweep by their validation metric."
+DESCRIPTION = """\
+Rank the configurations of a sweep by the mean of select.metric on the validation set, over seeds and folds,
+with standard errors."""
+EXAMPLES = """\
+examples:
+  sweepgrad leaderboard                     the latest sweep
+  sweepgrad leaderboard SWEEP --csv         another sweep, as CSV"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`sweepgrad sync`."""
+"""The verb `sweepgrad sync`."""
 
 import argparse
 from pathlib import Path
@@ -6,17 +6,23 @@ from pathlib import Path
 from sweepgrad.cli.verbs.stores import RUNS
 from sweepgrad.errors import UserError
 
-HELP = "send runs to MLflow that could not be sent when they were made"
+HELP = "Send runs to MLflow that could not be sent when they were trained."
+DESCRIPTION = """\
+Send finished runs to MLflow that are on disk only, because the MLflow server could not be reached."""
+EXAMPLES = """\
+examples:
+  sweepgrad sync
+  sweepgrad sync /path/to/runs"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("runs", nargs="?", type=Path, default=RUNS, help="folder to look in (default: runs)")
+    verb.add_argument("runs", nargs="?", type=Path, default=RUNS, help="folder of the runs (default: runs)")
 
 
 def run(options: argparse.Namespace) -> int:
     from sweepgrad.tracking.sync import sync
 
     if not options.runs.is_dir():
-        raise UserError(f"{options.runs.absolute()} is no folder")
+        raise UserError(f"{options.runs.absolute()}: there is no such folder")
     print(f"{sync(options.runs)} runs sent")
     return 0

@@ -1,4 +1,4 @@
-"""`sweepgrad tape`: the instructions that a run would replay at every step."""
+"""The verb `sweepgrad tape`."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,13 +10,21 @@ if TYPE_CHECKING:
     from sweepgrad.engine.tape import Tape
     from sweepgrad.training.experiment import Experiment
 
-HELP = "show the instructions that a run replays at every step"
-DESCRIPTION = "Show the instructions that a run replays at every step, a tape for each architecture."
-EXAMPLES = "example: sweepgrad tape model=wide,deep optimizer=adam train.clip=1"
+HELP = "Show the instructions of a training step."
+DESCRIPTION = """\
+Show the instructions that a run executes in every training step, once for each architecture."""
+EXAMPLES = """\
+examples:
+  sweepgrad tape model=wide,deep optimizer=adam train.clip=1
+  sweepgrad tape model=wide --evaluation"""
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--evaluation", action="store_true", help="what is replayed after each epoch instead")
+    verb.add_argument(
+        "--evaluation",
+        action="store_true",
+        help="show the instructions of the evaluation after each epoch instead",
+    )
     add_overrides(verb)
 
 
@@ -26,15 +34,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def listing(overrides: Sequence[str], *, evaluation: bool, search: Sequence[str] = ()) -> str:
-    """Return a tape for each run of a command line, those that are alike once.
+    """Return the tapes of the runs of a command line; equal ones once.
 
     Arguments:
-        overrides: as after `sweepgrad train`.
-        evaluation: show what is replayed after every epoch, not the training step.
-        search: folders with more YAML.
+        overrides: the arguments of `sweepgrad train`.
+        evaluation: show the evaluation after each epoch instead of the training step.
+        search: further folders of YAML.
 
     Raises:
-        UserError: the configuration or the table is at fault.
+        UserError: the configuration or the table has an error.
     """
     from sweepgrad.compose.plan import plan
     from sweepgrad.training.experiment import prepare

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "train runs again, and compare bit for bit"
+HELP = "Train runs again and compare the results bit for bit."
 DESCRIPTION = """\
-Trains runs again as they were recorded, and compares every epoch's metrics and the weights bit for bit, with
-what MLflow has of them and with their folders. Where this machine rounds otherwise than the one that they
-were trained on, it says what differs and compares to a tolerance. Exit code: 0 all equal, 1 one differs, 2 it
-cannot be told, such as when the table has changed."""
+Train runs again from their records, and compare the metrics of every epoch and the weights with MLflow and
+with the run folders, bit for bit. If this machine may round differently, its differences are listed and the
+results are compared with a tolerance.
+Exit code: 0 all equal, 1 a run differs, 2 a run cannot be compared, for example because the table changed."""
+EXAMPLES = """\
+examples:
+  sweepgrad verify SWEEP
+  sweepgrad verify 3f2a runs/single/FOLDER"""
 
 _LINE_SECONDS = 2.0
 
@@ -29,7 +33,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="a run's id in MLflow or its beginning, a sweep's name (all its finished runs), or a folder",
+        help="MLflow id of a run or its beginning, name of a sweep (all its finished runs), or run folder",
     )
     verb.add_argument("--json", action="store_true", help="print JSON")
     add_store(verb)

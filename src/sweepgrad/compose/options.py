@@ -1,0 +1,41 @@
+"""Overrides that are wrong in themselves: unknown options of a config group, keys that only we set."""
+
+from collections.abc import Iterator, Sequence
+
+from hydra.core.override_parser.types import Override
+
+from sweepgrad.compose.loader import SweepLoader
+from sweepgrad.config.check import ConfigError
+from sweepgrad.config.suggest import nearest
+
+GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders of conf/
+
+
+def wrong_overrides(
+    loader: SweepLoader, overrides: Sequence[Override]
+) -> Iterator[tuple[Override, ConfigError]]:
+    """Yield each override that is wrong whatever the others are, with its error."""
+    for override in overrides:
+        key = override.key_or_group
+        if key in ("sweep", "sweep.id"):
+            yield override, ConfigError(key, "is set by --multirun only. Remove it")
+        for problem in _unknown_options(loader, override):
+            yield override, ConfigError(key, problem)
+
+
+def _unknown_options(loader: SweepLoader, override: Override) -> Iterator[str]:
+    key = override.key_or_group
+    options = loader.get_group_options(key)
+    if not options:
+        return
+    optional = key not in GROUPS or key == "experiment"
+    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+    for value in values:
+        chosen = "null" if value is None else str(value)
+        if chosen in options or isinstance(value, list) or (chosen == "null" and optional):
+            continue
+        group, _, name = chosen.rpartition("/")
+        if name in loader.get_group_options(f"{key}/{group}"):
+            yield f"{chosen} is a question of the lab. Run sweepgrad {group} {name}"
+            continue
+        yield f"unknown option {chosen}.{nearest(chosen, options)} Options: {', '.join(options)}"

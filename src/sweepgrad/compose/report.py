@@ -1,0 +1,67 @@
+"""Collect the configuration errors of a command line and report them together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from sweepgrad.compose.loader import SweepLoader
+from sweepgrad.compose.options import wrong_overrides
+from sweepgrad.compose.origin import on_command_line
+from sweepgrad.config.check import ConfigError
+from sweepgrad.errors import UserError
+
+
+class Errors:
+    """The errors found so far, each with its origin; they are reported together.
+
+    Attributes:
+        partial: whether wrong overrides were left out: then errors that may be due to that are not reported.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str], str] = {}
+        self.partial = False
+
+    def add(self, error: ConfigError, origin: str) -> None:
+        """Add an error, unless the same was found in another job."""
+        if error.certain or not self.partial:
+            line = f"{error.key}: {error.problem}" + (f" [from {origin}]" if origin else "")
+            self._lines.setdefault((error.key, error.problem), line)
+
+    def drop_wrong(self, loader: SweepLoader, overrides: Sequence[Override]) -> list[Override]:
+        """Return the overrides but those that are wrong in themselves, whose errors are added."""
+        wrong = list(wrong_overrides(loader, overrides))
+        for _, error in wrong:
+            self.add(error, on_command_line(error, overrides))
+        self.partial = self.partial or bool(wrong)
+        dropped = {id(override) for override, _ in wrong}
+        # Without its option, a setting of a launcher or sweeper would be an unknown key.
+        theirs = tuple(f"{o.key_or_group.replace('/', '.')}." for o, _ in wrong if "/" in o.key_or_group)
+        return [o for o in overrides if id(o) not in dropped and not o.key_or_group.startswith(theirs)]
+
+    def refuse(self) -> None:
+        """Raise a UserError if there are errors."""
+        if self._lines:
+            n = len(self._lines)
+            lines = "".join(f"\n  {line}" for line in self._lines.values())
+            raise UserError(f"{n} configuration error{'s' if n > 1 else ''}; nothing was run{lines}")
+
+    @contextmanager
+    def composing(self, explain: Callable[[], Iterator[ConfigError]] | None = None) -> Iterator[None]:
+        """Raise what Hydra raises while composing as a UserError, or the errors found before.
+
+        Arguments:
+            explain: yields errors that may be the cause; they replace Hydra's message.
+        """
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
+            for found in explain() if explain else ():
+                self.add(found, "")
+            self.refuse()
+            cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+            raise UserError(f"{error}{cause}") from None
