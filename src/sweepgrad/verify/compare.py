@@ -60,7 +60,8 @@ def _of_words(record: Record, again: Record) -> Iterator[str]:
 
     Another version may say it in other words, or not at all, of the same bits.
     """
-    if any(record.environment.get(name) != again.environment[name] for name in ("code", "sweepgrad")):
+    names = ("code", "record_code", "sweepgrad")
+    if any(record.environment.get(name) != again.environment[name] for name in names):
         return
     certified, certificate = record.certificate, again.certificate
     if certified and certificate and record.status == "KILLED":  # its proof was not waited for
