@@ -120,7 +120,7 @@ def test_one_byte_of_what_trains_makes_another_digest(name, package):
 
 
 def test_the_code_that_describes_a_run_has_a_digest_of_its_own():
-    """A diagnosis in other words is no difference between two runs of the same code."""
+    """Differences in its texts do not make another result."""
     here = provenance.environment()
     assert len(here["record_code"]) == 64
     assert here["record_code"] != here["code"]
