@@ -87,7 +87,7 @@ def outbox(request, monkeypatch) -> Iterator[Outbox]:
     if made._process is not None:
         made._process.kill()
         made._process.wait()
-        for pipe in (made._process.stdin, made._process.stdout, made._complaints):
+        for pipe in (made._process.stdin, made._process.stdout, made._stderr):
             assert pipe is not None
             pipe.close()
 
