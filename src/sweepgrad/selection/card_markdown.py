@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweepgrad.runs.ledger import of_table_in_words, times
+from sweepgrad.runs.ledger import earlier_of_table, times
 from sweepgrad.selection.card import Card, settings_in_words
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.registry import TASKS
@@ -277,7 +277,7 @@ def _test_set(card: Card) -> str:
             " interrupted before anything was kept."
         )
     if card.earlier_of_table:
-        words.append(of_table_in_words(card.earlier_of_table))
+        words.append(earlier_of_table(card.earlier_of_table))
     words.append(
         "Rows of the same group were kept in one part."
         if card.data["grouped"]

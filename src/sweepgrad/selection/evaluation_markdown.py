@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.runs.ledger import of_table_in_words
+from sweepgrad.runs.ledger import earlier_of_table
 from sweepgrad.selection.card import settings_in_words
 from sweepgrad.selection.evaluation import Evaluation, Mean, SplitResult
 from sweepgrad.stats.metrics import METRICS, Metric
@@ -86,7 +86,7 @@ def warnings(whole: Evaluation) -> Iterator[str]:
             f" anything was kept ({said})."
         )
     if whole.earlier_of_table:
-        yield of_table_in_words(whole.earlier_of_table)
+        yield earlier_of_table(whole.earlier_of_table)
 
 
 def as_csv(whole: Evaluation) -> str:
