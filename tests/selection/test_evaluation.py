@@ -37,7 +37,7 @@ def test_more_splits_do_not_make_the_interval_as_narrow_as_one_likes():
 
 
 def test_one_split_has_no_interval():
-    with pytest.raises(ValueError, match="one split"):
+    with pytest.raises(ValueError, match="at least two splits"):
         corrected_mean([0.7], 0.25)
 
 

@@ -100,7 +100,7 @@ def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
     """
     metric, done = METRICS[by], [run for run in runs if finished(run)]
     if not done:
-        raise UserError(none_finished(len(runs)))
+        raise UserError(_none_finished(len(runs)))
     if other := next((run for run in done if metric.key not in run.metrics), None):
         raise UserError(
             f"run {other.run_id} does not report {metric.key}: train again with the extension that adds this"
@@ -179,8 +179,7 @@ def differing(settings: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
-def none_finished(n: int) -> str:
-    """Return the message for n runs of which none finished."""
+def _none_finished(n: int) -> str:
     problem = (
         "there are no runs"
         if n == 0
