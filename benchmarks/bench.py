@@ -1,7 +1,8 @@
-"""Our training step beside other libraries', side by side in one run: `make bench`.
+"""Compare our training step with those of other libraries: `make bench`.
 
-Every measurement has a process of its own, bound to one core, or two where it says so. Peers alternate, and
-all is gone through twice, so that a machine that slows down for a while slows all alike; the fastest counts.
+Every measurement has its own process, bound to one core, or two if it says so. Libraries alternate, and all
+measurements are made twice, so that a machine that slows down for a while slows all of them; the fastest
+counts.
 """
 
 import argparse
@@ -22,24 +23,26 @@ from benchmarks.workloads import Measurement
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, SECONDS, QUICK_SECONDS, TIMEOUT = 2, 1.0, 0.1, 900
 LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "jaxlib")
-# The libraries' own threads: none. Where a measurement has two cores, the peer uses them by its own means.
+# No threads in the libraries. If a measurement has two cores, the benchmark of the library uses them itself.
 ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "NUMBA")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--only", metavar="REGEX", help="measure only what this is found in")
-    parser.add_argument("--quick", action="store_true", help="a smoke run: little, short and once")
-    parser.add_argument("--seconds", type=float, help="how long to time each, 1 (0.1 if quick) unless given")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often to go through all")
-    parser.add_argument("--list", action="store_true", help="say what would be measured")
-    parser.add_argument("--redraw", action="store_true", help="write tables and charts anew, measure nothing")
-    parser.add_argument("--output", type=Path, help="docs, or for a part of it build/bench, unless given")
+    parser.add_argument("--only", metavar="REGEX", help="measure only names that match")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: few measurements, short, once")
+    parser.add_argument("--seconds", type=float, help="duration of each measurement (default 1, quick 0.1)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="number of rounds")
+    parser.add_argument("--list", action="store_true", help="list the measurements and exit")
+    parser.add_argument(
+        "--redraw", action="store_true", help="write tables and charts again without measuring"
+    )
+    parser.add_argument("--output", type=Path, help="default: docs; with --only or --quick build/bench")
     return parser.parse_args(arguments)
 
 
 def chosen(quick: bool, only: str | None, repeats: int) -> list[Measurement]:
-    """The measurements in the order they are made, those of later rounds too."""
+    """Return the measurements of all rounds, in order."""
     if quick:
         rounds = [workloads.quick()]
     else:
@@ -49,7 +52,7 @@ def chosen(quick: bool, only: str | None, repeats: int) -> list[Measurement]:
 
 
 def measure(measurement: Measurement, cores: list[int], seconds: float) -> dict[str, Any]:
-    """The answer of a process of its own; see `measure.py`."""
+    """Run a measurement in its own process and return its answer; see `measure.py`."""
     if len(cores) < measurement.cores:
         return {"why_not": f"needs {measurement.cores} cores"}
     threads = "" if measurement.cores > 1 else "--xla_cpu_multi_thread_eigen=false"
@@ -58,7 +61,7 @@ def measure(measurement: Measurement, cores: list[int], seconds: float) -> dict[
         **{f"{name}_NUM_THREADS": "1" for name in ONE_THREAD},
         "XLA_FLAGS": f"{threads} {measurement.flags}".strip(),
         "SWEEPGRAD_BENCH_SECONDS": str(seconds),
-        "JAX_ENABLE_COMPILATION_CACHE": "false",  # compiling counts where everything does
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # total times include compiling
     }
     request = {
         "function": measurement.function,
@@ -85,7 +88,7 @@ def measure(measurement: Measurement, cores: list[int], seconds: float) -> dict[
 
 
 def run(measurements: list[Measurement], seconds: float) -> list[dict[str, Any]]:
-    """One record for each measurement, with the values of all rounds and the best of them."""
+    """Return a record for each measurement, with the values of all rounds and the best one."""
     cores = (
         sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
     )
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         measurements = chosen(options.quick, options.only, options.rounds)
         if options.list or not measurements:
-            print("\n".join(dict.fromkeys(m.name for m in measurements)) or "nothing is called that")
+            print("\n".join(dict.fromkeys(m.name for m in measurements)) or "no measurement matches")
             return 0 if measurements else 2
         seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
         results = {

@@ -1,10 +1,10 @@
-"""Memory and time that a big table takes: `python benchmarks/big_table.py`, some three minutes.
+"""Measure memory and time for a big table: `python benchmarks/big_table.py`, about three minutes.
 
-Each figure is that of a process of its own, which prepares a job's rows, trains on them for two epochs and
-ends: its peak resident memory (getrusage), the seconds that preparing took, and those of an epoch, evaluation
-included, for each training row. What Python and the libraries take is measured on a small table by the same
-path, and taken off. The table has 10 million rows of 14 float32 features: in a Parquet file, which is written
-first, and drawn, as `data=simulated` does. The model is 14-8-4-1, Adam, batches of 32.
+Each number is from a separate process that prepares a job's rows and trains on them for two epochs: its peak
+resident memory (getrusage), the time to prepare the rows, and the time of an epoch with evaluation, per
+training row. The memory of Python and the libraries is measured in the same way on a small table, and
+subtracted. The table has 10 million rows of 14 float32 features: once in a Parquet file, which is written
+first, and once simulated, as with `data=simulated`. The model is 14-8-4-1, Adam, batches of 32.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)  # what a process of its own is to do
+    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)  # run one step in this process
     arguments = parser.parse_args()
     if arguments.step:
         name, *words = arguments.step
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def preparing(rows: int) -> list[dict[str, Any]]:
-    """A row for each source of the table."""
+    """Print a row for each source of the table."""
     print("| from | rows | preparing, s | peak ÷ array | aim | ns a row | at 100,000 | ratio | aim |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     results = []
@@ -61,7 +61,7 @@ def preparing(rows: int) -> list[dict[str, Any]]:
                 "seconds": round(big["seconds"], 1),
                 "peak_bytes": big["peak"],
                 "constant_bytes": small["peak"],
-                # All rows; the test rows are not held, so what is held is smaller.
+                # The size of all rows; test rows are not loaded, so the arrays in memory are smaller.
                 "array_bytes": array,
                 "held_bytes": big["held"],
                 "memory_ratio": round((big["peak"] - small["peak"]) / array, 3),
@@ -80,7 +80,7 @@ def preparing(rows: int) -> list[dict[str, Any]]:
 
 
 def measured(source: str, rows: int, folder: str) -> dict[str, Any]:
-    """What it takes to prepare a table of that many rows, and to train on it."""
+    """Measure memory and time for preparing a table of that many rows and training on it."""
     if source != "parquet":
         return process(
             "train", f"data=simulated data.kind={source} data.features={FEATURES} data.rows={rows}"
@@ -91,13 +91,13 @@ def measured(source: str, rows: int, folder: str) -> dict[str, Any]:
 
 
 def process(*step: str) -> Any:
-    """What a step gives, done in a process of its own. This one stays small: a child starts with its peak."""
+    """Run a step in a new process and return its result. A child inherits this process's peak memory."""
     command = [sys.executable, __file__, "--step", *step]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def write(file: str, rows: str) -> None:
-    """A Parquet file in row groups of a million."""
+    """Write a Parquet file with row groups of a million rows."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,7 +115,7 @@ def write(file: str, rows: str) -> None:
 
 
 def train(overrides: str) -> dict[str, Any]:
-    """Peak memory in bytes, seconds to prepare, seconds of an epoch a row, bytes of the features held."""
+    """Return peak memory in bytes, seconds to prepare, seconds of an epoch per row, and feature bytes."""
     from sweepgrad.compose.plan import plan
     from sweepgrad.training.experiment import prepare
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-Curve = tuple[str, str, str, float, list[float], list[float]]  # as `curves` describes it
+Curve = tuple[str, str, str, float, list[float], list[float]]  # see `curves`
 
 INK, GRID = "#333333", "#e6e6e6"
-# Ours in one strong colour, each other library in a quieter one of its own; a dash for its second way.
+# Ours in a strong colour, each other library in a lighter one; dashed lines for second variants.
 LINES = (
     (w.SKLEARN, "float64", "scikit-learn", "#8c8c8c", "-", 1.5),
     (w.PYTORCH, "float32", "PyTorch eager", "#c8553d", "-", 1.5),
@@ -34,7 +34,7 @@ def points(records: list[dict[str, Any]], peer: str, dtype: str) -> list[dict[st
 
 
 def spread(wanted: list[float]) -> list[float]:
-    """Heights near the wanted ones, in the same order, at least GAP apart.
+    """Return heights near the wanted ones, in the same order, at least GAP apart.
 
     Those too close to each other become a block around their mean, and so do blocks.
     """
@@ -66,7 +66,7 @@ def draw_lines(axes: Axes, lines: list[Curve]) -> None:
 
 
 def name_lines(axes: Axes, lines: list[Curve]) -> None:
-    """Write the names of curves beside their right ends; the axes' limits must be final."""
+    """Write the names of curves at their right ends; the limits of the axes must be final."""
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = [to_axes.transform((xs[-1], ys[-1])) for *_, xs, ys in lines]
     for (name, color, *_), (x, y), height in zip(lines, ends, spread([y for _, y in ends]), strict=True):
@@ -93,7 +93,7 @@ def name_lines(axes: Axes, lines: list[Curve]) -> None:
 
 
 def curves(records: list[dict[str, Any]], against: str) -> list[Curve]:
-    """For each peer with two points at least: name, colour, style, width, xs, microseconds."""
+    """Return, for each library with at least two points, name, colour, style, width, xs and microseconds."""
     found = []
     for peer, dtype, name, color, style, width in LINES:
         line = sorted((r[against], r["value"] * 1e6) for r in points(records, peer, dtype))
@@ -108,13 +108,13 @@ def finish(figure: Figure, panels: list[tuple[Axes, list[Curve]]], title: str, s
     panels[0][0].set_ylabel("µs per training step", color=INK)
     for axes, lines in panels:
         draw_lines(axes, lines)
-    figure.draw_without_rendering()  # settles the limits
+    figure.draw_without_rendering()  # fixes the limits
     for axes, lines in panels:
         name_lines(axes, lines)
 
 
 def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
-    """Two equal hidden layers of growing width, batch 32."""
+    """Draw the time per step against the number of parameters: two equal hidden layers, batch 32."""
     sizes = {(width, width) for width in w.CHART_WIDTHS}
     some = [r for r in records if r["batch"] == w.CHART_BATCH and tuple(r["hidden"]) in sizes]
     figure = Figure(figsize=(9, 5.6))
@@ -131,7 +131,7 @@ def against_parameters(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def against_batch(records: list[dict[str, Any]], path: Path) -> None:
-    """A small and a middling network, batches from one row to 1,024."""
+    """Draw the time per step against the batch size, for a small and a medium network."""
     figure = Figure(figsize=(12, 5.2))
     both = figure.subplots(1, len(w.CHART_HIDDEN), sharey=True)
     figure.subplots_adjust(left=0.08, right=0.84, top=0.79, bottom=0.12, wspace=0.56)
@@ -159,7 +159,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Draw what there are enough measurements for; returns the files."""
+    """Draw the charts that have enough measurements; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = [r for r in results["measurements"] if r["work"] == w.STEP]
     drawn = []

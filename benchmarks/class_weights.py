@@ -1,10 +1,9 @@
-"""What weighting classes does to probabilities: `python -m benchmarks.class_weights`, half a minute.
+"""Measure the effect of class weights on probabilities: `python -m benchmarks.class_weights`, half a minute.
 
-Rows of a known rule with 7 % positive ones, so that true probabilities are known. A linear model and a small
-network are trained without weights and with `train.class_weight=balanced`, and judged on 100,000 other rows:
-by the calibration error (ECE), and by the recall of either class. Beside them, what the plain model gives
-where a row is taken for positive from 1 / (1 + weight) on, and what the weighted one gives with log(weight)
-taken off its log-odds.
+The rows follow a known rule with 7 % positives, so true probabilities are known. A linear model and a small
+network are trained without weights and with `train.class_weight=balanced`, and evaluated on 100,000 other
+rows by the calibration error (ECE) and by the recall of each class. For comparison: the model without weights
+with the threshold 1 / (1 + weight), and the weighted one with log(weight) subtracted from its log-odds.
 """
 
 import numpy as np
@@ -23,7 +22,7 @@ FEATURES, TRAIN, VAL, JUDGED = 6, 6000, 2000, 100_000
 
 
 def rows(n: int, purpose: str) -> tuple[Examples, Array]:
-    """Examples, and their true probabilities."""
+    """Return examples and their true probabilities."""
     X = normal(key(0, purpose, 1), (n, FEATURES))
     p = expit(1.2 * X[:, 0] + 0.9 * X[:, 1] - 0.7 * X[:, 2] - 3.6)
     return Examples(X, (uniform(key(0, purpose, 2), (n,)) < p).astype(np.float64)), p
@@ -60,7 +59,7 @@ def main() -> None:
             found[weights] = network.probabilities(last.weights, judged.X), last.best_epoch
         (plain, one), (weighted, other) = found[None], found[classes]
         line(f"{kind}, class_weight=null", plain, epoch=one)
-        line(f"{kind}, null, taken for positive from 1 / (1 + weight) on", plain, cut=1 / (1 + weight))
+        line(f"{kind}, null, threshold 1 / (1 + weight)", plain, cut=1 / (1 + weight))
         line(f"{kind}, class_weight=balanced", weighted, epoch=other)
         line(f"{kind}, balanced, log(weight) off the log-odds", expit(logit(weighted) - np.log(weight)))
 

@@ -1,4 +1,4 @@
-"""Whole commands timed from their start to their exit, each in a fresh folder with a warm MLflow store."""
+"""Time whole commands from start to exit, each in a new folder with a prepared MLflow store."""
 
 import os
 import resource
@@ -19,12 +19,12 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = "mlflow.db"  # in the folder where a command runs
-LOOK_EVERY = 0.1  # seconds between two looks at the memory
+LOOK_EVERY = 0.1  # seconds between measurements of memory
 TIMEOUT = 3600
 
 
 class Failed(Exception):
-    """A command did not do what it was to do."""
+    """A command failed."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Grid:
 
     @property
     def overrides(self) -> list[str]:
-        """For Hydra."""
+        """The overrides of the grid."""
         shapes = ",".join(f"[{','.join(map(str, widths))}]" for widths in self.hidden)
         seeds = ",".join(map(str, range(self.seeds)))
         return [f"model.hidden={shapes}", f"optimizer.lr={','.join(map(str, self.lr))}", f"seed={seeds}"]
 
     @property
     def fixed(self) -> list[str]:
-        """What all jobs of our sweep have in common, and the peers have too."""
+        """The overrides that all jobs share; the other libraries use the same settings."""
         return ["train.batch_size=32", f"train.epochs={self.epochs}", "model.dropout=0.2"]
 
     @property
@@ -62,13 +62,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Took:
-    """What a command took.
+    """Time and memory of a command.
 
     Attributes:
-        seconds: by the clock.
-        cpu: seconds of processors, for its own process and those it waited for; other work on the machine
-            changes these little.
-        main, others: peak resident bytes of its own process, and of those it started.
+        seconds: wall time.
+        cpu: processor seconds of its process and those that it waited for; other work on the machine hardly
+            changes them.
+        main, others: peak resident bytes of its process, and of those that it started.
     """
 
     seconds: float
@@ -79,21 +79,21 @@ class Took:
 
 @dataclass(frozen=True)
 class Logged:
-    """A finished run in a store: in how many steps a metric was logged, and its highest value."""
+    """A finished run in a store: the number of steps for which a metric was logged, and its highest value."""
 
     steps: int
     best: float
 
 
 def environment() -> dict[str, str]:
-    """As ours, and alike for all: our modules can be imported, MLflow sends nothing home."""
+    """Return the environment of all commands: our modules can be imported, and MLflow sends no telemetry."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return found | {"PYTHONPATH": os.pathsep.join(paths), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def warm_store(folder: Path) -> Path:
-    """An empty store with all its tables, and a write-ahead log: without it the peers' writes take longer."""
+    """Make an empty store with all tables and a write-ahead log, without which the others are slower."""
     store = folder / STORE
     make = f"import mlflow; mlflow.MlflowClient('sqlite:///{STORE}').search_experiments()"
     subprocess.run(
@@ -105,7 +105,7 @@ def warm_store(folder: Path) -> Path:
 
 
 def timed(command: Sequence[str], folder: Path, store: Path) -> Took:
-    """Run a command in a folder that is made for it, with a copy of the store; see what it takes.
+    """Run a command in a new folder with a copy of the store, and measure it.
 
     Raises:
         Failed: it ended with another code than 0, or not within an hour.
@@ -136,13 +136,13 @@ def timed(command: Sequence[str], folder: Path, store: Path) -> Took:
 
 
 def _children_cpu() -> float:
-    """Seconds that processors have spent on the processes that this one has waited for."""
+    """Return the processor seconds of the processes that this one has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 class _Memory(threading.Thread):
-    """Looks at a process and its descendants until it is told to stop."""
+    """Measure the memory of a process and its descendants until `stop`."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -176,7 +176,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def finished(store: Path, metric: str) -> list[Logged]:
-    """The finished runs of a store that have the metric."""
+    """Return the finished runs of a store that have the metric."""
     with closing(sqlite3.connect(store)) as connection:
         found = connection.execute(
             "SELECT count(DISTINCT step), max(value) FROM runs JOIN metrics USING (run_uuid)"
@@ -187,7 +187,7 @@ def finished(store: Path, metric: str) -> list[Logged]:
 
 
 def check(store: Path, metric: str, grid: Grid) -> list[Logged]:
-    """The runs of a sweep, each of which has finished and been logged after each epoch.
+    """Return the runs of a sweep, after checking that all finished and were logged after each epoch.
 
     Raises:
         Failed: some were not.

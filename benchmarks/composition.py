@@ -1,8 +1,8 @@
-"""What composing a sweep costs: `python -m benchmarks.composition`, half a minute.
+"""Measure the cost of composing a sweep: `python -m benchmarks.composition`, half a minute.
 
 A job of a sweep is composed when the basic sweeper checks it and again when the launcher starts it; before
-both, `sweepgrad.compose.plan` composes and checks it too. This prints the processor's milliseconds a job for
-Hydra's own loader and for ours, over the same sweep of 200 jobs in one process, reading files included.
+both, `sweepgrad.compose.plan` composes and checks it too. This prints the processor milliseconds per job for
+Hydra's loader and for ours, over the same sweep of 200 jobs in one process, with reading files.
 """
 
 import time
@@ -19,7 +19,7 @@ SWEEP = ("model=wide,deep", "optimizer=adam,sgd", "optimizer.lr=0.01,0.02,0.05,0
 
 
 def milliseconds(work: Callable[[], object], jobs: int) -> float:
-    """The processor's time, since the clock would count what else the machine does."""
+    """Return processor time, since wall time would include other work of the machine."""
     start = time.process_time()
     work()
     return (time.process_time() - start) / jobs * 1e3
@@ -38,7 +38,7 @@ def main() -> None:
             for job in batch:
                 loader.load_sweep_config(master, [*job])
 
-        # Ours anew, so that it has parsed and composed nothing yet.
+        # A new loader, which has not parsed or composed anything yet.
         fresh = SweepLoader(ours.get_search_path())
         first = milliseconds(lambda: compose(fresh, jobs), n)
         again = milliseconds(lambda: compose(fresh, jobs), n)

@@ -1,12 +1,12 @@
-"""Whether stated errors are the true ones: `python -m benchmarks.coverage`, some minutes.
+"""Check coverage of intervals and errors of comparisons: `python -m benchmarks.coverage`, some minutes.
 
-Runs are simulated of candidates whose true accuracy is known, so that it can be counted how often intervals
-hold it, how often the luckiest of equal candidates is named a winner, how often a better one is, and how far
-the best one's accuracy on validation rows is above its true one.
+It simulates runs of candidates with known true accuracy, and counts how often intervals contain it, how often
+one of several equal candidates is declared the winner, how often a better one is, and how far the best
+validation accuracy exceeds the true one.
 
-A run is right on a row where a normal number is below a quantile: a sum of effects of the row (how difficult
-it is, for all), of its unit, of the row for this candidate, of the run's seed, and of nothing. Their shares
-of the variance are given, so the true accuracy is that quantile's probability.
+A run is correct on a row if a normal number is below a quantile. The number is a sum of effects of the row
+(its difficulty, for all candidates), of its unit, of the row for this candidate, of the seed of the run, and
+of noise. Their shares of the variance are given, so the true accuracy is the probability of that quantile.
 """
 
 import argparse
@@ -29,12 +29,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated.
+    """A setting of the simulation.
 
     Attributes:
-        sizes: the rows of each unit; all 1 for independent rows.
-        seeds: of each candidate.
-        row, unit, own, seed: shares of the variance; what they leave is noise of each run and row.
+        sizes: number of rows of each unit; all 1 for independent rows.
+        seeds: number of seeds of each candidate.
+        row, unit, own, seed: shares of the variance; the rest is noise of each run and row.
     """
 
     sizes: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Setting:
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def right(self, truth: Floats, draw: np.random.Generator) -> NDArray[np.bool_]:
-        """Where runs of candidates with true accuracies `truth` (C,) are right, (C, seeds, N)."""
+        """Simulate where runs of candidates with true accuracies `truth` (C,) are correct, (C, seeds, N)."""
         c, s, n = len(truth), self.seeds, len(self.units)
         kind = np.float32
         total = np.sqrt(kind(1 - self.row - self.unit - self.own - self.seed)) * draw.standard_normal(
@@ -70,7 +70,7 @@ def rows(n: int) -> NDArray[np.int64]:
 
 
 def unequal(n_units: int) -> NDArray[np.int64]:
-    """Sizes from 2 to 60, evenly on the scale of logarithms."""
+    """Return sizes from 2 to 60, evenly spaced on a logarithmic scale."""
     return np.geomspace(2, 60, n_units).round().astype(np.int64)
 
 
@@ -84,7 +84,7 @@ def share(held: Sequence[bool] | Sequence[float]) -> float:
 
 
 def intervals_of_accuracy(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
-    """Coverage of `metrics.accuracy_interval`."""
+    """Measure the coverage of `metrics.accuracy_interval`."""
     found = []
     for truth in (0.7, 0.95):
         for setting in (
@@ -107,7 +107,7 @@ def intervals_of_accuracy(repetitions: int, draw: np.random.Generator) -> list[l
 
 
 def intervals_of_standings(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
-    """Coverage of standings: a candidate's interval, and its difference from the best ± 1.96 errors."""
+    """Measure the coverage of a candidate's interval, and of its difference from the best ± 1.96 errors."""
     found = []
     for truth in (np.array([0.85, 0.75]), np.array([0.9] + [0.75] * 19)):
         for setting in (
@@ -135,7 +135,7 @@ def intervals_of_standings(repetitions: int, draw: np.random.Generator) -> list[
 
 
 def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
-    """Many candidates: ties where all are equal, one winner where one is better, and optimism."""
+    """Simulate many candidates: ties if all are equal, one winner if one is better, and optimism."""
     found = []
     spread = 0.8 + 0.01 * ndtri((np.arange(CANDIDATES) + 0.5) / CANDIDATES)
     better = np.full(CANDIDATES, 0.8)
@@ -151,7 +151,7 @@ def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
             Setting(rows(1200), 3, row=0.8, seed=0.002, said="1,200 rows, 3 seeds, errors correlated"),
         ):
             ties, among, sole, says, optimism = [], [], [], [], []
-            # Each takes a tenth of a second and more, so there are fewer.
+            # Fewer repetitions, since each takes more than a tenth of a second.
             for repetition in range(max(repetitions // (4 if len(setting.units) < 5000 else 20), 1)):
                 choice = chosen(setting.right(truth, draw), setting, repetition)
                 ties.append(len(choice.tied) > 1)
@@ -200,9 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--repetitions",
         type=int,
         default=REPETITIONS,
-        help=f"{REPETITIONS} unless given, a quarter of them of many candidates",
+        help=f"default {REPETITIONS}; a quarter of them for many candidates",
     )
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="some of the tables")
+    parser.add_argument(
+        "--only", nargs="+", choices=TABLES, default=list(TABLES), help="print only these tables"
+    )
     options = parser.parse_args(arguments)
     for number, name in enumerate(TABLES):
         if name in options.only:

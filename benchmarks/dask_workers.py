@@ -1,9 +1,9 @@
-"""How much faster two Dask workers are than one: `python -m benchmarks.dask_workers`, some two minutes.
+"""Measure the speedup of two Dask workers over one: `python -m benchmarks.dask_workers`, about two minutes.
 
-A sweep whose training dominates is run by one worker and by two, of one core each, in turn in one process.
-The ratio is that of the best wall times of three. Starting the workers is not counted, nor are their first
-jobs, for which they import what they need. It takes a machine with two idle cores: where others use them too,
-the share of the time in which the workers train still tells what the launcher costs.
+A sweep that is dominated by training is run alternately by one worker and by two, with one core each, in one
+process. The result is the ratio of the best wall times of three. Starting the workers and their first jobs,
+which import modules, do not count. This needs a machine with two idle cores; on a busy one, the share of the
+time in which the workers train still shows the cost of the launcher.
 """
 
 import shutil
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def timed(jobs: list[Job], cluster: Cluster) -> tuple[float, float]:
-    """Seconds that a cluster takes until all jobs are in their folders, and those that training them took."""
+    """Return the seconds until all jobs are in their folders, and the seconds of training them."""
     clock = time.perf_counter()
     outcomes = [*scheduler.run(jobs, cluster, Event())]
     assert [outcome.status for outcome in outcomes] == ["FINISHED"] * len(jobs)

@@ -1,10 +1,11 @@
-"""What looking at training costs: `python -m benchmarks.diagnosis`, about half a minute.
+"""Measure the cost of `train.diagnose`: `python -m benchmarks.diagnosis`, about half a minute.
 
-The same run of fifty epochs with and without `train.diagnose`, in turn and in one process: training,
-evaluation and the signs, in seconds of this thread. Other work on the machine does not add to these, but it
-slows them, the short pieces most: so the ratio of the fastest rounds is given beside that of the median ones.
-With `--signs` it prints instead what the thresholds of training/diagnosis.py were set by: the signs of runs
-that train well, over the bundled architectures, optimizers and activations, and of runs that do not.
+The same run of fifty epochs is trained alternately with and without `train.diagnose` in one process:
+training, evaluation and layer statistics, in seconds of this thread. Other work on the machine does not add
+to these, but slows them down, so the ratio of the fastest rounds is printed as well as that of the median
+ones. With `--statistics` it prints instead the statistics that the thresholds of training/diagnosis.py are
+based on: those of healthy runs, with the architectures, optimizers and activations in conf/, and of runs with
+a problem.
 """
 
 import os
@@ -24,7 +25,7 @@ from sweepgrad.compose.plan import plan
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Adam
 from sweepgrad.rng import key, normal
-from sweepgrad.runs.record import diagnosis_of
+from sweepgrad.runs.capture import diagnosis_of
 from sweepgrad.training import experiment
 from sweepgrad.training.epoch import Epoch
 from sweepgrad.training.loop import Examples, fit
@@ -40,7 +41,7 @@ HEALTHY = [
     "data=simulated model=deep optimizer=sgd train.epochs=3",
     "model=wide model.dropout=0.5",
 ]  # fmt: skip
-SICK = (
+UNHEALTHY = (
     "model=middle optimizer.lr=0.2",
     "model=middle optimizer=sgd optimizer.lr=10",
     "model=middle optimizer.lr=1e-6",
@@ -52,7 +53,7 @@ SICK = (
 
 
 def rounds(dtype: str) -> NDArray[np.float64]:
-    """Seconds an epoch, without and with, of two runs that are trained in turn; (rounds, 2)."""
+    """Return the seconds per epoch without and with diagnosis, of runs trained alternately; (rounds, 2)."""
     number = {"float64": np.float64, "float32": np.float32}[dtype]
     X = normal(key(0, "X"), (ROWS + VAL, FEATURES)).astype(number)
     y = (X[:, 0] * X[:, 1] + 0.5 * X[:, 2] > 0).astype(number)
@@ -69,13 +70,13 @@ def rounds(dtype: str) -> NDArray[np.float64]:
 
     times = np.zeros((ROUNDS, 2))
     for number_of_round in range(ROUNDS):
-        for which in (0, 1) if number_of_round % 2 else (1, 0):  # each goes first as often as the other
+        for which in (0, 1) if number_of_round % 2 else (1, 0):  # each is first equally often
             times[number_of_round, which] = seconds(bool(which))
     return times[1:]
 
 
-def signs(overrides: str) -> tuple[str, list[float]]:
-    """The verdict, and what it goes by: largest step, way, first to last, saturation of layer and output."""
+def statistics(overrides: str) -> tuple[str, list[float]]:
+    """Return the verdict and largest step, distance, gradient ratio, saturation of layer and output."""
     (job,) = plan([*overrides.split(), "train.diagnose=true"], multirun=False).jobs
     run = experiment.prepare(job.config)
     *_, result = run.fits()
@@ -92,23 +93,25 @@ def signs(overrides: str) -> tuple[str, list[float]]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--signs", action="store_true")
-    if options.parse_args().signs:
-        heading = f"{'step':>8} {'way':>8} {'first/last':>10} {'layer':>6} {'output':>6}"
-        for title, runs in (("healthy", HEALTHY), ("sick", SICK)):
+    options.add_argument(
+        "--statistics", action="store_true", help="print the statistics of healthy and unhealthy runs"
+    )
+    if options.parse_args().statistics:
+        heading = f"{'step':>8} {'distance':>8} {'first/last':>10} {'layer':>6} {'output':>6}"
+        for title, runs in (("healthy", HEALTHY), ("unhealthy", UNHEALTHY)):
             print(f"{heading}  {title}")
             for overrides in runs:
-                verdict, (step, way, gradient, layer, output) = signs(overrides)
-                print(f"{step:8.2g} {way:8.2g} {gradient:10.2g} {layer:6.2f} {output:6.2f}  {overrides}")
+                verdict, (step, distance, gradient, layer, output) = statistics(overrides)
+                print(f"{step:8.2g} {distance:8.2g} {gradient:10.2g} {layer:6.2f} {output:6.2f}  {overrides}")
                 print(f"{'':43}{verdict}", flush=True)
         return
     for dtype in ("float64", "float32"):
-        without, looking = 1e3 * rounds(dtype).T
-        low, middle, high = np.quantile(looking / without, (0.25, 0.5, 0.75))
+        without, diagnosed = 1e3 * rounds(dtype).T
+        low, middle, high = np.quantile(diagnosed / without, (0.25, 0.5, 0.75))
         print(
-            f"{dtype}: fastest round {without.min():.3f} ms an epoch without, {looking.min():.3f} with, ratio"
-            f" {looking.min() / without.min():.3f}; median round {np.median(without):.3f} and"
-            f" {np.median(looking):.3f}, ratio {middle:.3f} (quartiles {low:.3f} to {high:.3f})",
+            f"{dtype}: fastest round {without.min():.3f} ms per epoch without, {diagnosed.min():.3f} with,"
+            f" ratio {diagnosed.min() / without.min():.3f}; median round {np.median(without):.3f} and"
+            f" {np.median(diagnosed):.3f}, ratio {middle:.3f} (quartiles {low:.3f} to {high:.3f})",
             flush=True,
         )
 

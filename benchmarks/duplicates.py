@@ -1,14 +1,14 @@
-"""What it is worth to have the same song on both sides of a split: `python -m benchmarks.duplicates`.
+"""Measure the effect of the same song on both sides of a split: `python -m benchmarks.duplicates`.
 
-One procedure is evaluated on 20 splits that keep songs together and on 20 that part rows at random; beside it
-LightGBM as it comes (`pip install lightgbm`; left out where it is missing) and logistic regression, with the
-same features on the same splits. LightGBM learns from the training rows, as the procedure's models do, and
-once more from training and validation rows together, as it has no use for the latter.
+A procedure is evaluated on 20 splits that keep songs together and on 20 random splits; for comparison
+LightGBM with its defaults (`pip install lightgbm`; left out if it is missing) and logistic regression, with
+the same features on the same splits. LightGBM is trained on the training rows, as the procedure's models are,
+and also on training and validation rows together, since it does not need validation rows.
 
     python -m benchmarks.duplicates --procedure experiment=spotify_sweep seed=1,2 --splits 5
 
-evaluates another procedure: all that goes after `sweepgrad train`. With --folder what was evaluated stays
-there, and is not made again.
+evaluates another procedure: the arguments of `sweepgrad train`. With --folder, evaluations are kept there and
+reused.
 """
 
 import argparse
@@ -33,14 +33,14 @@ from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.selection.evaluation import Mean, corrected_mean
 
 PROCEDURE = ("experiment=spotify_sweep",)
-IDENTIFY = ("artists", "track_name", "track_id")  # what makes a song, and is no feature
-RATIO = 0.2 / 0.8  # test rows to others
+IDENTIFY = ("artists", "track_name", "track_id")  # identifies a song; not features
+RATIO = 0.2 / 0.8  # test rows divided by the others
 NAMES = {
     "procedure": "the procedure",
     "lightgbm": "LightGBM, training rows",
     "lightgbm_more": "LightGBM, and validation rows",
     "logistic": "logistic regression",
-    "majority": "always the commoner answer",
+    "majority": "majority class",
 }
 Figures = dict[str, list[float]]
 
@@ -55,9 +55,9 @@ def main() -> None:
         "--first",
         type=int,
         default=1000,
-        help="split.seed of the first (default: 1000; the project's own test rows are those of 0)",
+        help="split.seed of the first split (default: 1000; the project's own test set is that of 0)",
     )
-    parser.add_argument("--folder", type=Path, help="keep what is made here (default: a temporary folder)")
+    parser.add_argument("--folder", type=Path, help="keep evaluations here (default: a temporary folder)")
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.splits)
     with tempfile.TemporaryDirectory() as temporary:
@@ -71,17 +71,17 @@ def main() -> None:
 
 
 def at_random() -> list[str]:
-    """Overrides that part rows at random, with the features that grouped splits have."""
+    """Return the overrides of a random split with the same features as the grouped split."""
     (job,) = plan(["data=spotify"], multirun=False).jobs
     assert isinstance(job.config.data, FileData)
     return ["data.group=null", f"data.drop=[{','.join((*job.config.data.drop, *IDENTIFY))}]"]
 
 
 def evaluated(overrides: Sequence[str], seeds: range, folder: Path) -> Figures:
-    """Test accuracies by name, a figure for each split.
+    """Return test accuracies by name, one number for each split.
 
     Raises:
-        Failed: a command did not end well.
+        Failed: a command failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     split_seed = f"split.seed=range({seeds.start},{seeds.stop})"
@@ -89,12 +89,12 @@ def evaluated(overrides: Sequence[str], seeds: range, folder: Path) -> Figures:
     if not kept.exists():
         run(["train", "-m", *overrides, split_seed], folder)
         kept.write_text(run(["evaluate", "--json"], folder), encoding="utf-8")
-    said: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    evaluation: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     figures = {
-        "procedure": [split["test"]["accuracy"] for split in said["splits"]],
+        "procedure": [split["test"]["accuracy"] for split in evaluation["splits"]],
         **{
-            name: [split["baselines"][name]["accuracy"] for split in said["splits"]]
-            for name in said["baselines"]
+            name: [split["baselines"][name]["accuracy"] for split in evaluation["splits"]]
+            for name in evaluation["baselines"]
         },
     }
     if find_spec("lightgbm") is not None:
@@ -104,7 +104,7 @@ def evaluated(overrides: Sequence[str], seeds: range, folder: Path) -> Figures:
 
 
 def run(arguments: Sequence[str], folder: Path) -> str:
-    """What `sweepgrad ARGUMENTS` prints, in a folder; what it says meanwhile is shown."""
+    """Run `sweepgrad ARGUMENTS` in a folder and return what it prints; its messages are shown."""
     command = [str(Path(sys.executable).with_name("sweepgrad")), *arguments]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -113,10 +113,10 @@ def run(arguments: Sequence[str], folder: Path) -> str:
 
 
 def lightgbm(overrides: Sequence[str]) -> tuple[float, float]:
-    """Test accuracy on one split, learned from training rows, and from training and validation rows.
+    """Return the test accuracy on a split, trained on training rows, and on training and validation rows.
 
-    The test rows are read here once more, by other means than `sweepgrad evaluate`, which recorded that it
-    opened them; the digest tells that they are the same.
+    The test rows are read here again, after `sweepgrad evaluate` recorded its evaluation; the digest shows
+    that they are the same.
     """
     from lightgbm import LGBMClassifier
 
@@ -138,10 +138,10 @@ def lightgbm(overrides: Sequence[str]) -> tuple[float, float]:
 
 
 def table(found: dict[str, Figures]) -> str:
-    """A row for each model: both kinds of split, their difference, and how far the procedure is ahead."""
+    """Return a table with a row per model: both kinds of split, the difference, and the procedure's lead."""
     grouped, random = found["grouped"], found["random"]
     lines = [
-        "| | grouped by song | at random | what duplicates are worth | grouped: the procedure is ahead by |",
+        "| | grouped by song | at random | effect of duplicates | grouped: lead of the procedure |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, label in NAMES.items():
@@ -154,7 +154,7 @@ def table(found: dict[str, Figures]) -> str:
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> Mean:
-    """Of the same splits, or of those with the same seed."""
+    """Return the mean difference over paired splits."""
     return corrected_mean([a - b for a, b in zip(one, other, strict=True)], RATIO)
 
 

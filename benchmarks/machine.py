@@ -1,4 +1,4 @@
-"""The machine that was measured on, as it is told in a file of results."""
+"""Describe the machine of a benchmark."""
 
 import os
 import platform
@@ -12,10 +12,10 @@ BUSY = 0.3
 
 
 def described(libraries: Sequence[str]) -> dict[str, Any]:
-    """When, on what and with which versions; says so if the machine has other work."""
+    """Return date, machine and versions; print a warning if the machine is busy."""
     load = os.getloadavg()[0]
     if load > BUSY:
-        print(f"the machine is busy already (load {load:.1f}): times will come out too long", flush=True)
+        print(f"the machine is busy (load {load:.1f}): times will be too long", flush=True)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": processor(),
@@ -28,7 +28,7 @@ def described(libraries: Sequence[str]) -> dict[str, Any]:
 
 
 def versions(libraries: Sequence[str]) -> dict[str, str]:
-    """Of those that are installed."""
+    """Return the versions of the installed libraries."""
     found = {}
     for name in libraries:
         try:
@@ -39,7 +39,7 @@ def versions(libraries: Sequence[str]) -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name for itself."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

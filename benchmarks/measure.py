@@ -1,7 +1,7 @@
-"""One measurement in this process: `python -m benchmarks.measure` with a JSON request on standard input.
+"""Run one measurement in this process: `python -m benchmarks.measure` with a JSON request on standard input.
 
-The last line it prints is a JSON answer: {"value": a number} or {"why_not": a reason}. `bench.py` has set the
-environment, which the libraries read when they are imported; here the process is bound to its cores first.
+The last line of output is a JSON answer: {"value": a number} or {"why_not": a reason}. `bench.py` has set the
+environment, which libraries read at import; this module first binds the process to its cores.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def our_first_step() -> float:
-    """The median seconds to the first step over architectures the machine has not seen."""
+    """Return the median seconds to the first step, over architectures that are not in any cache."""
     ours = import_module("benchmarks.ours")
     task = import_module("benchmarks.peers.task")
     times = sorted(ours.first_step_seconds(hidden) for hidden in task.FIRST_SEEN)
@@ -20,7 +20,7 @@ def our_first_step() -> float:
 
 
 def tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were, all the way down."""
+    """Convert JSON lists to tuples, recursively."""
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
@@ -35,14 +35,14 @@ def answer(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         missing = (error.name or "").removeprefix("benchmarks.")
         return {"why_not": "not measured" if missing == "ours" else f"{missing} is not installed"}
-    except Exception as error:  # noqa: BLE001  whatever goes wrong in a peer is told, and the others go on
+    except Exception as error:  # noqa: BLE001  an error in one library is reported, and the others continue
         lines = str(error).strip().splitlines()
         return {"why_not": ": ".join([type(error).__name__, *lines[:1]])}
 
 
 def main() -> None:
     request = json.load(sys.stdin)
-    if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere the environment has to do
+    if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere only the environment limits threads
         os.sched_setaffinity(0, request["cores"])
     print(json.dumps(answer(request["function"], request["arguments"])), flush=True)
 

@@ -1,4 +1,4 @@
-"""Our engine on the task: what `fit` does in an epoch but for its evaluation, which peers skip too."""
+"""Our engine on the benchmark task: an epoch of `fit` without evaluation, which no library does here."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ class Job:
         self.X, self.y = X, y.reshape(-1, 1)
 
     def epoch(self, epoch: int, most: int = task.ROWS) -> int:
-        """Train for an epoch, or its first `most` steps; the steps done."""
+        """Train for an epoch, or for its first `most` steps; return the number of steps."""
         order = rng.permutation(rng.key(0, "order", epoch), task.ROWS)
         steps = min(task.ROWS // self.tape.rows, most)
         t = np.arange(1, steps + 1)
@@ -49,7 +49,7 @@ class Job:
 def step_seconds(
     hidden: tuple[int, ...], batch: int, dtype: str, engine: Literal["native", "numpy"]
 ) -> float:
-    """Seconds a step."""
+    """Return the seconds per step."""
     job = Job(hidden, batch, dtype, engine)
     if engine == "native":
         return task.fastest(lambda: job.epoch(1)) / (task.ROWS // batch)
@@ -58,7 +58,7 @@ def step_seconds(
 
 
 def population_seconds(shapes: list[tuple[int, ...]], batch: int, epochs: int, threads: int) -> float:
-    """Seconds from the call until models of all these shapes are trained; the machine is loaded."""
+    """Return the seconds to train models of all these shapes, with the engine loaded."""
     engines.load("native", np.float32)
 
     def train(hidden: tuple[int, ...]) -> None:
@@ -73,7 +73,7 @@ def population_seconds(shapes: list[tuple[int, ...]], batch: int, epochs: int, t
 
 
 def first_step_seconds(hidden: tuple[int, ...]) -> float:
-    """Seconds from naming an architecture to its first finished step; the machine is loaded."""
+    """Return the seconds from naming an architecture to its first finished step, with the engine loaded."""
     engines.load("native", np.float32)
     start = time.perf_counter()
     Job(hidden, 32, "float32", "native").epoch(1, most=1)

@@ -1,4 +1,4 @@
-"""The tables of a benchmark run, and what is aimed at beside what was measured."""
+"""The tables of a benchmark run: measurements and goals."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -30,12 +30,12 @@ PEERS = """\
 
 
 def number(x: float) -> str:
-    """Three significant digits, thousands with commas."""
+    """Format a number with three significant digits and commas for thousands."""
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}" if x < 1 else f"{x:.{2 if x < 10 else 1}f}"
 
 
 def said(value: float, work: str) -> str:
-    """A value in the unit that suits its work."""
+    """Format a value in a suitable unit."""
     if work == w.RATE:
         return f"{value / 1e9:.1f} GFLOP/s"
     if work == w.SHAPES:
@@ -54,7 +54,7 @@ def best(
     dtypes: Iterable[str] = ("",),
     cores: int = 1,
 ) -> float | None:
-    """The lowest value of these peers at this work; None if none was measured."""
+    """Return the lowest value of these libraries for this work; None if none was measured."""
     peers, dtypes = list(peers), list(dtypes)
     values = [
         r["value"]
@@ -68,10 +68,10 @@ def best(
 
 
 def useful_flops(hidden: tuple[int, ...], batch: int) -> int:
-    """Of a step's matrix products, two a multiply-add.
+    """Return the operations of a step's matrix products, two per multiply-add.
 
-    They are the forward ones, those for the gradients of the weights, and those for the gradients of the
-    inputs, which the first layer does without.
+    These are the products of the forward pass, of the gradients of the weights, and of the gradients of the
+    inputs, except for the first layer.
     """
     widths = (task.FEATURES, *hidden, 1)
     products = [batch * inputs * outputs for inputs, outputs in pairwise(widths)]
@@ -79,9 +79,9 @@ def useful_flops(hidden: tuple[int, ...], batch: int) -> int:
 
 
 def aims(records: Records) -> list[dict[str, Any]]:
-    """For each aim the work, what is aimed at, the measured ratio, and whether it is met.
+    """Return the work, the goal, the measured ratio and whether the goal is met, for each goal.
 
-    The last two are None where it was not measured.
+    The last two are None if it was not measured.
     """
     rows: list[dict[str, Any]] = []
 
@@ -200,7 +200,7 @@ def aims_table(rows: list[dict[str, Any]]) -> str:
 
 
 def absent(records: Records) -> str:
-    """What was not measured, and why."""
+    """List what was not measured, and why."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for r in records:
         if r["why_not"]:
@@ -212,7 +212,7 @@ def absent(records: Records) -> str:
 
 
 def page(results: dict[str, Any], pictures: list[Path]) -> str:
-    """The whole of benchmarks.md."""
+    """Return the text of benchmarks.md."""
     records = results["measurements"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     not_measured = absent(records)

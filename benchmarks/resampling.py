@@ -1,10 +1,9 @@
-"""How often the interval of `sweepgrad evaluate` holds the truth: `python -m benchmarks.resampling`.
+"""Measure the coverage of the interval of `sweepgrad evaluate`: `python -m benchmarks.resampling`.
 
-Tables of rows with normal features and a linear rule, of which some labels are turned, are drawn anew in each
-repetition; logistic regression without intercept is the procedure. The accuracy of what it learns follows
-from the angle to the rule, so the truth, what it comes to on average over tables of that size, is known
-without test rows. Counted is how often 95 % intervals hold it, with the correction for rows that splits share
-and without.
+Each repetition draws a table with normal features and a linear rule, with some labels flipped; the procedure
+is logistic regression without intercept. The true accuracy of a model follows from the angle between its
+weights and the rule, so the mean over tables of that size is known without test rows. The program counts how
+often 95 % intervals contain it, with and without the correction for rows that splits share.
 """
 
 import argparse
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=1000)
     n = parser.parse_args().repetitions
     kinds = {f"{SPLITS} repeated splits": repeated, f"{TURNS} turns": turns}
-    print(f"{n} tables of {ROWS} rows: how often 95 % intervals hold the truth\n")
+    print(f"{n} tables of {ROWS} rows: how often 95 % intervals contain the truth\n")
     print("| | corrected | without correction |\n| --- | ---: | ---: |")
     for name, tested in kinds.items():
         found = [evaluated(key, tested(key)) for key in (rng.key(0, name, number) for number in range(n))]
@@ -41,17 +40,17 @@ def main() -> None:
 
 
 def repeated(key: int) -> list[NDArray[np.int64]]:
-    """The test rows of each split, one in five, drawn anew."""
+    """Yield the test rows of each split: a new random fifth."""
     return [rng.permutation(rng.fold(key, 10 + s), ROWS)[: ROWS // TURNS] for s in range(SPLITS)]
 
 
 def turns(key: int) -> list[NDArray[np.int64]]:
-    """The test rows of each turn: every row in one of them."""
+    """Yield the test rows of each outer fold: every row is in one of them."""
     return list(rng.permutation(rng.fold(key, 10), ROWS).reshape(TURNS, -1))
 
 
 def evaluated(key: int, tested: list[NDArray[np.int64]]) -> tuple[list[float], float]:
-    """The test accuracies of a table's splits, and what the models are truly worth on average."""
+    """Return the test accuracies of a table's splits, and the mean of the models' true accuracies."""
     rule = np.eye(FEATURES)[0]
     X = rng.normal(rng.fold(key, 0), (ROWS, FEATURES))
     y = (X @ rule > 0) != (rng.uniform(rng.fold(key, 1), (ROWS,)) < TURNED)

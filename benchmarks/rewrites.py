@@ -1,7 +1,7 @@
-"""What each rewriting rule of the tape buys: `python -m benchmarks.rewrites`, about a minute.
+"""Measure the effect of each rewriting rule of the tape: `python -m benchmarks.rewrites`, about a minute.
 
-A step is timed with all rules, and with each one left out. Where a rule is left out, those that build on it
-find less to do, so the figures do not add up. It prints the table that docs/engine.md has.
+A step is timed with all rules, and without each rule. Rules build on each other, so the numbers do not add
+up. It prints the table of docs/engine.md.
 """
 
 import os
@@ -21,7 +21,7 @@ WORK = (((8, 4), 1), ((8, 4), 32), ((64, 64), 32))
 
 
 def step(hidden: tuple[int, ...], batch: int, rules: tuple[Rule, ...]) -> tuple[float, int]:
-    """Microseconds a step in float32, and the number of instructions."""
+    """Return the microseconds per step in float32, and the number of instructions."""
     with patch.object(recorder, "RULES", rules):
         steps._training.cache_clear()
         job = ours.Job(hidden, batch, "float32", "native")

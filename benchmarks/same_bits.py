@@ -1,9 +1,9 @@
-"""Whether runs give the same bits again, wherever they were trained: `python -m benchmarks.same_bits`.
+"""Check that retraining gives the same bits with any launcher: `python -m benchmarks.same_bits`.
 
-Trains sweeps over launchers (threads, dask, basic), engines, dtypes, optimizers, schedules, dropout, patience
-and halving, and runs on their own, one of them continued, in a temporary folder with a store of its own. Then
-`sweepgrad verify` trains every one again, all in one process and on threads. It prints `N of N bit-equal`,
-after some minutes.
+It trains sweeps over launchers (threads, dask, basic), engines, dtypes, optimizers, schedules, dropout,
+patience and halving, and single runs, one of them continued, in a temporary folder with its own store. Then
+`sweepgrad verify` retrains all of them in one process, on threads. After some minutes it prints `N of N
+bit-equal`.
 """
 
 import subprocess
@@ -26,37 +26,37 @@ SWEEPS: tuple[tuple[str, ...], ...] = (
     # the same in float32 and on workers of Dask
     ("hydra/launcher=dask", "engine.dtype=float32", "optimizer=sgd,momentum,adagrad,adam", "seed=1,2"),
     ("hydra/launcher=dask", "data=spotify", "train.epochs=3", "seed=1,2", "split.fold=0,1"),
-    # one after another; NumPy's engine, in which wide networks are multiplied by BLAS
+    # one after another; the NumPy engine, which uses BLAS for wide networks
     ("hydra/launcher=basic", "engine.name=numpy", "engine.dtype=float64,float32", "model.dropout=0,0.3"),
     ("engine.name=numpy,native", "model.hidden=[256,256]", "train.batch_size=256", "seed=1,2"),
-    # ended early
+    # stopped early
     ("train.epochs=60", "train.patience=2", "train.clip=1", "train.weight_decay=0.01", "seed=1,2,3,4"),
     ("sweep.halving={first: 2, factor: 2}", "optimizer.lr=0.001,0.003,0.01,0.03", "seed=5"),
-    # taken over from the first
+    # reused from the first
     ("optimizer=sgd,adam", "schedule=constant,cosine", "model.dropout=0.3"),
 )
 
 
-def sweepgrad(folder: Path, *words: str) -> str:
-    """What a command prints.
+def sweepgrad(folder: Path, *arguments: str) -> str:
+    """Run a command and return what it prints.
 
     Raises:
-        Failed: it ended with another code than 0 or, of `verify`, 1.
+        Failed: its exit code is not 0 (for `verify`, 0 or 1).
     """
-    command = [str(Path(sys.executable).with_name("sweepgrad")), *words]
+    command = [str(Path(sys.executable).with_name("sweepgrad")), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
-    if done.returncode not in ((0, 1) if words[0] == "verify" else (0,)):
-        raise Failed(f"sweepgrad {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
+    if done.returncode not in ((0, 1) if arguments[0] == "verify" else (0,)):
+        raise Failed(f"sweepgrad {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
 def trained(folder: Path) -> list[str]:
-    """Train everything; the names of the sweeps and of the runs on their own."""
-    for words in SWEEPS:
-        said = {word.partition("=")[0] for word in words}
-        said |= {"data.rows"} if "data" in said else set()
-        base = [word for word in SMALL if word.partition("=")[0] not in said]
-        sweepgrad(folder, "train", "-q", "--multirun", *base, *words)
+    """Train everything; return the names of the sweeps and of the single runs."""
+    for overrides in SWEEPS:
+        given = {override.partition("=")[0] for override in overrides}
+        given |= {"data.rows"} if "data" in given else set()
+        base = [override for override in SMALL if override.partition("=")[0] not in given]
+        sweepgrad(folder, "train", "-q", "--multirun", *base, *overrides)
         print(".", end="", flush=True)
     sweepgrad(
         folder, "train", "-q", "data=simulated", "train.epochs=4", "optimizer=adam", "model.dropout=0.2"
@@ -73,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         with tempfile.TemporaryDirectory() as name:
-            said = sweepgrad(Path(name), "verify", *trained(Path(name)))
+            printed = sweepgrad(Path(name), "verify", *trained(Path(name)))
     except Failed as error:
         print(error)
         return 1
-    print(said, end="")
-    counted, of, total, *_ = said.splitlines()[-1].split()
-    return 0 if of == "of" and counted == total else 1
+    print(printed, end="")
+    equal, _, total, *_ = printed.splitlines()[-1].split()
+    return 0 if equal == total else 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A sweep of 24 jobs from the command to the shell's next prompt: `python -m benchmarks.sweep`, ten minutes.
+"""Time a sweep of 24 jobs from the command to the next prompt: `python -m benchmarks.sweep`, ten minutes.
 
-Ours, and the same sweep as it is written with Hydra, PyTorch and MLflow and with scikit-learn, joblib and
-MLflow: the Spotify songs, four networks, two learning rates, three seeds, 25 epochs in batches of 32, Adam,
-dropout 0.2. Each command runs in a fresh folder with an empty MLflow store whose tables are made. They take
-turns, so that a machine that slows down slows all alike; the median of the rounds counts. A first turn with
-one job and one epoch is not counted: it fills the caches, ours of compiled code among them.
+It compares our sweep with the same sweep written with Hydra, PyTorch and MLflow, and with scikit-learn,
+joblib and MLflow: the Spotify songs, four networks, two learning rates, three seeds, 25 epochs in batches of
+32, Adam, dropout 0.2. Each command runs in a new folder with an empty MLflow store whose tables exist. The
+commands alternate, so that a machine that slows down slows all of them; the median of the rounds counts. A
+first round with one job and one epoch does not count: it fills caches, such as that of compiled code.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Contestant:
     """A command that runs a grid.
 
     Attributes:
-        metric: what it calls the validation accuracy.
+        metric: its name for the validation accuracy.
         needs: a module that may be missing.
     """
 
@@ -72,7 +72,7 @@ CONTESTANTS = (
 
 
 def measured(contestants: Sequence[Contestant], grid: Grid, rounds: int, warm: bool) -> list[dict[str, Any]]:
-    """A record for each contestant: seconds of all rounds and their median, or why there are none."""
+    """Return a record for each contestant: seconds of all rounds and their median, or why there are none."""
     records: dict[str, dict[str, Any]] = {
         c.name: {
             "name": c.name,
@@ -116,13 +116,13 @@ def measured(contestants: Sequence[Contestant], grid: Grid, rounds: int, warm: b
                     record["cpu_rounds"].append(round(took.cpu, 3))
                     record["seconds"] = median(record["rounds"])
                     record["cpu_seconds"] = median(record["cpu_rounds"])
-                    # Beside the times, since a network that learned nothing would be no peer.
+                    # Recorded too, since a network that learns nothing would not be comparable.
                     record["best_val_accuracy"] = round(median(run.best for run in runs), 3)
     return [*records.values()]
 
 
 def with_ratios(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records, and how many times ours each one's median is; None where either is not known."""
+    """Return the records with the ratio of each median to ours; None if either is unknown."""
     ours = next((r["seconds"] for r in records if r["name"] == OURS), None)
     return [{**r, "ratio": round(r["seconds"] / ours, 2) if r["seconds"] and ours else None} for r in records]
 
@@ -147,10 +147,10 @@ def table(records: list[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each runs, {ROUNDS} times")
-    parser.add_argument("--only", metavar="REGEX", default="", help="only those in whose name this is found")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds (default {ROUNDS})")
+    parser.add_argument("--only", metavar="REGEX", default="", help="run only names that match")
     parser.add_argument("--quick", action="store_true", help="a smoke run: two jobs of two epochs, once")
-    parser.add_argument("--output", type=Path, help="docs, or for a part of it build/bench, unless given")
+    parser.add_argument("--output", type=Path, help="default: docs; with --only or --quick build/bench")
     options = parser.parse_args(arguments)
     contestants = [c for c in CONTESTANTS if re.search(options.only, c.name)]
     if not contestants or options.rounds < 1:

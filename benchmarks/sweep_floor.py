@@ -1,14 +1,15 @@
-"""A sweep of 1,000 jobs beside what it cannot do without: `python -m benchmarks.sweep_floor`, some minutes.
+"""Compare a sweep of 1,000 jobs with a lower bound of its time: `python -m benchmarks.sweep_floor`, minutes.
 
-The sweep is a whole command, from its start to its exit. What it cannot do without is the longer of two
-things, each done alone on the machine by a process whose start is not counted:
+The sweep is a whole command, from start to exit. The lower bound is the longer of two parts, each run alone
+on the machine by a process whose start does not count:
 
-- training: the same fits, on a thread a core, nothing recorded; table and engine are loaded before.
-- MLflow: the runs that the sweep left in its store, with the same parameters, metrics and tags, written to
-  another by bare calls of MLflow's client: create_run, log_batch, set_terminated.
+- training: the same fits, one thread per core, nothing recorded; table and engine are loaded before.
+- MLflow: the runs of the sweep, with the same parameters, metrics and tags, written to another store with
+plain
+  calls of MLflow's client: create_run, log_batch, set_terminated.
 
-Memory: the peaks of a sweep of 100 jobs and of this one; their difference is what a job more takes. Its own
-process is told apart from those that it starts; memory that these share counts for each of them.
+Memory: the peaks of a sweep of 100 jobs and of this one; their difference is the memory of additional jobs.
+The main process and those that it starts are counted separately; shared memory counts for each of them.
 """
 
 import argparse
@@ -42,12 +43,12 @@ def grid_of(jobs: int) -> Grid:
 
 
 def fewer(jobs: int) -> int:
-    """A tenth of the jobs, in whole seeds."""
+    """Return a tenth of the jobs, rounded to whole seeds."""
     return max(jobs // 10 // A_SEED, 1) * A_SEED
 
 
 def training_seconds(seeds: str) -> float:
-    """Seconds that the fits of a sweep take, on a thread a core."""
+    """Return the seconds of the fits of a sweep, with one thread per core."""
     from sweepgrad import engine
     from sweepgrad.compose.plan import plan
     from sweepgrad.config.schema import Config
@@ -77,7 +78,7 @@ def training_seconds(seeds: str) -> float:
 
 
 def mlflow_seconds(sweep: str, fresh: str) -> float:
-    """Seconds to write the runs of a sweep's store to a fresh one."""
+    """Return the seconds to write the runs of a sweep's store to a new one."""
     import mlflow
     from mlflow.entities import Metric, Param
 
@@ -114,10 +115,10 @@ STEPS: dict[str, Callable[..., float]] = {"training": training_seconds, "mlflow"
 
 
 def process(*step: str) -> float:
-    """What a step gives, done in a process of its own.
+    """Run a step in a new process and return its result.
 
     Raises:
-        Failed: it ended otherwise.
+        Failed: its exit code is not 0.
     """
     command = [sys.executable, "-m", "benchmarks.sweep_floor", "--step", *step]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
@@ -127,7 +128,7 @@ def process(*step: str) -> float:
 
 
 def measured(jobs: int, store: Path, folder: Path) -> dict[str, Any]:
-    """A round: what both sweeps took, and the seconds of what they cannot do without."""
+    """Measure a round: both sweeps and the two parts of the lower bound."""
     takes: dict[int, Took] = {}
     for n in dict.fromkeys((fewer(jobs), jobs)):
         place, grid = folder / str(n), grid_of(n)
@@ -147,7 +148,7 @@ def measured(jobs: int, store: Path, folder: Path) -> dict[str, Any]:
 
 
 def summary(jobs: int, rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of the rounds, and what is aimed at beside them."""
+    """Return the medians of the rounds and the goals."""
     seconds = {name: median(r[name] for r in rounds) for name in ("sweep", "training", "mlflow")}
     ratio = seconds["sweep"] / max(seconds["training"], seconds["mlflow"])
     few = fewer(jobs)
@@ -163,7 +164,7 @@ def summary(jobs: int, rounds: list[dict[str, Any]]) -> dict[str, Any]:
     for name in ("main", "others"):
         peaks = [int(median(r[name][place] for r in rounds)) for place in range(len(rounds[0][name]))]
         result[f"{name}_peak_bytes"] = peaks
-        # One size alone says nothing of what a job takes.
+        # The memory per job needs two sizes.
         result[f"{name}_bytes_a_job"] = round((peaks[-1] - peaks[0]) / (jobs - few)) if jobs > few else None
     return result
 
@@ -194,10 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--jobs", type=int, default=JOBS, help=f"a multiple of {A_SEED}, {JOBS} unless given")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often, {ROUNDS} times unless given")
-    parser.add_argument("--output", type=Path, help=f"docs, or for other than {JOBS} jobs build/bench")
-    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)  # what a process of its own is to do
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"a multiple of {A_SEED} (default {JOBS})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds (default {ROUNDS})")
+    parser.add_argument("--output", type=Path, help=f"default: docs; with other than {JOBS} jobs build/bench")
+    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)  # run one step in this process
     options = parser.parse_args(arguments)
     if options.step:
         name, *words = options.step

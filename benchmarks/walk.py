@@ -1,8 +1,8 @@
 """Follow a command through the modules: `python -m benchmarks.walk finalize`.
 
-It trains a small sweep of the Spotify songs in a temporary folder, runs the command on it and counts the
-modules that it enters, the calls from one module into another (each pair of functions once), and how often
-the table was read and its preprocessing fitted. With `--src` it follows another checkout.
+It trains a small sweep of the Spotify songs in a temporary folder and runs the command on it. It counts the
+modules that are entered, the calls between modules (each pair of functions once), and how often the table is
+read and the preprocessing fitted. With `--src` it follows another checkout.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from typing import Any
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 SWEEP = ("train", "--multirun", "data=spotify", "model=wide,deep", "seed=1,2", "train.epochs=2")
-FITTED = ("learn",)  # what fits the preprocessing, by its name
+FITTED = ("learn", "fit_preprocessor")  # functions that fit the preprocessing, of any version
 
 
 class Walk:
-    """Collects calls between modules below `src`, as a profile function."""
+    """Collect calls between modules below `src`, as a profile function."""
 
     def __init__(self, src: Path) -> None:
         self.src = f"{src}{os.sep}"
@@ -47,7 +47,7 @@ class Walk:
             self.calls.add((caller.f_code.co_filename, caller.f_code.co_name, file, name))
 
 
-def follow(src: Path, words: list[str]) -> Walk:
+def follow(src: Path, arguments: list[str]) -> Walk:
     """Run a command line of the checkout of `src` in this process and the current folder."""
     sys.path.insert(0, str(src))
     if (src / "sweepgrad" / "cli.py").exists():  # version 0.1.0
@@ -58,11 +58,11 @@ def follow(src: Path, words: list[str]) -> Walk:
     sys.setprofile(walk)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            code = main(words)
+            code = main(arguments)
     finally:
         sys.setprofile(None)
     if code:
-        raise SystemExit(f"sweepgrad {' '.join(words)} ended with exit code {code}")
+        raise SystemExit(f"sweepgrad {' '.join(arguments)} ended with exit code {code}")
     return walk
 
 

@@ -1,4 +1,4 @@
-"""What is measured: which peers, at which work."""
+"""The measurements: libraries and workloads."""
 
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,7 +16,7 @@ MACHINE = "the machine"
 
 PEERS = (OURS_NATIVE, OURS_NUMPY, EAGER, SCALAR, PYTORCH, COMPILED, JAX, JAX_TUNED, SKLEARN)
 
-# Which distribution a peer needs, where it is not one of sweepgrad's own.
+# The distribution that a library needs, if sweepgrad does not need it itself.
 NEEDS = {
     PYTORCH: "torch",
     COMPILED: "torch",
@@ -32,8 +32,8 @@ STEP, POPULATION, SHAPES, FIRST_STEP, RATE = (
 )
 MODELS, EPOCHS = 64, 25
 SMALL = (8, 4)
-POPULATION_EPOCHS = 10  # ours counts everything from the call, so long enough that only the steps matter
-# Depth 1 to 3, each width from one unit of the list to its whole: 4 + 16 + 44 shapes.
+POPULATION_EPOCHS = 10  # enough that the steps dominate, since ours includes the start
+# Depth 1 to 3, all combinations of widths, the last depth in part: 4 + 16 + 44 shapes.
 DIFFERENT = [shape for depth in (1, 2, 3) for shape in product((8, 16, 32, 64), repeat=depth)][:MODELS]
 
 TABLE = [
@@ -55,14 +55,14 @@ CHART_BATCHES = (1, 8, 32, 128, 256, 1024)
 
 @dataclass(frozen=True)
 class Measurement:
-    """One peer at one work, timed in a process of its own.
+    """One library with one workload, timed in its own process.
 
     Arguments:
-        function: "module:function" under benchmarks that gives a number of seconds (or operations a second).
+        function: "module:function" under benchmarks that returns seconds (or operations per second).
         arguments: of the function.
-        once: measured in the first round only, since it draws a chart or takes long.
+        once: measured in the first round only, for charts or because it takes long.
         flags: for XLA.
-        divide: the function's number by this, to have it per model and step.
+        divide: divide the function's number by this, to get the time per model and step.
     """
 
     peer: str
@@ -85,7 +85,7 @@ class Measurement:
 
 
 def network(hidden: tuple[int, ...]) -> str:
-    """Its name in tables, such as 14-8-4-1."""
+    """Return the name of a network in tables, such as 14-8-4-1."""
     return "-".join(map(str, (task.FEATURES, *hidden, 1)))
 
 
@@ -107,21 +107,21 @@ def step(peer: str, hidden: tuple[int, ...], batch: int, dtype: str, once: bool 
 
 
 def in_table() -> list[Measurement]:
-    """The steps of the table; peers alternate, so that a machine that slows down slows all alike."""
+    """Return the steps of the table; libraries alternate, so that a slow phase of the machine hits all."""
     both = {OURS_NATIVE, JAX, JAX_TUNED}
     single = {PYTORCH: "float32", COMPILED: "float32"}
     steps = []
     for hidden, batch in TABLE:
         for peer in PEERS:
             if peer == SCALAR and (hidden, batch) != (SMALL, 1):
-                continue  # minutes, to say the same
+                continue  # takes minutes and adds nothing
             dtypes = ("float64", "float32") if peer in both else (single.get(peer, "float64"),)
             steps += [step(peer, hidden, batch, dtype) for dtype in dtypes]
     return steps
 
 
 def in_charts() -> list[Measurement]:
-    """The steps that only the charts need."""
+    """Return the steps that only the charts need."""
     points = [((width, width), CHART_BATCH) for width in CHART_WIDTHS]
     points += [(hidden, batch) for hidden in CHART_HIDDEN for batch in CHART_BATCHES]
     steps = [
@@ -139,11 +139,11 @@ def chart_dtype(peer: str) -> str:
 
 
 def of_many() -> list[Measurement]:
-    """Everything else: many models, the first step, and what the machine can do."""
+    """Return all other measurements: many models, the first step, and the speed of the machine."""
     population = {"shapes": [SMALL] * MODELS, "batch": 1, "epochs": POPULATION_EPOCHS}
     shapes = {"shapes": DIFFERENT, "batch": 32, "epochs": EPOCHS}
     jax = "peers.jax_population:"
-    quick = "--xla_cpu_use_fusion_emitters=false"  # halves the time to compile, for somewhat slower steps
+    quick = "--xla_cpu_use_fusion_emitters=false"  # halves the time to compile; steps are somewhat slower
     return [
         Measurement(MACHINE, RATE, "peers.sgemm:flops_per_second"),
         Measurement(
@@ -175,7 +175,7 @@ def of_many() -> list[Measurement]:
 
 
 def quick() -> list[Measurement]:
-    """Enough to see that everything works, in a minute or two."""
+    """Return enough measurements to check that everything works, in a minute or two."""
     steps = [m for m in in_table() if (m.hidden, m.batch) in (((8, 4), 1), ((64, 64), 32))]
     slow = {COMPILED, JAX_EACH, JAX_EACH_QUICK, JAX_PADDED}
     return [m for m in (*of_many(), *steps) if m.peer not in slow]

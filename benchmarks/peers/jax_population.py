@@ -24,7 +24,7 @@ DTYPE = "float32"
 
 
 def orders(models: int, batch: int, epochs: int) -> np.ndarray:
-    """Each model's own order of rows, (models, steps, batch)."""
+    """Return the order of rows of each model, (models, steps, batch)."""
     rng = np.random.default_rng(1)
     steps = task.ROWS // batch
     epoch = lambda: rng.permutation(task.ROWS)[: steps * batch].reshape(steps, batch)  # noqa: E731
@@ -32,7 +32,7 @@ def orders(models: int, batch: int, epochs: int) -> np.ndarray:
 
 
 def by_hand(h: jax.Array, W: jax.Array) -> jax.Array:
-    """The product written as multiply and sum, which XLA vectorises over a last axis of models."""
+    """Multiply with a product and a sum, which XLA vectorises over a last axis of models."""
     return jnp.sum(h[:, :, None] * W, axis=1)
 
 
@@ -41,7 +41,7 @@ def widest(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def stacked(shapes: list[tuple[int, ...]], hidden: tuple[int, ...], axis: int) -> Weights:
-    """The models' first weights, all padded with zeros to the widths `hidden`, along an axis of models.
+    """Return the models' initial weights, padded with zeros to the widths `hidden`, along an axis of models.
 
     Padding changes nothing: a unit whose weights are all zero has zero output and zero gradients.
     """
@@ -69,7 +69,7 @@ def vmapped(
 
 
 def halves(shapes: list[tuple[int, ...]], batch: int, epochs: int, axis: int) -> list[list[Any]]:
-    """For each device, the arguments of its half of the models."""
+    """Return the arguments of each device's half of the models."""
     keys = jnp.stack([key_of(seed, "hash") for seed in range(len(shapes))])
     order, (X, y) = orders(len(shapes), batch, epochs), task.data(DTYPE)
     parts = np.array_split(np.arange(len(shapes)), len(jax.devices()))
@@ -123,7 +123,7 @@ def compiled_each_seconds(shapes: list[tuple[int, ...]], batch: int, epochs: int
 
 
 def padded_seconds(shapes: list[tuple[int, ...]], batch: int, epochs: int) -> float:
-    """The same with the shapes of one depth padded to the widest and vmapped: one compilation a depth."""
+    """Do the same with the shapes of a depth padded to the widest and vmapped: one compilation per depth."""
     start = time.perf_counter()
     for _, group in groupby(sorted(shapes, key=len), key=len):
         some = list(group)

@@ -29,7 +29,7 @@ def coins(first: int, shape: tuple[int, ...], key: jax.Array, dtype: str) -> jax
 def hashed_masks(
     key: jax.Array, t: jax.Array, hidden: tuple[int, ...], batch: int, dtype: str
 ) -> list[jax.Array]:
-    """Each layer's by itself: with a batch of one XLA then makes the step several times faster."""
+    """Draw each layer's mask separately: with a batch of one, this makes the step several times faster."""
     key = key + t * jnp.uint32(batch * sum(hidden))
     firsts = np.cumsum([0, *(batch * width for width in hidden)])
     return [coins(n, (batch, width), key, dtype) for n, width in zip(firsts, hidden, strict=False)]
@@ -38,7 +38,7 @@ def hashed_masks(
 def masks_hashed_at_once(
     key: jax.Array, t: jax.Array, hidden: tuple[int, ...], batch: int, dtype: str
 ) -> list[jax.Array]:
-    """All layers' in one go and then cut: faster for narrow layers and a larger batch."""
+    """Draw the masks of all layers at once and split them: faster for narrow layers and larger batches."""
     key = key + t * jnp.uint32(batch * sum(hidden))
     return jnp.split(coins(0, (batch, sum(hidden)), key, dtype), np.cumsum(hidden)[:-1], axis=1)
 
@@ -83,7 +83,7 @@ def train(
     gather_first: bool = False,
     product: Callable[[jax.Array, jax.Array], jax.Array] = matmul,
 ) -> Callable[..., Weights]:
-    """The function that takes (weights, X, y, order, key) to the weights after the steps of `order`.
+    """Return a function of (weights, X, y, order, key) that returns the weights after the steps of `order`.
 
     Arguments:
         unroll: steps written out in the body of the loop.

@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 def batches(batch: int, dtype: str, at_once: int = 1) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """An epoch's batches, put in order once and cut: views, which is faster than indexing in each step."""
+    """Return an epoch's batches as views of the permuted rows, which is faster than indexing in each step."""
     order = torch.from_numpy(task.order(batch).reshape(-1))
     X, y = (torch.from_numpy(array)[order] for array in task.data(dtype))
     return list(zip(X.split(batch * at_once), y.split(batch * at_once), strict=True))

@@ -1,7 +1,7 @@
-"""Automatic differentiation number by number in pure Python, as it is taught.
+"""Automatic differentiation of scalars in pure Python, as in courses.
 
 Every weight, product and sum is an object that knows its parents and how to send its gradient back to them:
-the shape of Karpathy's micrograd and of the course assignments after it, written anew for this comparison.
+the shape of Karpathy's micrograd and of the course assignments after it, written for this comparison.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.peers import task
 
 
 class Value:
-    """A number with its gradient and the rule that hands the gradient on."""
+    """A number with its gradient and the rule that passes the gradient to its parents."""
 
     def __init__(self, data: float, parents: tuple[Value, ...] = ()) -> None:
         self.data = data
@@ -55,7 +55,7 @@ class Value:
         return out
 
     def softplus(self) -> Value:
-        """log(1 + exp(x)), without overflow."""
+        """Return log(1 + exp(x)), without overflow."""
         out = Value(max(self.data, 0.0) + math.log1p(math.exp(-abs(self.data))), (self,))
 
         def send_back() -> None:

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies float32 matrices on one core: the most any step can hope for."""
+"""The speed of float32 matrix products on one core: an upper bound for every step."""
 
 import numpy as np
 from benchmarks.peers import task
@@ -7,7 +7,7 @@ SIZES = (192, 256, 384, 512, 768, 1024, 1536, 2048)
 
 
 def flops_per_second() -> float:
-    """The best rate of NumPy's BLAS over square products of several sizes, 2 operations a multiply-add."""
+    """Return the best rate of NumPy's BLAS over square products, with 2 operations per multiply-add."""
     rng = np.random.default_rng(0)
     best = 0.0
     for n in SIZES:

@@ -29,7 +29,7 @@ PROCESSES = 2
 def fitted(
     hidden: tuple[int, ...], lr: float, seed: int, epochs: int, parts: tuple[np.ndarray, ...]
 ) -> tuple[dict[str, Any], MLPClassifier, list[dict[str, float]]]:
-    """A job's parameters, its model, and the scores after each epoch."""
+    """Return a job's parameters, its model, and the scores after each epoch."""
     X_train, y_train, X_val, y_val = parts
     model = MLPClassifier(hidden, alpha=0.0, batch_size=32, learning_rate_init=lr, random_state=seed)
     history = []

@@ -1,4 +1,4 @@
-"""The task every peer is timed on, and how it is timed.
+"""The benchmark task, and functions that time it.
 
 3,840 rows of 14 standard normal features, labels from a plane with noise; an MLP with ReLU and dropout 0.5
 after each hidden layer, the mean negative log-likelihood, plain SGD with learning rate 0.01; seeds fixed.
@@ -26,13 +26,13 @@ def data(dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def order(batch: int) -> np.ndarray:
-    """The rows of an epoch in random order, whole batches only: (steps, batch)."""
+    """Return the rows of an epoch in random order, full batches only: (steps, batch)."""
     steps = ROWS // batch
     return np.random.default_rng(1).permutation(ROWS)[: steps * batch].reshape(steps, batch)
 
 
 def initial(hidden: tuple[int, ...], dtype: str, seed: int = 2) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A weight matrix (inputs, outputs) and a bias (outputs,) for each layer, after He et al. (2015)."""
+    """Return a weight matrix (inputs, outputs) and a bias (outputs,) per layer, after He et al. (2015)."""
     rng = np.random.default_rng(seed)
     return [
         (
@@ -48,7 +48,7 @@ def parameters(hidden: tuple[int, ...]) -> int:
 
 
 def fastest(run: Callable[[], object]) -> float:
-    """The seconds that the fastest of several calls takes, after one to warm up.
+    """Return the seconds of the fastest of several calls, after one to warm up.
 
     The fastest, since whatever else the machine does can only add to a time.
     """
@@ -82,7 +82,7 @@ def fastest_step(step: Callable[[int], object], batch: int) -> float:
 
 
 def first_steps(make: Callable[[tuple[int, ...]], Callable[[], object]]) -> float:
-    """The median seconds from naming an architecture to its first finished step, over some never seen.
+    """Return the median seconds from naming an architecture to its first step, over several new ones.
 
     The library is loaded and has trained another architecture before.
 

@@ -1,8 +1,8 @@
-"""Ask the lab its questions, and put the answers into the pages beside this file: `make lab`.
+"""Run the lab's questions and put the answers into the pages of this folder: `make lab`.
 
-    python docs/lab/make.py [NAME ...]    all questions, or those of these names
+    python docs/lab/make.py [NAME ...]    the given questions, or all
 
-The questions are asked in an empty folder: what was trained before has no say.
+The questions run in an empty folder, so that earlier runs are not reused.
 """
 
 import re
@@ -16,15 +16,16 @@ PAGES = Path(__file__).parent
 
 
 def fill(page: str, name: str, finding: str) -> str:
-    """The page with what stands between its marks replaced."""
+    """Return the page with the text between its markers replaced."""
     block = re.compile(rf"(<!-- finding: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     filled, count = block.subn(lambda match: f"{match[1]}\n{finding}\n{match[2]}", page)
     if count != 1:
-        raise SystemExit(f"docs/lab/{name}.md: has {count} places for its finding, and needs one")
+        raise SystemExit(f"docs/lab/{name}.md: has {count} places for its finding; it needs exactly one")
     return filled
 
 
 def main(names: list[str]) -> int:
+    """Run the questions and update their pages and pictures."""
     sweepgrad = Path(sys.executable).with_name("sweepgrad")
     with tempfile.TemporaryDirectory() as folder:
         for name in names or ["all"]:

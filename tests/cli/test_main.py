@@ -255,7 +255,7 @@ def test_an_empty_store_says_to_train_first(verb, folder):
 @pytest.mark.parametrize("verb", ["leaderboard", "finalize"])
 def test_an_unknown_sweep_is_refused_and_the_known_are_named(verb, sweep):
     message = refused(verb, "nonesuch", "--uri", sweep.uri)
-    assert "'nonesuch' is no sweep" in message
+    assert "no sweep 'nonesuch'" in message
     assert sweep.name in message
 
 

@@ -62,7 +62,7 @@ def test_the_jackknife_of_a_mean_is_the_usual_interval():
 
 
 def test_a_difference_is_paired():
-    """What both ways share does not count: their noise is the same here."""
+    """Take two methods with the same noise: it cancels in the difference."""
     noise = np.random.default_rng(0).normal(size=(20, 50))
     change = difference(0.5 * noise, noise, np.zeros(50), lambda parts: parts.variance)
     assert change.value == pytest.approx(-0.75 * noise.var(axis=0, ddof=1).mean())

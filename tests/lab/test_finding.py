@@ -1,4 +1,4 @@
-"""What an answer leaves behind."""
+"""Writing a finding to a folder."""
 
 import json
 from xml.etree import ElementTree
@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from sweepgrad.lab.finding import FINDING, WORDS, Claim, Finding, table
+from sweepgrad.lab.finding import FINDING, TEXT, Claim, Finding, table
 
 
 def drawn() -> Figure:
@@ -36,7 +36,7 @@ def test_it_is_written_as_json_markdown_and_pictures(tmp_path):
         (Claim("it is ½", True),), {"share": 0.5}, ("| t |",), {"line": drawn()}, {"page": "<p>"}
     )
     files = finding.write(tmp_path / "here", {"question": "scale", "rates": [1, 2]})
-    assert sorted(file.name for file in files) == [FINDING, WORDS, "line.svg", "page.html"]
+    assert sorted(file.name for file in files) == [FINDING, TEXT, "line.svg", "page.html"]
     written = json.loads((tmp_path / "here" / FINDING).read_text())
     assert written == {
         "config": {"question": "scale", "rates": [1, 2]},
@@ -44,7 +44,7 @@ def test_it_is_written_as_json_markdown_and_pictures(tmp_path):
         "claims": [{"text": "it is ½", "holds": True}],
         "numbers": {"share": 0.5},
     }
-    assert (tmp_path / "here" / WORDS).read_text() == "- ✓ it is ½\n\n| t |\n"
+    assert (tmp_path / "here" / TEXT).read_text() == "- ✓ it is ½\n\n| t |\n"
     assert ElementTree.parse(tmp_path / "here" / "line.svg").getroot().tag.endswith("svg")
 
 

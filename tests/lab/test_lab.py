@@ -1,4 +1,4 @@
-"""`sweepgrad lab`: what it prints, leaves behind and logs, and what it refuses."""
+"""`sweepgrad lab`: what it prints, writes, logs and refuses."""
 
 import json
 
@@ -49,24 +49,24 @@ def test_answers_are_no_runs_to_choose_from(here):
     command("lab", "scale", *SMALL)
     result = command("leaderboard", "--experiment", "sweepgrad-lab")
     assert result.code == 2
-    assert "there are no runs" in result.err
+    assert "has no runs" in result.err
 
 
 def test_json_is_for_programs():
-    said = json.loads(command("lab", "scale", *SMALL, "--json").out)
-    assert said["name"] == "scale"
-    assert said["holds"] is True
-    assert said["numbers"]["pairs/same_bits"] == 5
+    printed = json.loads(command("lab", "scale", *SMALL, "--json").out)
+    assert printed["name"] == "scale"
+    assert printed["holds"] is True
+    assert printed["numbers"]["pairs/same_bits"] == 5
 
 
-def test_a_claim_that_does_not_hold_is_told_by_the_exit_code():
+def test_a_claim_that_does_not_hold_gives_exit_code_1():
     result = command("lab", "sgd", "rows=40", "steps=20", "seeds=5", "rates=[3.0,0.25]")
     assert result.code == 1
     assert "- ✗ At α = 3/K" in result.out
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "problem"),
     [
         (("skale",), "Did you mean scale?"),
         (("all", "rows=60"), "rows=60: settings are those of one question, not of all"),
@@ -77,10 +77,10 @@ def test_a_claim_that_does_not_hold_is_told_by_the_exit_code():
         (("bias_variance", "widths=[4,2]"), "widths: should ascend, not [4, 2] [from widths=[4,2]]"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_done(words, said, here):
-    result = command("lab", *words)
+def test_mistakes_are_reported_and_nothing_is_done(arguments, problem, here):
+    result = command("lab", *arguments)
     assert (result.code, result.out) == (2, "")
-    assert said in result.err
+    assert problem in result.err
     assert not (here / "runs" / "lab").exists()
 
 
@@ -97,10 +97,10 @@ def test_names_and_keys_are_completed():
     assert "--json " in complete("sweepgrad lab scale --")
 
 
-def test_an_answer_that_cannot_be_kept_is_told(here):
+def test_an_answer_that_cannot_be_written_is_reported(here):
     (here / "runs").mkdir()
     (here / "runs" / "lab").write_text("in the way")
     result = command("lab", "scale", *SMALL)
     assert result.code == 2
     assert "runs/lab" in result.err
-    assert "the answer cannot be kept" in result.err
+    assert "the answer cannot be written" in result.err

@@ -1,4 +1,4 @@
-"""The lab's pages: the code that they name exists, and what they say was found is what is found."""
+"""The lab's pages: the code that they name exists, and their findings are what the lab finds."""
 
 import importlib
 import json
@@ -22,7 +22,7 @@ def finding_of(name: str) -> str:
 
 
 def resolved(path: str) -> object:
-    """The module, or what is in one, of a dotted path; None if there is none."""
+    """Return the module or the object of a dotted path; None if there is none."""
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError:
@@ -61,8 +61,7 @@ def test_every_picture_is_shown():
 
 @pytest.mark.slow
 def test_all_claims_hold_and_the_pages_say_what_was_found(tmp_path, monkeypatch):
-    """Another processor rounds otherwise, and training that is not convex makes more of that: numbers of the
-    pages are compared loosely, words exactly."""
+    """Compare numbers of the pages loosely and words exactly: another processor rounds differently."""
     monkeypatch.chdir(tmp_path)
     done = command("lab", "all", "--json")
     assert done.code == 0, done.out

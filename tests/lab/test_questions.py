@@ -1,4 +1,4 @@
-"""The lab's YAML: what it may say, and what is told of what it may not."""
+"""The lab's configurations, and the errors that are reported in them."""
 
 import pytest
 
@@ -36,31 +36,31 @@ def test_what_is_shipped_is_valid(name):
 
 def test_overrides_change_settings():
     _, section = settings("scale", ["noise=0.25", "scales=[2,8]", "+seed=7"])
-    said = section.model_dump()
-    assert (said["noise"], said["scales"], said["seed"]) == (0.25, (2, 8), 7)
+    values = section.model_dump()
+    assert (values["noise"], values["scales"], values["seed"]) == (0.25, (2, 8), 7)
 
 
-def test_all_faults_are_told_at_once_with_their_origin():
-    said = refused("scal=1", "rates=[-1,2]", "noise=0.7", "epochs=2.5")
-    assert said.startswith("5 faults in the configuration; nothing was run.")
-    assert "scal: is no key. Did you mean scales? [from scal=1]" in said
-    assert "rates.0: -1 should be greater than 0 [from rates=[-1,2]]" in said
-    assert "noise: 0.7 should be less than 0.5 [from noise=0.7]" in said
-    assert "epochs: 2.5 should be a valid integer" in said
+def test_all_errors_are_reported_at_once_with_their_origin():
+    message = refused("scal=1", "rates=[-1,2]", "noise=0.7", "epochs=2.5")
+    assert message.startswith("5 configuration errors; nothing was run.")
+    assert "scal: unknown key. Did you mean scales? [from scal=1]" in message
+    assert "rates.0: -1 should be greater than 0 [from rates=[-1,2]]" in message
+    assert "noise: 0.7 should be less than 0.5 [from noise=0.7]" in message
+    assert "epochs: 2.5 should be a valid integer" in message
 
 
-def test_what_makes_no_sense_together_names_its_key():
+def test_a_contradiction_names_its_key():
     assert "scales: 1 alone changes nothing; add another [from scales=[1.0]]" in refused("scales=[1.0]")
 
 
-def test_a_question_that_is_none_is_told():
-    assert "the lab has no 'skale'. Did you mean scale?" in refused(name="skale")
-    assert "question: 'why' is none of sgd" in refused("question=why")
+def test_an_unknown_question_is_reported():
+    assert "unknown question 'skale'. Did you mean scale?" in refused(name="skale")
+    assert "question: unknown question 'why'; use one of sgd" in refused("question=why")
 
 
-def test_what_is_no_override_is_told():
+def test_a_wrong_override_is_reported():
     assert "noise" in refused("noise")
-    assert "seed=1,2: a question is asked with one value; a list goes into []" in refused("seed=1,2")
+    assert "seed=1,2: give a single value for each key; put lists into []" in refused("seed=1,2")
     assert "=" in refused("=1")
 
 
@@ -70,12 +70,14 @@ def test_a_folder_of_ones_own_adds_questions(tmp_path):
     shipped = (config_dir() / GROUP / "scale.yaml").read_text()
     mine.write_text(shipped.replace("# What", "# Mine: what").replace("noise: 0.1", "noise: 0.3"))
     asked, section = settings("mine", ["seed=3"], [str(tmp_path)])
-    said = section.model_dump()
-    assert (asked, said["noise"], said["seed"]) == ("scale", 0.3, 3)
+    values = section.model_dump()
+    assert (asked, values["noise"], values["seed"]) == ("scale", 0.3, 3)
     assert names([str(tmp_path)]) == [*QUESTIONS, "mine"]
     assert titles(["mine"], [str(tmp_path)])["mine"].startswith("Mine: what")
     mine.write_text(mine.read_text().replace("question: scale", "question: scales"))
-    assert "mine.yaml: question: 'scales' is none of" in refused(name="mine", search=(str(tmp_path),))
+    wrong = refused(name="mine", search=(str(tmp_path),))
+    assert "question: unknown question 'scales'" in wrong
+    assert "mine.yaml]" in wrong
     mine.write_text("question: [")
     assert "mine.yaml" in refused(name="mine", search=(str(tmp_path),))
     assert "there is no such folder" in refused(name="mine", search=(str(tmp_path / "nowhere"),))

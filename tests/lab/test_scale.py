@@ -115,11 +115,11 @@ def test_a_wrong_equivalence_fails_its_claim(monkeypatch):
     monkeypatch.setattr(scaling, "at_scale_one", lambda s, scale: s)
     failed = [claim.text for claim in answer(small(), LAB).claims if not claim.holds]
     assert len(failed) == 2
-    assert "another start and another rate" in failed[0]
+    assert "equivalent to another start and another learning rate" in failed[0]
 
 
 def test_a_wrong_gradient_fails_its_claims(monkeypatch):
     monkeypatch.setattr(module, "pull", lambda scale, z, y: pull(1.0, z, y))
     monkeypatch.setattr(module, "slope", lambda scale, z: slope(1.0, z))
     failed = [claim.text for claim in answer(small(), LAB).claims if not claim.holds]
-    assert [text.partition(" ")[2].split()[0] for text in failed] == ["curve", "gradient"]
+    assert [text.partition(" ")[2].split()[0] for text in failed] == ["slope", "gradient"]

@@ -88,7 +88,7 @@ def test_classes_that_a_plane_parts_are_refused():
 
 
 def batches(w: np.ndarray) -> np.ndarray:
-    """The gradient of each of the 144 batches of two rows."""
+    """Return the gradient of each of the 144 batches of two rows."""
     rows = SQUARES.row_gradients(w)
     return np.array([(rows[i] + rows[j]) / 2 for i, j in product(range(12), repeat=2)])
 
@@ -211,7 +211,7 @@ def test_it_answers():
 def test_above_one_over_k_the_theorem_is_not_claimed():
     texts = failed(small(rates=(2.5, 0.25)))
     assert len(texts) == 2
-    assert all("the theorem says nothing" in text for text in texts)
+    assert all("the theorem does not apply" in text for text in texts)
 
 
 def test_without_a_rate_that_the_theorems_are_about_they_are_not_claimed():
@@ -219,7 +219,7 @@ def test_without_a_rate_that_the_theorems_are_about_they_are_not_claimed():
     assert not any(text.startswith(("One step", "No rate")) for text in texts)
 
 
-def test_a_variance_that_grows_without_end_is_told():
+def test_a_variance_that_grows_without_limit_is_reported():
     texts = failed(small(batch_size=1))
     assert any("no σ² bounds it" in text for text in texts)
 

@@ -98,7 +98,7 @@ def test_relu_is_asked_too():
 
 
 def test_a_hidden_seed_fails_the_same_bits(monkeypatch):
-    """As if something outside the arguments had a say."""
+    """Imitate an influence that is not among the arguments."""
     calls = []
     real = teacher.trained
 
@@ -126,8 +126,8 @@ def test_a_wrong_symmetry_fails_its_claims(monkeypatch):
     assert [claim.holds for claim in claims[2:4]] == [False, False]
 
 
-def test_a_table_that_a_plane_parts_is_told():
-    with pytest.raises(UserError, match="parted by a plane: no finite weights are best: take more rows"):
+def test_a_separable_table_is_reported():
+    with pytest.raises(UserError, match="linearly separable, so no finite weights are best: use more rows"):
         answer(asked("hidden=2", "rows=100", "epochs=5", "batch_size=1000"), LAB)
 
 

@@ -1,4 +1,4 @@
-"""Doing things side by side."""
+"""Running tasks in parallel."""
 
 from threading import Event
 
@@ -20,7 +20,7 @@ def test_after_an_error_nothing_more_is_begun():
             failed.set()
             raise KeyboardInterrupt
         failed.wait(10)
-        Event().wait(0.05)  # long enough for what waits to be called off
+        Event().wait(0.05)  # long enough for waiting tasks to be cancelled
         return number
 
     with pytest.raises(KeyboardInterrupt):

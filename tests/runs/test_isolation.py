@@ -1,4 +1,4 @@
-"""That validation rows have no say is shown, and would be seen not to hold."""
+"""The isolation test passes, and fails if training looks at validation rows."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.support import CSV, SMALL, command, people
 from sweepgrad.compose.plan import plan
 from sweepgrad.runs import capture, isolation
 from sweepgrad.runs import record as records
-from sweepgrad.runs.isolation import proof
+from sweepgrad.runs.isolation import isolation_test
 from sweepgrad.tracking import tags
 from sweepgrad.training.experiment import prepare
 from sweepgrad.training.loop import Examples, fit
@@ -32,8 +32,8 @@ def experiment(*overrides):
     ],
 )
 def test_garbage_for_validation_rows_moves_no_weight(more):
-    found = proof(experiment(*more))
-    assert found.unmoved
+    found = isolation_test(experiment(*more))
+    assert found.passed
     assert found.steps == 2 * -(-found.rows // 32)
 
 
@@ -43,8 +43,8 @@ def test_training_that_looks_at_validation_rows_is_found_out(monkeypatch):
         return fit(network, optimizer, Examples(*both), val, **settings)
 
     monkeypatch.setattr("sweepgrad.training.experiment.fit", peeking)
-    monkeypatch.setattr(isolation, "_proofs", {})
-    assert proof(experiment()).unmoved is False
+    monkeypatch.setattr(isolation, "_results", {})
+    assert isolation_test(experiment()).passed is False
 
 
 def test_training_that_looks_at_their_labels_alone_is_found_out(monkeypatch):
@@ -54,11 +54,11 @@ def test_training_that_looks_at_their_labels_alone_is_found_out(monkeypatch):
         return fit(network, optimizer, Examples(train.X, y), val, **settings)
 
     monkeypatch.setattr("sweepgrad.training.experiment.fit", peeking)
-    monkeypatch.setattr(isolation, "_proofs", {})
-    assert proof(experiment()).unmoved is False
+    monkeypatch.setattr(isolation, "_results", {})
+    assert isolation_test(experiment()).passed is False
 
 
-def test_networks_of_other_columns_have_a_proof_of_their_own(tmp_path):
+def test_networks_of_other_columns_have_a_test_of_their_own(tmp_path):
     people().to_csv(tmp_path / "people.csv", index=False)
     table = [*CSV, f"data.path={tmp_path / 'people.csv'}", "train.epochs=2"]
     one, other = (
@@ -66,15 +66,15 @@ def test_networks_of_other_columns_have_a_proof_of_their_own(tmp_path):
         for name in ("age", "income")
     )
     assert one.training.digests == other.training.digests
-    assert proof(one) is not proof(other)
+    assert isolation_test(one) is not isolation_test(other)
 
 
-def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
+def test_an_error_in_the_isolation_test_does_not_lose_the_model(folder, monkeypatch):
     def out_of_memory(experiment):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(isolation, "_proofs", {})
-    monkeypatch.setattr(isolation, "_proof", out_of_memory)
+    monkeypatch.setattr(isolation, "_results", {})
+    monkeypatch.setattr(isolation, "_tested", out_of_memory)
     assert command("train", *SMALL, "hydra.run.dir=runs/one").code == 0
     record = records.read(Path("runs", "one"))
     assert record.status == "FINISHED"
@@ -82,23 +82,23 @@ def test_a_proof_that_fails_costs_no_model(folder, monkeypatch):
     assert record.certificate
     assert record.certificate["weights"]["unmoved"] is None
     assert "MemoryError: no room" in record.certificate["weights"]["proven"]
-    assert tags.of_certificate(record)["sweepgrad.held_out_rows_unseen"] == "not proven"
+    assert tags.of_certificate(record)["sweepgrad.isolation_test"] == "not passed"
 
 
-def test_for_a_run_that_is_stopped_nobody_waits():
+def test_a_run_that_is_stopped_is_not_tested():
     stopped = experiment("optimizer.lr=0.123")
     *_, last = stopped.fits()
     how: dict[str, Any] = {"job": "j", "name": "n", "overrides": (), "started": 0, "ended": 1}
     record = capture.of(stopped.config, status="KILLED", experiment=stopped, fit=last, **how)
     assert record.certificate
-    assert record.certificate["weights"] == isolation.unproven("the run was stopped")
+    assert record.certificate["weights"] == isolation.not_tested("the run was stopped")
     assert record.certificate["preprocessing"]["unmoved"]
 
 
-def test_runs_that_differ_in_seed_and_rate_share_a_proof():
+def test_runs_that_differ_in_seed_and_rate_share_a_test():
     one, other = experiment("seed=1"), experiment("seed=2", "optimizer.lr=0.5", "train.epochs=2")
-    assert proof(one) is proof(other)
-    assert proof(one) is not proof(replace(one, config=experiment("model=deep").config))
+    assert isolation_test(one) is isolation_test(other)
+    assert isolation_test(one) is not isolation_test(replace(one, config=experiment("model=deep").config))
 
 
 def test_every_run_has_its_certificate_in_its_folder_and_in_the_store(folder):
@@ -116,4 +116,4 @@ def test_every_run_has_its_certificate_in_its_folder_and_in_the_store(folder):
     store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
     for run in store.children(store.sweep(None)):
         assert run.tags["sweepgrad.leaks"] == "none found"
-        assert run.tags["sweepgrad.held_out_rows_unseen"] == "proven"
+        assert run.tags["sweepgrad.isolation_test"] == "passed"

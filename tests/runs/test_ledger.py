@@ -1,4 +1,4 @@
-"""Claiming test rows: by one process at a time, and once for a choice of which something was kept."""
+"""The ledger of test-set evaluations: one process at a time, and each test set once."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def test_of_many_that_claim_the_same_rows_at_once_one_gets_them(tmp_path):
     assert ledger.read(tmp_path / "ledger") == [wanted[got.index(True)]]
 
 
-def test_what_fails_before_the_rows_are_read_spends_no_opening(tmp_path):
+def test_what_fails_before_the_rows_are_read_is_not_recorded(tmp_path):
     file = tmp_path / "ledger"
     with pytest.raises(OSError, match="full"), ledger.entering(file, [], entry(), kept=False, again=False):
         raise OSError("the disk is full")
@@ -56,7 +56,7 @@ def test_rows_that_only_the_store_knows_of_are_seen(tmp_path):
         assert before.seen == tuple(known)
 
 
-def test_only_ones_own_opening_of_which_nothing_was_kept_is_interrupted():
+def test_only_an_own_evaluation_whose_results_were_lost_is_interrupted():
     own, of_other_model, of_other_sweep = entry(), entry(run_id="r2"), entry("another")
     elsewhere = entry(test="others")
     known = [own, of_other_model, of_other_sweep, elsewhere, own, entry(table="another")]
@@ -67,15 +67,15 @@ def test_only_ones_own_opening_of_which_nothing_was_kept_is_interrupted():
     assert set(ledger.before_of(known, entry(), kept=True).seen) == {own, of_other_model, of_other_sweep}
 
 
-def test_openings_are_counted_once_in_order():
+def test_evaluations_are_counted_once_in_order():
     late, early = (replace(entry(), when=f"2026-01-0{day}") for day in (2, 1))
     assert ledger.once_each([late, early, late], "t") == [early, late]
 
 
-def test_a_sweep_is_judged_by_one_process_at_a_time(tmp_path):
+def test_a_sweep_is_evaluated_by_one_process_at_a_time(tmp_path):
     with (
         ledger.reserved(tmp_path),
-        pytest.raises(UserError, match="another process is judging"),
+        pytest.raises(UserError, match="another process is evaluating"),
         ledger.reserved(tmp_path),
     ):
         pass

@@ -1,4 +1,4 @@
-"""A run's record, as it is written and read again."""
+"""Writing the record of a run and reading it again."""
 
 import json
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pytest
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
 from sweepgrad.training.epoch import Epoch
+from sweepgrad.training.layer_stats import EpochStats, LayerStats
 
 
 @pytest.fixture
@@ -36,6 +37,22 @@ def record() -> Record:
 def test_it_is_read_as_it_was_written(record, tmp_path):
     records.write(tmp_path, record)
     assert records.read(tmp_path) == record
+
+
+STATS = EpochStats((LayerStats(0.5, 0.25, dead_share=0.0),), 0.125, {"positive": 0.5})
+
+
+def test_layer_statistics_are_read_under_todays_key_and_under_that_of_0_1_0(record, tmp_path):
+    figures = {"nll": 0.5, "accuracy": 0.75}
+    with_stats = replace(record, history=(Epoch(figures, figures, STATS),))
+    records.write(tmp_path, with_stats)
+    file = tmp_path / records.RECORD
+    (epoch,) = json.loads(file.read_text())["history"]
+    assert epoch["layer_statistics"]["layers"][0]["gradient_norm"] == 0.5
+    assert "signs" not in epoch
+    assert records.read(tmp_path) == with_stats
+    file.write_text(file.read_text().replace('"layer_statistics"', '"signs"'))
+    assert records.read(tmp_path) == with_stats
 
 
 @pytest.mark.parametrize("value", [nan, inf])

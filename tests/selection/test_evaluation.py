@@ -130,7 +130,7 @@ def test_earlier_evaluations_are_named_if_there_are_any(whole):
     )
     said = " ".join(warnings(again))
     assert "The test sets of 1 of these splits had been evaluated before." in said
-    assert "According to the ledger (runs/test_evaluations.jsonl) and the store" in said
+    assert "test rows of this table had been evaluated once, counting every split" in said
     assert said in markdown(again)
 
 

@@ -256,7 +256,7 @@ def test_an_evaluation_by_another_experiment_of_the_store_is_known_without_the_l
     result = command("finalize", "--experiment", "other", "--json")
     assert json.loads(result.out)["earlier_of_table"] == 1
     (page,) = Path("runs", "cards").glob(f"{json.loads(result.out)['sweep']}/card.md")
-    assert "in this or another split, had been evaluated once before" in page.read_text()
+    assert "test rows of this table had been evaluated once, counting every split" in page.read_text()
 
 
 def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):

@@ -1,4 +1,4 @@
-"""Results on their way to MLflow, by a process of its own or a thread; and what happens when either fails."""
+"""Sending results to MLflow by a process or a thread, and what happens when either fails."""
 
 import json
 import os
@@ -26,12 +26,12 @@ from sweepgrad.sweep.resume import Sweep, start_or_resume
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.tracking.store import Store
 
-AWAY = "http://127.0.0.1:9"  # nobody listens there
+AWAY = "http://127.0.0.1:9"  # no server listens there
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory) -> list[Path]:
-    """The folders of three runs, to be copied."""
+    """Return the folders of three runs, to be copied."""
     folder = tmp_path_factory.mktemp("kept")
     train(todo := jobs(folder, "seed=1,2,3"))
     return [job.folder for job in todo]
@@ -39,7 +39,7 @@ def kept(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def results(folder, kept) -> list[Path]:
-    """Three runs in the current folder, below word of their sweep `mine`."""
+    """Three runs in the current folder, below the record of their sweep `mine`."""
     copies = [Path(shutil.copytree(one, folder / "runs" / "sweeps" / "mine" / one.name)) for one in kept]
     for copy in copies:  # where `sweepgrad sync` is to send it
         record = json.loads((copy / records.RECORD).read_text())
@@ -49,7 +49,7 @@ def results(folder, kept) -> list[Path]:
 
 
 def begun() -> Sweep:
-    """Word of a sweep of this process, in the folder of the results."""
+    """Return the record of a sweep of this process, in the folder of the results."""
     sweep = start_or_resume("runs/sweeps/mine", "key", name="mine", jobs=3, varying=[], words=[], resume=True)
     sweep = replace(sweep, record=replace(sweep.record, id="mine"))
     sweep_record.write(sweep.folder, sweep.record)
@@ -87,7 +87,7 @@ def outbox(request, monkeypatch) -> Iterator[Outbox]:
     if made._process is not None:
         made._process.kill()
         made._process.wait()
-        for pipe in (made._process.stdin, made._process.stdout, made._complaints):
+        for pipe in (made._process.stdin, made._process.stdout, made._stderr):
             assert pipe is not None
             pipe.close()
 
@@ -110,7 +110,7 @@ def test_what_is_handed_over_is_sent(outbox, results, caplog):
     }
 
 
-def test_what_the_store_cannot_take_is_told_and_the_rest_is_sent(outbox, results):
+def test_what_the_store_refuses_is_reported_and_the_rest_is_sent(outbox, results):
     (results[1] / "record.json").write_text("{")
     outbox.connect(tracking())
     outbox.open()
@@ -131,12 +131,12 @@ def test_a_store_that_refuses_is_a_users_error(outbox, folder):
         outbox.open()
 
 
-def test_a_store_that_does_not_answer_is_told_and_nothing_is_lost(outbox, results, caplog):
+def test_a_store_that_does_not_answer_is_reported_and_nothing_is_lost(outbox, results, caplog):
     outbox.connect(tracking(AWAY))
     outbox.open()
     (line,) = caplog.messages
     assert f"{AWAY} does not answer" in line
-    assert line.endswith("training goes on, and results are kept on disk")
+    assert line.endswith("training continues, and results are kept on disk")
     for result in results:
         outbox.send(result)
     assert outbox.left == 3
@@ -159,7 +159,9 @@ def test_a_writer_that_dies_at_once_is_a_users_error(outbox, folder):
     assert outbox._process is not None
     outbox._process.kill()
     outbox.connect(tracking())
-    with pytest.raises(UserError, match="what writes to MLflow ended at once: it said nothing"):
+    with pytest.raises(
+        UserError, match="the process that writes to MLflow ended at once: it printed no error"
+    ):
         outbox.open()
 
 
@@ -195,7 +197,7 @@ def test_what_a_killed_writer_had_not_sent_is_known(outbox, results):
 
 @pytest.mark.slow
 def test_a_sweep_whose_writer_is_killed_trains_on_and_says_what_to_do(folder):
-    """The whole program, with a real SIGKILL amid the sweep."""
+    """Run the whole program, with a real SIGKILL during the sweep."""
     with subprocess.Popen(
         [console_script(), "train", "-m", *SMALL, "seed=1,2,3", "train.epochs=3,4000"],
         env=environment(),

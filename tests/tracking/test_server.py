@@ -53,7 +53,7 @@ def server(tmp_path_factory) -> Iterator[MlflowServer]:
 
 
 def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
-    """`sweepgrad ARGUMENTS` in a folder, in a process of its own."""
+    """Start `sweepgrad ARGUMENTS` in a folder."""
     return subprocess.Popen(
         [console_script(), *arguments],
         cwd=folder,
@@ -65,7 +65,7 @@ def started(folder: Path, *arguments: str, **variables: str) -> "subprocess.Pope
 
 
 def sweepgrad(folder: Path, *arguments: str, **variables: str) -> str:
-    """What `sweepgrad ARGUMENTS` prints, once it has ended well."""
+    """Run `sweepgrad ARGUMENTS` successfully and return what it prints."""
     process = started(folder, *arguments, **variables)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -90,7 +90,7 @@ def get(server: MlflowServer, what: str, **query: str) -> dict[str, Any]:
 
 
 def runs(server: MlflowServer, experiment: str) -> list[dict[str, Any]]:
-    """All runs of an experiment, params, metrics and tags as dicts."""
+    """Return all runs of an experiment, with params, metrics and tags as dicts."""
     number = get(server, "experiments/get-by-name", experiment_name=experiment)["experiment"]["experiment_id"]
     asked = {"experiment_ids": [number], "max_results": 1000}
     found = json.loads(fetch(f"{server.uri}/api/2.0/mlflow/runs/search", asked)).get("runs", [])
@@ -115,14 +115,14 @@ def parents_and_children(found: list[dict[str, Any]]) -> tuple[list[dict[str, An
 
 
 def proxied(server: MlflowServer, address: str) -> bytes:
-    """A file by its `mlflow-artifacts:` address, as the proxy gives it."""
+    """Return a file by its `mlflow-artifacts:` URI, from the proxy."""
     assert address.startswith("mlflow-artifacts:/"), address
     path = address.removeprefix("mlflow-artifacts:/")
     return fetch(f"{server.uri}/api/2.0/mlflow-artifacts/artifacts/{path}")
 
 
 def jobs_by_seed(folder: Path) -> dict[tuple[str, str], Path]:
-    """The job folders of all sweeps below `folder`, by their layers and seed."""
+    """Return the job folders of all sweeps below `folder`, by their layers and seed."""
     found: dict[tuple[str, str], Path] = {}
     for record in folder.glob("runs/sweeps/*/*/record.json"):
         config = yaml.safe_load((record.parent / "config.yaml").read_text())
@@ -131,7 +131,7 @@ def jobs_by_seed(folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def nothing_is_kept_beside(server: MlflowServer, folder: Path) -> None:
-    """Neither we nor the server made a store of our own accord."""
+    """Check that neither sweepgrad nor the server made another store."""
     strays = [path for name in ("mlruns", "mlartifacts", "mlflow.db*") for path in folder.rglob(name)]
     assert strays == []
     assert {path.name for path in server.folder.iterdir()} == {"artifacts", "server.log"}
@@ -142,7 +142,7 @@ def nothing_is_kept_beside(server: MlflowServer, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alone(server, tmp_path_factory) -> Path:
-    """The folder of a sweep that was trained, ranked and finalized against the server."""
+    """Train, rank and finalize a sweep against the server; return its folder."""
     folder: Path = tmp_path_factory.mktemp("alone")
     sweepgrad(folder, "train", *SWEEP, "tracking.experiment=alone", MLFLOW_TRACKING_URI=server.uri)
     ranked = sweepgrad(folder, "leaderboard", "--json", "--uri", server.uri, "--experiment", "alone")
@@ -226,15 +226,15 @@ def test_the_chosen_model_is_loaded_from_the_server_where_nothing_else_is(
 
 
 def test_two_sweeps_at_once_are_both_there_once(server, tmp_path):
-    """Both find no experiment yet, and make it."""
+    """Both find no experiment, and create it."""
     folders = [tmp_path / "one", tmp_path / "two"]
-    told = [f"tracking.uri={server.uri}", "tracking.experiment=together"]
+    overrides = [f"tracking.uri={server.uri}", "tracking.experiment=together"]
     processes = []
     for folder, seeds in zip(folders, ("seed=1,2,3", "seed=4,5,6"), strict=True):
         folder.mkdir()
-        processes.append(started(folder, "train", "-m", *SMALL, seeds, *told))
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+        processes.append(started(folder, "train", "-m", *SMALL, seeds, *overrides))
+    printed = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
     parents, children = parents_and_children(runs(server, "together"))
     assert {run["status"] for run in (*parents, *children)} == {"FINISHED"}
     names = [next((folder / "runs" / "sweeps").iterdir()).name for folder in folders]
@@ -260,8 +260,8 @@ def test_two_sweeps_at_once_are_both_there_once(server, tmp_path):
 
 def test_a_server_that_goes_away_and_comes_back_has_every_job_once(server, tmp_path):
     seeds = ["1", "2", "3", "4", "5", "6"]
-    told = [f"seed={','.join(seeds)}", f"tracking.uri={server.uri}", "tracking.experiment=away"]
-    process = started(tmp_path, "train", "-m", *LONG, *told)
+    overrides = [f"seed={','.join(seeds)}", f"tracking.uri={server.uri}", "tracking.experiment=away"]
+    process = started(tmp_path, "train", "-m", *LONG, *overrides)
     deadline = time.monotonic() + WAIT
     while not list(tmp_path.glob("runs/sweeps/*/0/mlflow.json")):
         assert process.poll() is None, process.communicate()
@@ -277,7 +277,7 @@ def test_a_server_that_goes_away_and_comes_back_has_every_job_once(server, tmp_p
     assert process.returncode == 2, err
     assert "sweepgrad sync" in err
     assert "Traceback" not in out + err
-    assert len(jobs_by_seed(tmp_path)) == len(seeds)  # training went on
+    assert len(jobs_by_seed(tmp_path)) == len(seeds)  # training continued
 
     _, children = parents_and_children(runs(server, "away"))
     assert 1 <= len(children) < len(seeds)
@@ -327,7 +327,7 @@ def test_the_commands_of_the_page_run_in_their_order(tmp_path):
     port = free_port()
 
     def here(text: str) -> str:
-        """The text with this machine's folders and address in the place of the page's."""
+        """Return the text with this machine's folders and address instead of the page's."""
         text = text.replace("/srv/mlflow/venv/bin", str(Path(sys.executable).parent))
         text = text.replace("/srv/mlflow", str(home)).replace("HOST:5000", f"127.0.0.1:{port}")
         return text.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
@@ -365,9 +365,9 @@ def test_the_commands_of_the_page_run_in_their_order(tmp_path):
         variables = {**where, "PGUSER": service["User"], variable: value}
         command = shlex.split(service["ExecStart"])
         with MlflowServer(Path(service["WorkingDirectory"]), port, command, **variables) as server:
-            said = run(use)
-            assert f"http://127.0.0.1:{port}" in said
-            assert "test accuracy" in said
+            printed = run(use)
+            assert f"http://127.0.0.1:{port}" in printed
+            assert "test accuracy" in printed
             assert "0 runs sent" in run(sync)
             assert not (desk / "runs" / "mlflow.db").exists()
             ranked = run("sweepgrad leaderboard --json --uri http://HOST:5000")

@@ -1,4 +1,4 @@
-"""MLflow as the record: nothing is sent twice, nothing is lost, and the model predicts as in training."""
+"""The MLflow store: nothing is sent twice, nothing is lost, and the model predicts as in training."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def store(folder) -> Store:
 
 @pytest.fixture
 def kept(sweep, tmp_path: Path) -> Path:
-    """The folder of a run that MLflow does not know yet."""
+    """Return the folder of a run that was not sent to MLflow yet."""
     copy = tmp_path / "kept"
     shutil.copytree(sweep.jobs[0], copy)
     (copy / "mlflow.json").unlink()
@@ -224,7 +224,7 @@ def test_the_latest_sweep_is_the_one_that_is_meant(store):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, empty_store):
-    """A run on a table with missing values, words and booleans."""
+    """Train a run on a table with missing values, text and booleans."""
     folder = tmp_path_factory.mktemp("trained")
     people().to_csv(folder / "people.csv", index=False)
     with inside(folder, empty_store):
@@ -294,7 +294,7 @@ def test_no_pickle_is_anywhere(trained):
 
 
 def test_the_model_of_the_songs_takes_the_table_as_it_is_read(folder):
-    """Whole numbers and all: the very frame that pandas makes of the file."""
+    """Take the frame that pandas reads from the file, with integers."""
     assert command("train", "train.epochs=1").code == 0
     uri = f"sqlite:///{folder}/runs/mlflow.db"
     store = Store(uri, "sweepgrad")
@@ -335,7 +335,7 @@ def known(folder: Path) -> str:
 
 
 def test_a_run_that_was_tried_again_is_sent_though_word_of_the_first_is_left(store, kept):
-    """As when a process was killed while it cleared a folder: what MLflow has is of another attempt."""
+    """Imitate a process that was killed while it cleared a folder: MLflow has another attempt."""
     first = store.send(kept)
     rewrite(kept, ended=records.read(kept).ended + 1)
     second = store.send(kept)
@@ -353,7 +353,7 @@ def test_word_that_cannot_be_read_is_no_word(store, kept):
 def test_a_model_that_is_damaged_is_not_sent(store, kept):
     weights = kept / "model" / "weights.npz"
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"weights\.npz is not what was written"):
+    with pytest.raises(ValueError, match=r"weights\.npz was changed after it was written"):
         store.send(kept)
     assert not [run for run in all_runs(store) if "sweepgrad.job" in run.data.tags]
 

@@ -1,4 +1,4 @@
-"""The one who writes to MLflow: what it is told, what it answers, and what it does when it is left alone."""
+"""The process that writes to MLflow: its messages, its answers, and what it does when the other one dies."""
 
 import contextlib
 import fcntl
@@ -41,7 +41,7 @@ def kept(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def results(folder, kept) -> list[Path]:
-    """Two runs of the sweep `mine`, of which there is word beside them, in the current folder."""
+    """Two runs of the sweep `mine` and its record, in the current folder."""
     start_or_resume("runs/sweeps/mine", "key", name="mine", jobs=2, varying=[], words=[], resume=True)
     note = folder / "runs" / "sweeps" / "mine" / sweep_record.SWEEP
     note.write_text(json.dumps({**json.loads(note.read_text()), "id": "mine"}))
@@ -49,12 +49,12 @@ def results(folder, kept) -> list[Path]:
 
 
 def answers(messages: Sequence[Message], uri: str = URI, whose: str = DEAD) -> list[Message]:
-    """What it says to these, and then the end."""
-    told, said = SimpleQueue[Message | None](), list[Message]()
+    """Return the answers to these messages, followed by the end."""
+    queue, received = SimpleQueue[Message | None](), list[Message]()
     for message in (*messages, None):
-        told.put(message)
-    serve(uri, "sweepgrad", whose, told, said.append)
-    return said
+        queue.put(message)
+    serve(uri, "sweepgrad", whose, queue, received.append)
+    return received
 
 
 def logged(kind: str) -> list[Any]:
@@ -66,34 +66,38 @@ def logged(kind: str) -> list[Any]:
     return [run for run in found if run.data.tags["sweepgrad.kind"] == kind]
 
 
-def test_all_is_answered_in_the_order_in_which_it_was_told(results):
+def test_messages_are_answered_in_order(results):
     sweep = str(results[0].parent)
-    told: list[Message] = [{"begin": sweep}, *({"send": str(result)} for result in results), {"end": sweep}]
+    messages: list[Message] = [
+        {"begin": sweep},
+        *({"send": str(result)} for result in results),
+        {"end": sweep},
+    ]
     notes_file = results[0].parent / sweep_record.SWEEP
     notes_file.write_text(notes_file.read_text().replace("RUNNING", "FINISHED"))
-    assert answers(told) == [{"open": None}, *({"sent": message} for message in told)]
+    assert answers(messages) == [{"open": None}, *({"sent": message} for message in messages)]
     assert [run.info.status for run in logged("sweep")] == ["FINISHED"]
     assert [run.info.status for run in logged("job")] == ["FINISHED"] * 2
 
 
 def test_it_waits_for_another_writer_that_is_still_at_the_sweep(results):
-    """Such as that of a process that was killed, and whose sweep goes on."""
+    """Such as that of a process that was killed, and whose sweep was resumed."""
     sweep = results[0].parent
-    told, said = SimpleQueue[Message | None](), list[Message]()
+    queue, received = SimpleQueue[Message | None](), list[Message]()
     for message in ({"begin": str(sweep)}, {"send": str(results[0])}, None):
-        told.put(message)
-    thread = Thread(target=serve, args=(URI, "sweepgrad", process.this(), told, said.append))
+        queue.put(message)
+    thread = Thread(target=serve, args=(URI, "sweepgrad", process.this(), queue, received.append))
     lock = os.open(sweep, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         thread.start()
-        until(lambda: said)
+        until(lambda: received)
         thread.join(1)
-        assert said == [{"open": None}]
+        assert received == [{"open": None}]
     finally:
         os.close(lock)
     thread.join(120)
-    assert said[-1] == {"sent": {"send": str(results[0])}}
+    assert received[-1] == {"sent": {"send": str(results[0])}}
 
 
 def test_runs_are_of_the_process_that_trained_them(results):
@@ -102,7 +106,7 @@ def test_runs_are_of_the_process_that_trained_them(results):
     assert run.data.tags["sweepgrad.process"] == process.this()
 
 
-def test_what_dead_processes_left_running_is_closed_and_told(results, caplog):
+def test_what_dead_processes_left_running_is_ended_and_reported(results, caplog):
     left = Store(URI, "sweepgrad", process=DEAD).sweep_run("theirs")
     assert answers([]) == [{"open": None}]
     assert caplog.messages == [
@@ -114,12 +118,12 @@ def test_what_dead_processes_left_running_is_closed_and_told(results, caplog):
 
 def test_a_damaged_record_is_answered_with_why(results):
     (results[0] / records.RECORD).write_text("[]")
-    told: list[Message] = [{"send": str(result)} for result in results]
-    first, refused, sent = answers(told)
+    messages: list[Message] = [{"send": str(result)} for result in results]
+    first, refused, sent = answers(messages)
     assert first == {"open": None}
-    assert refused["unsent"] == told[0]
+    assert refused["unsent"] == messages[0]
     assert "record.json is damaged" in refused["why"]
-    assert sent == {"sent": told[1]}
+    assert sent == {"sent": messages[1]}
 
 
 def test_a_folder_that_is_gone_is_answered_too(results):
@@ -129,19 +133,19 @@ def test_a_folder_that_is_gone_is_answered_too(results):
 
 
 def test_what_is_no_store_is_refused(folder):
-    (said,) = answers([{"send": "anything"}], uri="ftp://nowhere")
-    assert "is no store" in said["refused"]
+    (answer,) = answers([{"send": "anything"}], uri="ftp://nowhere")
+    assert "is no store" in answer["refused"]
 
 
 def test_a_store_that_does_not_answer_is_tried_once_more_at_the_end(results):
-    told: list[Message] = [{"send": str(result)} for result in results]
-    first, *rest = answers(told, uri="http://127.0.0.1:9")
+    messages: list[Message] = [{"send": str(result)} for result in results]
+    first, *rest = answers(messages, uri="http://127.0.0.1:9")
     assert "does not answer" in first["open"]
-    assert rest == [{"unsent": message, "why": None} for message in told]
+    assert rest == [{"unsent": message, "why": None} for message in messages]
 
 
 def test_a_store_that_comes_back_gets_all_that_waited(results, monkeypatch):
-    """Here the way to it is cleared once the first run was handed over."""
+    """It comes back after the first run was handed over."""
     monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.1)
     store = Path("runs", "mlflow.db")
     Path("runs/away").mkdir()
@@ -149,21 +153,21 @@ def test_a_store_that_comes_back_gets_all_that_waited(results, monkeypatch):
     uri = "sqlite:///runs/away/mlflow.db"
     Path("runs/away").rmdir()
     Path("runs/away").write_text("a file where a folder is to be")
-    told, said = SimpleQueue[Message | None](), list[Message]()
-    told.put({"send": str(results[0])})
+    queue, received = SimpleQueue[Message | None](), list[Message]()
+    queue.put({"send": str(results[0])})
 
     def answer(message: Message) -> None:
-        said.append(message)
+        received.append(message)
         if "open" in message:
             Path("runs/away").unlink()
             Path("runs/away").mkdir()
             shutil.copy(aside, "runs/away/mlflow.db")
-            told.put({"send": str(results[1])})
-            told.put(None)
+            queue.put({"send": str(results[1])})
+            queue.put(None)
 
-    serve(uri, "sweepgrad", DEAD, told, answer)
-    assert said[0]["open"] is not None
-    assert [message["sent"] for message in said[1:]] == [{"send": str(result)} for result in results]
+    serve(uri, "sweepgrad", DEAD, queue, answer)
+    assert received[0]["open"] is not None
+    assert [message["sent"] for message in received[1:]] == [{"send": str(result)} for result in results]
 
 
 def test_a_run_that_cannot_be_sent_does_not_hold_up_those_behind_it(results, monkeypatch):
@@ -177,8 +181,8 @@ def test_a_run_that_cannot_be_sent_does_not_hold_up_those_behind_it(results, mon
         send(self, folder)
 
     monkeypatch.setattr(Store, "send", send_all_but_the_first)
-    said = answers([{"send": str(result)} for result in results])
-    assert [message for message in said if "sent" in message or "unsent" in message] == [
+    received = answers([{"send": str(result)} for result in results])
+    assert [message for message in received if "sent" in message or "unsent" in message] == [
         {"sent": {"send": str(results[1])}},
         {"unsent": {"send": str(results[0])}, "why": None},
     ]
@@ -196,14 +200,14 @@ def test_several_runs_that_cannot_be_sent_hold_up_none_behind_them(results, monk
         send(self, folder)
 
     monkeypatch.setattr(Store, "send", send_the_good)
-    said = answers([{"send": str(folder)} for folder in (*bad, *results)])
-    assert [message["sent"]["send"] for message in said if "sent" in message] == list(map(str, results))
-    assert {message["unsent"]["send"] for message in said if "unsent" in message} == set(map(str, bad))
+    received = answers([{"send": str(folder)} for folder in (*bad, *results)])
+    assert [message["sent"]["send"] for message in received if "sent" in message] == list(map(str, results))
+    assert {message["unsent"]["send"] for message in received if "unsent" in message} == set(map(str, bad))
 
 
 @pytest.mark.parametrize("lost", [1, 2])
 def test_an_answer_that_was_lost_at_the_end_is_asked_for_again(lost, results, monkeypatch):
-    """Once, and once more when all was told: the server need not be away for it."""
+    """It is tried once, and once more at the end."""
     send, left = Store.send, lost
 
     def send_after_a_while(self: Store, folder: Path) -> None:
@@ -218,7 +222,7 @@ def test_an_answer_that_was_lost_at_the_end_is_asked_for_again(lost, results, mo
 
 
 def test_a_sweep_that_cannot_be_begun_is_begun_before_its_runs_are_sent(results, monkeypatch):
-    """Only runs are put off: a sweep's own run comes first, or its jobs would have no parent."""
+    """Only runs are tried later: a sweep's own run comes first, or its jobs would have no parent."""
     begin, tried = Store.begin_sweep, list[Path]()
 
     def begin_at_the_third_try(self: Store, folder: Path) -> None:
@@ -228,9 +232,12 @@ def test_a_sweep_that_cannot_be_begun_is_begun_before_its_runs_are_sent(results,
         begin(self, folder)
 
     monkeypatch.setattr(Store, "begin_sweep", begin_at_the_third_try)
-    told: list[Message] = [{"begin": str(results[0].parent)}, *({"send": str(result)} for result in results)]
-    said = answers(told, whose=process.this())
-    assert [message["sent"] for message in said if "sent" in message] == told
+    messages: list[Message] = [
+        {"begin": str(results[0].parent)},
+        *({"send": str(result)} for result in results),
+    ]
+    received = answers(messages, whose=process.this())
+    assert [message["sent"] for message in received if "sent" in message] == messages
 
 
 # A process of its own
@@ -253,15 +260,15 @@ def started(whose: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 def test_its_answers_are_lines_of_json_and_nothing_else(results):
-    told: list[Message] = [{"begin": str(results[0].parent)}, {"send": str(results[0])}]
+    messages: list[Message] = [{"begin": str(results[0].parent)}, {"send": str(results[0])}]
     with started(process.this()) as writing:
-        out, err = writing.communicate("".join(json.dumps(message) + "\n" for message in told))
+        out, err = writing.communicate("".join(json.dumps(message) + "\n" for message in messages))
     assert writing.returncode == 0, err
     assert [json.loads(line) for line in out.splitlines()] == [
         {"open": None},
-        *({"sent": message} for message in told),
+        *({"sent": message} for message in messages),
     ]
-    # Its input ended before the sweep did, but whoever runs that lives.
+    # Its input ended before the sweep did, but the process of the sweep lives.
     assert [run.info.status for run in logged("sweep")] == ["RUNNING"]
 
 
@@ -279,7 +286,7 @@ def test_without_a_first_line_it_ends_in_silence(folder):
 
 
 def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
-    """Whoever hands over three messages and is killed then, by SIGKILL, has nothing lost."""
+    """Kill the other process with SIGKILL after it sent three messages."""
     code = f"""if True:
         import os, signal
         from pathlib import Path

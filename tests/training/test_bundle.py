@@ -1,4 +1,4 @@
-"""A model on disk: what is written is read, also what the first version wrote."""
+"""Saving and loading a model, also one of the first format."""
 
 import json
 
@@ -52,10 +52,10 @@ def test_what_is_saved_is_loaded_with_its_threshold(both, tmp_path):
 def test_the_first_format_is_read(tmp_path):
     one = bundle("x", (3,), 1)
     one.save(tmp_path)
-    said = json.loads((tmp_path / "bundle.json").read_text())
-    (member,) = said.pop("members")
-    del said["threshold"]
-    (tmp_path / "bundle.json").write_text(json.dumps({**said, **member, "format": 1}))
+    description = json.loads((tmp_path / "bundle.json").read_text())
+    (member,) = description.pop("members")
+    del description["threshold"]
+    (tmp_path / "bundle.json").write_text(json.dumps({**description, **member, "format": 1}))
     loaded = Bundle.load(tmp_path)
     assert loaded.threshold == 0.5
     assert loaded.probabilities(FRAME).tobytes() == one.probabilities(FRAME).tobytes()
@@ -63,7 +63,7 @@ def test_the_first_format_is_read(tmp_path):
 
 def test_a_later_format_is_refused(tmp_path):
     bundle("x", (), 1).save(tmp_path)
-    said = json.loads((tmp_path / "bundle.json").read_text())
-    (tmp_path / "bundle.json").write_text(json.dumps({**said, "format": 3}))
+    description = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps({**description, "format": 3}))
     with pytest.raises(UserError, match="has format 3, and this version reads up to 2"):
         Bundle.load(tmp_path)

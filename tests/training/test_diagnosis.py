@@ -1,4 +1,4 @@
-"""Verdicts: silent on what trains well, plain on what does not, and told wherever a run is shown."""
+"""Diagnoses: empty for a healthy run, plain for a problem, and shown wherever a run is."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ LAYERS = (LayerStats(0.3, 2e-3, 0.0), LayerStats(0.2, 1e-3, 0.1), LayerStats(0.1
 WELL = EpochStats(LAYERS, 0.0, {"positive": 0.4})
 
 
-def said(*epochs, network=NETWORK, accuracy=0.7, best=None, positive=0.4, is_positive=0.4, roc_auc=0.8):
+def diagnosed(*epochs, network=NETWORK, accuracy=0.7, best=None, positive=0.4, is_positive=0.4, roc_auc=0.8):
     figures = {"nll": 0.5, "accuracy": accuracy}
     history = [Epoch(figures, figures, stats) for stats in epochs]
     y, scores = rows(positive, is_positive, roc_auc)
@@ -43,7 +43,7 @@ def said(*epochs, network=NETWORK, accuracy=0.7, best=None, positive=0.4, is_pos
 
 
 def rows(positive, is_positive, roc_auc, n=1000):
-    """Labels and log-odds of rows with these shares: so many negative rows lie below all positive ones."""
+    """Return labels and log-odds of rows with these shares."""
     n_positive = round(is_positive * n)
     below = round(roc_auc * (n - n_positive))
     y = np.repeat([0.0, 1.0, 0.0], [below, n_positive, n - n_positive - below])
@@ -56,55 +56,57 @@ def with_layer(number, **changes):
     return replace(WELL, layers=tuple(layers))
 
 
-def test_what_goes_well_is_nothing_unusual_and_without_signs_nothing_is_said():
-    assert said(WELL, WELL) == HEALTHY
-    assert said(None, None) == ""
+def test_what_goes_well_is_nothing_unusual_and_without_statistics_nothing_is_reported():
+    assert diagnosed(WELL, WELL) == HEALTHY
+    assert diagnosed(None, None) == ""
 
 
 def test_a_dead_layer_is_dead_from_the_epoch_it_died_in():
     dead = with_layer(2, dead_share=1.0)
-    assert said(WELL, dead, dead) == "layer 2 of 3 is dead from epoch 2"
-    assert said(dead, WELL, dead, dead) == "layer 2 of 3 is dead from epoch 3"
-    assert said(dead, WELL, dead, best=2) == HEALTHY  # the model that is kept is alive
-    assert said(with_layer(2, dead_share=0.99)) == HEALTHY
+    assert diagnosed(WELL, dead, dead) == "layer 2 of 3 is dead since epoch 2"
+    assert diagnosed(dead, WELL, dead, dead) == "layer 2 of 3 is dead since epoch 3"
+    assert diagnosed(dead, WELL, dead, best=2) == HEALTHY  # the model that is kept is alive
+    assert diagnosed(with_layer(2, dead_share=0.99)) == HEALTHY
 
 
-def test_a_model_of_one_answer_is_told_with_its_cause_or_its_circumstances():
+def test_a_model_of_one_answer_is_reported_with_its_cause_or_its_circumstances():
     one = {"positive": 0.0, "accuracy": 0.6}
     dead = with_layer(2, dead_share=1.0)
     words = "predicts the majority class for every validation row, with dropout 0.5 in layers of 6, 6"
-    assert said(dead, **one) == f"{words}: layer 2 of 3 is dead from epoch 1"
-    assert said(WELL, **one, roc_auc=0.55) == words
-    assert said(None, **one, roc_auc=0.55) == words
-    assert said(None, **one).endswith("put rows in order (ROC AUC 0.80), but not around one half")
-    assert said(None, positive=1.0, roc_auc=0.5).startswith("predicts the minority class for every")
-    assert said(None, positive=0.01).startswith("predicts the majority class for 99.0% of the")
-    assert said(None, positive=0.01, is_positive=0.02) == ""
-    assert said(None, positive=0.0, is_positive=0.0) == ""  # which is right
+    assert diagnosed(dead, **one) == f"{words}: layer 2 of 3 is dead since epoch 1"
+    assert diagnosed(WELL, **one, roc_auc=0.55) == words
+    assert diagnosed(None, **one, roc_auc=0.55) == words
+    assert diagnosed(None, **one).endswith("put rows in order (ROC AUC 0.80), but not around one half")
+    assert diagnosed(None, positive=1.0, roc_auc=0.5).startswith("predicts the minority class for every")
+    assert diagnosed(None, positive=0.01).startswith("predicts the majority class for 99.0% of the")
+    assert diagnosed(None, positive=0.01, is_positive=0.02) == ""
+    assert diagnosed(None, positive=0.0, is_positive=0.0) == ""  # which is right
 
 
 def test_rates_gradients_and_saturation_have_their_thresholds():
-    assert "is high: a step moved 60% of the weights of layer 3 of 3" in said(with_layer(3, update_ratio=0.6))
-    assert said(with_layer(3, update_ratio=0.4)) == HEALTHY
+    assert "is high: one step changed the weights of layer 3 of 3 by 60% of their norm" in diagnosed(
+        with_layer(3, update_ratio=0.6)
+    )
+    assert diagnosed(with_layer(3, update_ratio=0.4)) == HEALTHY
     still = replace(WELL, layers=tuple(replace(layer, update_ratio=2e-4) for layer in WELL.layers))
-    assert said(still, still).startswith(
-        "the learning rate (0.01) is low: going by the first step of each epoch, all steps"
+    assert diagnosed(still, still).startswith(
+        "the learning rate (0.01) is low: judging by the first step of each epoch, the whole training changed"
     )
-    assert said(still, still, still) == HEALTHY
-    assert said(with_layer(1, gradient_norm=9e-5)) == (
-        "gradients vanish: that of layer 1 is 9e-04 of that of layer 3 in length"
+    assert diagnosed(still, still, still) == HEALTHY
+    assert diagnosed(with_layer(1, gradient_norm=9e-5)) == (
+        "gradients vanish: the gradient norm of layer 1 is 9e-04 times that of layer 3"
     )
-    assert said(with_layer(1, gradient_norm=2e-4)) == HEALTHY
+    assert diagnosed(with_layer(1, gradient_norm=2e-4)) == HEALTHY
     tanh = replace(NETWORK, activation="tanh")
     flat = with_layer(1, dead_share=None, saturated_share=0.7)
     assert (
-        said(flat, network=tanh)
-        == "layer 1 of 3 is saturated: 70% of what its units give lies where tanh is flat"
+        diagnosed(flat, network=tanh)
+        == "layer 1 of 3 is saturated: 70% of its units' outputs are where tanh is flat"
     )
     certain = replace(WELL, output_saturated=0.9)
-    assert said(certain, accuracy=0.99) == HEALTHY  # with reason
+    assert diagnosed(certain, accuracy=0.99) == HEALTHY  # with reason
     scaled = replace(NETWORK, scale=50.0)
-    assert said(certain, network=scaled) == (
+    assert diagnosed(certain, network=scaled) == (
         "the output saturates, with model.scale 50: it is certain on 90% of the training rows, and wrong on"
         " 30% of them all"
     )
@@ -128,7 +130,7 @@ def test_bundled_configurations_have_nothing_unusual(model, optimizer, engine):
     ("overrides", "words"),
     [
         ("model=middle optimizer.lr=0.5", "is high: a step moved"),
-        ("model=middle optimizer=sgd optimizer.lr=30", "is dead from epoch 1"),
+        ("model=middle optimizer=sgd optimizer.lr=30", "is dead since epoch 1"),
         ("model=wide optimizer.lr=1e-7", "is low"),
         (
             "model=deep model.hidden=[8,8,8,8,8,8,8,8] model.activation=sigmoid optimizer=sgd",
@@ -147,7 +149,7 @@ def logged(text):
     return Logged("id", "name", "FINISHED", 0, {}, {}, {DIAGNOSIS: text} if text else {})
 
 
-def test_runs_of_one_configuration_are_told_of_together():
+def test_runs_of_one_configuration_are_reported_together():
     assert of_runs([logged(""), logged("")]) == ""
     assert of_runs([logged(HEALTHY), logged(HEALTHY)]) == HEALTHY
     assert of_runs([logged("ill")]) == "ill"
@@ -163,7 +165,7 @@ def test_a_diagnosis_goes_into_the_record_mlflow_the_leaderboard_and_the_card(fo
     assert command("train", "-m", *SMALL, *SICK, "train.diagnose=true").code == 0
     (path, _) = sorted(folder.glob("runs/sweeps/*/*/record.json"))
     record = records.read(path.parent)
-    assert "is dead from epoch 1" in record.diagnosis
+    assert "is dead since epoch 1" in record.diagnosis
     assert all(epoch.stats for epoch in record.history)
     folders.write(folder / "again", record)
     assert records.read(folder / "again").history == record.history

@@ -1,4 +1,4 @@
-"""Epochs as records keep them: the keys of version 0.1.0, whatever the task's metrics."""
+"""Epochs in records: the keys of version 0.1.0, with any metrics."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A right gradient passes whatever the configuration, and a wrong one is caught and named."""
+"""A correct gradient passes with any configuration, and a wrong one is found."""
 
 import json
 
@@ -17,7 +17,7 @@ SMALL = ("data=simulated", "data.rows=90", "train.batch_size=16")
 
 @pytest.fixture
 def forgets_tapes():
-    """Steps that are recorded in the test do not outlive it."""
+    """Discard the steps that a test recorded."""
     steps._training.cache_clear()
     yield
     steps._training.cache_clear()
@@ -45,7 +45,7 @@ def test_the_gradient_of_every_kind_of_network_is_right(network, name, dtype):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_batch_in_which_relus_bend_everywhere_still_passes(seed):
-    """Of thousands of rows some lie on a bend; entries that depend on them are not judged, the others are."""
+    """Take thousands of rows, some of them at a kink; only entries that depend on these are skipped."""
     (report,) = gradcheck(["model=wide", "train.batch_size=3000", f"seed={seed}"])
     assert report.passed, str(report)
     assert report.unjudged < report.checked / 4
@@ -128,7 +128,7 @@ def test_the_command_says_how_it_went(monkeypatch):
     assert command("gradcheck", *SMALL, "model=wide").code == 1
 
 
-def test_bad_input_is_told_as_for_train():
+def test_bad_input_is_reported_as_for_train():
     wrong = command("gradcheck", "model.dropuot=1")
     assert wrong.code == 2
     assert "model.dropuot: is no key. Did you mean model.dropout?" in wrong.err

@@ -1,4 +1,4 @@
-"""What a diagnosed run records of each epoch, against plain NumPy; and that nothing else changes by it."""
+"""Layer statistics against plain NumPy; recording them changes nothing else."""
 
 import json
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_norms_and_ratios_are_those_of_the_first_step_by_hand(network, optimizer
 
 
 def layers_of(network, weights, x):
-    """What each layer gives, (N, width), by NumPy."""
+    """Return the outputs of each layer, (N, width), computed with NumPy."""
     function: dict[str, Any] = {"relu": lambda a: np.maximum(a, 0), "tanh": np.tanh, "sigmoid": expit}
     found = []
     for number, (W, b) in enumerate(weights):
@@ -182,7 +182,7 @@ def test_they_survive_json_and_are_never_infinite():
 
 
 def test_a_share_that_is_too_large_for_its_type_is_the_largest_number():
-    """The weights' length is below 1, so their share of the largest number is infinite."""
+    """Take weights with a norm below 1, so that the largest number divided by it is infinite."""
     network, train = Network(D, (), None), Examples(X, Y)
     seed = next(seed for seed in range(100) if np.linalg.norm(network.initial(seed)[0]) < 1)
     training = fit(network, SGD(1e160), train, train, epochs=1, batch_size=N, seed=seed, diagnose=True)

@@ -1,4 +1,4 @@
-"""Nothing but the training rows is learned from, and no job ever holds a test row: shown end to end."""
+"""End to end: models learn from training rows only, and no job ever holds a test row."""
 
 import io
 import json
@@ -29,7 +29,7 @@ NEEDLES = (
 
 @pytest.fixture(scope="module")
 def parts():
-    """The rows of each part, from nothing but labels, groups and the seed."""
+    """Return the rows of each set, from labels, groups and the seed only."""
     table = people()
     (job,) = plan(OVERRIDES, multirun=False).jobs
     found = split_rows(
@@ -40,7 +40,7 @@ def parts():
 
 
 def spoiled(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """The table with other features in some rows; labels and groups stay, so the split does."""
+    """Return the table with other features in some rows; labels and groups stay, so the split does."""
     table = table.copy()
     table.loc[rows, "age"] = NUMBER
     table.loc[rows, "income"] = np.where(np.arange(len(rows)) % 2, np.nan, -NUMBER)
@@ -50,7 +50,7 @@ def spoiled(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 
 
 def trained(name: str, table: pd.DataFrame, *more: str) -> Path:
-    """The folder of a run on the table."""
+    """Train a run on the table and return its folder."""
     table.to_csv("people.csv", index=False)
     folder = Path("runs", name)
     result = command("train", *OVERRIDES, *more, f"hydra.run.dir={folder}")
@@ -91,7 +91,7 @@ def test_of_test_rows_a_run_reports_counts_in_its_certificate_and_nothing_else(f
 
 
 def contents(path: Path) -> list[bytes]:
-    """The bytes of a file, and of what is packed in it."""
+    """Yield the bytes of a file, and of the files packed in it."""
     if path.suffix != ".npz":
         return [path.read_bytes()]
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as packed:
@@ -113,7 +113,7 @@ def test_no_test_row_is_in_any_file_that_a_job_leaves(folder, parts):
     ["threads", "basic", pytest.param("dask", marks=pytest.mark.slow)],
 )
 def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder, parts, launcher):
-    """All files of the jobs, and the whole store: only the sweep's own run has what the test rows gave."""
+    """Search all files of the jobs and the whole store: only the sweep's own run has test metrics."""
     if launcher == "dask":
         pytest.importorskip("distributed", reason="Dask is not installed")
     table = people()
@@ -128,12 +128,12 @@ def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder
     assert done.code == 0, done.err
     card = json.loads(done.out)
     scores = [card["test"]["nll"], card["test"]["roc_auc"], card["calibration"]["test"]["after"]]
-    said = [str(score) for score in scores]
-    assert min(map(len, said)) > 10, "so short a number may stand anywhere: take another seed"
+    texts = [str(score) for score in scores]
+    assert min(map(len, texts)) > 10, "so short a number may occur anywhere: take another seed"
     jobs = [path for path in files if path.suffix in (".json", ".yaml", ".npz", ".txt")]
     for path in jobs:
         for content in contents(path):
-            assert not any(text.encode() in content for text in said), path
+            assert not any(text.encode() in content for text in texts), path
     with closing(sqlite3.connect("runs/mlflow.db")) as store:
         children = "SELECT run_uuid FROM tags WHERE key = 'sweepgrad.kind' AND value = 'job'"
         for kept in ("metrics", "latest_metrics"):
@@ -142,7 +142,7 @@ def test_a_finished_sweep_holds_no_test_row_and_no_job_of_it_a_test_score(folder
             assert not [key for key, value in rows if "test" in key or value in scores]
         for kept in ("tags", "params"):
             rows = store.execute(f"SELECT key, value FROM {kept} WHERE run_uuid IN ({children})").fetchall()
-            assert not [key for key, value in rows if any(text in value for text in said)]
+            assert not [key for key, value in rows if any(text in value for text in texts)]
         judged = store.execute("SELECT value FROM metrics WHERE key = 'test/nll'").fetchall()
         assert judged == [(scores[0],)]  # of the sweep's own run, so that the search can find it
         dump = "\n".join(store.iterdump())
@@ -159,7 +159,7 @@ def test_the_search_would_find_a_row_that_leaked(folder, parts):
 def test_the_array_that_jobs_share_is_the_same_whatever_the_test_rows_are(
     tmp_path, monkeypatch, parts, suffix, large
 ):
-    """In memory and in a file: no byte of it, or of what made it, is of a test row."""
+    """No byte in memory or in a file is of a test row."""
     monkeypatch.setattr("sweepgrad.data.arrays.LARGE", large)
     opened = []
     for name, table in (("honest", people()), ("other", spoiled(people(), parts.test))):

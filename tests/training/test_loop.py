@@ -53,7 +53,7 @@ def plain_sgd(w, b, train, lr, order, batch_size, scale=1.0):
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(1, 12))
 def test_every_row_is_used_once_an_epoch(data, n):
-    """With row i the i-th unit vector, weight i moves by row i alone: by lr (y - p) / rows in its batch."""
+    """Let row i be the i-th unit vector: weight i moves by row i alone, by lr (y - p) / rows in its batch."""
     batch_size, lr = data.draw(st.integers(1, n + 3)), 1e-6
     train = Examples(np.eye(n), (uniform(key(0, "y"), (n,)) < 0.5).astype(float))
     network = Network(n, (), None)
@@ -249,7 +249,7 @@ def test_history_is_what_the_kept_weights_give_without_dropout(network):
 
 
 def test_an_equal_loss_is_no_better():
-    """A learning rate too small to change a weight makes every epoch equal: the first one stays."""
+    """Take a learning rate too small to change a weight: all epochs are equal, and the first one stays."""
     results = run(optimizer=SGD(1e-300), epochs=4)
     assert {result.best_epoch for result in results} == {1}
     first, *others = results[-1].history
@@ -299,7 +299,7 @@ def test_history_has_one_record_an_epoch():
 
 @pytest.mark.parametrize(("weight", "times"), [("balanced", 3), (8.0, 8)])
 def test_the_weighted_linear_model_comes_to_scikit_learns_optimum(weight, times):
-    """Its weighted loss is the plain one of rows where positive ones stand several times."""
+    """Compare the weighted loss with the plain one of rows in which the positive ones are repeated."""
     X = normal(key(0, "rare"), (80, D))
     order = np.argsort(X[:, 0] + 2 * normal(key(1, "rare"), (80,)))
     y = np.zeros(80)
@@ -310,8 +310,8 @@ def test_the_weighted_linear_model_comes_to_scikit_learns_optimum(weight, times)
     result = run(optimizer=SGD(2.0), train=train, val=val, epochs=2000, batch_size=80, class_weights=classes)[
         -1
     ]
-    told = weight if weight == "balanced" else {0: 1.0, 1: weight}
-    expected = LogisticRegression(C=np.inf, class_weight=told, tol=1e-10, max_iter=10_000).fit(X, y)
+    class_weight = weight if weight == "balanced" else {0: 1.0, 1: weight}
+    expected = LogisticRegression(C=np.inf, class_weight=class_weight, tol=1e-10, max_iter=10_000).fit(X, y)
     assert_allclose(result.weights[0][:, 0], expected.coef_[0], rtol=1e-4, atol=1e-5)
     assert_allclose(result.weights[1], expected.intercept_, rtol=1e-4, atol=1e-5)
 
@@ -334,7 +334,7 @@ def test_dropout_works_in_training():
 
 
 def test_every_step_drops_afresh():
-    """A step on one row leaves the weights into a dropped unit alone; over steps, all units move."""
+    """Check that a step on one row leaves the weights of dropped units; over steps, all units move."""
     row = Examples(TRAIN.X[:1], TRAIN.y[:1])
     network = Network(D, (40,), "sigmoid", dropout=0.5)
     start = network.initial(1)[0]
@@ -369,7 +369,7 @@ def test_a_divergence_in_float32_is_one_too(lr):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         (lambda e: Examples(e.X[:0], e.y[:0]), "there must be rows"),
         (lambda e: Examples(np.asfortranarray(e.X), e.y), "in C order"),
@@ -378,8 +378,8 @@ def test_a_divergence_in_float32_is_one_too(lr):
         (lambda e: Examples(np.where(e.X[0, 0] == e.X, np.inf, e.X), e.y), "infinite or no number"),
     ],
 )
-def test_unfit_examples_are_refused(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_unfit_examples_are_refused(change, problem):
+    with pytest.raises(ValueError, match=problem):
         run(train=change(TRAIN))
 
 

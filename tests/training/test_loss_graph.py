@@ -34,27 +34,27 @@ def test_it_draws_to_files_by_their_endings(tmp_path):
 
 
 def test_json_is_for_programs():
-    said = json.loads(command("draw", "a * a", "a=3", "--json").out)
-    assert [node["grad"] for node in said["nodes"]] == [6.0, 1.0]
+    printed = json.loads(command("draw", "a * a", "a=3", "--json").out)
+    assert [node["grad"] for node in printed["nodes"]] == [6.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "problem"),
     [
-        (("-o", "g.jpg"), "-o g.jpg: ends with none of .svg, .mmd, .dot, .html, .png"),
-        (("-o", "nowhere/g.svg"), "there is no folder nowhere"),
+        (("-o", "g.jpg"), "-o g.jpg: unknown file type; use one of .svg, .mmd, .dot, .html, .png"),
+        (("-o", "nowhere/g.svg"), "folder nowhere does not exist"),
         (("a +",), "no expression"),
         (("a + b", "a=1", "b"), "'b': should be NAME=NUMBER"),
         (("--network", "model.hiden=[2]"), "Did you mean model.hidden?"),
         (("--rows", "0"), "--rows 0: at least 1"),
         (("(a - 1) ** 0.5", "a=1"), "a gradient does not exist"),
-        (("--network", "experiment=assignment"), "these are 9 runs, and one is drawn"),
+        (("--network", "experiment=assignment"), "these are 9 runs, and only one can be drawn"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_drawn(words, said, tmp_path):
-    result = command("draw", "-o", "before.svg", *words)
+def test_mistakes_are_reported_and_nothing_is_drawn(arguments, problem, tmp_path):
+    result = command("draw", "-o", "before.svg", *arguments)
     assert result.code == 2
-    assert said in result.err
+    assert problem in result.err
     assert not list(tmp_path.iterdir())
 
 

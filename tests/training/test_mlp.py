@@ -16,7 +16,7 @@ from sweepgrad.training.loop import Diverged
 
 
 def xor(n, purpose):
-    """The sign of a product: no straight line separates it."""
+    """Labels are the sign of a product: no straight line separates them."""
     X = 2 * uniform(key(0, purpose), (n, 2)) - 1
     return X, (X[:, 0] * X[:, 1] > 0).astype(float)
 
@@ -41,7 +41,7 @@ def test_doctest():
 
 
 def test_the_assignments_interface():
-    """By position, as the assignment calls it."""
+    """Call it with positional arguments, as in the assignment."""
     model = MLP(2, [4, 3, 1], 0.1, 0.5)
     assert model.fit(X, Y, X_VAL, Y_VAL, 2, False) is model
     p = model.predict(X_VAL)

@@ -45,7 +45,7 @@ def test_neighbours_in_the_table_are_no_neighbours_in_the_order():
 
 
 def test_batches_of_a_sorted_table_hold_both_classes():
-    """With all positives at the end, the share of positives in a batch of 256 stays near a half."""
+    """Sort all positives to the end: the share of positives in a batch of 256 stays near a half."""
     n = 4 * AT_ONCE
     positive = shuffled(5, n) >= n // 2
     shares = positive.reshape(-1, 256).mean(axis=1)

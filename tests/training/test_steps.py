@@ -47,7 +47,7 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 def split(flat, network):
-    """Matrices (inputs, outputs) and biases, layer by layer."""
+    """Return matrices (inputs, outputs) and biases, layer by layer."""
     layers, start = [], 0
     for inputs, outputs in pairwise(network.widths):
         end = start + inputs * outputs
@@ -57,7 +57,7 @@ def split(flat, network):
 
 
 def backpropagate(flat, network, x, y, masks):
-    """The gradient of the mean loss of rows x (n, D), by the equations of the textbook."""
+    """Return the gradient of the mean loss of rows x (n, D), by the textbook's equations."""
     function, slope = ACTIVATIONS.get(network.activation, (None, None))
     layers, inputs, sums, h = split(flat, network), [], [], x
     for number, (W, b) in enumerate(layers):
@@ -75,7 +75,7 @@ def backpropagate(flat, network, x, y, masks):
 
 
 def dropout_masks(network, rows, step):
-    """One a hidden layer, (rows, width): a column of the tape's is an example."""
+    """Return the masks of each hidden layer, (rows, width); in the tape a column is an example."""
     masks = []
     for layer, width in enumerate(network.hidden):
         words = rng.words(rng.fold(MASKS, step, layer), width * rows).reshape(width, rows).T
@@ -128,7 +128,7 @@ def train_by_hand(network, update, w, order, rates):
 
 
 def start(network):
-    """Weights with biases that are not zero, so that decay would show."""
+    """Return weights with biases that are not zero, so that their decay would be noticed."""
     return np.concatenate([w.reshape(-1) for w in network.initial(3)]) + 0.1
 
 
@@ -182,7 +182,7 @@ def test_steps_in_single_precision_are_near(network, replay):
 
 
 def test_hyperparameters_of_a_shared_tape_are_those_of_each_run():
-    """A tape that was recorded for one run serves the next with its own numbers."""
+    """Use a tape that was recorded for one run for the next, with other numbers."""
     network = Network(D, (8, 3), "relu", 0.5)
     for p, scale, momentum, decay, clip in [(0.5, 1.0, 0.9, 0.1, 1.0), (0.1, 3.0, 0.5, 0.7, 0.02)]:
         one = replace(network, dropout=p, scale=scale)
@@ -197,7 +197,7 @@ def test_hyperparameters_of_a_shared_tape_are_those_of_each_run():
 @each_engine
 @pytest.mark.parametrize("clip", [1e-6, 0.01, 0.1, 1e6])
 def test_the_clipped_gradient_is_no_longer_than_said(clip, replay):
-    """With SGD and a rate of 1 the step is the gradient."""
+    """Use SGD with learning rate 1, so that the step is the gradient."""
     network = Network(D, (5,), "tanh")
     w, one = start(network), np.ones(1)
     free = w - train_by_tape(replay, network, Update(SGD(1.0)), w, ORDER[:ROWS], one)
@@ -223,7 +223,7 @@ def test_weight_decay_leaves_biases(optimizer, replay):
 
 
 def weighted_loss(flat, network, x, y, positive, negative):
-    """By HIPS autograd, row by row: the mean of weight times -log P(y | x)."""
+    """Compute the mean of weight times -log P(y | x) with HIPS autograd, row by row."""
     h, start = x, 0
     for number, (inputs, outputs) in enumerate(pairwise(network.widths)):
         W = flat[start : start + inputs * outputs].reshape((inputs, outputs))
@@ -239,14 +239,14 @@ def weighted_loss(flat, network, x, y, positive, negative):
 @each_dtype
 @pytest.mark.parametrize("weight", [0.2, 7.5, "balanced"])
 def test_a_weighted_step_follows_the_gradient_of_hips_autograd(weight, dtype, replay):
-    """With SGD and a rate of 1 the step is the gradient."""
+    """Use SGD with learning rate 1, so that the step is the gradient."""
     classes = ClassWeights.of(Y, weight)
     for network in (Network(D, (), None), Network(D, (5, 3), "tanh", scale=2.5)):
         w, rows = start(network), ORDER[:ROWS]
         tape = training(network, Update(SGD(1.0)), ROWS, dtype, weighted=True)
         buffer = filled(tape, {"weights": w, "scale": network.scale, **classes.inputs})
-        told, y = np.ones((1, 2), dtype), Y.astype(dtype).reshape(-1, 1)
-        replay(tape, buffer, X.astype(dtype), y, rows, told, MASKS, 1)
+        scalars, y = np.ones((1, 2), dtype), Y.astype(dtype).reshape(-1, 1)
+        replay(tape, buffer, X.astype(dtype), y, rows, scalars, MASKS, 1)
         found = w - tape.inputs["weights"].of(buffer)
         expected = autograd.grad(weighted_loss)(
             w, network, X[rows], Y[rows], classes.positive, classes.negative
@@ -327,7 +327,7 @@ def test_evaluation_gives_the_plain_metrics_without_dropout(network, rows, dtype
 @each_engine
 @each_dtype
 def test_a_score_of_exactly_zero_is_taken_for_positive(dtype, replay):
-    """As a probability of one half is by `metrics.accuracy`; the loss of it is log 2 either way."""
+    """`metrics.accuracy` does the same with a probability of one half; its loss is log 2 either way."""
     network = Network(1, (), None)
     x = np.array([[-1.0], [0.0], [0.0], [1.0], [-0.0]])
     for w in (np.array([1.0, 0.0]), np.array([-1.0, 0.0]), np.array([1.0, -0.0])):
@@ -372,7 +372,7 @@ def test_a_schedule_starts_with_the_whole_rate_and_does_not_depend_on_how_it_is_
 
 
 def test_words_of_rng_drop_the_share_that_is_asked_for():
-    """So that masks by hand and by tape are not both wrong alike."""
+    """So masks computed by hand and by tape are not wrong in the same way."""
     kept = (
         np.concatenate([m.reshape(-1) for t in range(200) for m in dropout_masks(NETWORKS[4], ROWS, t)]) > 0
     )

@@ -1,4 +1,4 @@
-"""Going on with a run: to the bits of training straight through, or a word on why not."""
+"""Continuing a run gives the bits of training all epochs at once, or is refused with a reason."""
 
 import json
 import shutil
@@ -20,15 +20,15 @@ def continued(which: object, *changes: str) -> records.Record:
     return records.read(folder)
 
 
-def test_going_on_gives_what_training_straight_through_gives(folder):
+def test_continuing_gives_what_training_all_epochs_at_once_gives(folder):
     run = ("optimizer=adam", "model.dropout=0.3", "engine.dtype=float32", *SMALL)
     assert command("train", *run).code == 0
     (short,) = Path("runs", "single").iterdir()
     long = continued(short.name, "train.epochs=7")
     assert command("train", *run, "train.epochs=7").code == 0
     straight = records.read(max(Path("runs", "single").iterdir()))
-    for what in ("digest", "history", "best_epoch", "summary", "files"):
-        assert getattr(long, what) == getattr(straight, what)
+    for name in ("digest", "history", "best_epoch", "summary", "files"):
+        assert getattr(long, name) == getattr(straight, name)
     origin = records.read(short)
     assert (origin.continued, long.continued, len(long.history)) == (None, origin.job, 7)
     uri = f"sqlite:///{Path('runs', 'mlflow.db').absolute()}"
@@ -37,19 +37,19 @@ def test_going_on_gives_what_training_straight_through_gives(folder):
     assert experiment is not None
     (found,) = client.search_runs([experiment.experiment_id], f"tags.`sweepgrad.continued` = '{origin.job}'")
     assert found.info.status == "FINISHED"
-    shutil.rmtree("runs/single")  # MLflow has all that it takes
+    shutil.rmtree("runs/single")  # MLflow has everything that is needed
     again = continued(found.info.run_id[:10], "train.epochs=9")
     assert len(again.history) == 9
     assert command("verify", found.info.run_id).code == 0
 
 
-def test_what_ctrl_c_ended_goes_on_to_its_end_though_its_schedule_looks_at_it(folder):
+def test_what_ctrl_c_ended_continues_to_its_end_though_its_schedule_depends_on_it(folder):
     job = left(Path("ended"), 2, "KILLED", "schedule=cosine")
     whole = records.read(left(Path("whole"), 5, None, "schedule=cosine"))
     assert continued(job).history == whole.history
 
 
-def test_a_job_of_a_sweep_goes_on_as_a_run_on_its_own(sweep, tmp_path, monkeypatch, empty_store):
+def test_a_job_of_a_sweep_continues_as_a_single_run(sweep, tmp_path, monkeypatch, empty_store):
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     shutil.copy(empty_store, "runs/mlflow.db")
@@ -58,7 +58,7 @@ def test_a_job_of_a_sweep_goes_on_as_a_run_on_its_own(sweep, tmp_path, monkeypat
     assert len(record.history) == 4
 
 
-def test_what_patience_ended_goes_on_only_with_more_of_it(folder):
+def test_what_patience_ended_continues_only_with_more_of_it(folder):
     job = left(Path("ended"), 40, None, "optimizer.lr=0.3", "train.epochs=40", "train.patience=2")
     done = len(records.read(job).history)
     assert done < 40
@@ -69,47 +69,47 @@ def test_what_patience_ended_goes_on_only_with_more_of_it(folder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "problem"),
     [
-        (["train.epochs=3"], "has been trained for 3 epochs, and train.epochs is 3"),
+        (["train.epochs=3"], "train.epochs: ended has been trained for 3 epochs, and this is 3"),
         (["train.epochs=9", "optimizer.lr=1"], "only train.epochs and train.patience"),
         (["train.epochs=x"], "train.epochs: 'x' should be a valid integer"),
         (["train.epochs"], "is no KEY=VALUE"),
         (["train.epochs=9", "train.patience=9"], "has no effect"),
     ],
 )
-def test_changes_that_are_refused(changes, said, folder):
+def test_changes_that_are_refused(changes, problem, folder):
     result = command("continue", str(left(Path("ended"), 3, "KILLED")), *changes)
     assert result.code == 2
-    assert said in result.err
+    assert problem in result.err
     assert not Path("runs", "single").exists()
 
 
-def test_another_number_of_epochs_is_refused_where_the_schedule_looks_at_it(folder):
+def test_another_number_of_epochs_is_refused_if_the_schedule_depends_on_it(folder):
     result = command("continue", str(left(Path("ended"), 5, None, "schedule=cosine")), "train.epochs=9")
     assert result.code == 2
-    assert "cosine goes by the number of epochs" in result.err
+    assert "the learning rates of cosine depend on train.epochs" in result.err
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         (lambda r: r["environment"].update(code="0"), "trained by another version"),
         (lambda r: r["data"]["digests"].update(train="0"), "is not what ended was trained on"),
         (lambda r: r["files"].pop("state.npy"), "has no state.npy"),
-        (lambda r: r["files"].update({"state.npy": "0"}), "state.npy is not what was written"),
-        (lambda r: r.update(status="FAILED"), "failed: train it anew"),
-        (lambda r: r["history"][0].update(val_nll=0.0), "its lowest validation loss is that of epoch 1"),
-        (lambda r: r["history"][2].update(val_nll=0.1), "val_nll after epoch 3 is 0.1, and "),
-        (lambda r: r["history"][2].update(train_accuracy=0.1), "train_accuracy after epoch 3 is 0.1, and "),
+        (lambda r: r["files"].update({"state.npy": "0"}), "state.npy was changed after it was written"),
+        (lambda r: r.update(status="FAILED"), "failed, so it cannot be continued: train it from scratch"),
+        (lambda r: r["history"][0].update(val_nll=0.0), "but epoch 1 has the lowest validation loss"),
+        (lambda r: r["history"][2].update(val_nll=0.1), "val_nll after epoch 3 is 0.1, but "),
+        (lambda r: r["history"][2].update(train_accuracy=0.1), "train_accuracy after epoch 3 is 0.1, but "),
     ],
 )
-def test_a_run_that_cannot_be_gone_on_with_is_refused(change, said, folder):
+def test_a_run_that_cannot_be_continued_is_refused(change, problem, folder):
     job = left(Path("ended"), 3, "KILLED")
     changed(job, change)
     result = command("continue", str(job), "train.epochs=9")
     assert result.code == 2
-    assert said in result.err
+    assert problem in result.err
 
 
 def test_a_record_that_is_older_than_continuing_can_be_read(folder):

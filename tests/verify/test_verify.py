@@ -1,4 +1,4 @@
-"""Runs trained again: those that are as they were, and every way in which they may not be."""
+"""Verifying runs: unchanged ones are bit-equal, and every change is found."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from sweepgrad.sweep.job import Job, Trial
 
 @pytest.fixture
 def copied(sweep, tmp_path, monkeypatch) -> Sweep:
-    """The sweep that tests share, in a folder of this test's own."""
+    """Copy the sweep that tests share to a folder of this test."""
     folder = shutil.copytree(sweep.folder, tmp_path / "copy")
     monkeypatch.chdir(folder)
     return Sweep(folder, sweep.uri, sweep.name, sweep.result)
@@ -56,7 +56,7 @@ def test_a_flipped_bit_of_the_weights_is_found(copied):
     path.write_bytes(content)
     result = command("verify", str(copied.jobs[0]))
     assert result.code == 1
-    assert "weights.npz is not what was written" in result.out
+    assert "weights.npz was changed after it was written" in result.out
 
 
 def test_weights_that_were_changed_together_with_their_digest_are_found(copied):
@@ -76,22 +76,28 @@ def test_weights_that_were_changed_together_with_their_digest_are_found(copied):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "finding"),
     [
-        (lambda r: r["history"][1].update(val_nll=0.5), "val/nll after epoch 2 is 0.5, and 1."),
-        (lambda r: r["summary"].update({"best/val/accuracy": 0.99}), "best/val/accuracy is 0.99, and 0."),
-        (lambda r: r.update(history=r["history"][:2]), "ends after epoch 2, and training would have after 3"),
-        (lambda r: r["config"].update(seed=9), "config.yaml and record.json say different things of seed"),
-        (lambda r: r["data"].update(n_test=41), "data.n_test is 41, and 40 when trained again"),
+        (lambda r: r["history"][1].update(val_nll=0.5), "val/nll after epoch 2 is 0.5; retrained: 1."),
+        (
+            lambda r: r["summary"].update({"best/val/accuracy": 0.99}),
+            "best/val/accuracy is 0.99; retrained: 0.",
+        ),
+        (
+            lambda r: r.update(history=r["history"][:2]),
+            "ends after epoch 2; training would end after epoch 3",
+        ),
+        (lambda r: r["config"].update(seed=9), "config.yaml and record.json differ in seed"),
+        (lambda r: r["data"].update(n_test=41), "data.n_test is 41; retrained: 40"),
         (lambda r: r.update(best_epoch=1), "best_epoch is 1"),
     ],
 )
-def test_a_record_that_was_changed_by_hand_is_found(change, said, copied):
+def test_a_record_that_was_changed_by_hand_is_found(change, finding, copied):
     job = copied.jobs[0]
     changed(job, change)
     result = command("verify", str(job))
     assert result.code == 1, result.err
-    assert said in result.out
+    assert finding in result.out
 
 
 def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
@@ -111,16 +117,16 @@ def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
     (job / "certificate.json").write_text(json.dumps(certificate | {"leaks": ["none at all"]}))
     result = command("verify", str(job))
     assert result.code == 1, result.err
-    for said in (
-        "best/test/accuracy is there, and not when trained again",
-        "certificate.leaks (length) is 1, and 0 when trained again",
-        "diagnosis is 'a triumph', and '' when trained again",
-        "it is KILLED, and has all its epochs",
-        "has bundle.json, weights.npz, and bundle.json, weights.npz, state.npy when trained again",
-        "config.yaml and record.json say different things of tested",
-        "certificate.json.leaks[0] is 'none at all', and 'of course not' in record.json",
+    for finding in (
+        "best/test/accuracy is present; retrained: missing",
+        "certificate.leaks (length) is 1; retrained: 0",
+        "diagnosis is 'a triumph'; retrained: ''",
+        "its status is KILLED, but it has all its epochs",
+        "its files are bundle.json, weights.npz; retrained: bundle.json, weights.npz, state.npy",
+        "config.yaml and record.json differ in tested",
+        "certificate.json.leaks[0] is 'none at all'; in record.json: 'of course not'",
     ):
-        assert said in result.out
+        assert finding in result.out
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"- a\n- list\n", b"a: [\n"])
@@ -132,12 +138,17 @@ def test_a_config_that_is_none_is_a_finding(content, tmp_path):
     assert "config.yaml holds no configuration" in result.out or "config.yaml cannot be read" in result.out
 
 
-def test_signs_of_a_layer_too_many_are_found(tmp_path):
+def test_statistics_of_a_layer_too_many_are_found(tmp_path):
     job = left(tmp_path / "run", 1, "KILLED", "train.diagnose=true")
-    changed(job, lambda r: r["history"][0]["signs"]["layers"].append(r["history"][0]["signs"]["layers"][-1]))
+
+    def repeat_last(record):
+        layers = record["history"][0]["layer_statistics"]["layers"]
+        layers.append(layers[-1])
+
+    changed(job, repeat_last)
     result = command("verify", str(job))
     assert result.code == 1, result.err
-    assert "layer3/gradient_norm after epoch 1 is there, and not when trained again" in result.out
+    assert "layer3/gradient_norm after epoch 1 is present; retrained: missing" in result.out
 
 
 def test_whatever_was_added_or_changed_in_the_store_is_found(copied):
@@ -157,16 +168,16 @@ def test_whatever_was_added_or_changed_in_the_store_is_found(copied):
         connection.commit()
     result = command("verify", run_id)
     assert result.code == 1, result.err
-    for said in (
-        "metrics in MLflow: test/accuracy is there, and not when trained again",
-        "params in MLflow.seed is '7', and '1' in its record",
-        "tags in MLflow.sweepgrad.leaks is 'none at all', and 'none found' in its record",
-        "status in MLflow is KILLED, and FINISHED in its record",
+    for finding in (
+        "metrics in MLflow: test/accuracy is present; recorded: missing",
+        "params in MLflow.seed is '7'; recorded: '1'",
+        "tags in MLflow.sweepgrad.leaks is 'none at all'; recorded: 'none found'",
+        "status in MLflow is KILLED; recorded: FINISHED",
     ):
-        assert said in result.out
+        assert finding in result.out
 
 
-def test_the_model_that_mlflow_serves_is_looked_at_and_what_finalize_adds_is_no_fault(folder):
+def test_the_model_that_mlflow_serves_is_looked_at_and_what_finalize_adds_is_not_a_finding(folder):
     assert command("train", *SMALL).code == 0
     (job,) = Path("runs", "single").iterdir()
     run_id = json.loads((job / "mlflow.json").read_text())["run_id"]
@@ -177,7 +188,7 @@ def test_the_model_that_mlflow_serves_is_looked_at_and_what_finalize_adds_is_no_
     served.write_bytes(served.read_bytes()[:-40])
     result = command("verify", run_id)
     assert result.code == 1, result.err
-    assert "the model that MLflow serves: weights.npz not what was written" in result.out
+    assert "the model in MLflow: weights.npz changed after being written" in result.out
 
 
 def test_a_metric_that_was_changed_in_the_store_is_found(copied):
@@ -188,7 +199,7 @@ def test_a_metric_that_was_changed_in_the_store_is_found(copied):
     result = command("verify", copied.name)
     assert result.code == 1
     assert result.out.count("metrics in MLflow: val/nll after epoch 2 is 0.25") == 4
-    assert result.out.count("; 2 of 18 numbers are like that") == 4
+    assert result.out.count("; 2 of 18 numbers are affected") == 4
     assert result.out.splitlines()[-1] == "0 of 4 bit-equal, 4 differ"
 
 
@@ -197,7 +208,7 @@ def test_another_environment_is_named_and_rounding_forgiven(copied):
     changed(job, lambda r: r["environment"].update(numpy="1.0"))
     result = command("verify", str(job))
     assert result.code == 0
-    assert "numpy: 1.0 then," in result.out
+    assert "numpy: was 1.0," in result.out
     assert "1 of 1 bit-equal, in spite of the above" in result.out
     changed(job, lambda r: r["history"][0].update(train_nll=r["history"][0]["train_nll"] + 1e-9))
     result = command("verify", str(job))
@@ -207,7 +218,7 @@ def test_another_environment_is_named_and_rounding_forgiven(copied):
     assert command("verify", str(job)).code == 1
 
 
-def test_a_changed_cell_of_the_table_is_told_before_anything_is_trained(folder):
+def test_a_changed_cell_of_the_table_is_reported_before_anything_is_trained(folder):
     people().to_csv("people.csv", index=False)
     assert command("train", *CSV, "train.epochs=2", "data.drop=[person]").code == 0
     (job,) = Path("runs", "single").iterdir()
@@ -217,14 +228,14 @@ def test_a_changed_cell_of_the_table_is_told_before_anything_is_trained(folder):
     frame.to_csv("people.csv", index=False)
     result = command("verify", job.name)
     assert result.code == 2
-    assert "people.csv is not what" in result.err
-    assert "Put the old table back" in result.err
+    assert "people.csv has changed since" in result.err
+    assert "Restore the old table" in result.err
 
 
 def left(
     folder: Path, epochs: int, status: records.Status | None, *overrides: str, stopped: bool = False
 ) -> Path:
-    """A run that was ended after some epochs."""
+    """Train a run, end it after some epochs, and return its folder."""
     (planned,) = plan([*SMALL, "train.epochs=5", *overrides], multirun=False).jobs
     trial = Trial(Job(0, "ended", (), planned.config, folder, "ended"), Event())
     trial.prepare()
@@ -248,8 +259,12 @@ def test_a_run_that_patience_ended_is_trained_again_to_the_same_epoch(tmp_path):
     assert command("verify", str(job)).code == 0
 
 
-def test_what_cannot_be_looked_at_is_told(folder):
-    for which, said in (("nothing", "no runs"), (".", "holds neither"), ("runs", "holds neither")):
+def test_what_cannot_be_found_is_reported(folder):
+    for which, problem in (
+        ("nothing", "no runs"),
+        (".", "has no record.json"),
+        ("runs", "has no record.json"),
+    ):
         result = command("verify", which)
         assert result.code == 2
-        assert said in result.err
+        assert problem in result.err

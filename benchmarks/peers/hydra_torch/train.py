@@ -34,7 +34,7 @@ def network(features: int, hidden: list[int], dropout: float) -> nn.Sequential:
 
 @torch.inference_mode()
 def scores(model: nn.Module, loss: nn.Module, X: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
-    """The mean loss and the accuracy."""
+    """Return the mean loss and the accuracy."""
     model.eval()
     logits = model(X)
     return loss(logits, y).item(), ((logits > 0) == (y > 0)).float().mean().item()

@@ -14,6 +14,7 @@ TAGS = {
     "sweepgrad.opened": "sweepgrad.test_evaluated_at",
     "sweepgrad.opened_for": "sweepgrad.test_evaluated_for",
     "sweepgrad.twins_across_parts": "sweepgrad.duplicates_across_parts",
+    "sweepgrad.held_out_rows_unseen": "sweepgrad.isolation_test",
 }
 TAG_BEGINNINGS = {"sweepgrad.opened.": "sweepgrad.test_evaluated."}
 """Of MLflow runs; the second are followed by the beginning of an id."""
@@ -92,6 +93,8 @@ def tags(values: Mapping[str, str]) -> dict[str, str]:
     found = {_tag(name): value for name, value in values.items()}
     if (kind := found.get("sweepgrad.kind")) is not None:
         found["sweepgrad.kind"] = KINDS.get(kind, kind)
+    if (result := found.get("sweepgrad.isolation_test")) is not None:
+        found["sweepgrad.isolation_test"] = ISOLATION.get(result, result)
     return found
 
 
@@ -105,3 +108,15 @@ def _tag(name: str) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return TAGS.get(name, name)
+
+
+EPOCH = {"signs": "layer_statistics"}
+"""Keys of an epoch in a run's record."""
+
+ISOLATION = {"proven": "passed", "not proven": "not passed"}
+"""Values of the tag `sweepgrad.isolation_test`."""
+
+
+def epoch(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an epoch of a record under today's keys."""
+    return {EPOCH.get(name, name): value for name, value in values.items()}

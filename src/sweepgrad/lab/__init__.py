@@ -1,1 +1,1 @@
-"""The lab: questions about how networks learn, each answered by a configuration that runs."""
+"""The lab: experiments that answer questions about how networks learn, each with a configuration."""

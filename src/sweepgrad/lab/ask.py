@@ -1,4 +1,4 @@
-"""Asking a question of the lab: the answer is written to a folder, and logged to MLflow."""
+"""Answer a question of the lab: write the answer to a folder and log it to MLflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Asked:
     """A question that was answered.
 
     Attributes:
-        folder: where the answer lies.
-        run_id: of MLflow.
+        folder: the folder of the answer.
+        run_id: the id of the MLflow run.
     """
 
     name: str
@@ -33,28 +33,28 @@ def ask(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Ask
 
     Arguments:
         name: of the configuration.
-        asked: the question that it is about.
-        folder: gets a folder of that name with the answer, in place of an earlier one.
+        asked: the name of the question.
+        folder: the answer is written to a subfolder of that name, over an earlier one.
 
     Raises:
-        UserError: the store cannot be used, the settings make no sense together, or the answer cannot be
+        UserError: the store cannot be used, the settings contradict each other, or the answer cannot be
             written.
     """
-    from sweepgrad.tracking.store import Store  # late: MLflow takes two seconds
+    from sweepgrad.tracking.store import Store  # late: importing MLflow takes two seconds
 
-    store = Store(lab.uri, EXPERIMENT)  # first: where there is none, nothing is computed for it
+    store = Store(lab.uri, EXPERIMENT)  # first, so that nothing is computed if it cannot be used
     finding = question(asked).answer(settings, lab)
     config = {"question": asked, **settings.model_dump(mode="json")}
     try:
         files = finding.write(folder / name, config)
     except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}; the answer cannot be kept") from None
+        raise UserError(f"{error.filename}: {error.strerror}; the answer cannot be written") from None
     run_id = store.log_answer(name, _flat(config), dict(finding.numbers), files, holds=finding.holds)
     return Asked(name, finding, folder / name, run_id)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by dotted key, as parameters."""
+    """Return settings by dotted key, as MLflow's params."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""How backpropagation finds all derivatives in one pass over a graph; docs/lab/backprop.md proves it."""
+"""Backpropagation: all derivatives in one pass over a graph. docs/lab/backprop.md has the proof."""
 
 import logging
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ from sweepgrad.training.loss_graph import loss_of
 log = logging.getLogger(__name__)
 
 STEP = 2.0**-12
-"""Of central differences: their error is some STEP² of truncation and ε / STEP of rounding, 10⁻⁷ and 10⁻¹²."""
+"""Step of central differences. The errors of truncation and rounding are about STEP² and ε / STEP."""
 MOST_PATHS = 100_000
 _EPS = float(np.finfo(np.float64).eps)
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/backprop.yaml` says."""
+    """The settings of `conf/experiment/lab/backprop.yaml`."""
 
     expression: Annotated[str, Field(min_length=1)]
     at: str
@@ -38,7 +38,7 @@ class Settings(Section):
 
 
 def count_paths(graph: Graph) -> int:
-    """How many paths lead from the leaves to the result."""
+    """Return the number of paths from the leaves to the result."""
     paths = [0] * len(graph.nodes)
     paths[-1] = 1
     for edge in sorted(graph.edges, key=lambda edge: -edge.child):
@@ -47,20 +47,20 @@ def count_paths(graph: Graph) -> int:
 
 
 def over_paths(graph: Graph, n: int) -> float:
-    """The derivative of the result in a node, as it is defined: the sum over paths of the products of partials."""
+    """Return the derivative of the result with respect to a node as a sum over paths of products of partials."""
     if n == len(graph.nodes) - 1:
         return 1.0
     return sum((edge.partial or 0.0) * over_paths(graph, edge.child) for edge in graph.of(n))
 
 
 def numeric(expression: str, at: Mapping[str, float], name: str) -> float:
-    """The derivative of an expression in one of its names, by central differences."""
+    """Return the derivative of an expression with respect to a name, by central differences."""
     up, down = ({**at, name: at[name] + step} for step in (STEP, -STEP))
     return (parsed(expression, up).item() - parsed(expression, down).item()) / (2 * STEP)
 
 
 def doubling(depth: int) -> Value:
-    """A chain of additions of a node to itself, so that each has two edges to the next."""
+    """Return a chain of sums x + x, so that each node has two edges to the next."""
     x = Value(1.0, "x")
     for _ in range(depth):
         x = x + x
@@ -68,13 +68,13 @@ def doubling(depth: int) -> Value:
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """The expression's graph with all partials, three ways to its derivatives, and what they cost."""
+    """Compute the derivatives of the expression in three ways, and compare results and cost."""
     at = numbers(settings.at.split())
     graph = graph_of(parsed(settings.expression, at))
     n_paths = count_paths(graph)
     if n_paths > MOST_PATHS:
         raise UserError(
-            f"expression: has {n_paths:,} paths, too many to go through one by one; take a smaller one"
+            f"expression: its graph has {n_paths:,} paths, too many to enumerate; use a smaller expression"
         )
     names = {node.name: n for n, node in enumerate(graph.nodes)}
     found = {name: float(graph.nodes[n].grad) for name, n in names.items()}
@@ -106,10 +106,10 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     return Finding(
         claims=(
             Claim(
-                f"One pass backwards over {len(graph.edges)} edges gives the derivatives in all {len(graph.nodes)} nodes. Each is the"
-                f" sum over paths to {graph.nodes[-1].name} of the products of partials, of which there are {n_paths} from the leaves:"
+                f"One backward pass over {len(graph.edges)} edges gives the derivatives with respect to all {len(graph.nodes)} nodes. Each"
+                f" equals the sum over all paths to {graph.nodes[-1].name} of the products of partials ({n_paths} paths start at leaves);"
                 f" the largest difference is {of_paths:.0e}.",
-                # A path has fewer products than there are nodes, and there are so many paths, each rounded.
+                # Each path has fewer products than there are nodes, and each path's sum is rounded.
                 of_paths <= (len(graph.nodes) + n_paths) * _EPS * size * 4,
             ),
             Claim(
@@ -117,13 +117,13 @@ def answer(settings: Settings, lab: Lab) -> Finding:
                 of_differences <= 100 * size * STEP**2,
             ),
             Claim(
-                f"The gradient is a graph itself: its own gradients, the second derivatives, agree with differences of {graph.nodes[-1].name} within {curvature:.0e}.",
-                # Each value is rounded by ε of it, and divided by STEP².
+                f"The gradient is a graph too: its gradients, the second derivatives, agree with central differences of {graph.nodes[-1].name} within {curvature:.0e}.",
+                # Each value has a relative rounding error of ε, and is divided by STEP².
                 curvature <= 100 * size * STEP**2 + 4 * _EPS * size / STEP**2,
             ),
             Claim(
                 f"A chain of {settings.depth} sums x + x has {len(long.edges)} edges and {count_paths(long):,} paths. Backpropagation"
-                f" goes over the edges, and finds {float(long.nodes[0].grad):,.0f}.",
+                f" visits only the edges, and finds the derivative {float(long.nodes[0].grad):,.0f}.",
                 float(long.nodes[0].grad) == count_paths(long) == 2.0**settings.depth,
             ),
         ),
@@ -145,7 +145,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
 
 
 def numeric_second(expression: str, at: Mapping[str, float], name: str, other: str) -> float:
-    """The derivative of an expression in two of its names, by central differences of itself."""
+    """Return the second derivative of an expression with respect to two names, by central differences."""
     total = 0.0
     for sign in (1, -1):
         for another in (1, -1):
@@ -156,7 +156,7 @@ def numeric_second(expression: str, at: Mapping[str, float], name: str, other: s
 
 
 def _of_curvature(expression: str, at: Mapping[str, float]) -> float:
-    """The largest difference of a second derivative from central differences."""
+    """Return the largest difference of a second derivative from central differences."""
     output = parsed(expression, at)
     leaves = {value.label: value for value in in_order(output) if value.label in at}
     worst = 0.0

@@ -1,6 +1,6 @@
-"""Bias and variance of overparametrised networks, and what improves the trade-off.
+"""Bias and variance of overparametrised networks, and methods that improve the trade-off.
 
-docs/lab/bias_variance.md derives what is claimed here.
+docs/lab/bias_variance.md derives the claims.
 """
 
 import logging
@@ -24,17 +24,17 @@ from sweepgrad.training.loop import Examples
 log = logging.getLogger(__name__)
 
 BOOTSTRAPPED = 2
-"""Training sets that are resampled."""
+"""Number of training sets that are resampled."""
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """The decomposition by width, and by what is done about it."""
+    """Decompose the error of networks by width and by method."""
     world = World.of(settings)
     log.info(f"{settings.replicates} training sets for each of {len(settings.widths)} widths …")
     by_width = {w: world.predictions(replace(settings.recipe, width=w))[:, 0] for w in settings.widths}
-    log.info("six ways to a better trade-off …")
+    log.info("six methods for a better trade-off …")
     many = world.predictions(settings.recipe, seeds=settings.ensemble, first=10_000)
-    base = many[:, 0]  # what is compared shares training sets and, where it can, seeds
+    base = many[:, 0]  # methods are compared on the same training sets and, if possible, seeds
     ways = _ways(world, many)
     errors, smallest = _of_random_features(world)
     boot = _bootstrap(world)
@@ -81,7 +81,7 @@ def _ways(world: World, many: Array) -> list[Way]:
 
 
 def _of_random_features(world: World) -> tuple[dict[int, Array], dict[int, float]]:
-    """By width the squared error of each training set's fit, (R,), and the median of the smallest singular value."""
+    """Return, by width, the squared error of each fit, (R,), and the median smallest singular value."""
     settings, errors, smallest = world.settings, {}, {}
     extra = settings.features - 2
 
@@ -110,18 +110,18 @@ def _adds_up(world: World, base: Array) -> Claim:
     squared = ((labels - base) ** 2).mean(axis=1)
     parts = Parts.of(base, world.truth)
     expected = world.noise + parts.error
-    # Of the difference what the labels of a training set's points do is left: bias² and variance are of the same fits.
+    # Bias² and variance are of the same fits, so only the randomness of the labels is left in the difference.
     off = squared - world.noise - ((base - world.truth) ** 2).mean(axis=1)
     error = float(off.std(ddof=1) / np.sqrt(len(off)))
     return Claim(
-        f"The squared error of predicting fresh labels, {squared.mean():.4f}, is the sum of noise ({world.noise:.4f}),"
-        f" squared bias ({parts.bias2:.4f}) and variance ({parts.variance:.4f}): {expected:.4f}, within {4 * error:.4f}.",
+        f"The squared error of predicting new labels, {squared.mean():.4f}, is the sum of noise ({world.noise:.4f}),"
+        f" bias² ({parts.bias2:.4f}) and variance ({parts.variance:.4f}), {expected:.4f}, within {4 * error:.4f}.",
         abs(float(squared.mean()) - expected) <= 4 * error,
     )
 
 
 def _descends_twice(settings: Settings, errors: dict[int, Array]) -> Claim:
-    """By counting training sets: at the peak errors have no mean to speak of."""
+    """Compare by counting training sets, since the mean error at the peak is dominated by outliers."""
     widths = list(errors)
     peak = min(widths, key=lambda width: abs(width - settings.rows))
     first, last = widths[0], widths[-1]
@@ -130,9 +130,9 @@ def _descends_twice(settings: Settings, errors: dict[int, Array]) -> Claim:
     lowest = [float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0 for k in worse]  # Clopper & Pearson, 1934
     medians = {width: float(np.median(errors[width])) for width in (first, peak, last)}
     return Claim(
-        f"Random features descend twice: with {peak} features on {settings.rows} rows the median error is {medians[peak]:.3g}, with"
-        f" {first} it is {medians[first]:.3g} and with {last} {medians[last]:.3g}. At the peak {worse[0]} and {worse[1]} of {n}"
-        " training sets are worse than there.",
+        f"Random features show double descent: the median error is {medians[first]:.3g} with {first} features, {medians[peak]:.3g} with"
+        f" {peak}, as many as rows, and {medians[last]:.3g} with {last}. The error at the peak is larger than with {first} features for"
+        f" {worse[0]} of {n} training sets, and than with {last} for {worse[1]}.",
         min(lowest) > 0.5,
     )
 
@@ -144,15 +144,15 @@ def _by_width(world: World, by_width: dict[int, Array]) -> Claim:
     variance = difference(last, first, world.truth, lambda parts: parts.variance)
     errors = {width: Parts.of(predictions, world.truth).error for width, predictions in by_width.items()}
     best, worst = min(errors, key=lambda w: errors[w]), max(widths[1:], key=lambda w: errors[w])
-    again = (
-        "There is no second descent up to there"
+    peak = (
+        "There is no second descent up to this width"
         if worst == widths[-1]
-        else f"It is highest past 1 at width {worst}"
+        else f"Beyond width 1 it is highest at width {worst}"
     )
     return Claim(
-        f"The trained network: from width {widths[0]} to {widths[-1]} ({4 * widths[-1] + 1} parameters on {world.settings.rows} rows)"
-        f" bias² changes by {bias2}, variance by {variance}. Their sum is lowest at width {best} ({errors[best]:.4f}) and"
-        f" {errors[widths[-1]]:.4f} at {widths[-1]}. {again}.",
+        f"Trained networks: from width {widths[0]} to {widths[-1]} ({4 * widths[-1] + 1} parameters on {world.settings.rows} rows)"
+        f" bias² changes by {bias2}, variance by {variance}. Their sum is lowest at width {best} ({errors[best]:.4f}), and"
+        f" {errors[widths[-1]]:.4f} at width {widths[-1]}. {peak}.",
         bias2.high < 0 < variance.low,
     )
 
@@ -163,7 +163,7 @@ def _way(world: World, way: Way, base: Array) -> Claim:
     error = difference(way.predictions, base, world.truth, lambda parts: parts.error)
     better = variance.high < 0 and error.high < 0
     return Claim(
-        f"{way.name.capitalize()}: variance {variance}, bias² {bias2}, together {error}.",
+        f"{way.name.capitalize()} changes variance by {variance}, bias² by {bias2}, their sum by {error}.",
         better and (not way.raises_bias or bias2.low > 0),
     )
 
@@ -174,20 +174,19 @@ def _ensemble(settings: Settings, many: Array, base: Array, world: World) -> Cla
     bias2 = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.bias2)
     variance = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.variance)
     return Claim(
-        f"An ensemble of {settings.ensemble} saves all but 1/{settings.ensemble} of what seeds add to the variance, {by_seed:.4f} beside"
-        f" {by_data:.4f} by training sets, which it cannot save: {expected:+.4f} expected, {variance} measured. Bias²"
-        f" stays ({bias2}).",
+        f"The variance has a part of {by_seed:.4f} by seed and of {by_data:.4f} by training set. An ensemble of {settings.ensemble} seeds"
+        f" reduces the first to 1/{settings.ensemble}: expected {expected:+.4f}, measured {variance}. Bias² does not change ({bias2}).",
         variance.agrees(expected) and bias2.agrees(0.0),
     )
 
 
 def _bootstrap(world: World) -> float:
-    """The variance that resampling a single training set shows, the mean of a few training sets."""
+    """Return the variance estimated by resampling one training set, averaged over a few training sets."""
     found = []
-    for which in range(BOOTSTRAPPED):
-        rows, val = world.sets[which], world.vals[which]
+    for number in range(BOOTSTRAPPED):
+        rows, val = world.sets[number], world.vals[number]
         samples = [
-            resampled(rows, world.key(f"bootstrap {which}", r)) for r in range(world.settings.replicates)
+            resampled(rows, world.key(f"bootstrap {number}", r)) for r in range(world.settings.replicates)
         ]
         tasks = [
             partial(world.settings.recipe.predictions, sample, val, world.points, 20_000 + r)
@@ -200,14 +199,14 @@ def _bootstrap(world: World) -> float:
 def _of_bootstrap(boot: float, base: Array, world: World) -> str:
     fresh = Parts.of(base, world.truth).variance
     return (
-        f"The bootstrap, which has one training set and no truth, puts the variance at {boot:.4f} (mean of {BOOTSTRAPPED}"
-        f" training sets), where fresh training sets show {fresh:.4f}: {boot / fresh:.0%}."
+        f"The bootstrap needs only one training set and not the truth. It estimates the variance as {boot:.4f} (mean of"
+        f" {BOOTSTRAPPED} training sets), {boot / fresh:.0%} of the variance over new training sets, {fresh:.4f}."
     )
 
 
 def _table(world: World, base: Array, ways: list[Way]) -> str:
     rows = []
-    for name, predictions in (("as it is", base), *((way.name, way.predictions) for way in ways)):
+    for name, predictions in (("no method", base), *((way.name, way.predictions) for way in ways)):
         parts = Parts.of(predictions, world.truth)
         rows.append([name, f"{parts.bias2:.4f}", f"{parts.variance:.4f}", f"{parts.error:.4f}"])
-    return table([f"width {world.settings.width}", "bias²", "variance", "together"], rows)
+    return table([f"width {world.settings.width}", "bias²", "variance", "sum"], rows)

@@ -17,6 +17,7 @@ def picture(
     base: Array,
     ways: list[Way],
 ) -> Figure:
+    """Draw errors by width, singular values, and the decomposition for each method."""
     figure = Figure(figsize=(10, 7), layout="constrained")
     (network, descent), (values, bars) = figure.subplots(2, 2)
     parts = {width: Parts.of(predictions, world.truth) for width, predictions in by_width.items()}
@@ -31,9 +32,9 @@ def picture(
         markersize=4,
         label="variance",
     )
-    network.plot(list(parts), [p.error for p in parts.values()], color="black", label="together")
+    network.plot(list(parts), [p.error for p in parts.values()], color="black", label="sum")
     network.axvline(world.settings.rows / 4, color=GREY, linestyle=":", label="parameters = rows")
-    network.set(xscale="log", xlabel="width", title="the network as trained")
+    network.set(xscale="log", xlabel="width", title="trained networks")
     n = world.settings.rows
     descent.plot(
         list(errors),
@@ -44,20 +45,22 @@ def picture(
         label="median",
     )
     low, high = ([np.quantile(e, q) for e in errors.values()] for q in (0.25, 0.75))
-    descent.fill_between(list(errors), low, high, color=GREY, alpha=0.3, label="middle half of training sets")
+    descent.fill_between(list(errors), low, high, color=GREY, alpha=0.3, label="quartiles over training sets")
     descent.axvline(n, color=GREY, linestyle=":", label="features = rows")
     descent.set(xscale="log", yscale="log", xlabel="random features", title="least-norm fits: squared error")
     values.plot(list(smallest), list(smallest.values()), color=TEST, marker="o", markersize=4)
     values.axvline(n, color=GREY, linestyle=":")
     values.set(xscale="log", yscale="log", xlabel="random features", title="smallest singular value")
-    names = ["as it is", *(way.name for way in ways)]
+    names = ["no method", *(way.name for way in ways)]
     found = [Parts.of(base, world.truth), *(Parts.of(way.predictions, world.truth) for way in ways)]
     places = np.arange(len(names))
     bias2 = [max(p.bias2, 0) for p in found]
     bars.barh(places, bias2, color=TRAIN, label="bias²")
     bars.barh(places, [p.variance for p in found], left=bias2, color=VAL, label="variance")
     bars.set(
-        yticks=places, yticklabels=names, title=f"ways to a better trade-off, width {world.settings.width}"
+        yticks=places,
+        yticklabels=names,
+        title=f"methods for a better trade-off, width {world.settings.width}",
     )
     bars.invert_yaxis()
     for axes in (network, descent, values, bars):

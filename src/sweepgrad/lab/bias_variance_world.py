@@ -1,4 +1,4 @@
-"""The settings of docs/lab/bias_variance.md, and the training sets that they ask for."""
+"""The settings of docs/lab/bias_variance.md, and their training sets."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/bias_variance.yaml` says."""
+    """The settings of `conf/experiment/lab/bias_variance.yaml`."""
 
     rows: Annotated[int, Field(ge=10)]
     replicates: Annotated[int, Field(ge=5)]
@@ -47,13 +47,13 @@ class Settings(Section):
 
     @property
     def recipe(self) -> Recipe:
-        """How the network is trained that each of the ways is put on."""
+        """The training of the network without any method."""
         return Recipe(self.width, self.epochs, self.batch_size, self.lr)
 
 
 @dataclass(frozen=True)
 class World:
-    """Training sets with their validation rows, and the points and their truth, of the settings."""
+    """Training and validation sets, and the points at which predictions are compared with the truth."""
 
     settings: Settings
     sets: list[Examples]
@@ -75,13 +75,13 @@ class World:
 
     @property
     def noise(self) -> float:
-        """What the best prediction's squared error is: the mean of p (1 - p)."""
+        """The squared error of the best prediction: the mean of p (1 - p)."""
         return float((self.truth * (1 - self.truth)).mean())
 
     def predictions(
         self, recipe: Recipe, sets: list[Examples] | None = None, seeds: int = 1, first: int = 0
     ) -> Array:
-        """Of a network trained on each set with each of some seeds, (R, seeds, X)."""
+        """Return the predictions of a network trained on each set with each seed, (R, seeds, X)."""
         tasks = [
             partial(recipe.predictions, rows, val, self.points, first + seeds * r + seed)
             for r, (rows, val) in enumerate(zip(sets or self.sets, self.vals, strict=True))
@@ -95,7 +95,7 @@ class World:
 
 @dataclass(frozen=True)
 class Way:
-    """A way to a better trade-off, and its predictions, (R, X)."""
+    """A method for a better trade-off, and its predictions, (R, X)."""
 
     name: str
     predictions: Array

@@ -1,4 +1,4 @@
-"""Clipping of gradients: of each example, and of a batch's mean."""
+"""Gradient clipping by example and by batch, and dropout as a penalty."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from sweepgrad.training.loop import Examples
 
 
 def clipped(vectors: Array, largest: float) -> Array:
-    """Each vector (N, P) that is longer than `largest` shortened to it: its projection onto a ball."""
+    """Return each vector (N, P) clipped to the norm `largest`: its projection onto a ball."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     shortened: Array = vectors * np.minimum(1, largest / np.maximum(lengths, np.finfo(np.float64).tiny))
     return shortened
 
 
 def example_gradients(network: Network, flat: Array, rows: Examples) -> Array:
-    """The gradient of each row's loss at weights (n_parameters,); (N, n_parameters)."""
+    """Return the gradient of each row's loss at weights (n_parameters,); (N, n_parameters)."""
     w, found = Value(flat), []
     for n in range(len(rows.y)):
         scores = network.scores(network.divide(w), Value(rows.X[n : n + 1]))
@@ -26,7 +26,7 @@ def example_gradients(network: Network, flat: Array, rows: Examples) -> Array:
 
 
 def with_outliers(rows: Examples, count: int, factor: float) -> Examples:
-    """The rows with the features of the first few multiplied, and their labels turned."""
+    """Return the rows with the features of the first `count` multiplied and their labels flipped."""
     X, y = rows.X.copy(), rows.y.copy()
     X[:count] *= factor
     y[:count] = 1 - y[:count]
@@ -34,9 +34,9 @@ def with_outliers(rows: Examples, count: int, factor: float) -> Examples:
 
 
 def expected_loss_with_dropout(x: Array, y: float, w: Array, probability: float) -> float:
-    """The mean of ½ (Σ mⱼ xⱼ wⱼ - y)² over all masks m of the features of one row x (D,), mask by mask.
+    """Return the mean of ½ (Σ mⱼ xⱼ wⱼ - y)² over all masks m of the features of one row x (D,).
 
-    A mask drops each feature with the probability, and multiplies what is left by 1 / (1 - probability).
+    A mask drops each feature with the given probability and multiplies the others by 1 / (1 - probability).
     """
     total = 0.0
     for number in range(2 ** len(x)):
@@ -47,6 +47,6 @@ def expected_loss_with_dropout(x: Array, y: float, w: Array, probability: float)
 
 
 def penalized_loss(x: Array, y: float, w: Array, probability: float) -> float:
-    """½ (xᵀw - y)² + ½ p / (1 - p) Σ xⱼ² wⱼ²: what `expected_loss_with_dropout` is."""
+    """Return ½ (xᵀw - y)² + ½ p / (1 - p) Σ xⱼ² wⱼ², which equals `expected_loss_with_dropout`."""
     share = probability / (1 - probability)
     return float(0.5 * (x @ w - y) ** 2 + 0.5 * share * (x**2 * w**2).sum())

@@ -1,6 +1,6 @@
-"""Convex problems of which all constants are known: least squares and logistic regression.
+"""Convex problems with known constants: least squares and logistic regression.
 
-Both are the mean of losses of rows, L(w) = 1/n Σ loss(xᵢᵀw, yᵢ), with a 1 appended to each row for the bias.
+Both are means of row losses, L(w) = 1/n Σ loss(xᵢᵀw, yᵢ), with a 1 appended to each row for the bias.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from sweepgrad.errors import UserError
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """½ (xᵢᵀw - yᵢ)², the mean over rows.
+    """The mean of ½ (xᵢᵀw - yᵢ)² over rows.
 
     Arguments:
-        X: (n, d), the last column ones.
+        X: (n, d), the last column is 1.
         y: (n,).
     """
 
@@ -27,7 +27,7 @@ class LeastSquares:
 
     @property
     def hessian(self) -> Array:
-        """XᵀX / n, (d, d), everywhere the same."""
+        """The Hessian XᵀX / n, (d, d), the same for all w."""
         product: Array = self.X.T @ self.X / len(self.y)
         return product
 
@@ -38,37 +38,37 @@ class LeastSquares:
 
     @property
     def optimum(self) -> Array:
-        """w*, (d,)."""
+        """The best weights w*, (d,)."""
         solved: Array = np.linalg.lstsq(self.X, self.y)[0]
         return solved
 
     def errors(self, scores: Value, y: Value) -> Value:
-        """The slope of the loss of rows in their scores xᵢᵀw."""
+        """Return the derivative of the row losses with respect to the scores xᵢᵀw."""
         return scores - y
 
     def losses(self, w: Array) -> Array:
-        """L(w) - L(w*) of each column of w (d, T); (T,)."""
-        apart = w - self.optimum[:, None]
-        excess: Array = 0.5 * (apart * (self.hessian @ apart)).sum(axis=0)
+        """Return L(w) - L(w*) for each column of w (d, T); (T,)."""
+        offset = w - self.optimum[:, None]
+        excess: Array = 0.5 * (offset * (self.hessian @ offset)).sum(axis=0)
         return excess
 
     def excess(self, w: Value) -> Value:
-        """As `losses`, as a graph, (T,)."""
-        apart = w - self.optimum.reshape(-1, 1)
-        return 0.5 * (apart * (Value(self.hessian) @ apart)).sum(axis=0)
+        """Return the same as `losses`, as a graph, (T,)."""
+        offset = w - self.optimum.reshape(-1, 1)
+        return 0.5 * (offset * (Value(self.hessian) @ offset)).sum(axis=0)
 
     def row_gradients(self, w: Array) -> Array:
-        """The gradient of each row's loss at w (d,); (n, d)."""
+        """Return the gradient of each row's loss at w (d,); (n, d)."""
         return self.X * (self.X @ w - self.y)[:, None]
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """log(1 + exp((1 - 2yᵢ) xᵢᵀw)), the mean over rows: the `linear` model of sweepgrad.
+    """The mean of log(1 + exp((1 - 2yᵢ) xᵢᵀw)) over rows: the `linear` model of sweepgrad.
 
     Arguments:
-        X: (n, d), the last column ones.
-        y: (n,), 0 or 1, of classes that no plane parts.
+        X: (n, d), the last column is 1.
+        y: (n,), 0 or 1, of classes that are not linearly separable.
     """
 
     X: Array
@@ -76,27 +76,27 @@ class Logistic:
 
     @property
     def K(self) -> float:
-        """The Lipschitz constant of the gradient is at most λ_max(XᵀX / n) / 4, as p (1 - p) ≤ ¼."""
+        """Upper bound of the Lipschitz constant of the gradient: λ_max(XᵀX / n) / 4, as p (1 - p) ≤ ¼."""
         return float(np.linalg.eigvalsh(self.X.T @ self.X / len(self.y))[-1]) / 4
 
     @property
     def variance(self) -> float:
-        """What the variance of a row's gradient is at most, wherever w is: the mean of |xᵢ|², as |p - y| ≤ 1."""
+        """Upper bound of the variance of a row's gradient at any w: the mean of |xᵢ|², as |p - y| ≤ 1."""
         return float((self.X**2).sum(axis=1).mean())
 
     @property
     def optimum(self) -> Array:
-        """w*, (d,), by Newton's method.
+        """The best weights w*, (d,), by Newton's method.
 
         Raises:
-            ValueError: the classes are parted by a plane, so there is none.
+            ValueError: the classes are linearly separable, so there are none.
         """
         w = np.zeros(self.X.shape[1])
         for _ in range(100):
             p = expit(self.X @ w)
             hessian = (self.X.T * (p * (1 - p))) @ self.X
             if np.linalg.norm(w) > 1e3 or np.linalg.cond(hessian) > 1e12:
-                raise ValueError("the classes are parted by a plane: no finite weights are best")
+                raise ValueError("the classes are linearly separable, so no finite weights are best")
             step = np.linalg.solve(hessian, self.X.T @ (p - self.y))
             w = w - step
             if np.abs(step).max() < 1e-14 * max(1.0, np.abs(w).max()):
@@ -104,24 +104,24 @@ class Logistic:
         return w
 
     def errors(self, scores: Value, y: Value) -> Value:
-        """The slope of the loss of rows in their scores: p - y."""
+        """Return the derivative of the row losses with respect to the scores: p - y."""
         return scores.sigmoid() - y
 
     def losses(self, w: Array) -> Array:
-        """L(w) - L(w*) of each column of w (d, T); (T,)."""
+        """Return L(w) - L(w*) for each column of w (d, T); (T,)."""
         signs = (1 - 2 * self.y)[:, None]
         best = np.logaddexp(0, signs * (self.X @ self.optimum[:, None])).mean()
         excess: Array = np.logaddexp(0, signs * (self.X @ w)).mean(axis=0) - best
         return excess
 
     def excess(self, w: Value) -> Value:
-        """As `losses`, as a graph, (T,)."""
+        """Return the same as `losses`, as a graph, (T,)."""
         signs = (1 - 2 * self.y)[:, None]
         best = float(np.logaddexp(0, signs * (self.X @ self.optimum[:, None])).mean())
         return ((Value(self.X) @ w) * signs).softplus().mean(axis=0) - best
 
     def row_gradients(self, w: Array) -> Array:
-        """The gradient of each row's loss at w (d,); (n, d)."""
+        """Return the gradient of each row's loss at w (d,); (n, d)."""
         return self.X * (expit(self.X @ w) - self.y)[:, None]
 
 
@@ -129,10 +129,10 @@ Problem = LeastSquares | Logistic
 
 
 def drawn(rows: int, features: int, noise: float, seed: int) -> tuple[LeastSquares, Logistic]:
-    """One problem of each kind on the same standard normal features, and the same weights behind them.
+    """Draw one problem of each kind with the same standard normal features and the same true weights.
 
     Raises:
-        UserError: a plane parts the classes, so that logistic regression has no best weights.
+        UserError: the classes are linearly separable, so that logistic regression has no best weights.
     """
     X = rng.normal(rng.key(seed, "lab/convex", 0), (rows, features))
     X = np.concatenate([X, np.ones((rows, 1))], axis=1)
@@ -141,19 +141,19 @@ def drawn(rows: int, features: int, noise: float, seed: int) -> tuple[LeastSquar
     labels = rng.uniform(rng.key(seed, "lab/convex", 3), (rows,)) < expit(X @ w)
     logistic = Logistic(X, labels.astype(np.float64))
     try:
-        _ = logistic.optimum  # which looks for one
+        _ = logistic.optimum  # raises if there is none
     except ValueError as error:
-        raise UserError(f"{error}: take more rows, fewer features, or another seed") from None
+        raise UserError(f"{error}: use more rows, fewer features, or another seed") from None
     return LeastSquares(X, y), logistic
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What is expected of w - w* under SGD on least squares, exactly.
+    """The exact moments of w - w* under SGD on least squares.
 
     Attributes:
         mean: (d,).
-        second: the mean of its outer square, (d, d).
+        second: the mean of (w - w*)(w - w*)ᵀ, (d, d).
     """
 
     mean: Array
@@ -161,7 +161,7 @@ class Moments:
 
 
 def expected_step(problem: LeastSquares, moments: Moments, rate: float, batch_size: int) -> Moments:
-    """The moments after a step on a batch drawn with replacement (docs/lab/sgd.md, "exactly")."""
+    """Return the moments after a step on a batch drawn with replacement (docs/lab/sgd.md, "exactly")."""
     X, n, B = problem.X, len(problem.y), batch_size
     H, residuals = problem.hessian, problem.y - X @ problem.optimum
     mean, S = moments.mean, moments.second
@@ -174,7 +174,7 @@ def expected_step(problem: LeastSquares, moments: Moments, rate: float, batch_si
 
 
 def expected_variance(problem: LeastSquares, moments: Moments, batch_size: int) -> float:
-    """The mean over w of the variance of a batch's gradient there."""
+    """Return the variance of a batch's gradient, averaged over w."""
     X, n, H = problem.X, len(problem.y), problem.hessian
     residuals, lengths = problem.y - X @ problem.optimum, (X**2).sum(axis=1)
     of_score = np.einsum("ij,jk,ik->i", X, moments.second, X)  # the mean of (xᵀ(w - w*))²
@@ -183,12 +183,12 @@ def expected_variance(problem: LeastSquares, moments: Moments, batch_size: int) 
 
 
 def expected_excess(problem: LeastSquares, moments: Moments) -> float:
-    """The mean of L(w) - L(w*)."""
+    """Return the mean of L(w) - L(w*)."""
     return 0.5 * float(np.trace(problem.hessian @ moments.second))
 
 
 def stationary(problem: LeastSquares, rate: float, batch_size: int) -> Moments | None:
-    """The moments that a step leaves as they are; None if there are none, since they grow without end."""
+    """Return the moments that a step does not change; None if moments grow without limit."""
     d = problem.X.shape[1]
     zero = Moments(np.zeros(d), np.zeros((d, d)))
     constant = expected_step(problem, zero, rate, batch_size).second

@@ -1,4 +1,4 @@
-"""Squared error parted into noise, squared bias and variance, from predictions of many training sets."""
+"""The decomposition of squared error into noise, bias² and variance, from models of many training sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ from sweepgrad.autograd.value import Array
 
 @dataclass(frozen=True)
 class Parts:
-    """Means over points; their sum with the noise is the expected squared error of a prediction of a label."""
+    """Bias² and variance, averaged over points; with the noise they add up to the expected squared error."""
 
     bias2: float
     variance: float
 
     @property
     def error(self) -> float:
-        """What a better model could save: squared bias and variance."""
+        """The reducible error: the sum of bias² and variance."""
         return self.bias2 + self.variance
 
     @staticmethod
     def of(predictions: Array, truth: Array) -> "Parts":
-        """Both without bias themselves.
+        """Return unbiased estimates.
 
-        The squared distance of a mean of R predictions from the truth is too large by variance / R, for the
-        mean varies too.
+        The mean of R predictions varies too, so its squared distance from the truth is too large by
+        variance / R.
 
         Arguments:
-            predictions: of R training sets for X points, (R, X).
+            predictions: of R training sets at X points, (R, X).
             truth: the probability at each point, (X,).
         """
         variance = predictions.var(axis=0, ddof=1)
-        off = (predictions.mean(axis=0) - truth) ** 2
-        return Parts(float((off - variance / len(predictions)).mean()), float(variance.mean()))
+        squared = (predictions.mean(axis=0) - truth) ** 2
+        return Parts(float((squared - variance / len(predictions)).mean()), float(variance.mean()))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, and the standard error behind it."""
+    """A number with its 95 % interval and its standard error."""
 
     value: float
     low: float
@@ -48,7 +48,7 @@ class Estimate:
     error: float
 
     def agrees(self, expected: float) -> bool:
-        """Whether it is what is expected, up to four standard errors."""
+        """Return whether it is within four standard errors of the expected number."""
         return abs(self.value - expected) <= 4 * self.error
 
     def __str__(self) -> str:
@@ -56,22 +56,22 @@ class Estimate:
 
 
 def jackknife(statistic: Callable[[NDArray[np.int64]], float], replicates: int) -> Estimate:
-    """A statistic with an interval by leaving out one replicate at a time (Tukey, 1958; Efron & Stein, 1981).
+    """Estimate a statistic and its interval with the jackknife (Tukey, 1958; Efron & Stein, 1981).
 
     Arguments:
-        statistic: takes the numbers of the replicates to use.
+        statistic: takes the indices of the replicates to use.
         replicates: R; Student's t has R - 1 degrees of freedom.
     """
-    everyone = np.arange(replicates)
-    whole = statistic(everyone)
-    left = np.array([statistic(np.delete(everyone, r)) for r in range(replicates)])
-    error = np.sqrt((replicates - 1) / replicates * ((left - left.mean()) ** 2).sum())
+    indices = np.arange(replicates)
+    whole = statistic(indices)
+    without_one = np.array([statistic(np.delete(indices, r)) for r in range(replicates)])
+    error = np.sqrt((replicates - 1) / replicates * ((without_one - without_one.mean()) ** 2).sum())
     half = float(stdtrit(replicates - 1, 0.975)) * float(error)
     return Estimate(whole, whole - half, whole + half, float(error))
 
 
 def difference(way: Array, base: Array, truth: Array, part: Callable[[Parts], float]) -> Estimate:
-    """By how much a part is larger for one way than for another, of the same training sets (R, X) each."""
+    """Return the difference of a part between a method and `base`, on the same training sets, (R, X) each."""
 
     def statistic(chosen: NDArray[np.int64]) -> float:
         return part(Parts.of(way[chosen], truth)) - part(Parts.of(base[chosen], truth))
@@ -80,13 +80,13 @@ def difference(way: Array, base: Array, truth: Array, part: Callable[[Parts], fl
 
 
 def seed_share(predictions: Array) -> tuple[float, float]:
-    """The variance by training set and by seed: the law of total variance.
+    """Split the variance into parts by training set and by seed, by the law of total variance.
 
     Arguments:
         predictions: (R, M, X), of M seeds on each of R training sets.
 
     Returns:
-        What is left when seeds are averaged away, and the mean over training sets of the variance over seeds.
+        The variance over training sets of the mean over seeds, and the mean of the variance over seeds.
     """
     n_seeds = predictions.shape[1]
     by_seed = float(predictions.var(axis=1, ddof=1).mean())

@@ -1,4 +1,4 @@
-"""What is proved of a step of SGD, and of many; docs/lab/sgd.md has the proofs."""
+"""Bounds and exact results for SGD; docs/lab/sgd.md has the proofs."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,7 +16,7 @@ from sweepgrad.lab.convex import (
 
 
 def bound(distance: float, rate: float, variance: float, steps: Array) -> Array:
-    """|w⁰ - w*|² / (2 α N) + α σ² for each N.
+    """Return |w⁰ - w*|² / (2 α N) + α σ² for each N.
 
     Arguments:
         distance: |w⁰ - w*|.
@@ -26,7 +26,7 @@ def bound(distance: float, rate: float, variance: float, steps: Array) -> Array:
 
 
 def batch_moments(problem: Problem, w: Array, batch_size: int) -> tuple[Array, Array]:
-    """The mean of a batch's gradient at w (d,), and of its outer square, (d, d), exactly."""
+    """Return the exact mean of a batch's gradient g at w (d,), and that of g gᵀ, (d, d)."""
     rows = problem.row_gradients(w)
     mean = rows.mean(axis=0)
     square = rows.T @ rows / len(rows)
@@ -34,25 +34,28 @@ def batch_moments(problem: Problem, w: Array, batch_size: int) -> tuple[Array, A
 
 
 def variance_at(problem: Problem, w: Array, batch_size: int) -> float:
-    """The variance of a batch's gradient at w: the mean of |g - ∇L|²."""
+    """Return the variance of a batch's gradient at w: the mean of |g - ∇L|²."""
     mean, square = batch_moments(problem, w, batch_size)
     return float(np.trace(square) - mean @ mean)
 
 
 def expected_change(problem: LeastSquares, w: Array, rate: float, batch_size: int) -> float:
-    """What a step from w adds to the loss in the mean: -α |∇L|² + α²/2 E[gᵀHg], exactly."""
+    """Return the exact expected change of the loss in a step from w: -α |∇L|² + α²/2 E[gᵀHg]."""
     mean, square = batch_moments(problem, w, batch_size)
     return float(-rate * (mean @ mean) + rate**2 / 2 * np.trace(problem.hessian @ square))
 
 
 def one_step_bound(problem: Problem, w: Array, rate: float, batch_size: int) -> float:
-    """What the inequality for α ≤ 1/K allows a step to add in the mean: -α/2 |∇L|² + K α²/2 σ²(w)."""
+    """Return the bound of the expected change of the loss for α ≤ 1/K: -α/2 |∇L|² + K α²/2 σ²(w)."""
     mean, _ = batch_moments(problem, w, batch_size)
     return float(-rate / 2 * (mean @ mean) + problem.K * rate**2 / 2 * variance_at(problem, w, batch_size))
 
 
 def radius(problem: LeastSquares, direction: Array, rate: float, batch_size: int) -> float | None:
-    """How near to w*, along a direction, a step stops to lower the loss in the mean; None if far away too."""
+    """Return the distance from w*, along a direction, below which a step raises the expected loss.
+
+    None if it raises the loss at any distance.
+    """
 
     def change(distance: float) -> float:
         return expected_change(problem, problem.optimum + distance * direction, rate, batch_size)
@@ -66,12 +69,12 @@ def radius(problem: LeastSquares, direction: Array, rate: float, batch_size: int
 
 
 def counterexample(rate: float, w: float, steps: int, key: int) -> float | None:
-    """The share of steps that raise L(w) = ½ · mean((w - a)²) over a = -1, 1, of those that begin at |w| < 1.
+    """Return the share of steps that raise L(w) = ½ · mean((w - a)²) over a = -1, 1, if they start at |w| < 1.
 
-    K is 1, so that α = `rate`, and w* is 0. None if no step begins there.
+    K is 1, so that α = `rate`, and w* is 0. None if no step starts there.
 
     Arguments:
-        w: where the first step begins.
+        w: the start of the first step.
     """
     raised, inside = 0, 0
     for up in rng.uniform(key, (steps,)) < 0.5:
@@ -86,12 +89,12 @@ def counterexample(rate: float, w: float, steps: int, key: int) -> float | None:
 def expected_course(
     problem: LeastSquares, start: Array, rates: Array, batch_size: int
 ) -> tuple[Array, Array]:
-    """The mean excess after each step, and the mean variance of the gradient before it, exactly; (N,) each.
+    """Return the exact mean excess loss after each step and the mean gradient variance before it, (N,) each.
 
-    Where they grow without end they are infinite, or NaN, from some step on.
+    If they grow without limit, they are infinite or NaN from some step on.
     """
-    apart = start - problem.optimum
-    moments, excess, variance = Moments(apart, np.outer(apart, apart)), [], []
+    offset = start - problem.optimum
+    moments, excess, variance = Moments(offset, np.outer(offset, offset)), [], []
     with np.errstate(over="ignore", invalid="ignore"):
         for rate in rates:
             variance.append(expected_variance(problem, moments, batch_size))
@@ -101,7 +104,7 @@ def expected_course(
 
 
 def plain(problem: Problem, start: Array, rate: float, steps: int) -> Array:
-    """The excess of gradient descent on all rows after each step, (N,)."""
+    """Return the excess loss of gradient descent on all rows after each step, (N,)."""
     w, visited = start, []
     for _ in range(steps):
         w = w - rate * problem.row_gradients(w).mean(axis=0)

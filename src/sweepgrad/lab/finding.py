@@ -1,4 +1,4 @@
-"""What an experiment of the lab comes to: claims that hold or not, the numbers behind them, and pictures."""
+"""The finding of an experiment of the lab: claims that hold or not, numbers, tables and pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from sweepgrad.files import naming
 
-FINDING, WORDS = "finding.json", "finding.md"
+FINDING, TEXT = "finding.json", "finding.md"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence with its numbers, and whether what was measured bears it out."""
+    """A sentence with its numbers, and whether the measurements confirm it."""
 
     text: str
     holds: bool
@@ -29,11 +29,11 @@ class Finding:
 
     Attributes:
         claims: in the order of the page that derives them.
-        numbers: what was measured, by name; logged as metrics, so names are words and slashes. What is not
-            finite, as where training diverged, is left out.
+        numbers: measurements by name, logged as metrics. Infinite ones and NaN, such as those of training that
+            diverged, are left out.
         tables: each as Markdown.
-        pictures: by name, without ending; those that are text are SVG.
-        pages: HTML to be embedded, by name, without ending.
+        pictures: by name, without suffix; text is SVG.
+        pages: HTML to be embedded, by name, without suffix.
     """
 
     claims: tuple[Claim, ...]
@@ -48,12 +48,12 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether all of its claims do."""
+        """True if all of its claims hold."""
         return all(bool(claim.holds) for claim in self.claims)
 
     @property
     def markdown(self) -> str:
-        """The claims and tables, as they stand on the question's page."""
+        """The claims and tables as Markdown, for the page of the question."""
         claims = "\n".join(f"- {'✓' if claim.holds else '✗'} {claim.text}" for claim in self.claims)
         return "\n\n".join([claims, *self.tables])
 
@@ -62,22 +62,22 @@ class Finding:
         return {"holds": self.holds, "claims": claims, "numbers": dict(self.numbers)}
 
     def write(self, folder: Path, config: Mapping[str, Any]) -> list[Path]:
-        """Leave it in `folder`: as JSON and Markdown, and each picture as SVG.
+        """Write it to `folder` as JSON and Markdown, and each picture as SVG.
 
         Arguments:
-            config: what it is an answer to.
+            config: the question and its settings.
 
         Returns:
             The files.
 
         Raises:
-            OSError: there is no room, or no right to.
+            OSError: a file cannot be written.
         """
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            files = [folder / FINDING, folder / WORDS]
-            said = {"config": dict(config), **self.to_json()}
-            files[0].write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            files = [folder / FINDING, folder / TEXT]
+            content = {"config": dict(config), **self.to_json()}
+            files[0].write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             files[1].write_text(self.markdown + "\n", encoding="utf-8")
             for name, picture in self.pictures.items():
                 files.append(folder / f"{name}.svg")
@@ -92,13 +92,13 @@ class Finding:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; its first column is of words, the others of numbers."""
+    """Return a Markdown table; its first column is text, the others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As SVG that is the same whenever it is drawn from the same numbers."""
+    """Save a figure as SVG without date and random ids, so that the same numbers give the same file."""
     import matplotlib as mpl
 
     FigureCanvasSVG(figure)

@@ -1,4 +1,4 @@
-"""What keeps gradients from vanishing, exploding and trembling; docs/lab/gradients.md has the arguments."""
+"""Methods against vanishing, exploding and noisy gradients; docs/lab/gradients.md explains them."""
 
 import logging
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from sweepgrad.lab.gradients_picture import picture
 from sweepgrad.lab.lipschitz import batch_gradients, flattened
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.tables import simulated
-from sweepgrad.lab.tricks import NAMES, Signs, Trick, signs, tricks
+from sweepgrad.lab.tricks import NAMES, Statistics, Trick, statistics, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 
@@ -36,12 +36,12 @@ Positive = Annotated[float, Field(gt=0)]
 
 VANISHED = 1e-3
 OUTLIERS, FACTOR = 5, 30.0
-"""Rows whose labels are turned, and what their features are multiplied by."""
+"""Number of rows whose labels are flipped, and the factor of their features."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/gradients.yaml` says."""
+    """The settings of `conf/experiment/lab/gradients.yaml`."""
 
     rows: Annotated[int, Field(ge=50)]
     noise: Annotated[float, Field(ge=0, lt=0.5)]
@@ -61,22 +61,22 @@ class Settings(Section):
     def _batches_differ(self) -> "Settings":
         if 2 * self.batch_size > self.rows * 3 // 5:
             raise ValueError(
-                f"batch_size: {self.batch_size} leaves fewer than two batches of the training rows"
+                f"batch_size: {self.batch_size} gives fewer than two batches of training rows; lower it"
             )
         return self
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The geometric mean over seeds of one thing over another, with its 95 % interval."""
+    """The geometric mean over seeds of a ratio, with its 95 % interval."""
 
     value: float
     low: float
     high: float
 
     @staticmethod
-    def of(some: Array, others: Array) -> "Ratio":
-        logs = np.log(some / others)
+    def of(values: Array, base: Array) -> "Ratio":
+        logs = np.log(values / base)
         half = float(stdtrit(len(logs) - 1, 0.975)) * float(logs.std(ddof=1)) / np.sqrt(len(logs))
         return Ratio(*(float(np.exp(logs.mean() + sign * half)) for sign in (0, -1, 1)))
 
@@ -85,7 +85,7 @@ class Ratio:
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Gradients by depth; trained with and without each trick; clipped; and with dropout."""
+    """Measure gradients by depth, with and without each trick, with clipping and with dropout."""
     data = SimulatedData(
         source="simulated",
         name="simulated",
@@ -103,39 +103,38 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         for name in FUNCTIONS
     }
     kinds = tricks(settings.lr, settings.epochs, settings.delay, settings.clip, settings.dropout)
-    found: dict[str, Signs] = {}
+    found: dict[str, Statistics] = {}
     for name, trick in kinds.items():
         log.info(f"{name}: {settings.seeds} seeds …")
-        found[name] = signs(
+        found[name] = statistics(
             trick, settings.hidden, rows, seeds, epochs=settings.epochs, batch_size=settings.batch_size
         )
     plain = found["plain"]
-    trembling = {
-        name: Ratio.of(found[name].trembling, plain.trembling) for name in ("1/√t", "staircase", "Adagrad")
-    }
+    noise = {name: Ratio.of(found[name].noise, plain.noise) for name in ("1/√t", "staircase", "Adagrad")}
     first = Ratio.of(found["sigmoid"].ratio, plain.ratio)
     variance = Ratio.of(found["dropout"].variance, plain.variance)
-    flatter = Ratio.of(found["dropout"].curvature, plain.curvature)
+    curvature = Ratio.of(found["dropout"].curvature, plain.curvature)
     claims = [
         _of_depth(by_depth, settings),
         _of_vanishing(by_depth),
         Claim(
-            "Decaying and adaptive rates calm training: over the last quarter the loss changes from epoch to epoch by "
-            + ", ".join(f"{ratio} times as much ({name})" for name, ratio in trembling.items())
-            + " as with the constant rate.",
-            all(ratio.high < 1 for ratio in trembling.values()),
+            "Decaying and adaptive learning rates reduce the noise: in the last quarter of the epochs, the change of the loss per"
+            " epoch, relative to the constant rate, is "
+            + ", ".join(f"{ratio} ({name})" for name, ratio in noise.items())
+            + ".",
+            all(ratio.high < 1 for ratio in noise.values()),
         ),
         _of_stability(kinds, found, settings),
         Claim(
-            f"Sigmoid units hand the first layer {first} times as much of the gradient, by the last layer's, as ReLU units do.",
+            f"The ratio of the gradient norms of the first and the last layer with sigmoid units is {first} times that with ReLU units.",
             first.high < 1,
         ),
         *_of_clipping(rows, settings),
         _of_linear_dropout(settings),
         Claim(
-            f"In the network a batch's gradient has {variance} times the variance with dropout; and training ends where the loss,"
-            f" without dropout, is {flatter} times as curved.",
-            variance.low > 1 and flatter.high < 1,
+            f"With dropout, the variance of a batch's gradient is {variance} times as large, and training ends at weights where the"
+            f" curvature of the loss without dropout is {curvature} times as large.",
+            variance.low > 1 and curvature.high < 1,
         ),
     ]
     lines = [
@@ -145,12 +144,12 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     ]
     medians = ["plain (medians)", *(f"{float(np.median(getattr(plain, key))):.3g}" for key in NAMES)]
     header = [
-        "at the end",
+        "after training",
         "gradient",
         "variance over batches",
         "first / last layer",
         "Lipschitz constant",
-        "trembling",
+        "noise of the loss",
         "loss",
         "weights",
     ]
@@ -161,29 +160,30 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             for name, each in found.items()
         },
         tables=(
-            "With each trick, times what plain SGD with a constant rate has (ReLU units; geometric mean over"
-            f" {settings.seeds} seeds, paired, with 95 % intervals):\n\n" + table(header, [medians, *lines]),
-            "Layer by layer, the length of the gradient and the variance of a batch's (medians):\n\n"
+            "Each trick relative to plain SGD with a constant rate and ReLU units (ratios: geometric means over"
+            f" {settings.seeds} paired seeds, with 95 % intervals):\n\n" + table(header, [medians, *lines]),
+            "Gradient norm and variance of a batch's gradient by layer (medians):\n\n"
             + _by_layer(found, len(settings.hidden) + 1),
         ),
         pictures={"gradients": picture(by_depth, found, settings.width)},
     )
 
 
-def _by_layer(found: dict[str, Signs], n_layers: int) -> str:
+def _by_layer(found: dict[str, Statistics], n_layers: int) -> str:
     rows = [
         [name, *(f"{norm:.2g}; {variance:.2g}" for norm, variance in np.median(each.layers, axis=0))]
         for name, each in found.items()
     ]
-    return table(["at the end", *(f"layer {number}" for number in range(1, n_layers + 1))], rows)
+    return table(["after training", *(f"layer {number}" for number in range(1, n_layers + 1))], rows)
 
 
 def _of_depth(by_depth: dict[str, dict[int, Array]], settings: Settings) -> Claim:
+    """Compare gradients at initial weights with the theory of wide layers.
+
+    In layers of width n, logarithms of norms fluctuate by about 5 D / (4 n) around the prediction for infinitely
+    wide ones (Hanin & Nica, "Products of many large random matrices and gradients in deep neural networks", 2020).
     """
-    In layers of width n logarithms of lengths fluctuate by some 5 D / (4 n) about the prediction for infinitely wide
-    ones (Hanin & Nica, "Products of many large random matrices and gradients in deep neural networks", 2020).
-    """
-    worst, said = 0.0, []
+    worst, texts = 0.0, []
     for name, found in by_depth.items():
         for depth, ratios in found.items():
             logs = np.log(ratios)
@@ -195,10 +195,10 @@ def _of_depth(by_depth: dict[str, dict[int, Array]], settings: Settings) -> Clai
             float(np.exp(np.log(found[deepest]).mean())),
             predicted(name, deepest, weight_variance(name)),
         )
-        said.append(f"{name} {mean:.2g} (predicted {expected:.2g})")
+        texts.append(f"{mean:.2g} with {name} (predicted {expected:.2g})")
     return Claim(
-        f"At the initial weights the gradient of hidden matrix 2 over that of the last one is, with {deepest} hidden layers,"
-        f" {', '.join(said)}. At all depths the theory of wide layers is met within {worst:.0%} of what chance and width allow.",
+        f"At initial weights, the gradient norm of hidden matrix 2 divided by that of the last one, with {deepest} hidden layers, is"
+        f" {', '.join(texts)}. At all depths the deviation from the theory of wide layers is at most {worst:.0%} of what chance and width allow.",
         worst <= 1,
     )
 
@@ -207,24 +207,24 @@ def _of_vanishing(by_depth: dict[str, dict[int, Array]]) -> Claim:
     def depth_of(name: str, ratios: dict[int, float]) -> int | None:
         return next((depth for depth in sorted(ratios) if ratios[depth] < VANISHED), None)
 
-    here = {
+    found = {
         n: depth_of(n, {d: float(np.exp(np.log(r).mean())) for d, r in f.items()})
         for n, f in by_depth.items()
     }
     theory = {
         n: depth_of(n, {d: predicted(n, d, weight_variance(n)) for d in f}) for n, f in by_depth.items()
     }
-    said = ", ".join(
-        f"{n} at {'none of these depths' if d is None else f'{d} layers'}" for n, d in here.items()
+    texts = ", ".join(
+        f"with {n} at {'none of these depths' if d is None else f'{d} layers'}" for n, d in found.items()
     )
     return Claim(
-        f"It vanishes, falls below a thousandth, with {said}: as predicted. Nowhere it explodes.",
-        here == theory,
+        f"The ratio falls below a thousandth (gradients vanish) {texts}, as predicted. It explodes nowhere.",
+        found == theory,
     )
 
 
-def _of_stability(kinds: dict[str, Trick], found: dict[str, Signs], settings: Settings) -> Claim:
-    """Of gradient descent on the same quadratic bowl: above 2 it would leave it."""
+def _of_stability(kinds: dict[str, Trick], found: dict[str, Statistics], settings: Settings) -> Claim:
+    """Check the stability of gradient descent on a quadratic loss: above 2 it would diverge."""
     steps_an_epoch = -(-settings.rows // settings.batch_size)
     n_steps = settings.epochs * steps_an_epoch
     products = {}
@@ -234,12 +234,12 @@ def _of_stability(kinds: dict[str, Trick], found: dict[str, Signs], settings: Se
     sharper = {
         n: Ratio.of(found[n].curvature, found["plain"].curvature) for n in ("1/√t", "staircase", "Adagrad")
     }
-    said = ", ".join(f"{float(np.median(values)):.2g} ({name})" for name, values in products.items())
+    texts = ", ".join(f"{float(np.median(values)):.2g} ({name})" for name, values in products.items())
     return Claim(
-        f"The last rate times the Lipschitz constant of the gradient is {said}, below 2 in every run. Smaller rates do not end where"
-        " the loss is flatter, but where it is steeper, which a larger rate would not endure: "
-        + ", ".join(f"{ratio} times ({name})" for name, ratio in sharper.items())
-        + " the plain constant.",
+        f"The last learning rate times the Lipschitz constant of the gradient is {texts}, and below 2 in every run. Smaller rates end"
+        " at minima with more curvature, not less, at which a larger rate would be unstable. Relative to plain SGD, the constant is "
+        + ", ".join(f"{ratio} ({name})" for name, ratio in sharper.items())
+        + ".",
         all(values.max() < 2 for values in products.values())
         and all(ratio.low > 1 for ratio in sharper.values()),
     )
@@ -271,14 +271,14 @@ def _of_clipping(rows: Examples, settings: Settings) -> list[Claim]:
         steeper = max(steeper, of_examples, of_batches)
     return [
         Claim(
-            f"Clipping each example's gradient to {c:g} bounds what a few can do: {OUTLIERS} of {n} rows made {FACTOR:g} times as large, with"
-            f" their labels turned, move the mean gradient by {moved:.3g}, clipped by {kept:.3g} (at most {allowed:.3g}); the variance"
-            f" of an example's gradient is {before:.3g} without and {spread:.3g} with it (at most {c**2:.3g}).",
+            f"Clipping each example's gradient to {c:g} bounds the influence of outliers: multiplying {OUTLIERS} of {n} rows by {FACTOR:g} and"
+            f" flipping their labels moves the mean gradient by {moved:.3g} without and {kept:.3g} with clipping (bound {allowed:.3g}); the"
+            f" variance of an example's gradient is {before:.3g} without and {spread:.3g} with clipping (bound {c**2:.3g}).",
             kept <= allowed * (1 + 1e-12) < moved and spread <= c**2 * (1 + 1e-12),
         ),
         Claim(
-            f"Clipping raises no Lipschitz constant, by example or by batch: over 10 steps of 0.1 the change of a clipped gradient"
-            f" is {of_examples:.3f} and {of_batches:.3f} of that of the gradient at most.",
+            f"Clipping does not raise the Lipschitz constant: over 10 random steps of length 0.1, the change of the clipped gradient is"
+            f" at most {of_examples:.3f} (by example) and {of_batches:.3f} (by batch) times that of the gradient.",
             steeper <= 1 + 1e-9,
         ),
     ]
@@ -292,7 +292,7 @@ def _of_linear_dropout(settings: Settings) -> Claim:
         by_masks, by_formula = (loss(x, 1.0, w, p) for loss in (expected_loss_with_dropout, penalized_loss))
         worst = max(worst, abs(by_masks / by_formula - 1))
     return Claim(
-        f"In a linear model with squared loss, dropout of {p:g} on the inputs is a penalty of ½ · {p / (1 - p):.3g} · Σ xⱼ² wⱼ²: over all 256"
-        f" masks of 8 inputs the expected loss is that within {worst:.0e}. Curvature is added, not taken away.",
+        f"In a linear model with squared loss, dropout of {p:g} on the inputs equals a penalty of ½ · {p / (1 - p):.3g} · Σ xⱼ² wⱼ²: over all"
+        f" 256 masks of 8 inputs the expected loss agrees within {worst:.0e}. So dropout adds curvature to this loss.",
         worst <= 1000 * _EPS,
     )

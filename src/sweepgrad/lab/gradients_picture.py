@@ -6,14 +6,14 @@ from matplotlib.ticker import NullFormatter
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab.depth import predicted, weight_variance
-from sweepgrad.lab.tricks import Signs
+from sweepgrad.lab.tricks import Statistics
 from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 
-def picture(by_depth: dict[str, dict[int, Array]], found: dict[str, Signs], width: int) -> Figure:
-    """Gradients by depth, and what the tricks end with."""
+def picture(by_depth: dict[str, dict[int, Array]], found: dict[str, Statistics], width: int) -> Figure:
+    """Draw gradients by depth, and the statistics of each trick after training."""
     figure = Figure(figsize=(10, 7), layout="constrained")
-    (depth, trembling), (variance, curvature) = figure.subplots(2, 2)
+    (depth, noise), (variance, curvature) = figure.subplots(2, 2)
     for (name, ratios), color in zip(by_depth.items(), (TRAIN, VAL, TEST), strict=True):
         depths = sorted(ratios)
         means = [np.exp(np.log(ratios[d]).mean()) for d in depths]
@@ -31,9 +31,9 @@ def picture(by_depth: dict[str, dict[int, Array]], found: dict[str, Signs], widt
     depth.legend(frameon=False)
     names = list(found)
     for axes, key, title in (
-        (trembling, "trembling", "change of the loss, epoch to epoch, late"),
-        (variance, "variance", "variance of a batch's gradient, at the end"),
-        (curvature, "curvature", "local Lipschitz constant of the gradient, at the end"),
+        (noise, "noise", "change of the loss per epoch, last quarter"),
+        (variance, "variance", "variance of a batch's gradient, after training"),
+        (curvature, "curvature", "local Lipschitz constant of the gradient, after training"),
     ):
         values = [getattr(found[name], key) for name in names]
         axes.boxplot(

@@ -1,4 +1,4 @@
-"""The local Lipschitz constant of a gradient: the largest curvature of the loss, by Hessian-vector products."""
+"""The local Lipschitz constant of a gradient, the largest curvature of the loss, by Hessian-vector products."""
 
 import numpy as np
 
@@ -16,15 +16,15 @@ _SETTLED = 1e-4
 
 
 def loss(network: Network, flat: Value, X: Value, y: Value) -> Value:
-    """The mean loss of rows X (N, D) at weights (n_parameters,), as a graph, without dropout."""
+    """Return the mean loss of rows X (N, D) at weights (n_parameters,), as a graph, without dropout."""
     return margins(y, network.scores(network.divide(flat), X), network.scale).softplus().mean()
 
 
 def hessian_vector(network: Network, flat: Value, v: Value, X: Value, y: Value) -> Value:
-    """The Hessian of the loss times v (n_parameters,): the gradient of v · ∇L (Pearlmutter, 1994).
+    """Return the Hessian of the loss times v (n_parameters,): the gradient of v · ∇L (Pearlmutter, 1994).
 
-    Where a ReLU bends there is no second derivative, and elsewhere the ReLU's own is 0: of its kinks this
-    knows nothing, and curvature comes from the loss and from the product of layers.
+    The second derivative of a ReLU is 0 except at its kink, which is ignored: curvature comes from the loss and
+    from the product of layers.
     """
     (g,) = gradient(loss(network, flat, X, y), [flat])
     (product,) = gradient((g * v).sum(), [flat])
@@ -32,14 +32,14 @@ def hessian_vector(network: Network, flat: Value, v: Value, X: Value, y: Value) 
 
 
 def curvature(network: Network, flat: Array, rows: Examples, key: int) -> float:
-    """The largest |eigenvalue| of the Hessian at weights (n_parameters,), by power iteration.
+    """Return the largest |eigenvalue| of the Hessian at weights (n_parameters,), by power iteration.
 
-    By how much the gradient changes, at most, for each unit of way from here, to first order. |Hv| of a unit
-    vector v never exceeds it, and never falls from one iteration to the next as H is symmetric, so what is
-    returned is a lower bound; iterations end when 50 of them raise it by less than one in 10,000.
+    It is the largest change of the gradient per unit of distance, to first order. For a unit vector v, |Hv| is
+    at most that, and never falls from one iteration to the next as H is symmetric. So the result is a lower
+    bound; the iteration ends when 50 steps raise it by less than one in 10,000.
 
     Arguments:
-        key: the randomness of the first vector.
+        key: random key of the first vector.
     """
     tape = _tape(network, len(rows.y))
     buffer = np.zeros(tape.length)
@@ -59,7 +59,7 @@ def curvature(network: Network, flat: Array, rows: Examples, key: int) -> float:
 
 
 def _tape(network: Network, rows: int) -> Tape:
-    """A power iteration: v becomes Hv / |Hv|, and |Hv| is collected."""
+    """Record a step of the power iteration: v becomes Hv / |Hv|, and |Hv| is collected."""
     with shapes_only():
         features = Value(np.zeros((network.n_features, rows)), "features")
         targets = Value(np.zeros((1, rows)), "targets")
@@ -76,17 +76,17 @@ def _tape(network: Network, rows: int) -> Tape:
 
 
 def flattened(weights: tuple[Array, ...]) -> Array:
-    """All weights in one vector, (n_parameters,)."""
+    """Return all weights in one vector, (n_parameters,)."""
     return np.concatenate([w.reshape(-1) for w in weights])
 
 
 def batch_gradients(
     network: Network, flat: Array, rows: Examples, batch_size: int, key: int, *, drop: bool = False
 ) -> Array:
-    """The gradient of each batch of a pass in random order, (batches, n_parameters).
+    """Return the gradient of each batch of a pass in random order, (batches, n_parameters).
 
     Arguments:
-        drop: whether hidden units are dropped, each batch its own.
+        drop: whether to use dropout, with new masks for each batch.
     """
     w, order = Value(flat), rng.permutation(rng.fold(key, 0), len(rows.y))
     found = []

@@ -1,4 +1,4 @@
-"""The lab's configurations: a YAML file in `experiment/lab/` names a question, and has its settings."""
+"""The lab's configurations: each YAML file in `experiment/lab/` names a question and has its settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from sweepgrad.lab.finding import Finding
 
 GROUP = "experiment/lab"
 QUESTIONS = ("sgd", "backprop", "gradients", "bias_variance", "twice", "spotify", "scale")
-"""The modules of this package that answer one, in the order of the assignment."""
+"""The modules of this package that answer questions, in the order of the assignment."""
 
 
 @dataclass(frozen=True)
 class Lab:
-    """What an experiment finds in the lab.
+    """The environment of an experiment.
 
     Attributes:
         uri: of the MLflow store.
@@ -36,11 +36,11 @@ class Lab:
 
 
 class Question(Protocol):
-    """What such a module has.
+    """A module that answers a question.
 
     Attributes:
-        Settings: the section that its YAML is, besides `question`.
-        answer: takes the settings.
+        Settings: the keys of its YAML, besides `question`.
+        answer: takes the settings and returns the finding.
     """
 
     Settings: type[Section]
@@ -48,41 +48,41 @@ class Question(Protocol):
 
 
 def question(name: str) -> Question:
-    """The module that answers a question."""
+    """Return the module that answers a question."""
     return cast(Question, import_module(f"sweepgrad.lab.{name}"))
 
 
 def names(search: Sequence[str] = ()) -> list[str]:
-    """The YAML files of the lab: ours in the order of QUESTIONS, then those in further folders."""
+    """Return the names of the lab's YAML files: ours in the order of QUESTIONS, then those in other folders."""
     with hydra_for(search) as hydra:
         found = hydra.config_loader.get_group_options(GROUP)
     ours = [name for name in QUESTIONS if name in found]
     return ours + [name for name in found if name not in ours]
 
 
-def titles(of: Sequence[str], search: Sequence[str] = ()) -> dict[str, str]:
-    """What each YAML file of these names asks: the first line of its comment."""
+def titles(names: Sequence[str], search: Sequence[str] = ()) -> dict[str, str]:
+    """Return the question of each YAML file: the first line of its comment."""
     with hydra_for(search) as hydra:
         sources = [source for source in hydra.config_loader.get_sources() if source.scheme() == "file"]
-    said = {}
-    for name in of:
+    found = {}
+    for name in names:
         files = (Path(source.path, GROUP, f"{name}.yaml") for source in sources)
         text = next(file for file in files if file.is_file()).read_text(encoding="utf-8")
         comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
-        said[name] = next((line for line in comments if line and not line.startswith("@")), "")
-    return said
+        found[name] = next((line for line in comments if line and not line.startswith("@")), "")
+    return found
 
 
 def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) -> tuple[str, Section]:
-    """What a YAML file of the lab asks, with overrides: the question, and its settings.
+    """Return the question and the settings of a YAML file of the lab, with overrides.
 
     Arguments:
-        name: of the file, without ending.
+        name: of the file, without suffix.
         overrides: KEY=VALUE, as for `sweepgrad train`.
         search: further folders of YAML, as given by --config-dir.
 
     Raises:
-        UserError: there is no such file, or naming all that is wrong with what it says.
+        UserError: there is no such file, or the configuration has errors; all are listed.
     """
     with hydra_for(search) as hydra:
         loader = hydra.config_loader
@@ -90,15 +90,13 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
         known = loader.get_group_options(GROUP)
         if name not in known:
             raise UserError(
-                f"the lab has no {name!r}.{nearest(name, known)} There are: {', '.join(known)}; and all"
+                f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}; or all"
             )
         try:
             parsed = loader.parse(overrides)
             lines = [loader.adding(override) for override in parsed]
             if several := [str(override.input_line) for override in parsed if override.is_sweep_override()]:
-                raise UserError(
-                    f"{' '.join(several)}: a question is asked with one value; a list goes into []"
-                )
+                raise UserError(f"{' '.join(several)}: give a single value for each key; put lists into []")
             composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
             values = plain(composed)
         except OverrideParseException as error:
@@ -107,14 +105,16 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
             raise UserError(f"{GROUP}/{name}.yaml: {error}") from None
     asked = values.pop("question", None)
     if asked not in QUESTIONS:
-        raise UserError(f"{GROUP}/{name}.yaml: question: {asked!r} is none of {', '.join(QUESTIONS)}")
+        raise UserError(
+            f"question: unknown question {asked!r}; use one of {', '.join(QUESTIONS)} [from {GROUP}/{name}.yaml]"
+        )
     section = question(asked).Settings
     try:
         return asked, section.model_validate(_tuples(values))
     except ValidationError as error:
-        faults = [_fault(details, section, name, overrides) for details in error.errors()]
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-    raise UserError("\n  ".join([f"{count} in the configuration; nothing was run.", *faults]))
+        problems = [_problem(details, section, name, overrides) for details in error.errors()]
+    count = "1 configuration error" if len(problems) == 1 else f"{len(problems)} configuration errors"
+    raise UserError("\n  ".join([f"{count}; nothing was run.", *problems]))
 
 
 def _tuples(value: Any) -> Any:
@@ -123,18 +123,18 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _fault(details: Any, section: type[Section], name: str, overrides: Sequence[str]) -> str:
-    """What pydantic found, in our words: key, problem and origin."""
+def _problem(details: Any, section: type[Section], name: str, overrides: Sequence[str]) -> str:
+    """Describe an error of pydantic: key, problem and origin."""
     key, message = ".".join(map(str, details["loc"])), details["msg"].removeprefix("Value error, ")
     if not key:  # about several keys: the message begins with the one to change
         key, _, message = message.partition(": ")
     keys = (f"{key}=", f"{key.partition('.')[0]}=")
-    said = next((line for line in reversed(overrides) if line.lstrip("+").startswith(keys)), None)
-    origin = f"[from {said or f'{GROUP}/{name}.yaml'}]"
+    override = next((line for line in reversed(overrides) if line.lstrip("+").startswith(keys)), None)
+    origin = f"[from {override or f'{GROUP}/{name}.yaml'}]"
     if details["type"] == "extra_forbidden":
         known = ["question", *section.model_fields]
-        there = f" There are: {', '.join(known)}."
-        return f"{key}: is no key.{nearest(key, known) or there} {origin}"
+        all_keys = f" The keys are {', '.join(known)}."
+        return f"{key}: unknown key.{nearest(key, known) or all_keys} {origin}"
     if details["type"] == "missing":
         return f"{key}: is missing {origin}"
     if details["type"] == "value_error":

@@ -1,4 +1,4 @@
-"""Training sets of a known truth, and networks trained on each of them."""
+"""Training sets with a known truth, and networks trained on each of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,37 +17,37 @@ STEEPNESS = 4.0
 
 
 def truth(X: Array) -> Array:
-    """The probability of label 1 for each row of X (N, 2), (N,): four fields, as in a chessboard."""
+    """Return the probability of label 1 for each row of X (N, 2), (N,): four fields, as on a chessboard."""
     probabilities: Array = expit(STEEPNESS * np.sin(np.pi * X[:, 0]) * np.sin(np.pi * X[:, 1]))
     return probabilities
 
 
 def drawn(rows: int, key: int) -> Examples:
-    """A training set: points even in the square from -1 to 1, labels by their probabilities."""
+    """Draw a training set: points uniform in the square from -1 to 1, labels by their probabilities."""
     X = 2 * rng.uniform(rng.fold(key, 0), (rows, 2)) - 1
     y = rng.uniform(rng.fold(key, 1), (rows,)) < truth(X)
     return Examples(X, y.astype(np.float64))
 
 
 def jittered(rows: Examples, copies: int, deviation: float, key: int) -> Examples:
-    """Each row several times, with noise on its features and the same label: augmented data."""
+    """Return augmented data: each row several times, with noise on its features and the same label."""
     noise = deviation * rng.normal(key, (copies, *rows.X.shape))
     noise[0] = 0
     return Examples((rows.X + noise).reshape(-1, rows.X.shape[1]), np.tile(rows.y, copies))
 
 
 def resampled(rows: Examples, key: int) -> Examples:
-    """As many rows drawn with replacement: a bootstrap sample (Efron, 1979)."""
+    """Draw a bootstrap sample: as many rows with replacement (Efron, 1979)."""
     chosen = np.floor(len(rows.y) * rng.uniform(key, (len(rows.y),))).astype(np.int64)
     return Examples(rows.X[chosen], rows.y[chosen])
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained on a training set.
+    """The settings for training a network on a training set.
 
     Attributes:
-        stopped: keep the weights of the best epoch by validation rows, and not the last ones.
+        stopped: keep the weights of the epoch with the lowest validation loss instead of the last ones.
     """
 
     width: int
@@ -63,7 +63,7 @@ class Recipe:
         return Network(2, (self.width,), "relu", self.dropout)
 
     def predictions(self, rows: Examples, val: Examples, points: Array, seed: int) -> Array:
-        """The probabilities at points (X, 2) of a network trained on these rows, (X,)."""
+        """Train a network on these rows; return its probabilities at points (X, 2), (X,)."""
         network = self.network
         *_, last = fit(
             network,
@@ -80,5 +80,5 @@ class Recipe:
 
 
 def of_all(tasks: Sequence[Callable[[], Array]]) -> Array:
-    """What tasks come to, stacked in their order."""
+    """Return the results of tasks, stacked in their order."""
     return np.stack(side_by_side(lambda task: task(), tasks))

@@ -1,6 +1,6 @@
-"""The scale of the output sigmoid: what it does to the curve, the gradient, training and prediction.
+"""The scale of the output sigmoid: its effect on the curve, the gradient, training and prediction.
 
-docs/lab/scale.md derives what is claimed here.
+docs/lab/scale.md derives the claims.
 """
 
 import logging
@@ -30,7 +30,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/scale.yaml` says."""
+    """The settings of `conf/experiment/lab/scale.yaml`."""
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     rates: Annotated[tuple[Positive, ...], Field(min_length=2)]
@@ -44,14 +44,14 @@ class Settings(Section):
     @model_validator(mode="after")
     def _each_scale_once(self) -> "Settings":
         if len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales: each once, not {list(self.scales)}")
+            raise ValueError(f"scales: repeats a value: {list(self.scales)}; give each once")
         if self.scales == (1.0,):
             raise ValueError("scales: 1 alone changes nothing; add another")
         return self
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """What the scale does, by gradients, by equivalences, and by runs."""
+    """Measure the effect of the scale on gradients, training and prediction."""
     data = SimulatedData(
         source="simulated",
         name="simulated",
@@ -64,18 +64,18 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     train, val = simulated(data, settings.seed)
     runs = Runs(train, val, settings.epochs, settings.batch_size, settings.seed)
     scales, rates = settings.scales, settings.rates
-    steppers = (SGD(min(0.05, runs.calm / max(scales) ** 2)), *OTHERS)
+    steppers = (SGD(min(0.05, runs.stable_rate / max(scales) ** 2)), *OTHERS)
     log.info(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
     differences = {type(s).__name__: [runs.difference(scale, s) for scale in scales] for s in steppers}
     differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in scales]
     one_rate = [difference_with_a_hidden_layer(train, s, settings.seed, one_rate=True) for s in scales]
     log.info(f"training with {len(scales)} scales by {len(rates)} rates …")
     losses = [[runs.loss(scale, rate) for rate in rates] for scale in scales]
-    apart = max(
+    difference = max(
         abs(runs.loss(scale, rate / scale**2) / runs.loss(1.0, rate) - 1)
         for scale in scales
         for rate in rates
-        if rate <= runs.calm or _is_power_of_two(scale)
+        if rate <= runs.stable_rate or _is_power_of_two(scale)
     )
     fitted = runs.trained(1.0, SGD(0.1), np.zeros(runs.network.n_parameters))
     log_odds = runs.network.scaled_scores(fitted.weights, val.X)
@@ -91,29 +91,29 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     claims = [_of_the_curve(scales), _of_the_gradient(scales, z, y)]
     if in_bits:
         text = (
-            "A scale of the linear model is another start and another rate, to the last bit where it is a power of"
-            " two: for SGD and momentum scale² times the rate, for Adagrad and Adam scale times the rate with epsilon"
-            " over scale; a hidden layer before it keeps its rate. Of"
-            f" {len(in_bits)} pairs of runs {sum(d == 0 for d in in_bits)} end at the same bits."
+            "A scale of the linear model is equivalent to another start and another learning rate, to the last bit if it"
+            " is a power of two: scale² times the rate for SGD and momentum, scale times the rate and epsilon / scale for"
+            " Adagrad and Adam; hidden layers keep their rate. Of"
+            f" {len(in_bits)} pairs of runs, {sum(d == 0 for d in in_bits)} end with the same bits."
         )
         claims.append(Claim(text, max(in_bits) == 0))
     if rounded:
         text = (
-            "For other scales it holds up to rounding, which SGD on a convex loss does not let grow:"
-            f" {max(rounded):.0e} of the largest weight, where {allowed:.0e} is allowed."
+            "For other scales this holds up to rounding, which does not grow with SGD on a convex loss: the difference"
+            f" is at most {max(rounded):.0e} of the largest weight (bound {allowed:.0e})."
         )
         claims.append(Claim(text, max(rounded) <= allowed))
     claims += [
         Claim(
-            "Before it no single rate will do: with scale² times the rate in all layers, the network with a hidden"
-            f" layer ends up to {max(one_rate):.0%} of its largest weight away.",
+            "With a hidden layer no single rate is equivalent: with scale² times the rate in all layers, the weights"
+            f" differ by up to {max(one_rate):.0%} of the largest weight.",
             max(one_rate) > allowed,
         ),
         Claim(
-            f"From weights of zero the loss of the linear model depends on scale² · rate alone: over {len(scales)}"
-            f" scales and {len(rates)} rates it differs by {apart:.0e} of it at most, where rounding may make"
-            f" {allowed:.0e}.",
-            apart <= allowed,
+            f"From zero weights, the loss of the linear model depends only on scale² · rate: over {len(scales)} scales"
+            f" and {len(rates)} rates the relative difference is at most {difference:.0e} (bound for rounding"
+            f" {allowed:.0e}).",
+            difference <= allowed,
         ),
         _of_the_prediction(scales, val.y, log_odds, best),
     ]
@@ -125,11 +125,14 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             "pairs/same_bits": float(sum(d == 0 for d in in_bits)),
             "pairs/powers_of_two": float(len(in_bits)),
             "one_rate/difference": max(one_rate),
-            "collapse/difference": apart,
+            "collapse/difference": difference,
             "rounding/allowed": allowed,
             **({} if best is None else {"prediction/best_scale": best}),
         },
-        tables=("Distance of the two runs, over the largest weight:\n\n" + table(names, lines),),
+        tables=(
+            "Largest difference between the two runs, relative to the largest weight:\n\n"
+            + table(names, lines),
+        ),
         pictures={"scale": _picture(scales, rates, losses, val.y, log_odds, best)},
     )
 
@@ -137,8 +140,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
 def _of_the_curve(scales: Sequence[float]) -> Claim:
     error = max(abs(slope(scale, 0.0) / (scale / 4) - 1) for scale in scales)
     return Claim(
-        f"The curve sigmoid(scale · z) has the slope scale / 4 at 0: `Value` differs from it by {error:.0e} of it"
-        " at most.",
+        f"The slope of sigmoid(scale · z) at 0 is scale / 4: the relative difference of `Value` is at most {error:.0e}.",
         error <= 4 * EPS,  # three products and a sigmoid, which is exact at 0
     )
 
@@ -150,25 +152,28 @@ def _of_the_gradient(scales: Sequence[float], z: Array, y: Array) -> Claim:
         error = max(error, float(np.abs(pull(scale, z, y) - expected).max() / scale))
     return Claim(
         f"The gradient of a row's loss with respect to its score is scale · (p - y), at most scale: over"
-        f" {len(z)} scores `Value` differs from the formula by {error:.0e} of the scale at most.",
-        # p lies in [0, 1] and comes with a few roundings of itself; its argument, scale · z, with one of
-        # |scale · z| ulp, by which p moves a quarter of that at most.
+        f" {len(z)} scores the difference of `Value` is at most {error:.0e} of the scale.",
+        # p is in [0, 1] and has a few roundings; its argument, scale · z, has one of |scale · z| ulp, which moves
+        # p by at most a quarter of that.
         error <= (8 + max(scales) * float(np.abs(z).max())) * EPS,
     )
 
 
 def _of_the_prediction(scales: Sequence[float], y: Array, log_odds: Array, best: float | None) -> Claim:
-    right = {float(((scale * log_odds >= 0) == (y == 1)).mean()) for scale in scales}
+    accuracies = {float(((scale * log_odds >= 0) == (y == 1)).mean()) for scale in scales}
     areas = {metrics.roc_auc(y, scale * log_odds) for scale in scales}
     if best is None:
-        return Claim("At prediction no scale is best on these validation rows: they part the classes.", False)
+        return Claim(
+            "At prediction no scale is best on these validation rows: the classes are separated perfectly.",
+            False,
+        )
     here = _nll(y, best * log_odds)
     return Claim(
-        f"At prediction the scale moves no row across one half and no row past another: accuracy"
-        f" {min(right):.3f} and ROC AUC {min(areas):.3f} whatever the scale. The loss has one minimum,"
-        f" {here:.4f} at scale {best:.3f}, a temperature of {1 / best:.3f}; as trained it is"
-        f" {_nll(y, log_odds):.4f}.",
-        len(right) == len(areas) == 1 and all(here <= _nll(y, scale * log_odds) for scale in (*scales, 1.0)),
+        f"At prediction the scale changes neither the predicted classes nor the order of the rows: accuracy is"
+        f" {min(accuracies):.3f} and ROC AUC {min(areas):.3f} for all scales. The loss has one minimum, {here:.4f} at"
+        f" scale {best:.3f}, which is temperature {1 / best:.3f}; at scale 1 it is {_nll(y, log_odds):.4f}.",
+        len(accuracies) == len(areas) == 1
+        and all(here <= _nll(y, scale * log_odds) for scale in (*scales, 1.0)),
     )
 
 
@@ -200,16 +205,19 @@ def _picture(
         collapsed.plot(scale**2 * np.asarray(rates), line, color=color, marker="o", markersize=4)
     curve.set(xlabel="score z", ylabel="sigmoid(scale · z)", title="the curve: slope scale / 4 at 0")
     by_rate.set(xlabel="learning rate", title="training loss from zero weights")
-    collapsed.set(xlabel="scale² · learning rate", title="the same, by scale² · rate")
+    collapsed.set(xlabel="scale² · learning rate", title="the same, against scale² · rate")
     for axes in (by_rate, collapsed):
         axes.set(xscale="log", ylabel="negative log-likelihood")
     grid = np.geomspace(0.05, 20, 200)
     prediction.plot(grid, [_nll(y, scale * log_odds) for scale in grid], color=VAL)
-    prediction.axvline(1, color=GREY, linestyle=":", label="as trained")
+    prediction.axvline(1, color=GREY, linestyle=":", label="scale 1")
     if best is not None:
         prediction.plot([best], [_nll(y, best * log_odds)], "o", color=VAL, label=f"best: scale {best:.2f}")
     prediction.set(
-        xscale="log", xlabel="scale put on a trained model", ylabel="validation loss", title="at prediction"
+        xscale="log",
+        xlabel="scale applied to a trained model",
+        ylabel="validation loss",
+        title="at prediction",
     )
     for axes in (curve, prediction, by_rate, collapsed):
         axes.grid(alpha=0.3)

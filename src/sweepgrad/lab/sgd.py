@@ -1,4 +1,4 @@
-"""Does stochastic gradient descent converge, how fast, and to what? docs/lab/sgd.md derives what is claimed here."""
+"""The convergence of stochastic gradient descent: whether, how fast, and to what. docs/lab/sgd.md has the proofs."""
 
 import logging
 from typing import Annotated
@@ -36,15 +36,15 @@ from sweepgrad.nn.schedules import InverseRoot
 log = logging.getLogger(__name__)
 
 DELAY = 10
-"""Of the decaying rate, in steps."""
+"""Delay of the decaying rate, in steps."""
 POINTS = 200
-"""At which the one-step inequality is checked."""
+"""Number of points at which the one-step inequality is checked."""
 MANY = 4.0
-"""Standard errors that a mean may be off by chance: one in 16,000."""
+"""Standard errors by which a mean may deviate; the probability of more is 1 in 16,000."""
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/sgd.yaml` says."""
+    """The settings of `conf/experiment/lab/sgd.yaml`."""
 
     rows: Annotated[int, Field(ge=10)]
     features: Annotated[int, Field(ge=1)]
@@ -58,16 +58,16 @@ class Settings(Section):
     @model_validator(mode="after")
     def _more_rows_than_weights(self) -> "Settings":
         if self.rows <= self.features + 1:
-            raise ValueError(f"rows: must be more than the {self.features + 1} weights, or nothing is noise")
+            raise ValueError(f"rows: must be more than the {self.features + 1} weights, or there is no noise")
         if len(set(self.rates)) < len(self.rates):
-            raise ValueError(f"rates: each once, not {list(self.rates)}")
+            raise ValueError(f"rates: repeats a value: {list(self.rates)}; give each once")
         return self
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Trajectories beside what is proved of them."""
+    """Measure trajectories and compare them with the theorems."""
     squares, logistic = drawn(settings.rows, settings.features, settings.noise, settings.seed)
-    louder = LeastSquares(squares.X, squares.y + (squares.y - squares.X @ squares.optimum))
+    noisier = LeastSquares(squares.X, squares.y + (squares.y - squares.X @ squares.optimum))
     d, B, N, T = settings.features + 1, settings.batch_size, settings.steps, settings.seeds
     start = np.zeros(d)
     n_courses = 2 * len(settings.rates) + 2
@@ -84,36 +84,36 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         rate: course(logistic, shares, 100 + i) for i, (rate, shares) in enumerate(constant.items())
     }
     smallest, largest = min(settings.rates), max(settings.rates)
-    of_louder, of_decaying = course(louder, constant[smallest], 200), course(squares, decaying, 300)
+    of_noisier, of_decaying = course(noisier, constant[smallest], 200), course(squares, decaying, 300)
     exact = {rate: expected_course(squares, start, each / squares.K, B) for rate, each in constant.items()}
     floors = {rate: _floor(squares, rate, B) for rate in settings.rates}
-    bounded = {rate: went for rate, went in of_squares.items() if np.isfinite(floors[rate])}
+    bounded = {rate: course for rate, course in of_squares.items() if np.isfinite(floors[rate])}
     variances = {rate: float(exact[rate][1].max()) if rate in bounded else np.inf for rate in constant}
 
     claims = []
-    if smallest <= 1:  # of larger rates the theorems say nothing
+    if smallest <= 1:  # the theorems do not cover larger rates
         claims += [_one_step(squares, logistic, settings), _no_guarantee(settings)]
-    claims.append(_in_the_mean(squares, louder, start, smallest, B))
-    for rate, went in of_squares.items():
-        claims.append(_under_the_bound("least squares", squares, start, rate, variances[rate], went))
-    for rate, went in of_logistic.items():
+    claims.append(_in_expectation(squares, noisier, start, smallest, B))
+    for rate, each in of_squares.items():
+        claims.append(_under_the_bound("least squares", squares, start, rate, variances[rate], each))
+    for rate, each in of_logistic.items():
         variance = logistic.variance / B
-        claims.append(_under_the_bound("logistic regression", logistic, start, rate, variance, went))
+        claims.append(_under_the_bound("logistic regression", logistic, start, rate, variance, each))
     claims.append(_floors_by_rate(bounded, exact, floors))
     if smallest in bounded:
-        claims.append(_floor_by_noise(of_squares[smallest], of_louder, smallest))
+        claims.append(_floor_by_noise(of_squares[smallest], of_noisier, smallest))
     claims.append(_decaying(of_decaying, floors[largest], largest))
-    claims.append(_plainly(squares, logistic, start, floors, settings))
-    late = {rate: f"{went.late.mean():.3g} ± {_error(went):.1g}" for rate, went in bounded.items()}
+    claims.append(_gradient_descent(squares, logistic, start, floors, settings))
+    late = {rate: f"{each.late.mean():.3g} ± {_error(each):.1g}" for rate, each in bounded.items()}
     rows = [[f"{rate:g}/K", _number(floors[rate]), late.get(rate, "—")] for rate in constant]
-    header = ["least squares at rate", "floor, exactly", f"measured over steps {N // 2 + 1:,} to {N:,}"]
+    header = ["least squares at rate", "exact floor", f"measured over steps {N // 2 + 1:,} to {N:,}"]
     return Finding(
         claims=tuple(claims),
         numbers={
             "least_squares/K": squares.K,
             "logistic/K": logistic.K,
             "trajectories": n_courses * T,
-            **{f"floor/rate_{rate:g}": float(went.late.mean()) for rate, went in bounded.items()},
+            **{f"floor/rate_{rate:g}": float(each.late.mean()) for rate, each in bounded.items()},
             "decaying/last": float(of_decaying.mean[-1]),
         },
         tables=(table(header, rows),),
@@ -132,24 +132,24 @@ def answer(settings: Settings, lab: Lab) -> Finding:
 
 
 def _one_step(squares: LeastSquares, logistic: Logistic, settings: Settings) -> Claim:
-    """Checked with single rows, of which the mean over the next weights is a sum of n losses."""
+    """Check the one-step inequality with batches of one row, whose expectation is a mean over n rows."""
     problems: tuple[Problem, ...] = (squares, logistic)
     tried, worst = 0, -np.inf
     for rate in (share for share in settings.rates if share <= 1):
         for problem in problems:
             alpha = rate / problem.K
             for point in range(POINTS):
-                apart = rng.normal(rng.key(settings.seed, "lab/sgd/points", point), (settings.features + 1,))
-                w = problem.optimum + apart * 10.0 ** (point % 5 - 3)
+                offset = rng.normal(rng.key(settings.seed, "lab/sgd/points", point), (settings.features + 1,))
+                w = problem.optimum + offset * 10.0 ** (point % 5 - 3)
                 after = problem.losses((w - alpha * problem.row_gradients(w)).T).mean()
                 change = float(after - problem.losses(w[:, None])[0])
                 allowed = one_step_bound(problem, w, alpha, 1)
                 size = abs(allowed) + alpha / 2 * float((problem.row_gradients(w) ** 2).sum(axis=1).mean())
                 worst, tried = max(worst, (change - allowed) / size), tried + 1
     return Claim(
-        f"One step: at {tried:,} points, from 10⁻³ to 10 away from the optimum, the mean of the loss over the next step is"
-        " below -α/2 |∇L|² + Kα²/2 σ² added to it, for both problems and all rates up to 1/K.",
-        # Differences of losses cancel: what is compared has lost some digits of what it is made of.
+        f"One step: at {tried:,} points, at distances of 10⁻³ to 10 from the optimum, the expected change of the loss in a step is at"
+        " most -α/2 |∇L|² + Kα²/2 σ², for both problems and all rates up to 1/K.",
+        # The losses nearly cancel, so their difference has fewer correct digits.
         tried > 0 and worst <= 1e-9,
     )
 
@@ -160,69 +160,68 @@ def _no_guarantee(settings: Settings) -> Claim:
     at_optimum = [counterexample(rate, 0.0, 1, key) for rate, key in zip(rates, keys, strict=True)]
     found = [counterexample(rate, 2.0, settings.steps, key) for rate, key in zip(rates, keys, strict=True)]
     shares = {rate: share for rate, share in zip(rates, found, strict=True) if share is not None}
-    said = ", ".join(f"{share:.0%} at {rate:g}/K" for rate, share in shares.items())
+    measured = ", ".join(f"{share:.0%} at {rate:g}/K" for rate, share in shares.items())
     return Claim(
-        "No rate up to 1/K descends at every step: on ½ · mean((w ± 1)²) every step from the optimum raises the loss,"
-        f" and of those that begin at |w| < 1 at least half do. Measured along trajectories: {said or 'none begins there'}.",
+        "No rate up to 1/K lowers the loss at every step: on ½ · mean((w ± 1)²) every step from the optimum raises the loss,"
+        f" as do at least half of the steps from |w| < 1. Measured along trajectories: {measured or 'no step starts there'}.",
         bool(rates)
         and all(share == 1 for share in at_optimum)
         and all(share >= 0.5 - MANY * np.sqrt(0.25 / settings.steps) for share in shares.values()),
     )
 
 
-def _in_the_mean(
-    squares: LeastSquares, louder: LeastSquares, start: Array, rate: float, batch_size: int
+def _in_expectation(
+    squares: LeastSquares, noisier: LeastSquares, start: Array, rate: float, batch_size: int
 ) -> Claim:
-    apart = start - squares.optimum
-    direction = apart / np.linalg.norm(apart)
+    offset = start - squares.optimum
+    direction = offset / np.linalg.norm(offset)
     alpha = rate / squares.K
-    near, far = (radius(problem, direction, alpha, batch_size) for problem in (squares, louder))
+    near, far = (radius(problem, direction, alpha, batch_size) for problem in (squares, noisier))
     if near is None or far is None:
         return Claim(
-            f"At α = {rate:g}/K a step on a batch of {batch_size} lowers the loss in the mean nowhere: the"
-            " variance grows with the distance as fast as the gradient's square.",
+            f"At α = {rate:g}/K a step on a batch of {batch_size} lowers the expected loss nowhere: the variance"
+            " grows with the distance as fast as the squared gradient.",
             False,
         )
     at_optimum = expected_change(squares, squares.optimum, alpha, batch_size)
     return Claim(
-        f"In the mean it descends far away and not near the optimum: at {rate:g}/K, towards the start"
-        f" ({np.linalg.norm(apart):.2f} away), the expected change is negative beyond a distance of {near:.4f} and"
-        f" positive within, {at_optimum:.2g} at w* itself. With residuals twice as large, σ² four times, the distance is"
-        f" {far / near:.6f} times as large.",
-        # Everything scales with the residuals: twice them at twice the distance is four times all terms.
+        f"The expected loss falls far from the optimum and rises near it: at {rate:g}/K, in the direction of the start (distance"
+        f" {np.linalg.norm(offset):.2f}), the expected change is negative beyond a distance of {near:.4f} and positive below it,"
+        f" {at_optimum:.2g} at w*. With residuals twice as large, so four times σ², that distance is {far / near:.6f} times as large.",
+        # With residuals twice as large, all terms at twice the distance are four times as large.
         at_optimum > 0 and abs(far / near - 2) < 1e-6,
     )
 
 
 def _under_the_bound(
-    name: str, problem: Problem, start: Array, rate: float, variance: float, went: Course
+    name: str, problem: Problem, start: Array, rate: float, variance: float, course: Course
 ) -> Claim:
-    """With the upper limit of a confidence interval that holds for all N at once, by Bonferroni."""
+    """Compare with the bound, using a confidence interval that holds for all N at once (Bonferroni)."""
     if rate > 1:
-        at_end = f"{went.mean[-1]:.3g}" if np.isfinite(went.mean[-1]) else "beyond all numbers"
+        at_end = f"{course.mean[-1]:.3g}" if np.isfinite(course.mean[-1]) else "infinite"
         return Claim(
-            f"At α = {rate:g}/K, above 1/K, the theorem says nothing of {name}: the mean excess loss is {at_end} at the end.",
+            f"At α = {rate:g}/K, above 1/K, the theorem does not apply to {name}: the mean excess loss is {at_end} at the end.",
             False,
         )
     if not np.isfinite(variance):
         return Claim(
-            f"At α = {rate:g}/K the variance of the gradient of {name} grows without end along the way, as single rows"
-            " are steeper than their mean: no σ² bounds it, and the theorem says nothing.",
+            f"At α = {rate:g}/K the gradient variance of {name} grows without limit, as single rows have more curvature than"
+            " their mean: no σ² bounds it, and the theorem does not apply.",
             False,
         )
-    N = len(went.mean)
+    N = len(course.mean)
     distance = float(np.linalg.norm(start - problem.optimum))
     limits = bound(distance, rate / problem.K, variance, np.arange(1.0, N + 1))
-    z = float(stdtrit(went.trajectories - 1, 1 - 0.025 / N))
+    z = float(stdtrit(course.trajectories - 1, 1 - 0.025 / N))
     on_average, at_last = (
-        m + z * went.error(dev)
-        for m, dev in ((went.running_mean, went.running_deviation), (went.mean, went.deviation))
+        m + z * course.error(dev)
+        for m, dev in ((course.running_mean, course.running_deviation), (course.mean, course.deviation))
     )
     of_average, of_last = float((on_average / limits).max()), float((at_last / limits).max())
     return Claim(
-        f"{name.capitalize()} at {rate:g}/K, mean of {went.trajectories} seeds: the average over the first N iterates lies"
-        f" under the bound at every N up to {N:,}, its upper limit at {of_average:.0%} of it at most; the last"
-        f" iterate, for which that is not proved, at {of_last:.0%}.",
+        f"{name.capitalize()} at {rate:g}/K, {course.trajectories} seeds: the mean excess loss of the first N iterates is below"
+        f" the bound at every N up to {N:,}; its upper confidence limit is at most {of_average:.0%} of the bound. For the last"
+        f" iterate, which the theorem does not cover, it is {of_last:.0%}.",
         of_average <= 1,
     )
 
@@ -233,41 +232,43 @@ def _floor(problem: LeastSquares, rate: float, batch_size: int) -> float:
 
 
 def _floors_by_rate(
-    went: dict[float, Course], exact: dict[float, tuple[Array, Array]], floors: dict[float, float]
+    courses: dict[float, Course], exact: dict[float, tuple[Array, Array]], floors: dict[float, float]
 ) -> Claim:
-    if not went:
+    if not courses:
         return Claim("Least squares has a noise floor at none of these rates.", False)
-    off = max(_off(course, exact[rate][0]) for rate, course in went.items())
-    ordered = [floors[rate] for rate in sorted(went)]
-    ratios = ", ".join(f"{floors[rate] / rate:.3g} at {rate:g}/K" for rate in went)
+    deviation = max(_deviation(course, exact[rate][0]) for rate, course in courses.items())
+    ordered = [floors[rate] for rate in sorted(courses)]
+    ratios = ", ".join(f"{floors[rate] / rate:.3g} at {rate:g}/K" for rate in courses)
     return Claim(
-        f"The noise floor grows with α: the exact stationary excess loss, divided by αK, is {ratios}; measured it is within"
-        f" {off:.1f} standard errors of what is expected.",
-        off <= MANY and ordered == sorted(ordered),
+        f"The noise floor grows with α: the exact stationary excess loss, divided by αK, is {ratios}; the measurements are"
+        f" within {deviation:.1f} standard errors of it.",
+        deviation <= MANY and ordered == sorted(ordered),
     )
 
 
-def _floor_by_noise(usual: Course, louder: Course, rate: float) -> Claim:
-    ratio = float(louder.late.mean() / usual.late.mean())
+def _floor_by_noise(usual: Course, noisier: Course, rate: float) -> Claim:
+    ratio = float(noisier.late.mean() / usual.late.mean())
     # Relative errors of the two means add up, to first order.
-    allowed = MANY * ratio * np.hypot(_error(usual) / usual.late.mean(), _error(louder) / louder.late.mean())
+    allowed = (
+        MANY * ratio * np.hypot(_error(usual) / usual.late.mean(), _error(noisier) / noisier.late.mean())
+    )
     return Claim(
-        f"The noise floor grows with σ²: with residuals twice as large it is {ratio:.2f} ± {allowed:.2f} times as high at"
-        f" {rate:g}/K, where 4 is expected.",
+        f"The noise floor grows with σ²: with residuals twice as large, it is {ratio:.2f} ± {allowed:.2f} times as high at"
+        f" {rate:g}/K (expected: 4).",
         abs(ratio - 4) <= allowed,
     )
 
 
-def _decaying(went: Course, floor: float, rate: float) -> Claim:
-    reached = float(went.mean[-1] + MANY * went.error(went.deviation)[-1])
+def _decaying(course: Course, floor: float, rate: float) -> Claim:
+    reached = float(course.mean[-1] + MANY * course.error(course.deviation)[-1])
     return Claim(
-        f"A decaying rate passes below it: {rate:g}/K · √({DELAY} / ({DELAY} + t)) comes to {went.mean[-1]:.3g}, where the"
-        f" constant rate that it begins with has its floor at {_number(floor)}.",
+        f"A decaying rate falls below the floor: {rate:g}/K · √({DELAY} / ({DELAY} + t)) reaches {course.mean[-1]:.3g}; the floor"
+        f" of the constant rate {rate:g}/K is {_number(floor)}.",
         reached < floor,
     )
 
 
-def _plainly(
+def _gradient_descent(
     squares: LeastSquares, logistic: Logistic, start: Array, floors: dict[float, float], settings: Settings
 ) -> Claim:
     problems: tuple[Problem, ...] = (squares, logistic)
@@ -278,21 +279,21 @@ def _plainly(
         limits = bound(distance, 1 / problem.K, 0.0, np.arange(1.0, settings.steps + 1))
         worst, last = max(worst, float((excess / limits).max())), [*last, float(excess[-1])]
     return Claim(
-        f"Gradient descent on all rows has no floor: at 1/K it stays under |w⁰ - w*|² / (2αN) at every N, at {worst:.0%} of it"
-        f" at most, and ends {last[0]:.0e} and {max(last[1], 0):.0e} above the optima.",
+        f"Gradient descent on all rows has no floor: at 1/K the excess loss is at most {worst:.0%} of |w⁰ - w*|² / (2αN) at every"
+        f" N, and at the end {last[0]:.0e} (least squares) and {max(last[1], 0):.0e} (logistic regression).",
         worst <= 1 and last[0] < min(floors.values()),
     )
 
 
-def _off(went: Course, exact: Array) -> float:
-    """How many standard errors the late mean is off what is expected of it."""
+def _deviation(course: Course, exact: Array) -> float:
+    """Return the deviation of the late mean from its expectation, in standard errors."""
     expected = float(exact[len(exact) // 2 :].mean())
-    return float(abs(went.late.mean() - expected) / _error(went))
+    return float(abs(course.late.mean() - expected) / _error(course))
 
 
-def _error(went: Course) -> float:
-    return float(went.late.std(ddof=1) / np.sqrt(went.trajectories))
+def _error(course: Course) -> float:
+    return float(course.late.std(ddof=1) / np.sqrt(course.trajectories))
 
 
 def _number(x: float) -> str:
-    return f"{x:.3g}" if np.isfinite(x) else "none: it grows without end"
+    return f"{x:.3g}" if np.isfinite(x) else "none: it grows without limit"

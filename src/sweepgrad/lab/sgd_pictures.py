@@ -17,7 +17,7 @@ def _colors(n: int) -> list[str]:
 
 
 def _drawable(losses: Array) -> Array:
-    """Without what grows beyond all that is of interest."""
+    """Return the losses with NaN for those that are too large to be drawn."""
     return np.where(losses < 1e3, losses, np.nan)
 
 
@@ -26,18 +26,18 @@ def of_bounds(
     start: Array,
     variances: dict[str, dict[float, float]],
 ) -> Figure:
-    """The excess loss of the first iterates, and its bound, for each problem.
+    """Draw the mean excess loss of the first iterates and its bound, for each problem.
 
     Arguments:
         problems: with the course at each rate, in units of 1/K.
-        variances: σ² by problem and rate; infinite where there is none.
+        variances: σ² by problem and rate; infinite if there is no bound.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, (name, problem, courses) in zip(figure.subplots(1, len(problems)), problems, strict=True):
         distance = float(np.linalg.norm(start - problem.optimum))
-        for (rate, went), color in zip(courses.items(), _colors(len(courses)), strict=True):
-            N, variance = np.arange(1.0, len(went.mean) + 1), variances[name][rate]
-            axes.plot(N, _drawable(went.running_mean), color=color, label=f"α = {rate:g}/K")
+        for (rate, course), color in zip(courses.items(), _colors(len(courses)), strict=True):
+            N, variance = np.arange(1.0, len(course.mean) + 1), variances[name][rate]
+            axes.plot(N, _drawable(course.running_mean), color=color, label=f"α = {rate:g}/K")
             if rate <= 1 and np.isfinite(variance):
                 limits = bound(distance, rate / problem.K, variance, N)
                 axes.plot(N, limits, color=color, linestyle="--", linewidth=1)
@@ -54,39 +54,45 @@ def of_bounds(
 def of_floors(
     squares: LeastSquares,
     start: Array,
-    went: dict[float, Course],
+    courses: dict[float, Course],
     decaying: Course,
     floors: dict[float, float],
     batch_size: int,
 ) -> Figure:
-    """The excess loss by step beside the exact floors, and the expected change of the loss by distance.
+    """Draw the excess loss by step with the exact floors, and the expected change of the loss by distance.
 
     Arguments:
-        went, floors: by rate, in units of 1/K.
+        courses, floors: by rate, in units of 1/K.
         decaying: at the decaying rate.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     course, change = figure.subplots(1, 2)
-    N = np.arange(1.0, len(next(iter(went.values())).mean) + 1)
-    for (rate, each), color in zip(went.items(), _colors(len(went)), strict=True):
+    N = np.arange(1.0, len(next(iter(courses.values())).mean) + 1)
+    for (rate, each), color in zip(courses.items(), _colors(len(courses)), strict=True):
         course.plot(N, _drawable(each.mean), color=color, linewidth=0.8, label=f"α = {rate:g}/K")
         if np.isfinite(floors[rate]):
             course.axhline(floors[rate], color=color, linestyle=":")
     course.plot(N, decaying.mean, color="black", linewidth=0.8, label="decaying, 1/√t")
     course.set(
-        xscale="log", yscale="log", xlabel="step", ylabel="mean excess loss", title="floors (dotted: exact)"
+        xscale="log",
+        yscale="log",
+        xlabel="step",
+        ylabel="mean excess loss",
+        title="noise floors (dotted: exact)",
     )
-    apart = start - squares.optimum
-    direction = apart / np.linalg.norm(apart)
+    offset = start - squares.optimum
+    direction = offset / np.linalg.norm(offset)
     distances = np.linspace(0, 1.2, 200)
-    for rate, color in zip(went, _colors(len(went)), strict=True):
+    for rate, color in zip(courses, _colors(len(courses)), strict=True):
         changes = [
             expected_change(squares, squares.optimum + r * direction, rate / squares.K, batch_size)
             for r in distances
         ]
         change.plot(distances, changes, color=color, label=f"α = {rate:g}/K")
     change.axhline(0, color=GREY, linewidth=0.8)
-    change.set(xlabel="distance to w*", ylabel="expected change of the loss", title="one step, in the mean")
+    change.set(
+        xlabel="distance to w*", ylabel="expected change of the loss", title="one step, in expectation"
+    )
     for axes in (course, change):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize="small")

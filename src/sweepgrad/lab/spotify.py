@@ -1,4 +1,4 @@
-"""The Spotify model: chosen on validation rows, judged once on test rows; and what twins are worth.
+"""The Spotify model: selected on validation rows, evaluated once on test rows; and the effect of duplicates.
 
 docs/lab/spotify.md explains it.
 """
@@ -42,14 +42,14 @@ AT_RANDOM = (
     "data.group=null",
     "data.drop=[popularity,album_name,key,time_signature,artists,track_name,track_id]",
 )
-"""What parts rows at random: as experiment=assignment, with the features that grouped splits have."""
+"""Overrides for a split at random, as experiment=assignment, with the same features as the grouped split."""
 FIRST_SPLIT = 4000
 RATIO = 0.2 / 0.6
-"""Validation rows to training rows, of which the figures of two splits share some: see `corrected_mean`."""
+"""Validation rows divided by training rows, see `corrected_mean`."""
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/spotify.yaml` says."""
+    """The settings of `conf/experiment/lab/spotify.yaml`."""
 
     models: Annotated[tuple[str, ...], Field(min_length=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -61,14 +61,14 @@ class Settings(Section):
 
     @property
     def runs(self) -> str:
-        """The override that has each configuration trained several times."""
+        """The override that trains each configuration with several seeds."""
         return f"seed={','.join(map(str, range(1, self.seeds + 1)))}"
 
     def overrides(self, *more: str) -> list[str]:
-        """What follows `sweepgrad train -m`."""
+        """Return the arguments of `sweepgrad train -m`."""
         return [
             "data=spotify",
-            "data.name=spotify_lab",  # under which the model is registered: apart from the user's own
+            "data.name=spotify_lab",  # a registered model of its own, not the user's
             *more,
             "optimizer=adam",
             f"optimizer.lr={self.lr}",
@@ -79,17 +79,17 @@ class Settings(Section):
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Two sweeps, their cards, and the worth of twins."""
+    """Train and evaluate two sweeps, and measure the effect of duplicates."""
     split = f"split.seed={settings.split}"
-    apart, by_validation = judged(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
-    together, _ = judged(settings.overrides(settings.runs, split), lab)
-    log.info(f"training on {settings.splits} splits, with the twins of validation rows and without …")
-    worth = worths(settings)
+    random, by_validation = evaluated(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
+    grouped, _ = evaluated(settings.overrides(settings.runs, split), lab)
+    log.info(f"training on {settings.splits} splits, with the duplicates of validation rows and without …")
+    effects = duplicate_effects(settings)
     share, gain = (
-        float(np.mean([share for share, _ in worth])),
-        corrected_mean([gain for _, gain in worth], RATIO),
+        float(np.mean([share for share, _ in effects])),
+        corrected_mean([gain for _, gain in effects], RATIO),
     )
-    rows = [_row("at random", apart), _row("songs together", together)]
+    rows = [_row("at random", random), _row("by song", grouped)]
     header = [
         "rows are split",
         "chosen",
@@ -97,91 +97,92 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         "test accuracy",
         "95 % interval",
         "logistic regression",
-        "commoner answer",
+        "majority class",
     ]
     return Finding(
         claims=(
             Claim(
-                f"Of {apart.n_candidates} runs of {apart.choice['compared']} architectures validation chose hidden layers {apart.model['hidden']}"
-                f" ({apart.model['n_parameters']} parameters): right on {_interval(apart)} of {apart.test.n:,} test songs."
-                f" The assignment's {GOAL:.0%} is {_against_the_goal(apart)}.",
-                apart.test.interval[1] >= GOAL,
+                f"Validation selects hidden layers {random.model['hidden']} ({random.model['n_parameters']} parameters) from"
+                f" {random.n_candidates} runs of {random.choice['compared']} architectures. Its test accuracy is {_interval(random)}"
+                f" on {random.test.n:,} songs. The assignment's goal of {GOAL:.0%} is {_against_the_goal(random)}.",
+                random.test.interval[1] >= GOAL,
             ),
-            _better_than_nothing("split at random", apart),
-            _better_than_nothing("of a song kept together", together),
+            _better_than_majority("split at random", random),
+            _better_than_majority("split by song", grouped),
             Claim(
-                f"Of the validation rows of a random split {share:.0%} have a twin among the training rows, equal in every"
-                f" feature. On these its twins are worth {100 * gain.mean:.1f} points of accuracy"
-                f" ({100 * gain.low:.1f} to {100 * gain.high:.1f}), so {100 * share * gain.mean:.1f} points on all of them.",
+                f"Of the validation rows of a random split, {share:.0%} have a duplicate in the training set, equal in every"
+                f" feature. On these rows duplicates raise the accuracy by {100 * gain.mean:.1f} points"
+                f" ({100 * gain.low:.1f} to {100 * gain.high:.1f}), on all validation rows by {100 * share * gain.mean:.1f} points.",
                 gain.low > 0,
             ),
         ),
         numbers={
-            "random/test_accuracy": apart.test.value,
-            "together/test_accuracy": together.test.value,
-            "twins/share": share,
-            "twins/worth": gain.mean,
-            "twins/worth_low": gain.low,
-            "twins/worth_high": gain.high,
+            "random/test_accuracy": random.test.value,
+            "grouped/test_accuracy": grouped.test.value,
+            "duplicates/share": share,
+            "duplicates/gain": gain.mean,
+            "duplicates/gain_low": gain.low,
+            "duplicates/gain_high": gain.high,
         },
         tables=(
             "Validation accuracy, rows split at random:\n\n" + _by_architecture(by_validation),
             "On test rows:\n\n" + table(header, rows),
-            f"The card of the random split says: {apart.verdict}",
-            f"The card with songs kept together says: {together.verdict}",
+            f"Verdict of the card, rows split at random: {random.verdict}",
+            f"Verdict of the card, rows split by song: {grouped.verdict}",
         ),
-        pictures={"spotify": _picture(apart, together, [gain for _, gain in worth])},
+        pictures={"spotify": _picture(random, grouped, [gain for _, gain in effects])},
     )
 
 
-def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[float]]]:
-    """The card of a sweep, which is trained and judged unless it was before.
+def evaluated(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[float]]]:
+    """Train and finalize a sweep, unless that was done before.
 
-    And the validation accuracy of each of its runs, by the widths of its hidden layers.
+    Returns:
+        Its card, and the validation accuracy of each of its runs by the widths of the hidden layers.
 
     Raises:
-        UserError: a run failed; the test rows were opened before for another model; or as `train`.
+        UserError: a run failed; the test set was evaluated before for another model; or as `train`.
     """
-    words = ["-m", *overrides, f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}"]
+    arguments = ["-m", *overrides, f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}"]
     log.info(f"sweepgrad train -m {shlex.join(overrides)} …")
-    if train(["-q", *words]):
+    if train(["-q", *arguments]):
         raise UserError("a run of the sweep failed; its folder has the error")
-    store, sweep = Store(lab.uri, EXPERIMENT), _latest_by(words)
+    store, sweep = Store(lab.uri, EXPERIMENT), _latest_by(arguments)
     accuracies: dict[str, list[float]] = {}
     for run in store.children(store.sweep(sweep)):
         accuracies.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
     try:
         done = finalize(store, sweep, RUNS)
     except UserError as error:
-        raise UserError(f"{error}\nIn the lab it is split: sweepgrad lab spotify split=NUMBER") from None
+        raise UserError(f"{error}\nIn the lab the key is split: sweepgrad lab spotify split=NUMBER") from None
     if done.card is None:
-        raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it away")
+        raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it elsewhere")
     return done.card, accuracies
 
 
-def _latest_by(words: Sequence[str]) -> str:
-    """The sweep that a command line was last the word of."""
-    command = f"sweepgrad train {shlex.join(words)}"
+def _latest_by(arguments: Sequence[str]) -> str:
+    """Return the latest sweep of a command line."""
+    command = f"sweepgrad train {shlex.join(arguments)}"
     files = sorted(RUNS.glob(f"sweeps/*/{sweep_record.SWEEP}"), key=lambda file: file.stat().st_mtime)
     return [
         kept.id for kept in map(sweep_record.read, (file.parent for file in files)) if kept.command == command
     ][-1]
 
 
-def worth_of_twins(experiment: Experiment, key: int) -> tuple[float, float]:
-    """What it does for a validation row to have its twins among the training rows: a crossover trial.
+def duplicate_effect(experiment: Experiment, key: int) -> tuple[float, float]:
+    """Measure how much duplicates in the training set raise the validation accuracy, in a crossover trial.
 
-    The validation rows with twins are dealt into two halves by chance, and the network is trained twice, each
-    time without the twins of one half. Each such row is predicted once with its twins and once without, by
-    models that lack as much of the same kind: rows with twins are not like others, so a model that lacked all
-    of theirs would differ in more than the leak.
+    The validation rows with duplicates are divided into two random halves, and the network is trained twice,
+    each time without the duplicates of one half. So each such row is predicted once with its duplicates and once
+    without, by models that lack equally many rows of the same kind. Removing all duplicates would not do: songs
+    with duplicates differ from others, so that model would differ in more than the leak.
 
     Arguments:
-        key: the randomness, from `rng.key`.
+        key: random key, from `rng.key`.
 
     Returns:
-        The share of validation rows that have a twin, a training row equal in every feature; and by how much
-        the accuracy on these is higher with the twins than without.
+        The share of validation rows that have a duplicate, a training row equal in every feature; and the
+        difference of the accuracy on these rows with and without their duplicates.
     """
     train, val = experiment.train, experiment.val
     of_train, of_val = ([row.tobytes() for row in np.ascontiguousarray(X)] for X in (train.X, val.X))
@@ -190,26 +191,26 @@ def worth_of_twins(experiment: Experiment, key: int) -> tuple[float, float]:
     half_of_train, half_of_val = (
         np.array([halves.get(row, 2) for row in rows]) for rows in (of_train, of_val)
     )
-    twins = half_of_val < 2
-    right = []
+    duplicated = half_of_val < 2
+    correct = []
     for half in range(2):
         kept = half_of_train != half
         *_, last = replace(experiment, train=Examples(train.X[kept], train.y[kept])).fits()
         log_odds = experiment.network.scaled_scores(last.weights, val.X)
-        right.append(((log_odds >= 0) == (val.y == 1)).astype(np.float64))
-    without, present = np.where(half_of_val == 0, *right), np.where(half_of_val == 0, *right[::-1])
-    return float(twins.mean()), float((present - without)[twins].mean())
+        correct.append(((log_odds >= 0) == (val.y == 1)).astype(np.float64))
+    without, present = np.where(half_of_val == 0, *correct), np.where(half_of_val == 0, *correct[::-1])
+    return float(duplicated.mean()), float((present - without)[duplicated].mean())
 
 
-def worths(settings: Settings) -> list[tuple[float, float]]:
-    """For each split what `worth_of_twins` gives, the mean over architectures and seeds."""
+def duplicate_effects(settings: Settings) -> list[tuple[float, float]]:
+    """Return the result of `duplicate_effect` for each split, the mean over architectures and seeds."""
     numbers = f"split.seed=range({FIRST_SPLIT},{FIRST_SPLIT + settings.splits})"
     jobs = plan(settings.overrides(*AT_RANDOM, settings.runs, numbers), multirun=True).jobs
 
-    def worth(job: PlannedJob) -> tuple[float, float]:
-        return worth_of_twins(prepare(job.config), rng.key(job.config.split.seed, "lab/spotify"))
+    def effect(job: PlannedJob) -> tuple[float, float]:
+        return duplicate_effect(prepare(job.config), rng.key(job.config.split.seed, "lab/spotify"))
 
-    found = np.array(side_by_side(worth, jobs))
+    found = np.array(side_by_side(effect, jobs))
     splits = np.array([job.config.split.seed for job in jobs])
     means = [found[splits == split].mean(axis=0) for split in np.unique(splits)]
     return [(float(share), float(gain)) for share, gain in means]
@@ -219,13 +220,13 @@ def _against_the_goal(card: Card) -> str:
     if card.test.value >= GOAL:
         return "reached"
     within = card.test.interval[1] >= GOAL
-    return f"missed on this split, {'within' if within else 'and beyond'} its interval"
+    return f"missed on this split, {'within' if within else 'and outside'} the interval"
 
 
-def _better_than_nothing(how: str, card: Card) -> Claim:
+def _better_than_majority(how: str, card: Card) -> Claim:
     majority, logistic = card.baselines["majority"].value, card.baselines["logistic"].value
     return Claim(
-        f"With rows {how} that is more than always giving the commoner answer ({majority:.1%});"
+        f"With rows {how}, the test accuracy of {card.test.value:.1%} is higher than that of the majority class ({majority:.1%});"
         f" logistic regression has {logistic:.1%} (p = {card.p_values['logistic']:.2g} for no difference).",
         card.test.interval[0] > majority,
     )
@@ -257,28 +258,28 @@ def _interval(card: Card) -> str:
     return f"{card.test.value:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _picture(apart: Card, together: Card, gains: Sequence[float]) -> Figure:
+def _picture(random: Card, grouped: Card, gains: Sequence[float]) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
-    accuracy, worth = figure.subplots(1, 2)
-    for place, card in enumerate((apart, together)):
+    accuracy, effect = figure.subplots(1, 2)
+    for place, card in enumerate((random, grouped)):
         accuracy.plot(card.test.interval, [place, place], color=TEST, linewidth=2)
         for figures, marker, color, label in (
             (card.test, "o", TEST, "network, 95 % interval"),
             (card.baselines["logistic"], "s", VAL, "logistic regression"),
-            (card.baselines["majority"], "D", GREY, "commoner answer"),
+            (card.baselines["majority"], "D", GREY, "majority class"),
         ):
             accuracy.plot(figures.value, place, marker, color=color, label=None if place else label)
     accuracy.axvline(GOAL, color=GREY, linestyle=":", label="the assignment's goal")
-    accuracy.set(yticks=[0, 1], yticklabels=["rows\nat random", "songs\ntogether"], ylim=(-0.6, 1.6))
+    accuracy.set(yticks=[0, 1], yticklabels=["split\nat random", "split\nby song"], ylim=(-0.6, 1.6))
     accuracy.set(xlabel="test accuracy", title="the chosen model")
     accuracy.xaxis.set_major_locator(MultipleLocator(0.02))
     accuracy.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    worth.bar(range(1, len(gains) + 1), [100 * gain for gain in gains], color=VAL)
-    worth.axhline(0, color="black", linewidth=0.8)
-    title = "rows with twins: accuracy with them less without"
-    worth.set(xlabel="split", ylabel="points of accuracy", title=title)
-    worth.xaxis.get_major_locator().set_params(integer=True)
+    effect.bar(range(1, len(gains) + 1), [100 * gain for gain in gains], color=VAL)
+    effect.axhline(0, color="black", linewidth=0.8)
+    title = "rows with duplicates: gain in accuracy"
+    effect.set(xlabel="split", ylabel="points of accuracy", title=title)
+    effect.xaxis.get_major_locator().set_params(integer=True)
     accuracy.grid(alpha=0.3, axis="x")
-    worth.grid(alpha=0.3, axis="y")
+    effect.grid(alpha=0.3, axis="y")
     figure.legend(frameon=False, loc="outside lower left", ncols=4, fontsize="small")
     return figure

@@ -1,4 +1,4 @@
-"""Networks with one hidden layer that are the same function: permuted, flipped and rescaled hidden units."""
+"""Symmetries of networks with one hidden layer: permuted, flipped and rescaled hidden units."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,32 +15,32 @@ Activation = Literal["tanh", "relu"]
 
 @dataclass(frozen=True)
 class Symmetry:
-    """What leaves the function of a hidden layer as it is.
+    """A change of weights that does not change the function.
 
     Attributes:
-        order: which of the old units each new one is, (H,).
-        factors: what each new unit's incoming weights and bias are multiplied by, and its outgoing weight
-            divided by, (H,): -1 or 1 for tanh, which is odd; any positive number for ReLU.
+        order: the index of the old unit for each new one, (H,).
+        factors: each new unit's incoming weights and bias are multiplied by its factor and its outgoing weight is
+            divided by it, (H,): -1 or 1 for tanh, which is odd; any positive number for ReLU.
     """
 
     order: NDArray[np.int64]
     factors: Array
 
     def of(self, weights: Weights) -> Weights:
-        """The weights of the same function."""
+        """Return the changed weights."""
         into, bias, out, last = weights
         c = self.factors
         return into[:, self.order] * c, bias[self.order] * c, out[self.order] / c[:, None], last
 
 
 def units(weights: Weights) -> Array:
-    """Each hidden unit as a vector: its incoming weights, its bias, its outgoing weight; (H, D + 2)."""
+    """Return each hidden unit as a vector: its incoming weights, bias and outgoing weight; (H, D + 2)."""
     into, bias, out, _ = weights
     return np.concatenate([into.T, bias[:, None], out], axis=1)
 
 
 def balanced(weights: Weights) -> Weights:
-    """The ReLU network of the same function whose units come in as long as they go out."""
+    """Return the same ReLU network with incoming and outgoing weights of equal norm for each unit."""
     into, bias, out, _ = weights
     length = np.sqrt((into**2).sum(axis=0) + bias**2)
     factors = np.sqrt(np.abs(out[:, 0]) / length)
@@ -48,10 +48,10 @@ def balanced(weights: Weights) -> Weights:
 
 
 def matched(weights: Weights, to: Weights, activation: Activation) -> Weights:
-    """The weights of the same function that are nearest to those of another network.
+    """Return the weights of the same function that are nearest to those of another network.
 
-    The best permutation is an assignment problem (Kuhn, "The Hungarian method", 1955), with the cheaper sign
-    of each pair for tanh. ReLU networks are `balanced` first: then the factors are used up.
+    The best permutation is an assignment problem (Kuhn, "The Hungarian method", 1955), with the better sign of
+    each pair for tanh. ReLU networks are `balanced` first, which fixes the factors.
     """
     if activation == "relu":
         weights, to = balanced(weights), balanced(to)
@@ -65,6 +65,6 @@ def matched(weights: Weights, to: Weights, activation: Activation) -> Weights:
 
 
 def distance(weights: Weights, to: Weights) -> float:
-    """The length of the difference, over the length of the other's weights."""
+    """Return the norm of the difference divided by the norm of the other's weights."""
     mine, theirs = (np.concatenate([w.reshape(-1) for w in each]) for each in (weights, to))
     return float(np.linalg.norm(mine - theirs) / np.linalg.norm(theirs))

@@ -1,4 +1,4 @@
-"""Small simulated tables for the lab: drawn, split and standardized as those of a run."""
+"""Small simulated tables for the lab, split and standardized as in a run."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from sweepgrad.training.loop import Examples
 
 
 def simulated(data: SimulatedData, seed: int = 0) -> tuple[Examples, Examples]:
-    """Training rows, three of five, and validation rows, one of five, of a simulated table, in float64.
+    """Return the training set (60 %) and the validation set (20 %) of a simulated table, in float64.
 
     Arguments:
         seed: of the split.

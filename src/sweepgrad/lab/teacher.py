@@ -1,4 +1,4 @@
-"""A network that labels a table, and networks of its size that are trained on it."""
+"""A teacher network that labels a table, and networks of the same size trained on it."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,7 +18,7 @@ FEATURES = 2
 
 
 class Settings(Section):
-    """What `conf/experiment/lab/twice.yaml` says."""
+    """The settings of `conf/experiment/lab/twice.yaml`."""
 
     hidden: Annotated[int, Field(ge=2)]
     activation: Activation
@@ -42,7 +42,7 @@ class Teacher:
     def of(settings: Settings) -> "Teacher":
         network = Network(FEATURES, (settings.hidden,), settings.activation)
         shapes = ((FEATURES, settings.hidden), (settings.hidden,), (settings.hidden, 1))
-        sizes = (2.0, 1.0, 4.0)  # steep enough to leave their mark in the labels
+        sizes = (2.0, 1.0, 4.0)  # large enough for the labels to depend on every unit
         into, bias, out = (
             size * rng.normal(rng.key(settings.seed, "lab/twice/teacher", i), shape)
             for i, (size, shape) in enumerate(zip(sizes, shapes, strict=True))
@@ -63,10 +63,10 @@ class Teacher:
         epochs: int | None = None,
         name: engine.Name = "native",
     ) -> Weights:
-        """The last weights of training, from those of a seed, or from others, on.
+        """Train from the initial weights of a seed or from `start`; return the last weights.
 
         Arguments:
-            start: with the order of rows of the seed all the same.
+            start: the first weights; the order of rows is still that of the seed.
         """
         return trained(
             self.network,
@@ -92,7 +92,7 @@ def trained(
     start: Weights | None = None,
     name: engine.Name = "native",
 ) -> Weights:
-    """The last weights of training; see `loop.fit`, and `Teacher.trained`."""
+    """Train and return the last weights; see `loop.fit` and `Teacher.trained`."""
     begun = None
     if start is not None:
         flat = np.concatenate([w.reshape(-1) for w in start])
@@ -113,7 +113,7 @@ def trained(
 
 
 def symmetries(network: Network, key: int) -> list[Symmetry]:
-    """A permutation, and a flip (tanh) or a rescaling by powers of two (ReLU) of hidden units."""
+    """Return a permutation, and a flip (tanh) or a rescaling by powers of two (ReLU) of hidden units."""
     (n_hidden,) = network.hidden
     order = np.roll(np.arange(n_hidden), 1)
     coins = rng.uniform(key, (n_hidden,)) < 0.5

@@ -1,4 +1,4 @@
-"""Many trajectories of SGD at once: one tape whose weights are a matrix, a column for each trajectory."""
+"""Many trajectories of SGD at once: one tape whose weights are a matrix with a column per trajectory."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from sweepgrad.lab.convex import Problem
 
 @dataclass(frozen=True)
 class Course:
-    """How the excess loss L(w) - L(w*) of T trajectories went; each array is of the steps 1 to N, (N,).
+    """The excess loss L(w) - L(w*) of T trajectories; each array has the steps 1 to N, (N,).
 
     Attributes:
-        mean, deviation: of the excess after each step, over trajectories.
-        running_mean, running_deviation: of what each trajectory had on average up to each step.
-        late: for each trajectory the mean excess over the second half of the steps, (T,).
+        mean, deviation: mean and standard deviation of the excess loss over trajectories, after each step.
+        running_mean, running_deviation: the same for the average excess loss of a trajectory up to each step.
+        late: the mean excess loss of each trajectory over the second half of the steps, (T,).
         trajectories: T.
     """
 
@@ -31,7 +31,7 @@ class Course:
     trajectories: int
 
     def error(self, deviation: Array) -> Array:
-        """The standard error of a mean over trajectories."""
+        """Return the standard error of a mean over trajectories."""
         error: Array = deviation / np.sqrt(self.trajectories)
         return error
 
@@ -46,12 +46,12 @@ def descend(
     key: int,
     name: engine.Name = "native",
 ) -> Course:
-    """Descend from `start` (d,) by batches of rows drawn with replacement, each trajectory its own.
+    """Run SGD from `start` (d,) with batches drawn with replacement, independently for each trajectory.
 
     Arguments:
         rates: the learning rate of each step, (N,).
-        key: the randomness, from `rng.key`; trajectory t draws with its t-th word.
-        name: the engine's.
+        key: random key, from `rng.key`; trajectory t uses `rng.fold(key, t)`.
+        name: of the engine.
     """
     tape = _tape(problem, batch_size, trajectories)
     buffer = np.zeros(tape.length)
@@ -64,9 +64,9 @@ def descend(
     replay, at_half = engine.load(name), total
     collected = []
     for first, last in ((0, half), (half, steps)):
-        told = np.stack([rates[first:last], np.arange(first + 1, last + 1)], axis=1)
+        scalars = np.stack([rates[first:last], np.arange(first + 1, last + 1)], axis=1)
         rows = order[first:last].reshape(-1)
-        _, numbers = replay(tape, buffer, problem.X, problem.y.reshape(-1, 1), rows, told, key, first + 1)
+        _, numbers = replay(tape, buffer, problem.X, problem.y.reshape(-1, 1), rows, scalars, key, first + 1)
         collected.append(numbers)
         if first == 0:
             at_half = total.copy()
@@ -82,7 +82,7 @@ def descend(
 
 
 def drawn(key: int, rows: int, steps: int, batch_size: int, trajectories: int) -> NDArray[np.int64]:
-    """The rows of each step, (steps, batch_size, trajectories)."""
+    """Return the rows of each step, (steps, batch_size, trajectories)."""
     of_each = [
         np.floor(rows * rng.uniform(rng.fold(key, t), (steps, batch_size))).astype(np.int64)
         for t in range(trajectories)
@@ -91,7 +91,7 @@ def drawn(key: int, rows: int, steps: int, batch_size: int, trajectories: int) -
 
 
 def _tape(problem: Problem, batch_size: int, trajectories: int) -> Tape:
-    """A step of all trajectories; it collects the mean and mean square of the excess, and of its running mean."""
+    """Record a step of all trajectories that collects mean and mean square of the excess and its running mean."""
     d = problem.X.shape[1]
     shape = (batch_size, trajectories)
     features = Value(np.zeros((d, batch_size * trajectories)), "features")
@@ -116,7 +116,7 @@ def _tape(problem: Problem, batch_size: int, trajectories: int) -> Tape:
 
 
 def _deviation(mean: Array, square: Array, n: int) -> Array:
-    """The standard deviation over trajectories, from means and mean squares."""
-    with np.errstate(invalid="ignore", over="ignore"):  # of trajectories that diverged
+    """Return the standard deviation over trajectories, from means and mean squares."""
+    with np.errstate(invalid="ignore", over="ignore"):  # trajectories may have diverged
         deviation: Array = np.sqrt(np.maximum(square - mean**2, 0) * n / (n - 1))
     return deviation

@@ -1,4 +1,4 @@
-"""One network trained with and without each trick, and what its gradients are like then."""
+"""Train a network with and without each trick, and measure its gradients afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from sweepgrad.training.loop import Examples, fit
 
 @dataclass(frozen=True)
 class Trick:
-    """How a network is trained; without changes, plain SGD with a constant rate on ReLU units."""
+    """The settings for training a network; by default plain SGD with a constant rate and ReLU units."""
 
     optimizer: SGD | Adagrad
     schedule: Schedule = CONSTANT
@@ -28,36 +28,36 @@ class Trick:
 
 
 @dataclass(frozen=True)
-class Signs:
-    """What a trained network's gradients are like; one number for each seed, (S,) each, but for `layers`.
+class Statistics:
+    """Statistics of the gradients of a trained network; one number for each seed, (S,), except `layers`.
 
     Attributes:
-        norm: of the gradient of all training rows, without dropout.
-        variance: of a batch's gradient as training has it, before it is clipped: the mean of |g - ḡ|² over the
+        norm: norm of the gradient over all training rows, without dropout.
+        variance: variance of a batch's gradient in training, before clipping: the mean of |g - ḡ|² over the
             batches of a pass.
-        ratio: the length of the first layer's gradient over the last one's.
+        ratio: gradient norm of the first layer divided by that of the last one.
         curvature: see `lipschitz.curvature`.
-        trembling: how much the training loss changes from epoch to epoch, over the last quarter of them.
-        nll: on training rows, at the end.
-        length: of all weights.
-        layers: `norm` and `variance` of each layer's part, (S, L, 2).
+        noise: mean change of the training loss per epoch, over the last quarter of the epochs.
+        nll: loss on the training rows after training.
+        length: norm of all weights.
+        layers: `norm` and `variance` of each layer, (S, L, 2).
     """
 
     norm: Array
     variance: Array
     ratio: Array
     curvature: Array
-    trembling: Array
+    noise: Array
     nll: Array
     length: Array
     layers: Array
 
 
-NAMES = ("norm", "variance", "ratio", "curvature", "trembling", "nll", "length")
+NAMES = ("norm", "variance", "ratio", "curvature", "noise", "nll", "length")
 
 
 def tricks(lr: float, epochs: int, delay: int, clip: float, dropout: float) -> dict[str, Trick]:
-    """The plain one first."""
+    """Return the tricks by name, plain SGD first."""
     plain = Trick(SGD(lr))
     return {
         "plain": plain,
@@ -71,7 +71,7 @@ def tricks(lr: float, epochs: int, delay: int, clip: float, dropout: float) -> d
     }
 
 
-def signs(
+def statistics(
     trick: Trick,
     hidden: tuple[int, ...],
     rows: Examples,
@@ -79,8 +79,8 @@ def signs(
     *,
     epochs: int,
     batch_size: int,
-) -> Signs:
-    """Train with each seed, and look."""
+) -> Statistics:
+    """Train with each seed and measure the gradients."""
 
     def one(seed: int) -> tuple[list[float], list[list[float]]]:
         network = Network(rows.X.shape[1], hidden, trick.activation, trick.dropout)
@@ -100,16 +100,16 @@ def signs(
         w = Value(flat)
         (whole,) = gradient(loss(network, w, Value(rows.X), Value(rows.y)), [w])
         batches = batch_gradients(network, flat, rows, batch_size, key, drop=trick.dropout > 0)
-        apart = (batches - batches.mean(axis=0)) ** 2
+        squares = (batches - batches.mean(axis=0)) ** 2
         ends = np.cumsum([0, *((inputs + 1) * outputs for inputs, outputs in pairwise(network.widths))])
         layers = [
-            [_length(whole.data[a:b]), float(apart[:, a:b].sum(axis=1).mean())] for a, b in pairwise(ends)
+            [_length(whole.data[a:b]), float(squares[:, a:b].sum(axis=1).mean())] for a, b in pairwise(ends)
         ]
         losses = np.array([epoch.train_loss for epoch in last.history])
         late = losses[-max(4, epochs // 4) :]
         numbers = [
             float(np.linalg.norm(whole.data)),
-            float(apart.sum(axis=1).mean()),
+            float(squares.sum(axis=1).mean()),
             layers[0][0] / layers[-1][0],
             curvature(network, flat, rows, key),
             float(np.abs(np.diff(late)).mean()),
@@ -119,11 +119,11 @@ def signs(
         return numbers, layers
 
     found = side_by_side(one, seeds)
-    norm, variance, ratio, steepest, trembling, nll, length = np.array([numbers for numbers, _ in found]).T
+    norm, variance, ratio, steepest, noise, nll, length = np.array([numbers for numbers, _ in found]).T
     layers = np.array([of_layers for _, of_layers in found])
-    return Signs(norm, variance, ratio, steepest, trembling, nll, length, layers)
+    return Statistics(norm, variance, ratio, steepest, noise, nll, length, layers)
 
 
 def _length(layer: Array) -> float:
-    """Of a layer's gradient; one that is dead has none at all, and then it is the smallest number."""
+    """Return the norm of a layer's gradient; for a dead layer, the smallest positive number instead of 0."""
     return max(float(np.linalg.norm(layer)), float(np.finfo(np.float64).tiny))

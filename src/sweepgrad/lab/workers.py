@@ -1,4 +1,4 @@
-"""Doing many like things side by side, in threads: the engine lets others run while it replays."""
+"""Run tasks in parallel threads: the engine releases the interpreter lock while it replays."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,9 @@ Result = TypeVar("Result")
 
 
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """What a function makes of each item, in their order.
+    """Apply a function to each item in parallel, and return the results in order.
 
-    After Ctrl-C, or the first error, nothing more is begun.
+    After Ctrl-C or the first error, no further item is started.
     """
     with ThreadPoolExecutor(cores()) as pool:
         futures = [pool.submit(function, item) for item in items]

@@ -1,4 +1,4 @@
-"""Making the record of a run from the experiment that it was."""
+"""Make the record of a run from its experiment."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.config.identity import trains
 from sweepgrad.config.schema import Config
 from sweepgrad.runs import provenance
-from sweepgrad.runs.isolation import proof, unproven
+from sweepgrad.runs.isolation import isolation_test, not_tested
 from sweepgrad.runs.record import Data, Record, Status
 from sweepgrad.training import diagnosis
 from sweepgrad.training.experiment import Experiment
@@ -33,7 +33,7 @@ def of(
     stopped: bool = False,
     continued: str | None = None,
 ) -> Record:
-    """Return the record of a run that ended, in whichever way and however far it came."""
+    """Return the record of a run that ended, whether it finished, failed or was stopped."""
     data = _data(experiment) if experiment else None
     scores = experiment.val_scores(fit) if experiment and fit else np.zeros(0)
     summary = experiment.summary(fit, scores) if experiment and fit else {}
@@ -61,9 +61,9 @@ def of(
 
 
 def identity(config: Config, digests: dict[str, str]) -> str:
-    """Return the SHA-256 of all that a result follows from: the configuration, the data and the code.
+    """Return the SHA-256 of all that determines a result: the configuration, the data and the code.
 
-    Where a run is kept, and the sweep that it belongs to, have no say.
+    The folder and the sweep of a run do not count.
 
     Arguments:
         digests: of the table and of its parts.
@@ -74,7 +74,7 @@ def identity(config: Config, digests: dict[str, str]) -> str:
 
 
 def diagnosis_of(experiment: Experiment, fit: Fit, scores: Array) -> str:
-    """Return what is told of how a run went, given its scaled scores of the validation rows, (n_val,)."""
+    """Return the diagnosis of a run, given its scaled scores of the validation rows, (n_val,)."""
     return diagnosis.verdict(
         experiment.task,
         experiment.network,
@@ -88,14 +88,14 @@ def diagnosis_of(experiment: Experiment, fit: Fit, scores: Array) -> str:
 
 
 def _certificate(experiment: Experiment, status: Status) -> dict[str, Any]:
-    """Return what leaks, or that nothing does. A proof that fails costs no model."""
-    if status == "KILLED":  # nobody waits any more
-        weights = unproven("the run was stopped")
+    """Return the certificate of a run. An error in the isolation test does not lose the model."""
+    if status == "KILLED":  # the user is waiting for the program to end
+        weights = not_tested("the run was stopped")
     else:
         try:
-            weights = proof(experiment).to_json()
-        except Exception as error:  # noqa: BLE001 - it takes memory, as all does
-            weights = unproven(f"the proof failed with {type(error).__name__}: {error}")
+            weights = isolation_test(experiment).to_json()
+        except Exception as error:  # noqa: BLE001 - it may run out of memory
+            weights = not_tested(f"the isolation test raised {type(error).__name__}: {error}")
     return {**experiment.training.certificate.to_json(), "weights": weights}
 
 

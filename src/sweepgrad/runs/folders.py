@@ -1,4 +1,4 @@
-"""Writing what a run leaves in its own folder, and seeing whether it is still what was written."""
+"""Write the folder of a run, and check its files against their digests."""
 
 import json
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one is ten times faster, where it was built
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one, if it is there, is ten times faster
 
 
 def write(
     folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None
 ) -> Record:
-    """Leave a run in `folder`: its model and pictures where there are any, the record last; as written.
+    """Write a run to `folder`: its model and pictures, if any, and the record last. Return that record.
 
     Raises:
-        OSError: there is no room, or no right to.
+        OSError: the folder cannot be written.
     """
     with naming(folder):
         _make_ready(folder, record)
@@ -41,8 +41,8 @@ def write(
 
 
 def draw(folder: Path, experiment: Experiment, bundle: Bundle, fit: Fit) -> None:
-    """The pictures of a run."""
-    from sweepgrad.training import plots  # late: it takes most of a second, and a sweep needs none
+    """Draw the pictures of a run."""
+    from sweepgrad.training import plots  # late: importing it takes most of a second, and sweeps draw none
 
     learning_curve, decision_boundary = (folder / name for name in PICTURES)
     plots.learning_curve(fit.history, fit.best_epoch, learning_curve)
@@ -51,7 +51,7 @@ def draw(folder: Path, experiment: Experiment, bundle: Bundle, fit: Fit) -> None
 
 
 def copy(source: Path, folder: Path, record: Record) -> None:
-    """Leave in `folder` the result that is kept in `source`, under a record of its own.
+    """Copy the result in folder `source` to `folder`, with another record.
 
     Raises:
         OSError: as `write`.
@@ -60,10 +60,10 @@ def copy(source: Path, folder: Path, record: Record) -> None:
 
 
 def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
-    """Leave in `folder` the result of a job of a sweep that was trained elsewhere.
+    """Write to `folder` the result of a job that another process trained.
 
     Arguments:
-        model: its files, and its state, by name; none if it has no model.
+        model: the files of its model and its state, by name; empty if it has no model.
 
     Raises:
         OSError: as `write`.
@@ -78,36 +78,36 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
 
 
 def _make_ready(folder: Path, record: Record) -> None:
-    """Make the folder, with its configuration and without what an earlier run left: it is not this one's."""
+    """Make the folder, write the configuration and delete the files of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     if record.certificate is not None:
-        said = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
-        (folder / CERTIFICATE).write_text(f"{said}\n", encoding="utf-8")
+        text = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
+        (folder / CERTIFICATE).write_text(f"{text}\n", encoding="utf-8")
 
 
 def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
-    """What is wrong with the files beside a record, if anything; `model` is the folder of its bundle."""
+    """Return what is wrong with the files of a run, or None; `model` is the folder of its bundle."""
     for name in dict.fromkeys((*FILES, *record.files)):
         path = path_of(folder, name, model)
         try:
             if digest(path) != record.files.get(name):
-                return f"{path} is not what was written"
+                return f"{path} was changed after it was written"
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
     return None
 
 
 def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
-    """Where a file that `Record.files` names lies in a run's folder, with its bundle in that of `model`."""
+    """Return the path of a file that `Record.files` names; `model` is the folder of the bundle."""
     return folder / STATE if name == STATE else folder / model / name
 
 
 def sent_as(folder: Path, record: Record) -> str | None:
-    """The id of the MLflow run that this very run became, if it is known to have been sent."""
+    """Return the id of the MLflow run that this run was sent as, or None if it was not sent."""
     try:
         sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
         return str(sent["run_id"]) if sent["ended"] == record.ended else None

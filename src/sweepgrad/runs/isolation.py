@@ -1,4 +1,4 @@
-"""Proof, run by run, that training never looks at validation rows: the same weights when they are garbage."""
+"""The isolation test: training on garbage for validation rows must give the same weights."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -15,78 +15,75 @@ from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Diverged, Examples
 
 _STEPS, _EPOCHS, _SEED, _RATE = 8, 2, 0, 0.01
-_WORK = 50_000_000  # parameters times rows: more rows than that are not taken
-_VALIDATED = 256  # rows
+_WORK = 50_000_000  # parameters times training rows, at most
+_VALIDATED = 256  # validation rows, at most
 
-_proofs: dict[tuple[Any, ...], "Proof"] = {}
-_proving = Lock()
+_results: dict[tuple[Any, ...], "Isolation"] = {}
+_testing = Lock()
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What came of training twice.
+class Isolation:
+    """The result of an isolation test.
 
     Attributes:
-        steps: of training, over two epochs.
-        rows: how many training rows they went through.
-        unmoved: whether the weights were the same to the bit at each moment; None if the few steps diverged,
-            so that nothing was shown.
+        steps: number of training steps, over two epochs.
+        rows: number of training rows.
+        passed: whether the weights were the same to the bit after each part of training; None if training
+            diverged, so that nothing was tested.
     """
 
     steps: int
     rows: int
-    unmoved: bool | None
+    passed: bool | None
 
     def to_json(self) -> dict[str, Any]:
-        shown = (
+        tested = (
             f"{self.steps} steps over two epochs of the first {self.rows} training rows, with this run's"
             " network, optimizer, schedule, batches, clipping and weight decay"
-            f" (seed {_SEED}, learning rate {_RATE}), done twice, once with validation features replaced by"
-            " noise and their labels by the others: the weights are the same to the bit after each stretch of"
-            " steps and each evaluation"
+            f" (seed {_SEED}, learning rate {_RATE}). Training was done twice, the second time with noise for"
+            " the validation features and flipped validation labels. The weights were the same to the bit"
+            " after each evaluation and each part of training"
         )
-        if self.unmoved is None:
-            return unproven("the few steps left the finite numbers")
+        if self.passed is None:
+            return not_tested("training diverged within the few steps of the test")
         return {
-            "unmoved": self.unmoved,
-            "proven": shown if self.unmoved else "nothing",
-            "garbage": ["uniform noise from -4 to 4 for features", "each label the other one"],
+            "unmoved": self.passed,
+            "proven": tested if self.passed else "nothing: the isolation test failed",
+            "garbage": ["uniform noise from -4 to 4 for features", "flipped labels"],
             "not_meant": "validation rows choose which epoch is kept and, with train.patience, the last one",
         }
 
 
-def unproven(why: str) -> dict[str, Any]:
-    """In the place of a proof, where there is none."""
-    return {"unmoved": None, "proven": f"nothing was proven: {why}"}
+def not_tested(why: str) -> dict[str, Any]:
+    """Return the JSON of an isolation test that gave no result."""
+    return {"unmoved": None, "proven": f"nothing was tested: {why}"}
 
 
-def proof(experiment: Experiment) -> Proof:
-    """Whether validation rows have a say in the weights of a run like this one.
+def isolation_test(experiment: Experiment) -> Isolation:
+    """Test whether validation rows influence the weights of a run like this one.
 
-    It is of a few steps, since what a step reads does not depend on how many there are; and of two epochs,
-    since validation rows are evaluated between them. Runs that differ in seed, rate and epochs share it.
+    The test takes a few steps, since each step reads the same kinds of rows, and two epochs, since validation
+    rows are evaluated in between. Runs that differ only in seed, learning rate and epochs share one test.
     """
-    config = _alike(experiment.config)
-    which = (
+    config = _normalized(experiment.config)
+    key = (
         *(config.model, config.optimizer, config.schedule, config.train, config.engine),
-        *(
-            config.data,
-            experiment.training.digests,
-        ),  # which columns are learned from, and how, and which rows
+        *(config.data, experiment.training.digests),  # columns and rows
     )
-    with _proving:  # jobs in other threads wait for the one proof
-        if which not in _proofs:
-            _proofs[which] = _proof(replace(experiment, config=config))
-        return _proofs[which]
+    with _testing:  # jobs in other threads wait for the one test
+        if key not in _results:
+            _results[key] = _tested(replace(experiment, config=config))
+        return _results[key]
 
 
-def _alike(config: Config) -> Config:
+def _normalized(config: Config) -> Config:
     train = config.train.model_copy(update={"epochs": _EPOCHS, "patience": None})
     optimizer = config.optimizer.model_copy(update={"lr": _RATE})
     return config.model_copy(update={"seed": _SEED, "train": train, "optimizer": optimizer})
 
 
-def _proof(experiment: Experiment) -> Proof:
+def _tested(experiment: Experiment) -> Isolation:
     batch = experiment.config.train.batch_size
     n = min(len(experiment.train.y), _STEPS * batch, max(2, _WORK // experiment.network.n_parameters))
     train = Examples(experiment.train.X[:n], experiment.train.y[:n])
@@ -99,25 +96,25 @@ def _proof(experiment: Experiment) -> Proof:
         _weights(replace(experiment, train=train, val=rows, optimizer=optimizer)) for rows in (val, garbage)
     ]
     steps = _EPOCHS * -(-n // min(batch, n))
-    return Proof(steps, n, None if None in weights else weights[0] == weights[1])
+    return Isolation(steps, n, None if None in weights else weights[0] == weights[1])
 
 
 def _weights(experiment: Experiment) -> list[bytes] | None:
-    """SHA-256 of the weights after each replay of the tape; None if training left the finite numbers."""
-    seen: list[bytes] = []
+    """Return the SHA-256 of the weights after each replay of the tape; None if training diverged."""
+    digests: list[bytes] = []
 
-    def noting(replay: Replay) -> Replay:
-        def noted(tape: Any, buffer: Any, *rest: Any) -> Any:
+    def hashing(replay: Replay) -> Replay:
+        def replayed(tape: Any, buffer: Any, *rest: Any) -> Any:
             done = replay(tape, buffer, *rest)
             weights = np.ascontiguousarray(tape.inputs["weights"].of(buffer))
-            seen.append(sha256(weights.tobytes()).digest())
+            digests.append(sha256(weights.tobytes()).digest())
             return done
 
-        return noted  # type: ignore[return-value]
+        return replayed  # type: ignore[return-value]
 
     try:
-        for _ in experiment.fits(noting):
+        for _ in experiment.fits(hashing):
             pass
     except Diverged:
         return None
-    return seen
+    return digests

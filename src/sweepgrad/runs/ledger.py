@@ -1,4 +1,4 @@
-"""The ledger of test-set evaluations, on disk beside MLflow's record, so that losing one leaves the other."""
+"""The ledger of test-set evaluations, kept on disk in addition to MLflow."""
 
 import getpass
 import os
@@ -21,19 +21,19 @@ from sweepgrad.files import locked, naming
 
 LEDGER = "test_evaluations.jsonl"
 JUDGED = "sweepgrad.judged"
-"""A tag of a sweep's own run: its latest test-set evaluation of which the store has all that was found."""
+"""A tag of a sweep's own run: its latest test-set evaluation whose results are all in the store."""
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One test-set evaluation: a time that test rows were read.
+    """One test-set evaluation.
 
     Attributes:
-        id: its own, by which MLflow and the ledger tell it from others.
-        when: the moment, in UTC, as ISO 8601 has it.
-        user, host: who did it, and on which machine.
-        sweep: what was finalized.
-        run_id: the MLflow run of the model that was judged.
+        id: the same in MLflow and in the ledger.
+        when: the time, in UTC, in ISO 8601.
+        user, host: the user and the machine that ran it.
+        sweep: the sweep that was finalized.
+        run_id: the MLflow run of the model that was evaluated.
         table, test: SHA-256 of the table and of the indices of its test rows.
     """
 
@@ -58,7 +58,7 @@ def _as_json() -> TypeAdapter[LedgerEntry]:
 
 
 def entry_now(sweep: str, run_id: str, digests: Digests) -> LedgerEntry:
-    """Return the entry of the test-set evaluation that is about to be.
+    """Return the entry of a test-set evaluation that begins now.
 
     Arguments:
         digests: of the table and of its parts.
@@ -77,12 +77,12 @@ def entry_now(sweep: str, run_id: str, digests: Digests) -> LedgerEntry:
 
 @dataclass(frozen=True)
 class Before:
-    """The test-set evaluations before the one that is about to be, the first one first.
+    """Earlier test-set evaluations, in order of time.
 
     Attributes:
-        seen: each of these very rows whose figures may have been seen.
-        interrupted: those for the same model of the same sweep of which nothing was kept.
-        of_table: how often test rows of the table were evaluated, of whichever split.
+        seen: evaluations of the same test rows whose metrics may have been seen.
+        interrupted: evaluations of the same model of the same sweep whose results were lost.
+        of_table: number of evaluations of test rows of the table, by any split.
     """
 
     seen: tuple[LedgerEntry, ...]
@@ -91,10 +91,10 @@ class Before:
 
 
 class AlreadyEvaluated(Exception):
-    """The test rows were evaluated before, as `earlier` has it."""
+    """The test set was evaluated before; `earlier` lists when."""
 
     def __init__(self, earlier: Sequence[LedgerEntry]) -> None:
-        super().__init__(f"opened before: {'; '.join(map(str, earlier))}")
+        super().__init__(f"the test set was evaluated before: {'; '.join(map(str, earlier))}")
         self.earlier = earlier
 
 
@@ -102,20 +102,20 @@ class AlreadyEvaluated(Exception):
 def entering(
     ledger: Path, of_store: Sequence[LedgerEntry], entry: LedgerEntry, *, kept: bool, again: bool
 ) -> Iterator[Before]:
-    """See that test rows are unseen, do what is to be done before they are read, and write the entry down.
+    """Check that the test set was not evaluated before, run the body, and add the entry to the ledger.
 
-    One process at a time: whoever comes second sees the line of the first. The line is written at the end,
-    and on the disk then; if what is done within fails, there is none.
+    The ledger is locked meanwhile, so that a second process sees the entry of the first. If the body fails,
+    no entry is written.
 
     Arguments:
-        of_store: what the store knows of test-set evaluations.
-        kept: whether the sweep has figures of test rows; if not, its own evaluations came to nothing.
-        again: whether rows that were seen may be read once more.
+        of_store: the test-set evaluations that the store knows.
+        kept: whether the sweep has test metrics; if not, its own evaluations were interrupted.
+        again: whether to allow a test set that was evaluated before.
 
     Raises:
-        AlreadyEvaluated: they were, and to do it again is not asked for.
+        AlreadyEvaluated: it was evaluated before, and `again` is false.
         UserError: the ledger is damaged.
-        OSError: there is no room, or no right to.
+        OSError: the ledger cannot be written.
     """
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with locked(ledger, make=True):
@@ -131,25 +131,27 @@ def entering(
 
 @contextmanager
 def reserved(folder: Path) -> Iterator[None]:
-    """Make the folder in which results are kept, and let no other process judge into it meanwhile.
+    """Make the folder of the results and lock it against other processes.
 
     Raises:
-        UserError: another process does.
+        UserError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder, wait=False))
         except BlockingIOError:
-            raise UserError(f"another process is judging this sweep into {folder}: wait for it") from None
+            raise UserError(
+                f"another process is evaluating this sweep and writes to {folder}: wait until it ends"
+            ) from None
         yield
 
 
 def read(ledger: Path) -> list[LedgerEntry]:
-    """Return what the ledger holds, and that of an earlier version beside it; nothing where there is none.
+    """Return the entries of the ledger and of that of an earlier version; none if there are no files.
 
     Raises:
-        UserError: a line is damaged: what it said cannot be known, so nobody is told that rows are unread.
+        UserError: a line is damaged, so that it is unknown which test sets were evaluated.
     """
     files = [ledger.with_name(name) for name in old_names.spellings(ledger.name, old_names.FILES)]
     return [entry for file in reversed(files) for entry in _entries(file)]
@@ -165,13 +167,13 @@ def _entries(ledger: Path) -> Iterator[LedgerEntry]:
             yield _as_json().validate_json(line)
         except ValueError as error:
             raise UserError(
-                f"{ledger}, line {number} is damaged ({error}): it says when test rows were opened; put the"
-                " file back as it was, or mend the line"
+                f"{ledger}, line {number}: this record of a test-set evaluation is damaged ({error}). Restore"
+                " the file from a backup, or fix the line"
             ) from None
 
 
 def before_of(known: Sequence[LedgerEntry], entry: LedgerEntry, *, kept: bool) -> Before:
-    """Return what of the known evaluations, some known twice, matters to one that is about to be.
+    """Return the earlier evaluations that matter to a new one; `known` may hold some twice.
 
     Arguments:
         kept: as in `entering`.
@@ -183,7 +185,7 @@ def before_of(known: Sequence[LedgerEntry], entry: LedgerEntry, *, kept: bool) -
 
 
 def once_each(known: Sequence[LedgerEntry], table: str) -> list[LedgerEntry]:
-    """Return the evaluations of a table, the first one first, though both ledger and store know most."""
+    """Return the evaluations of a table in order of time, without those listed twice."""
     same = {entry.id: entry for entry in known if entry.table == table}
     return sorted(same.values(), key=lambda entry: entry.when)
 
@@ -192,9 +194,9 @@ def times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def of_table_in_words(n: int) -> str:
-    """Return a sentence for the card and the page on how often test rows of the table were opened before."""
+def earlier_of_table(n: int) -> str:
+    """Return a sentence on how often test rows of the table were evaluated before."""
     return (
-        f"Test rows of this table, of whichever split, had been opened {times(n)} before by the ledger"
-        f" (runs/{LEDGER}) and the store."
+        f"Before this, test rows of this table had been evaluated {times(n)}, counting every split"
+        f" (sources: runs/{LEDGER} and MLflow)."
     )

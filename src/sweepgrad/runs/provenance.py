@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its configuration and its data: our code, and what it stands on."""
+"""The code and the environment that a run was trained with: digests, versions, processor."""
 
 import os
 import platform
@@ -10,37 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sweepgrad import extensions
+from sweepgrad.runs.imports import PACKAGE, closure
 
-# What `training.experiment` stands on, itself included: a change elsewhere does not change a trained model.
-TRAINED_BY = (
-    "autograd",
-    "config",
-    "data",
-    "engine",
-    "nn",
-    "stats",
-    "tasks",
-    "training",
-    "errors.py",
-    "extensions.py",
-    "messages.py",
-    "paths.py",
-    "rng.py",
-)
 _PACKAGES = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
-_COMPILERS = ("numba", "llvmlite")  # without them NumPy takes the engine's place
+_COMPILERS = ("numba", "llvmlite")  # optional: without them the engine uses NumPy
 
 
 @cache
 def code() -> str:
-    """SHA-256 of the source that trains, extensions' included, and of the names and versions below it."""
-    digest = sha256()
-    for name in TRAINED_BY:
-        for package in _packages():
-            path = package / name
-            for file in sorted(path.rglob("*.py")) if path.is_dir() else filter(Path.exists, [path]):
-                digest.update(f"{file.relative_to(package)}\0".encode())
-                digest.update(file.read_bytes())
+    """Return the SHA-256 of the code that trains.
+
+    It covers the modules that `training.experiment` imports, directly or through others; the extensions; and
+    the versions of the libraries that compute. A change elsewhere does not change a trained model.
+    """
+    digest = sha256(_source("sweepgrad.training.experiment"))
     for name in ("numpy", "scipy", "pandas", "pyarrow", *_COMPILERS):
         digest.update(f"{name} {_version(name)}\0".encode())
     for name, source in extensions.digests().items():
@@ -49,19 +32,33 @@ def code() -> str:
     return digest.hexdigest()
 
 
-def _packages() -> list[Path]:
-    """Return the folders that the package's modules come from.
+@cache
+def record_code() -> str:
+    """Return the SHA-256 of the code that describes a run: its certificate and diagnosis are text."""
+    return sha256(_source("sweepgrad.runs.capture")).hexdigest()
 
-    There are two where a model was loaded first that brought modules along: those run in the place of ours.
+
+def _source(module: str) -> bytes:
+    """Return the names and texts of a module and of all modules that it imports."""
+    files = closure(module, _packages())
+    files.pop(PACKAGE, None)  # it computes nothing
+    return b"".join(f"{name}\0".encode() + files[name].read_bytes() + b"\0" for name in sorted(files))
+
+
+def _packages() -> list[Path]:
+    """Return the folders that the package's modules are imported from, in order.
+
+    There are two if a model that was loaded first came with modules of its own: Python imports those first.
     """
     own, places = Path(__file__).parents[1], [Path(place) for place in sys.modules["sweepgrad"].__path__]
     return places if own in places else [own]
 
 
 def environment() -> dict[str, str]:
-    """Versions, platform and machine, for people who look at a run later, and for `differences`."""
+    """Return versions, platform and machine, to be read later and compared by `differences`."""
     return {
         "code": code(),
+        "record_code": record_code(),
         **_platform(),
         **_machine(),
         **{name: _version(name) for name in (*_PACKAGES, *_COMPILERS)},
@@ -76,9 +73,9 @@ def _platform() -> dict[str, str]:
 
 @cache
 def _machine() -> dict[str, str]:
-    """What decides how sums are rounded: the processor, what the compiler knows of it, and BLAS.
+    """Return what decides how sums are rounded: the processor, its instructions, and BLAS.
 
-    Both NumPy and SciPy bring a BLAS, and both are looked at, whichever is in use so far.
+    NumPy and SciPy each come with a BLAS; both are listed.
     """
     import numpy as np  # noqa: F401 - loads its BLAS
     from scipy.linalg import cython_blas  # noqa: F401 - likewise
@@ -93,7 +90,7 @@ def _machine() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The model of this machine's processor, or what kind it is where the model is not told."""
+    """Return the model of this machine's processor, or its architecture if the model is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # macOS
@@ -103,49 +100,49 @@ def processor() -> str:
 
 
 def _instructions() -> str:
-    """The kind of processor that code is compiled for, and what it can do; empty without the compiler."""
+    """Return the processor that code is compiled for and its features; empty without the compiler."""
     try:
         from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
     except ImportError:
         return ""
     name = os.environ.get("NUMBA_CPU_NAME") or get_host_cpu_name()
     chosen = os.environ.get("NUMBA_CPU_FEATURES")
-    can = [feature for feature, there in get_host_cpu_features().items() if there]
-    return " ".join([name, *(chosen.split(",") if chosen else sorted(can))])
+    present = [feature for feature, there in get_host_cpu_features().items() if there]
+    return " ".join([name, *(chosen.split(",") if chosen else sorted(present))])
 
 
-# Who it was trained by, and what only carries settings and results to and fro.
-_ROUNDS_NOTHING = {"host", "sweepgrad", "hydra-core", "omegaconf", "mlflow"}
+# These do not compute.
+_ROUNDS_NOTHING = {"host", "record_code", "sweepgrad", "hydra-core", "omegaconf", "mlflow"}
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """In words, what has changed between two environments that may round numbers differently; empty: nothing.
+    """Describe the differences between two environments that may change how numbers are rounded.
 
     Arguments:
-        then, now: as `environment` gave them, `then` perhaps long ago.
+        then, now: results of `environment`; `then` may be of an earlier version.
     """
     found = []
     for name in sorted((then.keys() | now.keys()) - _ROUNDS_NOTHING):
         before, after = then.get(name), now.get(name)
         if before is None:
-            found.append(f"{name}: not recorded then, now {after}")
+            found.append(f"{name}: was not recorded, now {after}")
         elif after is None:
-            found.append(f"{name}: {before} then, not known now")
+            found.append(f"{name}: was {before}, now unknown")
         elif before != after:
-            found.append(f"{name}: {_apart(name, before, after)}")
+            found.append(f"{name}: {_difference(name, before, after)}")
     return tuple(found)
 
 
-def _apart(name: str, before: str, after: str) -> str:
+def _difference(name: str, before: str, after: str) -> str:
     if name == "code":
-        return f"{before[:12]} then, {after[:12]} now (SHA-256 of what trains and what it stands on)"
+        return f"was {before[:12]}, now {after[:12]} (SHA-256 of the training code and its libraries)"
     if name == "instructions":
         one, other = before.split(), after.split()
-        words = [f"{one[0]} then, {other[0]} now"] if one[:1] != other[:1] else []
-        words += [f"without {' '.join(lost)}"] if (lost := sorted(set(one[1:]) - set(other[1:]))) else []
-        words += [f"with {' '.join(won)}"] if (won := sorted(set(other[1:]) - set(one[1:]))) else []
-        return ", ".join(words)
-    return f"{before} then, {after} now"
+        parts = [f"was {one[0]}, now {other[0]}"] if one[:1] != other[:1] else []
+        parts += [f"without {' '.join(lost)}"] if (lost := sorted(set(one[1:]) - set(other[1:]))) else []
+        parts += [f"with {' '.join(added)}"] if (added := sorted(set(other[1:]) - set(one[1:]))) else []
+        return ", ".join(parts)
+    return f"was {before}, now {after}"
 
 
 @cache

@@ -1,14 +1,14 @@
-"""What a run leaves in its own folder, before anything is sent to MLflow: nothing is lost if sending fails.
+"""The record of a run, and the files in its folder. They are written first, and then sent to MLflow.
 
-record.json            what ran and how it went; written last, at once, so a folder with it is whole
+record.json            the configuration and the results; written last, so a folder that has it is complete
 config.yaml            the resolved configuration
 model/                 the bundle of the best epoch
 learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
-state.npy              what training can go on from: (1 + K, n_parameters), all weights after the last epoch,
-                       and below them the K arrays that the optimizer keeps
-decision_boundary.png  the model over the plane, where it takes just two number columns
-certificate.json       what leaks, or that nothing does: see `data.audit.certificate`
-mlflow.json            which MLflow run it became; written once it has been sent
+state.npy              the state to continue training from: (1 + K, n_parameters), all weights after the last
+                       epoch, then the K arrays of the optimizer
+decision_boundary.png  the model's decisions in the plane, if it has exactly two numeric columns
+certificate.json       the leaks that were found, see `data.audit.certificate`
+mlflow.json            the id of its MLflow run; written after it has been sent
 """
 
 from dataclasses import dataclass, field
@@ -37,12 +37,12 @@ _AS_WRITTEN = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True)
 class Data:
-    """The rows of a run: how many, of which table, in which parts.
+    """The data of a run.
 
     Attributes:
         features: the names of the network's inputs.
-        digests: SHA-256 of the table and of the row indices of the parts.
-        notices: what the user was told about the table.
+        digests: SHA-256 of the table and of the row indices of each set.
+        notices: messages about the table that were shown.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _AS_WRITTEN
@@ -58,35 +58,34 @@ class Data:
 
 def _epoch(values: Any) -> Epoch:
     try:
-        return Epoch.from_json(values)
+        return Epoch.from_json(old_names.epoch(values))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"an epoch is damaged: {error!r}") from None
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run as it is kept.
+    """The record of a run.
 
     Attributes:
-        digest: of what the result follows from, see `capture.identity`; empty when the run failed before its
-            data were read. It stands first in the file, so that it is found without reading the rest.
-        job: an identifier of its own, by which MLflow recognises a run that was sent before.
-        name: for people.
+        digest: SHA-256 of all that determines the result, see `capture.identity`; empty if the run failed
+            before its data were read. It is first in the file, so that it is found without reading the rest.
+        job: a unique id, by which a run that was sent before is recognised in MLflow.
+        name: a readable name.
         overrides: from the command line or the sweeper.
         started, ended: milliseconds since 1970.
         error: the traceback of a failed run.
-        history: one record for each epoch.
-        best_epoch: counted from 1; 0 when there is none.
+        history: the figures of each epoch.
+        best_epoch: counted from 1; 0 if there is none.
         summary: metrics of the best epoch, by name.
-        data: None when the run failed before it had any.
-        stopped: whether halving ended it before its last epoch.
-        reused: the `job` of the run whose result this is, if it was not trained again.
-        files: SHA-256 of each file of the model, and of its state, by name. Runs that are older than
+        data: None if the run failed before its data were read.
+        stopped: whether successive halving ended it before its last epoch.
+        reused: the `job` of the run whose result was reused, if it was not trained again.
+        files: SHA-256 of each file of the model, and of its state, by name. Runs of versions before
             `sweepgrad continue` have no state.
-        continued: the `job` of the run that this one went on from, if it did.
-        certificate: what leaks, or that nothing does; None where training did not end well, and of runs that
-            are older than certificates.
-        diagnosis: what is told of how training went, see `diagnosis.verdict`.
+        continued: the `job` of the run that this one continued, if any.
+        certificate: the leaks that were found; None if the run failed or is older than certificates.
+        diagnosis: what is unusual about training, see `diagnosis.verdict`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _AS_WRITTEN
@@ -124,7 +123,7 @@ def _as_json() -> TypeAdapter[Record]:
 
 
 def parse(text: str | bytes) -> Record:
-    """Return the record that is written as this text.
+    """Return the record that a text holds.
 
     Raises:
         ValueError: it is damaged, or of another version.
@@ -136,7 +135,7 @@ def read(folder: Path) -> Record:
     """Return the record in `folder`.
 
     Raises:
-        OSError: it is not there.
+        OSError: the file cannot be read.
         ValueError: it is damaged, or of another version.
     """
     try:
@@ -146,15 +145,15 @@ def read(folder: Path) -> Record:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Leave a record in `folder`.
+    """Write a record to `folder`.
 
     Raises:
-        OSError: there is no room, or no right to.
+        OSError: the file cannot be written.
         ValueError: a figure is not a finite number.
     """
     figures = [*record.summary.values()]
     for epoch in record.history:
         figures += epoch.figures.values()
-    if not all(map(isfinite, figures)):  # JSON knows none, and what is no number is never read again
+    if not all(map(isfinite, figures)):  # JSON has neither infinity nor NaN
         raise ValueError(f"run {record.name} has a figure that is not a finite number: {record.summary}")
     files.write_whole(folder / RECORD, _as_json().dump_json(record, indent=1) + b"\n")

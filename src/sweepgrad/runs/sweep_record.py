@@ -1,4 +1,4 @@
-"""The record of a sweep as a whole, left in the folder of its job folders."""
+"""The record of a sweep, in the folder that holds the folders of its jobs."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -14,24 +14,24 @@ from sweepgrad.runs.record import Status
 SWEEP = "sweep.json"
 
 
-def _todays(keys: tuple[str, ...]) -> tuple[str, ...]:
+def _current_names(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(old_names.key, keys))
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep as a whole.
+    """The record of a sweep.
 
     Attributes:
         id: its name.
-        key: of what was asked for: the same command on the same data and code has the same one.
+        key: a digest; the same command on the same data and code has the same key.
         status: RUNNING until it ends.
-        jobs: how many runs it was to have.
-        varying: the keys in which they differ.
-        command: what started it.
-        process: what runs it, see `process.this`.
-        host: where.
-        halving: what successive halving came to, in words; empty without.
+        jobs: number of runs.
+        varying: the keys in which the runs differ.
+        command: the command that started it.
+        process: the process that runs it, see `process.this`.
+        host: the machine that it runs on.
+        halving: a summary of successive halving; empty without halving.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -40,7 +40,7 @@ class SweepRecord:
     key: str
     status: Status | Literal["RUNNING"]
     jobs: int
-    varying: Annotated[tuple[str, ...], AfterValidator(_todays)]
+    varying: Annotated[tuple[str, ...], AfterValidator(_current_names)]
     command: str
     process: str
     host: str
@@ -56,7 +56,7 @@ def read(folder: Path) -> SweepRecord:
     """Return the record in a sweep's folder.
 
     Raises:
-        OSError: it is not there.
+        OSError: the file cannot be read.
         ValueError: it is damaged, or of another version.
     """
     try:
@@ -66,9 +66,9 @@ def read(folder: Path) -> SweepRecord:
 
 
 def write(folder: Path, record: SweepRecord) -> None:
-    """Leave a sweep's record in its folder.
+    """Write a sweep's record to its folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     files.write_whole(folder / SWEEP, _as_json().dump_json(record, indent=1) + b"\n")

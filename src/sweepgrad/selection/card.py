@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from sweepgrad.config import old_names
-from sweepgrad.runs.ledger import LEDGER, times
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
 
@@ -21,14 +20,6 @@ def settings_as_text(settings: dict[str, str]) -> str:
             for key, value in settings.items()
         )
         or "the only configuration"
-    )
-
-
-def earlier_of_table_as_text(n: int) -> str:
-    """Return a sentence on n earlier evaluations of test rows of the same table."""
-    return (
-        f"According to the ledger (runs/{LEDGER}) and the store, test rows of this table, in this or another"
-        f" split, had been evaluated {times(n)} before."
     )
 
 

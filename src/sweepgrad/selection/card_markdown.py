@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweepgrad.runs.ledger import times
-from sweepgrad.selection.card import Card, earlier_of_table_as_text, settings_as_text
+from sweepgrad.runs.ledger import earlier_of_table, times
+from sweepgrad.selection.card import Card, settings_as_text
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.registry import TASKS
 
@@ -281,7 +281,7 @@ def _test_set(card: Card) -> str:
             f" ({'; '.join(card.interrupted_evaluations)})."
         )
     if card.earlier_of_table:
-        sentences.append(earlier_of_table_as_text(card.earlier_of_table))
+        sentences.append(earlier_of_table(card.earlier_of_table))
     sentences.append(
         "All rows of a group are in the same part."
         if card.data["grouped"]

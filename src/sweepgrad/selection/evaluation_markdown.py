@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from sweepgrad.selection.card import earlier_of_table_as_text, settings_as_text
+from sweepgrad.runs.ledger import earlier_of_table
+from sweepgrad.selection.card import settings_as_text
 from sweepgrad.selection.evaluation import Evaluation, Mean, SplitResult
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
@@ -85,7 +86,7 @@ def warnings(whole: Evaluation) -> Iterator[str]:
             f" result of it was kept ({earlier})."
         )
     if whole.earlier_of_table:
-        yield earlier_of_table_as_text(whole.earlier_of_table)
+        yield earlier_of_table(whole.earlier_of_table)
 
 
 def as_csv(whole: Evaluation) -> str:

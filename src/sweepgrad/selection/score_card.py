@@ -18,7 +18,7 @@ from sweepgrad.stats import metrics
 from sweepgrad.stats.calibration import Calibration, calibration, calibration_error_by_chance
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
-from sweepgrad.tracking.tags import UNSEEN
+from sweepgrad.tracking.tags import ISOLATION, PASSED
 
 
 def card(
@@ -94,7 +94,7 @@ def card(
         },
         notices=decision.notices,
         certificate=in_words(
-            training.certificate, blind=all(run.tags.get(UNSEEN) == "proven" for run in decision.runs)
+            training.certificate, blind=all(run.tags.get(ISOLATION) == PASSED for run in decision.runs)
         ),
         evaluated=evaluated,
         earlier_evaluations=earlier_evaluations,

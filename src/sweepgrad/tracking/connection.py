@@ -1,4 +1,4 @@
-"""Reaching an MLflow store: making it where there is none, and saying in our words what goes wrong."""
+"""Connect to an MLflow store, make it if there is none, and turn MLflow's exceptions into our errors."""
 
 import logging
 import os
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class Unreachable(UserError):
-    """The MLflow store does not answer: it may later."""
+    """The MLflow store does not answer; trying again later may help."""
 
 
 class Refused(UserError):
-    """The MLflow store answers, and says no: asking again will not help."""
+    """The MLflow store refuses a request; trying again does not help."""
 
 
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED"}
@@ -34,16 +34,16 @@ _REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTIC
 
 
 def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
-    """Open a SQLite store, making it if need be, by one process at a time: two at once would ruin it."""
+    """Open a SQLite store, and make it if there is none; one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
         if not path.exists() or path.stat().st_size == 0:
-            log.info(f"making the MLflow store {path} (once; some seconds)")
-            partial = path.with_name(f".{path.name}.partial")  # only a whole store takes the name
+            log.info(f"creating the MLflow store {path} (only once; takes some seconds)")
+            partial = path.with_name(f".{path.name}.partial")  # renamed when it is complete
             partial.unlink(missing_ok=True)
             _open_sqlite(f"sqlite:///{partial}")
             with closing(sqlite3.connect(partial)) as connection:
-                # Readers and a writer side by side; the setting stays in the file.
+                # Lets readers and a writer work at the same time; the setting stays in the file.
                 connection.execute("PRAGMA journal_mode=WAL")
             partial.replace(path)
         return _open_sqlite(uri)
@@ -62,13 +62,13 @@ def ask_for_health(uri: str) -> None:
             pass
     except HTTPError as error:
         raise Unreachable(
-            f"tracking.uri={uri} answers {error.code} {error.reason}: is it an mlflow server?"
+            f"tracking.uri={uri} answers {error.code} {error.reason}: check that it is an MLflow server"
         ) from None
 
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """Whatever MLflow raises when a store fails, said as what it is."""
+    """Raise `Unreachable` or `Refused` for any exception of MLflow when a store fails."""
     try:
         yield
     except UserError:
@@ -85,9 +85,9 @@ def reaching(uri: str) -> Iterator[None]:
 
 @contextmanager
 def fluent(uri: str) -> Iterator[None]:
-    """Some of MLflow's functions know only a global store; it is put back as it was.
+    """Set MLflow's global store, which some of its functions need, and restore it afterwards.
 
-    So is the environment, where MLflow writes it too: the next job's `tracking.uri` is read from there.
+    MLflow writes it to the environment too, where the next job's `tracking.uri` is read.
     """
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
@@ -107,9 +107,9 @@ def fluent(uri: str) -> Iterator[None]:
 
 @contextmanager
 def once() -> Iterator[None]:
-    """Within it MLflow asks a server no second time: what makes a run would make two if an answer is lost."""
+    """Turn off MLflow's retries: a request that makes a run would make two if the first answer was lost."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ[name]  # set where our package begins
+    before = os.environ[name]  # set in sweepgrad/__init__.py
     os.environ[name] = "0"
     try:
         yield
@@ -119,7 +119,7 @@ def once() -> Iterator[None]:
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """What a library says to developers is not said to our users; its errors are raised all the same."""
+    """Silence the log messages and warnings of a library; its errors are still raised."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

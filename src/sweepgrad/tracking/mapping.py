@@ -1,4 +1,4 @@
-"""What a run left, in MLflow's words: params, metrics, datasets, the signature of a model; and back again."""
+"""Convert a run's record to MLflow's params, metrics, datasets and files, and MLflow's runs to `Logged`."""
 
 import json
 from collections.abc import Iterator
@@ -20,8 +20,10 @@ from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
 from sweepgrad.tracking.limits import MAX_PARAM
 
-BUNDLE = "bundle"  # the name under which the pyfunc finds the model's folder
-RECORD_IN_MLFLOW = "run.json"  # not record.json: a store below runs/ is no place of runs that wait to be sent
+BUNDLE = "bundle"  # the artifact in which the pyfunc finds the model
+RECORD_IN_MLFLOW = (
+    "run.json"  # not record.json: `sweepgrad sync` would take a store below runs/ for unsent runs
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Logged:
     """A run as MLflow holds it.
 
     Attributes:
-        started, ended: milliseconds since 1970; a run that is running has not ended.
-        artifacts: the address of its files.
+        started, ended: milliseconds since 1970; `ended` is None while it runs.
+        artifacts: the URI of its artifacts.
         params: the flat configuration, as text.
         metrics: the latest value of each.
     """
@@ -47,7 +49,7 @@ class Logged:
 
 
 def logged(run: Run) -> Logged:
-    """Return a run of MLflow's without MLflow's classes, under today's names."""
+    """Convert a run of MLflow's to our class, under today's names."""
     return Logged(
         run.info.run_id,
         run.info.run_name,
@@ -62,7 +64,7 @@ def logged(run: Run) -> Logged:
 
 
 def local(run: Logged, artifact: str) -> Path | None:
-    """Where an artifact of a run is, if that is a place of this machine."""
+    """Return the path of an artifact of a run, or None if it is not on this machine."""
     if not run.artifacts.startswith("file://"):
         return None
     path = Path(url2pathname(urlsplit(run.artifacts).path), artifact)
@@ -70,10 +72,10 @@ def local(run: Logged, artifact: str) -> Path | None:
 
 
 def metrics(record: Record) -> Iterator[Metric]:
-    """The summary, then each epoch, spread evenly over the time that the run took."""
-    # The summary first: MLflow's comparison opens with the metric that was logged first.
+    """Yield the summary, then the figures of each epoch, spread evenly over the duration of the run."""
+    # The summary is first because MLflow's comparison shows the metric that was logged first.
     for name, value in record.summary.items():
-        yield Metric(name, value, record.ended, 0)  # one number a run: MLflow draws bars
+        yield Metric(name, value, record.ended, 0)  # one value per run, for which MLflow draws bars
     span = max(record.ended - record.started, 0)
     for step, epoch in enumerate(record.history, 1):
         moment = record.started + span * step // len(record.history)
@@ -84,12 +86,12 @@ def metrics(record: Record) -> Iterator[Metric]:
 
 
 def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
-    """A configuration as dotted keys and JSON texts, without what is about keeping rather than training."""
+    """Return a configuration as dotted keys and JSON texts, without keys that do not influence training."""
     found: dict[str, str] = {}
     for key, value in config.items():
         if not prefix and not trains(key):
             continue
-        if f"{prefix}{key}" == "data.transform":  # by columns, whose names MLflow does not take for a param's
+        if f"{prefix}{key}" == "data.transform":  # keyed by column names, which are not valid names of params
             found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
         elif isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}.")
@@ -99,7 +101,7 @@ def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
 
 
 def params(record: Record) -> list[Param]:
-    """The configuration, and the sizes that follow from it."""
+    """Return the configuration and the numbers of parameters and features."""
     found = flat(record.config)
     if record.data is not None:
         found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
@@ -107,7 +109,7 @@ def params(record: Record) -> list[Param]:
 
 
 def datasets(record: Record) -> list[DatasetInput]:
-    """The rows that the run learned from and those it was compared on, as MLflow's datasets."""
+    """Return the training and validation rows of a run as MLflow datasets."""
     assert record.data is not None
     data, inputs = record.data, []
     for context, rows, digest in (
@@ -126,16 +128,16 @@ def datasets(record: Record) -> list[DatasetInput]:
 
 
 def signature(bundle: Path) -> ModelSignature:
-    """The columns by name only: which values fit is for the preprocessing to say, which knows them better.
+    """Return the signature of a model: input columns without types, and the types of the output columns.
 
-    A typed signature would refuse the very table that was learned from: MLflow does not take whole numbers
-    for a double.
+    With typed inputs MLflow would refuse the training table itself, since it does not accept integers for a
+    double. The preprocessing checks the values.
     """
     description = json.loads((bundle / "bundle.json").read_text())
-    anything = AnyType()  # type: ignore[no-untyped-call]
+    any_type = AnyType()  # type: ignore[no-untyped-call]
     value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
     return ModelSignature(
-        inputs=Schema([ColSpec(anything, name) for name in description["columns"]]),
+        inputs=Schema([ColSpec(any_type, name) for name in description["columns"]]),
         outputs=Schema(
             [
                 ColSpec(DataType.double, "probability"),
@@ -146,7 +148,7 @@ def signature(bundle: Path) -> ModelSignature:
 
 
 def digest(bundle: Path) -> str:
-    """SHA-256 of a model's files."""
+    """Return the SHA-256 of a model's files."""
     found = sha256()
     for name in records.FILES:
         found.update((bundle / name).read_bytes())
@@ -154,10 +156,10 @@ def digest(bundle: Path) -> str:
 
 
 def files(record: Record, folder: Path) -> dict[str, bytes]:
-    """What is to be kept of a run's folder, by name; not what is there beside it in somebody's own folder.
+    """Return the files of a run's folder to send, by name; other files in that folder are ignored.
 
     Raises:
-        ValueError: something cannot be read, or is not what was written.
+        ValueError: a file cannot be read, or was changed.
     """
     found = {"environment.json": (json.dumps(record.environment, indent=1) + "\n").encode()}
     if record.error:
@@ -178,7 +180,7 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
 
 
 def write_files(files: dict[str, bytes], into: Path) -> None:
-    """Leave what `files` gave in a folder."""
+    """Write the result of `files` to a folder."""
     for name, content in files.items():
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         (into / name).write_bytes(content)

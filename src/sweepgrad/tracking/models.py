@@ -1,4 +1,4 @@
-"""Models in MLflow: logged as pyfuncs that bring our code along, and registered under a name."""
+"""Models in MLflow: log them as pyfuncs that contain our code, and register them under a name."""
 
 import tempfile
 from importlib.metadata import version
@@ -13,13 +13,13 @@ from sweepgrad.tracking import mapping, shipping
 from sweepgrad.tracking.connection import fluent, quiet
 from sweepgrad.tracking.mapping import BUNDLE
 
-DECIDED = "sweepgrad.decided"  # of a registered model that is no run's own: SHA-256 of its files
+DECIDED = "sweepgrad.decided"  # SHA-256 of the files of a registered model that is not a run's own
 
 
 def log(uri: str, run_id: str, bundle: Path) -> str:
-    """Log a bundle as a model of a run, which is open afterwards; the model's id.
+    """Log a bundle as a model of a run, which is left RUNNING; return the model's id.
 
-    It can be served where we are not installed.
+    The model can be served where sweepgrad is not installed.
     """
     packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
     with (
@@ -40,22 +40,22 @@ def log(uri: str, run_id: str, bundle: Path) -> str:
 
 
 def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
-    """The id of a run's own model, if it has one: its first, for one that is decided on comes later."""
+    """Return the id of a run's own model, or None. It is the first; `finalize` may have added others."""
     outputs = client.get_run(run_id).outputs
     found = [str(output.model_id) for output in outputs.model_outputs] if outputs else []
-    if len(found) > 1:  # in any order
+    if len(found) > 1:  # MLflow does not sort them
         found.sort(key=lambda model: client.get_logged_model(model).creation_timestamp)
     return found[0] if found else None
 
 
 def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) -> Path | None:
-    """The folder of the bundle in a run's model, if it has one; a copy of it where the store is elsewhere.
+    """Return the folder of the bundle in a run's model, or None if the run has no model.
 
     Arguments:
-        into: a folder for the copy.
+        into: a folder to download it to if the store is on another machine.
 
     Raises:
-        ValueError: it is no model of ours.
+        ValueError: the model was not made by sweepgrad.
     """
     model = model_of(client, run_id)
     if model is None:
@@ -76,11 +76,11 @@ def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) ->
 def register(
     client: mlflow.MlflowClient, uri: str, run_id: str, name: str, decided: Path | None = None
 ) -> str:
-    """Register a model under `name`, with the alias `chosen`; its version.
+    """Register a model under `name` with the alias `chosen`; return its version.
 
     Arguments:
-        run_id: the run whose model it is, or with which it is to be kept.
-        decided: the folder of a bundle that is not a run's own; None for the run's.
+        run_id: the run that has or gets the model.
+        decided: the folder of a bundle to log with the run; None to register the run's own model.
     """
     digest = mapping.digest(decided) if decided else None
     with fluent(uri), quiet("mlflow"):
@@ -103,9 +103,9 @@ def register(
 
 
 def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path | None) -> str:
-    """Give a run that has ended a model, its own or one that was made of it; the model's id."""
+    """Log a bundle, or the run's own, as a model of a run that has ended; return the model's id."""
     info = client.get_run(run_id).info
     with tempfile.TemporaryDirectory() as copies:
         model = log(uri, run_id, bundle or Path(client.download_artifacts(run_id, BUNDLE, copies)))
-    client.set_terminated(run_id, info.status, info.end_time)  # MLflow opened it again
+    client.set_terminated(run_id, info.status, info.end_time)  # logging set it to RUNNING
     return model

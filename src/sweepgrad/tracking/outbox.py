@@ -1,4 +1,4 @@
-"""Handing results to the one who writes to MLflow, and hearing what became of them."""
+"""The outbox: hand results to the process that writes to MLflow, and collect its answers."""
 
 import json
 import logging
@@ -23,48 +23,48 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Results on their way to MLflow, written by a process of its own: see `sweepgrad.tracking.writer`.
+    """Results on their way to MLflow. A separate process writes them, see `sweepgrad.tracking.writer`.
 
-    Where MLflow is imported already, as in a notebook, a thread does instead. It takes seconds to start, so
-    it is made before it is known whether there is anything to send; `drop` ends it then.
+    If MLflow is already imported, as in a notebook, a thread writes them. The process takes seconds to start,
+    so it is started before it is known whether there is anything to send; if not, `drop` ends it.
     """
 
     def __init__(self) -> None:
-        self.unsent: dict[str, str | None] = {}  # folders, and why, if it was the store's own refusal
+        self.unsent: dict[str, str | None] = {}  # messages, and why, if the store refused them
         self._waiting: dict[str, None] = {}
         self._changed = Condition()
         self._connected = False
         self._opened: Message | None = None
         self._dead = False
-        self._told: SimpleQueue[Message | None] | None = None
+        self._queue: SimpleQueue[Message | None] | None = None
         self._process: subprocess.Popen[str] | None = None
         if "mlflow" in sys.modules:
-            self._told = SimpleQueue()
+            self._queue = SimpleQueue()
         else:
-            self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+            self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sweepgrad.tracking.writer"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._complaints,
+                stderr=self._stderr,
                 text=True,
-                process_group=0,  # out of reach of the terminal's Ctrl-C
+                process_group=0,  # so that Ctrl-C in the terminal does not reach it
             )
 
     def connect(self, tracking: "Tracking") -> None:
-        """Say where results are to go, if that is not said yet; `open` tells what came of it."""
+        """Start connecting to the store, at the first call only; `open` waits for the result."""
         if self._connected:
             return
         self._connected = True
         first = {"uri": tracking.uri, "experiment": tracking.experiment, "process": process.this()}
-        if self._told is not None:
-            Thread(target=self._serve, args=(first, self._told), daemon=True).start()
+        if self._queue is not None:
+            Thread(target=self._serve, args=(first, self._queue), daemon=True).start()
         else:
             self._write(first)
             Thread(target=self._listen, daemon=True).start()
 
     def open(self) -> None:
-        """Wait until the store is open. That it does not answer is no error: it may later.
+        """Wait until the store is open. If it does not answer, log a warning: it may answer later.
 
         Raises:
             UserError: the store refuses.
@@ -73,34 +73,34 @@ class Outbox:
             while self._opened is None and not self._dead:
                 self._changed.wait(0.1)  # a signal interrupts only a wait that ends
         if self._opened is None:
-            raise UserError(f"what writes to MLflow ended at once: {self._last_words()}")
+            raise UserError(f"the process that writes to MLflow ended at once: {self._last_error()}")
         if "refused" in self._opened:
             raise UserError(str(self._opened["refused"]))
         if why := self._opened["open"]:
-            log.warning(f"{why}; training goes on, and results are kept on disk")
+            log.warning(f"{why}; training continues, and results are kept on disk")
 
     def begin(self, sweep: Path) -> None:
-        """A sweep, of which word is in its folder, starts or goes on."""
-        self._tell("begin", sweep)
+        """Report that a sweep, whose record is in its folder, starts or continues."""
+        self._post("begin", sweep)
 
     def send(self, run: Path) -> None:
-        """A run has been left in its folder."""
-        self._tell("send", run)
+        """Send the run in a folder."""
+        self._post("send", run)
 
     def end(self, sweep: Path) -> None:
-        """A sweep has ended, as the word in its folder says."""
-        self._tell("end", sweep)
+        """Report that a sweep has ended, as its record says."""
+        self._post("end", sweep)
 
     @property
     def left(self) -> int:
-        """How much was handed over and is not known to be sent."""
+        """Number of messages that are not known to be sent."""
         return len(self._waiting)
 
     def close(self, waiting: Callable[[int], None] = lambda left: None) -> None:
-        """Wait until all is sent or cannot be; what was not is in `unsent`.
+        """Wait until everything is sent or has failed; `unsent` lists what failed.
 
         Arguments:
-            waiting: told at times how much is left.
+            waiting: called now and then with the number of messages that are left.
         """
         self._finish()
         with self._changed:
@@ -108,46 +108,46 @@ class Outbox:
                 waiting(len(self._waiting))
                 self._changed.wait(0.1)
             for folder in self._waiting:
-                self.unsent[folder] = self._last_words() if self._dead else None
+                self.unsent[folder] = self._last_error() if self._dead else None
             self._waiting.clear()
         if self._process is not None:
             self._process.wait()
 
     def drop(self) -> None:
-        """End it without waiting: nothing was handed over, or whoever waits does not want to."""
+        """End without waiting."""
         self._finish()
         if self._process is not None and not self._waiting:
             self._process.kill()
             self._process.wait()
 
-    def _tell(self, verb: str, folder: Path) -> None:
+    def _post(self, verb: str, folder: Path) -> None:
         message = {verb: str(folder.absolute())}
         with self._changed:
             self._waiting[_key(message)] = None
-        if self._told is not None:
-            self._told.put(message)
+        if self._queue is not None:
+            self._queue.put(message)
         else:
             self._write(message)
 
     def _write(self, message: "Message") -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died: `close` says so
+        with suppress(BrokenPipeError):  # it died: `close` reports that
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
 
     def _finish(self) -> None:
-        if self._told is not None:
-            self._told.put(None)
+        if self._queue is not None:
+            self._queue.put(None)
         elif self._process is not None and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
 
-    def _serve(self, first: dict[str, str], told: "SimpleQueue[Message | None]") -> None:
+    def _serve(self, first: dict[str, str], queue: "SimpleQueue[Message | None]") -> None:
         from sweepgrad.tracking.writer import serve
 
         try:
-            serve(**first, told=told, answer=self._heard)
+            serve(**first, queue=queue, answer=self._receive)
         finally:
             self._ended()
 
@@ -156,12 +156,12 @@ class Outbox:
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
-                with suppress(ValueError):  # half a line: it was killed
-                    self._heard(json.loads(line))
+                with suppress(ValueError):  # an incomplete line: it was killed
+                    self._receive(json.loads(line))
         finally:
             self._ended()
 
-    def _heard(self, message: "Message") -> None:
+    def _receive(self, message: "Message") -> None:
         with self._changed:
             if "say" in message:
                 log.log(int(message["level"]), str(message["say"]))
@@ -179,12 +179,12 @@ class Outbox:
             self._dead = True
             self._changed.notify_all()
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         if self._process is None:
-            return "its thread has died"
-        self._complaints.seek(0)
-        said = self._complaints.read().strip().splitlines()
-        return said[-1] if said else "it said nothing"
+            return "its thread has ended"
+        self._stderr.seek(0)
+        lines = self._stderr.read().strip().splitlines()
+        return lines[-1] if lines else "it printed no error"
 
 
 def _key(message: "Message") -> str:

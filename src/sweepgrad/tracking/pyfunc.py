@@ -1,7 +1,4 @@
-"""The model as MLflow loads it ("models from code"): MLflow keeps this file, and runs it to get the model.
-
-It is MLflow that calls it.
-"""
+"""The model as MLflow loads it ("models from code"): MLflow stores this file and runs it to get the model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from sweepgrad.training.bundle import Bundle
 
 
 class Predictor(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """Takes raw columns, gives `probability` and `prediction`."""
+    """Predict from raw columns: `probability` and `prediction`."""
 
     def load_context(self, context: Any) -> None:
         self.bundle = Bundle.load(Path(context.artifacts["bundle"]))

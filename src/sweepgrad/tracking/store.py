@@ -1,4 +1,4 @@
-"""Talking to MLflow: preparing a store, sending what runs left in their folders, reading sweeps back."""
+"""The MLflow store: prepare it, send the folders of runs, and read runs back."""
 
 import socket
 import tempfile
@@ -45,17 +45,17 @@ from sweepgrad.tracking.tags import (
 
 
 class Store:
-    """An MLflow experiment in a store that answers.
+    """An MLflow experiment.
 
     Arguments:
         uri: as in `tracking.uri`.
-        experiment: the name of the MLflow experiment, made if it is not there.
-        process: whose runs these are, see `process.this`; None is this one.
+        experiment: the name of the MLflow experiment, which is created if needed.
+        process: the process that trains, see `process.this`; None for this process.
 
     Raises:
         UserError: the URI is not usable.
         Unreachable: the store does not answer.
-        Refused: the experiment cannot be used, for instance since it was deleted.
+        Refused: the experiment cannot be used, for instance because it was deleted.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Store:
             self.experiment_id = self._experiment_id()
         self._process = process or this()
         self._parents: dict[str, str] = {}
-        self._jobs: dict[str, dict[str, Logged]] = {}  # of a sweep that was begun, by their tag
+        self._jobs: dict[str, dict[str, Logged]] = {}  # of sweeps in progress, by their tag
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
@@ -88,19 +88,21 @@ class Store:
             artifacts = None if local == self.uri else (Path(local).parent / "mlartifacts").as_uri()
             try:
                 return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
-            except MlflowException:  # made by another process in between
+            except MlflowException:  # another process made it meanwhile
                 found = self._client.get_experiment_by_name(self.experiment)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
-            which = f"experiment {self.experiment!r} of {self.uri} was deleted and is not active"
-            raise Refused(f"{which}: restore it in MLflow, or choose another tracking.experiment")
+            raise Refused(
+                f"experiment {self.experiment!r} of {self.uri} was deleted and is not active: restore it in"
+                " MLflow, or choose another tracking.experiment"
+            )
         return str(found.experiment_id)
 
     # Writing
 
     def sweep_run(self, sweep: str) -> str:
-        """The id of the sweep's parent run, which is made if it is not there."""
+        """Return the id of the sweep's parent run, which is created if needed."""
         if sweep not in self._parents:
             with reaching(self.uri), once():
                 found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
@@ -116,7 +118,7 @@ class Store:
         return self._parents[sweep]
 
     def begin_sweep(self, folder: Path) -> None:
-        """Open a sweep's own run, or open it again, and learn which of its jobs are here already."""
+        """Set a sweep's own run to RUNNING, and look up which of its jobs were sent before."""
         record = sweep_record.read(folder)
         run_id = self.sweep_run(record.id)
         with reaching(self.uri):
@@ -126,7 +128,7 @@ class Store:
         self._jobs[record.id] = {run.tags[JOB]: run for run in jobs}
 
     def close_abandoned(self) -> list[str]:
-        """Mark as KILLED what a process of this machine left RUNNING when it died; the runs' names."""
+        """Mark RUNNING runs of dead processes of this machine as KILLED; return their names."""
         with reaching(self.uri):
             running = self._search(
                 f"attributes.status = 'RUNNING' AND tags.`{HOST}` = '{socket.gethostname()}'"
@@ -137,7 +139,7 @@ class Store:
         return [run.name for run in dead]
 
     def end_sweep(self, folder: Path) -> None:
-        """Close a sweep's own run as the word left in its folder says."""
+        """End a sweep's own run with the status in its record."""
         record = sweep_record.read(folder)
         status = record.status
         if status == "RUNNING":
@@ -151,7 +153,7 @@ class Store:
                 self._client.set_terminated(run_id, status)
 
     def has(self, run_id: str) -> bool:
-        """Whether the store holds a run of that id."""
+        """Return whether the store has a run with that id."""
         try:
             with reaching(self.uri):
                 self._client.get_run(run_id)
@@ -160,16 +162,16 @@ class Store:
         return True
 
     def send(self, folder: Path) -> str:
-        """Make the run in `folder` an MLflow run, unless it is one already; its id.
+        """Send the run in `folder`, unless it was sent before; return the id of its MLflow run.
 
-        What was sent in part before is completed, not doubled.
+        A run that was sent in part is completed.
 
         Raises:
-            Unreachable: the store does not answer; the folder stays as it is and can be sent again.
-            Refused: the store does not take it.
-            ValueError: the record or a file beside it is damaged or cannot be read.
+            Unreachable: the store does not answer; the folder can be sent later.
+            Refused: the store refuses it.
+            ValueError: the record or another file is damaged or cannot be read.
         """
-        with locked(folder / records.RECORD):  # against a second process that sends what waits
+        with locked(folder / records.RECORD):  # another process may run `sweepgrad sync`
             record = records.read(folder)
             files = mapping.files(record, folder)
             known = folders.sent_as(folder, record)
@@ -187,7 +189,7 @@ class Store:
         return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:
-        """The run that this one was sent to in part. An earlier attempt at the same job is deleted."""
+        """Return the MLflow run of a run that was sent in part; delete that of an earlier attempt."""
         if record.sweep in self._jobs:
             begun = self._jobs[record.sweep].pop(record.job, None)
         else:
@@ -207,14 +209,14 @@ class Store:
     def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
         run_id = run.run_id
         metrics, params = list(mapping.metrics(record)), mapping.params(record)
-        said = [RunTag(key, value) for key, value in tags.of_run(record).items() if value is not None]
+        run_tags = [RunTag(key, value) for key, value in tags.of_run(record).items() if value is not None]
         for start in range(0, max(len(metrics), 1), MAX_BATCH):
-            self._client.log_batch(run_id, metrics[start : start + MAX_BATCH], params, said)
-            params, said = [], []
+            self._client.log_batch(run_id, metrics[start : start + MAX_BATCH], params, run_tags)
+            params, run_tags = [], []
         if record.data is not None:
             self._client.log_inputs(run_id, mapping.datasets(record))
         if self.uri.startswith("sqlite:") and run.artifacts.startswith("file://"):
-            # Beside the store, where it need not be asked for the place again.
+            # Writing the files directly is faster than asking MLflow for the folder again.
             mapping.write_files(files, Path(url2pathname(urlsplit(run.artifacts).path)))
         else:
             with tempfile.TemporaryDirectory() as copies:
@@ -227,7 +229,7 @@ class Store:
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
     ) -> None:
-        """Add files, metrics and tags to a run; tags come last, so that they speak of what is there."""
+        """Add files, metrics and tags to a run; tags come last, so that they never announce missing files."""
         now = int(time.time() * 1000)
         with reaching(self.uri):
             for file in files:
@@ -244,10 +246,10 @@ class Store:
         *,
         holds: bool,
     ) -> str:
-        """Make an answer of the lab a run; its id.
+        """Log an answer of the lab as a run; return its id.
 
         Arguments:
-            holds: whether all that it claims does.
+            holds: whether all of its claims hold.
         """
         tags = {KIND: ANSWER_KIND, **self._origin_tags()}
         with reaching(self.uri):
@@ -259,15 +261,14 @@ class Store:
         return str(run_id)
 
     def test_evaluations(self, table: str) -> list[LedgerEntry]:
-        """Return every time that test rows of a table were read, the first one first.
+        """Return all test-set evaluations of a table, by any experiment of the store, in order of time.
 
-        By whichever sweep of whichever experiment of the store. What was deleted since counts: rows that were
-        seen stay seen.
+        Deleted ones count: their test sets were seen.
 
         Arguments:
             table: its SHA-256.
         """
-        conditions = [  # MLflow's search knows no OR
+        conditions = [  # MLflow's search has no OR
             f"tags.`{KIND}` = '{kind}' AND tags.`{DIGEST}table` = '{table}'"
             for kind in old_names.spellings(TEST_KIND, old_names.KINDS)
         ]
@@ -282,14 +283,14 @@ class Store:
         return sorted(map(tags.ledger_entry, found), key=lambda entry: entry.when)
 
     def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: Digests) -> None:
-        """Record that test rows are about to be read: as a run below the sweep, and on the sweep."""
-        said = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
-        said |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
-        said |= {**self._origin_tags(), **tags.of_entry(entry)}
+        """Record a test-set evaluation that begins now, as a child run of the sweep and as a tag of it."""
+        run_tags = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
+        run_tags |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
+        run_tags |= {**self._origin_tags(), **tags.of_entry(entry)}
         with reaching(self.uri):
             with once():
                 run = self._client.create_run(
-                    self.experiment_id, run_name=f"test-set evaluation at {entry.when}", tags=said
+                    self.experiment_id, run_name=f"test-set evaluation at {entry.when}", tags=run_tags
                 )
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._client.set_tag(sweep.run_id, f"{tags.TEST_EVALUATED}{entry.id[:8]}", str(entry))
@@ -302,38 +303,39 @@ class Store:
     # Reading
 
     def latest_sweep(self) -> Logged | None:
-        """The parent run of the sweep that was started last."""
+        """Return the parent run of the latest sweep."""
         with reaching(self.uri):
             return next(iter(self._search(f"tags.`{KIND}` = '{SWEEP_KIND}'")), None)
 
     def sweep(self, which: str | None) -> Logged:
-        """A sweep's parent run, or a run that was trained on its own.
+        """Return a sweep's parent run, or a single run.
 
         Arguments:
             which: its name, its id or the beginning of either; None for the latest.
 
         Raises:
-            UserError: there is none, or more than one.
+            UserError: none matches, or more than one.
         """
         with reaching(self.uri):
             not_jobs = self._search(f"tags.`{KIND}` != '{JOB_KIND}'")
         tops = [run for run in not_jobs if run.tags[KIND] in (SWEEP_KIND, RUN_KIND)]
         if not tops:
             raise UserError(
-                f"there are no runs in experiment {self.experiment!r} of {self.uri}: train some first"
+                f"experiment {self.experiment!r} of {self.uri} has no runs: run `sweepgrad train` first"
             )
-        if which is None:  # a sweep may have ended before its first run
+        if which is None:  # skip sweeps that ended before their first run
             return next((run for run in tops if run.tags[KIND] == RUN_KIND or self.children(run)), tops[0])
         exact = [run for run in tops if which in (run.run_id, run.name)]
         matches = exact or [run for run in tops if run.run_id.startswith(which) or run.name.startswith(which)]
         if len(matches) == 1:
             return matches[0]
         some = ", ".join(run.name for run in (matches or tops)[:5])
-        problem = "is more than one sweep" if matches else "is no sweep"
-        raise UserError(f"{which!r} {problem} in {self.uri}; there are {some}")
+        if matches:
+            raise UserError(f"{which!r} matches {len(matches)} sweeps in {self.uri}: {some}")
+        raise UserError(f"no sweep {which!r} in {self.uri}; the latest are {some}")
 
     def children(self, sweep: Logged) -> list[Logged]:
-        """The runs of a sweep in the order in which they started; of a run on its own, itself."""
+        """Return the runs of a sweep in the order in which they started; for a single run, that run."""
         if sweep.tags[KIND] == RUN_KIND:
             return [sweep]
         with reaching(self.uri):
@@ -341,13 +343,13 @@ class Store:
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def by_id(self, beginning: str) -> list[Logged]:
-        """The runs, on their own or of a sweep, whose id begins so."""
+        """Return the runs, single or of a sweep, whose id begins with `beginning`."""
         with reaching(self.uri):
             found = self._search(f"attributes.run_id LIKE '{beginning}%'")
         return [run for run in found if run.tags[KIND] in (JOB_KIND, RUN_KIND)]
 
     def metrics(self, run: Logged) -> dict[tuple[int, str], float]:
-        """Every metric of a run, by step and name."""
+        """Return every metric of a run, by step and name."""
         with reaching(self.uri):
             histories = [self._client.get_metric_history(run.run_id, key) for key in run.metrics]
         return {(metric.step, metric.key): metric.value for history in histories for metric in history}
@@ -358,7 +360,7 @@ class Store:
             return models.bundle_of(self._client, self.uri, run.run_id, into)
 
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
-        """A copy of a run's artifact, a file or a folder."""
+        """Return the path of a copy of a run's artifact, a file or a folder."""
         with reaching(self.uri), quiet("mlflow"):
             return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
 
@@ -371,7 +373,7 @@ class Store:
         }
 
     def _experiments(self) -> Iterator[list[str]]:
-        """The ids of all experiments of the store, deleted ones too, some at a time."""
+        """Yield the ids of all experiments of the store, deleted ones too, page by page."""
         token = None
         while True:
             page = self._client.search_experiments(ViewType.ALL, max_results=1000, page_token=token)
@@ -383,7 +385,7 @@ class Store:
     def _search(
         self, condition: str, experiments: Sequence[str] = (), view: int = ViewType.ACTIVE_ONLY
     ) -> list[Logged]:
-        """The runs of which the condition holds, the latest first; of this experiment, or of those named."""
+        """Return the runs that match, the latest first; of this experiment, or of the given ones."""
         ids = list(experiments) or [self.experiment_id]
         found: list[Logged] = []
         token = None

@@ -1,4 +1,4 @@
-"""Sending to MLflow what could not be sent when it was made."""
+"""Send runs to MLflow that could not be sent when they ended."""
 
 import logging
 from pathlib import Path
@@ -14,20 +14,19 @@ log = logging.getLogger(__name__)
 
 
 def sync(runs: Path) -> int:
-    """Send every run below `runs` that MLflow does not have, each to the store it was meant for.
+    """Send every run below `runs` that MLflow does not have, each to the store of its configuration.
 
-    That a run was sent once is not taken for granted: its store may have been lost since.
+    Runs that were sent before are looked up in the store, which may have been lost since.
 
     Returns:
-        How many were sent.
+        Number of runs sent.
 
     Raises:
-        UserError: a store does not answer, or some runs could not be sent: they are damaged, or the store
-            refused them. What could be sent is.
+        UserError: a store does not answer, or some runs are damaged or were refused; all others are sent.
     """
     stores: dict[tuple[str, str], Store] = {}
     sweeps: dict[Path, Store] = {}
-    sent, faults = 0, list[str]()
+    sent, problems = 0, list[str]()
     for folder in sorted(path.parent for path in runs.rglob(records.RECORD)):
         try:
             record = records.read(folder)
@@ -40,7 +39,7 @@ def sync(runs: Path) -> int:
             if not sent_before:
                 stores[where].send(folder)
         except (Refused, ValueError, OSError) as error:
-            faults.append(str(error))
+            problems.append(str(error))
             continue
         if record.sweep is not None and (folder.parent / SWEEP).exists():
             sweeps[folder.parent] = stores[where]
@@ -51,10 +50,8 @@ def sync(runs: Path) -> int:
         try:
             store.end_sweep(folder)
         except (Refused, ValueError, OSError) as error:
-            faults.append(str(error))
-    if faults:
-        raise UserError(
-            f"{sent} runs sent, {len(faults)} not sent or closed:"
-            + "".join(f"\n  {fault}" for fault in faults)
-        )
+            problems.append(str(error))
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise UserError(f"{sent} runs were sent; {len(problems)} problems:{lines}")
     return sent

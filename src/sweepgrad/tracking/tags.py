@@ -1,4 +1,4 @@
-"""The names of the tags by which runs are found in MLflow, and what they say."""
+"""The tags of runs in MLflow."""
 
 import json
 from datetime import UTC, datetime
@@ -13,21 +13,21 @@ from sweepgrad.training.diagnosis import DIAGNOSIS
 SWEEP = "sweepgrad.sweep"
 JOB = "sweepgrad.job"
 KIND = "sweepgrad.kind"
-SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a run on its own
-TEST_KIND = "test_evaluation"  # the test rows were read
-ANSWER_KIND = "answer"  # of the lab
+SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a single run
+TEST_KIND = "test_evaluation"
+ANSWER_KIND = "answer"  # an answer of `sweepgrad lab`
 DIGEST = "sweepgrad.digest."  # + table, train, val, test
 PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
-CHOSEN = "sweepgrad.chosen_run"  # or runs, of an ensemble
+CHOSEN = "sweepgrad.chosen_run"  # several for an ensemble
 N_JOBS = "sweepgrad.jobs"
-TEST_EVALUATED = "sweepgrad.test_evaluated."  # of a sweep's own run; + the beginning of an entry's id
+TEST_EVALUATED = "sweepgrad.test_evaluated."  # of a sweep's own run; + the beginning of a ledger entry's id
 LEAKS, DUPLICATES = "sweepgrad.leaks", "sweepgrad.duplicates_across_parts"
-UNSEEN = "sweepgrad.held_out_rows_unseen"
+ISOLATION, PASSED, NOT_PASSED = "sweepgrad.isolation_test", "passed", "not passed"
 
 
 def of_run(record: Record) -> dict[str, str | None]:
-    """Return what a run is searched by, besides whose it is; None for what it does not have."""
+    """Return the tags of a run's results; None for those that it does not have."""
     digests = record.data.digests if record.data is not None else {}
     stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
     tags: dict[str, str | None] = {
@@ -36,7 +36,7 @@ def of_run(record: Record) -> dict[str, str | None]:
         "sweepgrad.continued": record.continued,
         "sweepgrad.stopped": stopped,
         DIAGNOSIS: record.diagnosis or None,
-        **dict.fromkeys((LEAKS, DUPLICATES, UNSEEN)),
+        **dict.fromkeys((LEAKS, DUPLICATES, ISOLATION)),
         **of_certificate(record),
         **{f"{DIGEST}{part}": value for part, value in digests.items()},
     }
@@ -44,20 +44,20 @@ def of_run(record: Record) -> dict[str, str | None]:
 
 
 def of_certificate(record: Record) -> dict[str, str]:
-    """Return what of its certificate a run is searched by."""
+    """Return the tags of a run's certificate."""
     if record.certificate is None:
         return {}
     leaks = record.certificate["leaks"]
-    unmoved = [record.certificate[what]["unmoved"] for what in ("preprocessing", "weights")]
+    passed = all(record.certificate[part]["unmoved"] for part in ("preprocessing", "weights"))
     return {
         LEAKS: "; ".join(leaks) or "none found",
         DUPLICATES: str(record.certificate["rows_with_duplicates"]),
-        UNSEEN: "proven" if all(unmoved) else "not proven",
+        ISOLATION: PASSED if passed else NOT_PASSED,
     }
 
 
 def of_sweep(record: SweepRecord) -> dict[str, str]:
-    """Return what a sweep's own run is searched by."""
+    """Return the tags of a sweep's own run."""
     tags = {
         "sweepgrad.varying": json.dumps(record.varying),
         N_JOBS: str(record.jobs),
@@ -69,7 +69,7 @@ def of_sweep(record: SweepRecord) -> dict[str, str]:
 
 
 def of_entry(entry: LedgerEntry) -> dict[str, str]:
-    """Return what `ledger_entry` reads back."""
+    """Return the tags of a test-set evaluation, which `ledger_entry` reads."""
     return {
         "sweepgrad.test_evaluation": entry.id,
         "sweepgrad.test_evaluated_at": entry.when,
@@ -79,17 +79,17 @@ def of_entry(entry: LedgerEntry) -> dict[str, str]:
 
 
 def ledger_entry(run: Logged) -> LedgerEntry:
-    """Return the test-set evaluation that a run below a sweep stands for.
+    """Return the ledger entry of the MLflow run of a test-set evaluation.
 
-    Runs older than the ledger have less to say.
+    Runs of versions before the ledger lack some tags.
     """
     tags = run.tags
     began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
     return LedgerEntry(
         id=tags.get("sweepgrad.test_evaluation", run.run_id),
         when=tags.get("sweepgrad.test_evaluated_at", began),
-        user=tags.get("mlflow.user", "somebody"),
-        host=tags.get(HOST, "some machine"),
+        user=tags.get("mlflow.user", "an unknown user"),
+        host=tags.get(HOST, "an unknown machine"),
         sweep=tags.get("sweepgrad.test_evaluated_for", tags.get(PARENT, "")),
         run_id=tags[CHOSEN],
         table=tags[f"{DIGEST}table"],

@@ -1,13 +1,12 @@
-"""The one who writes to MLflow, beside the training: a process of its own, which is told by lines of JSON.
+"""The process that writes to MLflow while another trains. It reads and answers lines of JSON.
 
-MLflow takes seconds to import and holds the interpreter while it writes, so it has one to itself. It is
-handed folders of runs. All that it knows is on disk: whatever happens to it, `sweepgrad sync` can go on.
+MLflow takes seconds to import and holds the interpreter lock while it writes, so it has its own process. That
+receives the folders of runs. Everything is on disk: if the process dies, `sweepgrad sync` sends the rest.
 
-What it is told:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER
-                   of a run}, {"end": FOLDER of a sweep}; the end of its input when there is no more.
-What it answers:   {"say": TEXT, "level": that of `logging`} at any time; {"open": null, or why the store does
-                   not answer} or {"refused": WHY}; then {"sent": what was told}, or {"unsent": what was told,
-                   "why": TEXT or null}.
+Input:   first {"uri", "experiment", "process"}; then {"begin": FOLDER of a sweep}, {"send": FOLDER of a run},
+         {"end": FOLDER of a sweep}; then the end of the input.
+Output:  {"say": TEXT, "level": of `logging`} at any time; {"open": null, or why the store does not answer} or
+         {"refused": WHY}; then, for each message, {"sent": MESSAGE} or {"unsent": MESSAGE, "why": TEXT|null}.
 """
 
 import json
@@ -41,15 +40,16 @@ def serve(
     uri: str,
     experiment: str,
     process: str,
-    told: "SimpleQueue[Message | None]",
+    queue: "SimpleQueue[Message | None]",
     answer: Callable[[Message], None],
 ) -> None:
-    """Do what is told until None is, and then once more what could not be done before.
+    """Process messages until None, then try once more those that failed.
 
     Arguments:
         uri, experiment: as in `tracking`.
-        process: whose runs these are, see `process.this`.
-        told: what to do; None is the end.
+        process: the process that trains, see `process.this`.
+        queue: messages; None is the end.
+        answer: called with each answer.
     """
     from sweepgrad.tracking.connection import Unreachable
     from sweepgrad.tracking.store import Store
@@ -61,7 +61,7 @@ def serve(
     try:
         store = opened()
         for name in store.close_abandoned():
-            log.warning(f"run {name} was left running by a process that died: it is now marked KILLED")
+            log.warning(f"run {name} was still RUNNING, but its process has died: it is now marked KILLED")
         answer({"open": None})
     except Unreachable as error:
         answer({"open": str(error)})
@@ -69,40 +69,41 @@ def serve(
         answer({"refused": str(error)})
         return
     with ExitStack() as held:
-        _serve(store, opened, told, answer, held)
+        _serve(store, opened, queue, answer, held)
 
 
 def _serve(
     store: "Store | None",
     opened: Callable[[], "Store"],
-    told: "SimpleQueue[Message | None]",
+    queue: "SimpleQueue[Message | None]",
     answer: Callable[[Message], None],
     held: ExitStack,
 ) -> None:
-    """As `serve`, once it is known whether the store answers.
+    """Process messages, see `serve`.
 
     Arguments:
-        store: None if it does not; `opened` tries again.
-        held: takes what is to be let go at the end.
+        store: None if it does not answer.
+        opened: tries to open the store again.
+        held: keeps the locks of sweeps until the end.
     """
     from sweepgrad.tracking.connection import Unreachable
 
     backlog: deque[Message] = deque()
     begun: str | None = None
     tried = time.monotonic()
-    for message in _messages(told):
+    for message in _messages(queue):
         if message is not None:
             backlog.append(message)
             if "begin" in message:
-                # Another one waits: that of a killed process may still be at the sweep.
-                with suppress(OSError):  # `begin_sweep` says what is wrong
+                # Wait for the writer of a process that was killed: it may still be sending this sweep.
+                with suppress(OSError):  # `begin_sweep` reports the error
                     held.enter_context(locked(Path(message["begin"])))
             begun = message.get("begin", None if "end" in message else begun)
         if store is None and (message is None or time.monotonic() - tried > _RETRY_SECONDS):
             tried = time.monotonic()
             with suppress(UserError):
                 store = opened()
-        failed = 0  # in a row: as many as there are have all been tried
+        failed = 0  # in a row; when it reaches the length of the backlog, all have been tried
         while store is not None and backlog:
             try:
                 answer(_do(store, backlog[0]))
@@ -110,38 +111,38 @@ def _serve(
             except Unreachable as error:
                 store, tried = None, time.monotonic()
                 failed += 1
-                if "send" in backlog[0]:  # should it be the run's own fault, the others get their turn
+                if "send" in backlog[0]:  # this run may be the cause: try the others first
                     backlog.rotate(-1)
                     if failed < len(backlog):
-                        with suppress(UserError):  # a store that opens at once can take the others
+                        with suppress(UserError):
                             store = opened()
                 if store is None or failed == 1:
-                    log.warning(f"{error}; training goes on, and results are kept on disk")
+                    log.warning(f"{error}; training continues, and results are kept on disk")
             else:
                 failed = 0
     for message in backlog:
         answer({"unsent": message, "why": None})
-    if store is not None and begun is not None:  # whoever told it died before the end
+    if store is not None and begun is not None:  # the process that trains died
         with suppress(UserError, OSError, ValueError):
             store.end_sweep(Path(begun))
 
 
-def _messages(told: "SimpleQueue[Message | None]") -> Iterator[Message | None]:
-    """What is told; and None at times when nothing is, and at the end: then what failed is tried again."""
+def _messages(queue: "SimpleQueue[Message | None]") -> Iterator[Message | None]:
+    """Yield messages; and None after some seconds without one and at the end, to try failed ones again."""
     while True:
         try:
-            message = told.get(timeout=_RETRY_SECONDS)
+            message = queue.get(timeout=_RETRY_SECONDS)
         except Empty:
             yield None
             continue
         yield message
         if message is None:
-            yield None  # if an answer was lost just now, the server need not be away
+            yield None  # twice: the first try may fail because a connection was just lost
             return
 
 
 def _do(store: "Store", message: Message) -> Message:
-    """What came of it.
+    """Process a message and return the answer.
 
     Raises:
         Unreachable: the store does not answer.
@@ -160,7 +161,7 @@ def _do(store: "Store", message: Message) -> Message:
 
 
 class _Answering(logging.Handler):
-    """Hands messages on to the one who is served."""
+    """Send log records as answers."""
 
     def __init__(self, answer: Callable[[Message], None]) -> None:
         super().__init__()
@@ -171,24 +172,26 @@ class _Answering(logging.Handler):
 
 
 def main() -> None:
-    """Serve whoever started this process, by its standard input and output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who trains, who then ends our input
+    """Read messages from standard input and write answers to standard output."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C ends the process that trains, which closes our input
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
-    told: SimpleQueue[Message | None] = SimpleQueue()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
+    queue: SimpleQueue[Message | None] = SimpleQueue()
 
     def answer(message: Message) -> None:
         try:
             answers.write(json.dumps(message) + "\n")
             answers.flush()
-        except BrokenPipeError:  # nobody listens any more, and still what was handed over is to be sent
+        except BrokenPipeError:  # the other process has ended; keep sending its runs
             pass
 
     logger = logging.getLogger("sweepgrad")
     logger.addHandler(_Answering(answer))
     logger.setLevel(logging.INFO)
-    import sweepgrad.tracking.store  # noqa: F401 - it takes seconds, in which the other one composes and reads tables
+    import sweepgrad.tracking.store  # noqa: F401 - takes seconds; meanwhile the other process reads tables
 
     first = sys.stdin.readline()
     if not first:
@@ -196,12 +199,12 @@ def main() -> None:
 
     def read() -> None:
         for line in sys.stdin:
-            with suppress(ValueError):  # half a line: who wrote it was killed
-                told.put(json.loads(line))
-        told.put(None)
+            with suppress(ValueError):  # an incomplete line: the other process was killed
+                queue.put(json.loads(line))
+        queue.put(None)
 
     Thread(target=read, daemon=True).start()
-    serve(**json.loads(first), told=told, answer=answer)
+    serve(**json.loads(first), queue=queue, answer=answer)
     with suppress(BrokenPipeError):
         answers.close()
 

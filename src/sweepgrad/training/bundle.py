@@ -1,4 +1,4 @@
-"""What predicts from raw columns, as a folder of JSON and NumPy arrays: networks, and how they decide."""
+"""A model that predicts from raw columns, saved as a folder of JSON and NumPy arrays."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ from sweepgrad.nn.activations import ACTIVATIONS
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.tasks.binary import BINARY
 
-FORMAT = 2  # 1 held a single network, and decided at one half
+FORMAT = 2  # 1 had a single network, and the threshold 0.5
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One network, or several whose log-odds are averaged, and the threshold at which they decide.
+    """One network, or several whose log-odds are averaged, and a decision threshold.
 
-    Log-odds are what is averaged, rather than probabilities, so that one scale on them all is the temperature
-    of the whole. By Jensen's inequality the loss of the average is no higher than the members' mean loss, as
-    it would be with probabilities: -log p is convex in both.
+    Log-odds are averaged rather than probabilities, so that scaling all of them sets the temperature of the
+    ensemble. By Jensen's inequality the loss of the average is at most the members' mean loss, as it would be
+    with probabilities: -log p is convex in both.
 
     Attributes:
         members: at least one.
         target: the column that is predicted.
         positive, negative: its two values.
-        threshold: rows with at least that probability are taken for positive.
+        threshold: rows with at least that probability are predicted positive.
     """
 
     members: tuple[Member, ...]
@@ -56,7 +56,7 @@ class Bundle:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The raw columns that it needs."""
+        """The raw columns that are needed."""
         return tuple(dict.fromkeys(name for each in self.members for name in each.preprocessor.columns))
 
     @property
@@ -69,11 +69,11 @@ class Bundle:
         return np.asarray(total / len(self.members))
 
     def probabilities(self, frame: pd.DataFrame) -> Array:
-        """The probability of the positive value for each row of raw columns, shape (N,)."""
+        """Return the probability of the positive value for each row of raw columns, shape (N,)."""
         return BINARY.probabilities(self.scores(frame))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Columns `probability` (of the positive value) and `prediction` (by the threshold), as `frame`."""
+        """Return columns `probability` (of the positive value) and `prediction`, indexed as `frame`."""
         p = self.probabilities(frame)
         values = np.array([self.negative, self.positive], dtype=object)[(p >= self.threshold).astype(int)]
         return pd.DataFrame(
@@ -82,7 +82,7 @@ class Bundle:
         )
 
     def scaled(self, by: float) -> "Bundle":
-        """The same with log-odds `by` times as large: a temperature of 1 / by, in each network's `scale`."""
+        """Return a bundle whose log-odds are multiplied by `by`, a temperature of 1 / by, in each `scale`."""
         return replace(
             self,
             members=tuple(
@@ -92,7 +92,7 @@ class Bundle:
         )
 
     def save(self, folder: Path) -> None:
-        """Write `bundle.json` and `weights.npz` into `folder`, which is made if it is not there."""
+        """Write `bundle.json` and `weights.npz` into `folder`, which is made if needed."""
         folder.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
@@ -113,24 +113,25 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
-        """Read what `save` wrote, in this format or the first.
+        """Read a bundle that `save` of this or an earlier version wrote.
 
         Raises:
-            UserError: the folder holds no bundle, one of a later format, or one that needs an extension.
+            UserError: the folder has no bundle, one of a later format, or one that needs an extension.
         """
         try:
             description = json.loads((folder / "bundle.json").read_text())
             with np.load(folder / "weights.npz", allow_pickle=False) as file:
                 weights = [file[f"w{i}"] for i in range(len(file.files))]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{folder} holds no readable model: {error}") from None
+            raise UserError(f"{folder} has no readable model: {error}") from None
         if description["format"] not in (1, FORMAT):
             raise UserError(
-                f"{folder} has format {description['format']}, and this version reads up to {FORMAT}"
+                f"{folder} has format {description['format']}, and this version reads formats up to {FORMAT}:"
+                " install a newer sweepgrad"
             )
         members = []
-        for said in description.get("members", [description]):
-            member, weights = _member(said, weights)
+        for each in description.get("members", [description]):
+            member, weights = _member(each, weights)
             members.append(member)
         return cls(
             tuple(members),
@@ -142,18 +143,20 @@ class Bundle:
 
 
 def ensemble(bundles: Sequence[Bundle]) -> Bundle:
-    """The members of all, which predict the same column; one bundle alone is that bundle."""
+    """Return a bundle with the members of all bundles, which must predict the same column."""
     return replace(bundles[0], members=tuple(member for bundle in bundles for member in bundle.members))
 
 
-def _member(said: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
-    """A member, and the weights that are left for others."""
-    network = Network(**{**said["network"], "hidden": tuple(said["network"]["hidden"])})
+def _member(description: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
+    """Return a member, and the weights of the others."""
+    values = description["network"]
+    network = Network(**{**values, "hidden": tuple(values["hidden"])})
     known = network.activation is None or network.activation in ACTIVATIONS.known
     if not known and network.activation not in ACTIVATIONS:
         raise UserError(
-            f"the model's activation {network.activation!r} is unknown here: install the extension that adds"
-            " it"
+            f"the model's activation {network.activation!r} is not installed: install the extension that"
+            " defines it"
         )
     n = 2 * (len(network.hidden) + 1)
-    return Member(network, tuple(weights[:n]), Preprocessor.from_json(said["preprocessor"])), weights[n:]
+    preprocessor = Preprocessor.from_json(description["preprocessor"])
+    return Member(network, tuple(weights[:n]), preprocessor), weights[n:]

@@ -1,4 +1,4 @@
-"""Examples: rows with their labels, as a network takes them."""
+"""Examples: features and labels as arrays for a network."""
 
 from dataclasses import dataclass
 
@@ -13,31 +13,32 @@ CHECKED_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True)
 class Examples:
-    """Features X (N, D) in C order and targets y (N,), as the task encodes them; of one type, see `check`."""
+    """Features X (N, D) in C order and targets y (N,), encoded by the task; of one dtype, see `check`."""
 
     X: Array
     y: Array
 
 
 def check(examples: Examples, network: Network, task: Task) -> None:
-    """Refuse examples that cannot be trained on.
+    """Check that examples can be trained on.
 
     Raises:
         ShapeError: they do not fit the network.
-        ValueError: no rows; a target is none of the task; a feature is not finite; types differ.
+        ValueError: no rows; a target that the task does not have; a feature is not finite; dtypes differ.
     """
     X, y = examples.X, examples.y
     if X.ndim != 2 or X.shape[1] != network.n_features:
         raise ShapeError(f"the network takes (N, {network.n_features}) features, not {X.shape}")
     if y.shape != (len(X),) or y.dtype != X.dtype:
         raise ShapeError(
-            f"features are {X.dtype} {X.shape}, so labels are ({len(X)},), not {y.dtype} {y.shape}"
+            f"features are {X.dtype} {X.shape}, so labels must be {X.dtype} ({len(X)},), not {y.dtype}"
+            f" {y.shape}"
         )
     if X.dtype not in (np.float64, np.float32) or not X.flags.c_contiguous:
-        raise ValueError(f"features are float64 or float32 and in C order, not {X.dtype} {X.strides}")
+        raise ValueError(f"features must be float64 or float32 and in C order, not {X.dtype} {X.strides}")
     if not len(X):
-        raise ValueError("there must be rows to train on, and to validate on")
+        raise ValueError("the training and the validation set must have rows")
     task.check(y)
     for start in range(0, len(X), CHECKED_AT_ONCE):  # a large table may be mapped from a file
         if not np.isfinite(X[start : start + CHECKED_AT_ONCE]).all():
-            raise ValueError("a feature is infinite or no number")
+            raise ValueError("a feature is infinite or NaN")

@@ -1,7 +1,7 @@
-"""What went wrong in training, in plain words: a verdict on a run from its layer statistics.
+"""The diagnosis of a run: what went wrong in training, from its layer statistics.
 
-Each rule has one threshold. Where it lies is said beside it, with what was measured by
-`python -m benchmarks.diagnosis --signs`.
+Each rule has one threshold. The comments give the values that `python -m benchmarks.diagnosis --statistics`
+measured.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from sweepgrad.training.layer_stats import EpochStats
 DIAGNOSIS = "sweepgrad.diagnosis"  # the tag of a run in MLflow
 HEALTHY = "nothing unusual"
 
-# The gradient of the first layer over that of the last, at the median over epochs. Bundled architectures show
-# 0.6 to 4, also three layers of sigmoids under SGD 0.05; eight of them 2e-5, and they learn nothing (Glorot &
-# Bengio, AISTATS 2010).
+# Gradient norm of the first layer divided by that of the last, median over epochs. The architectures in conf/
+# have 0.6 to 4, as have three sigmoid layers with SGD 0.05; eight sigmoid layers have 2e-5 and learn nothing
+# (Glorot & Bengio, AISTATS 2010).
 VANISHING = 1e-3
-# The share of a layer's weights that one step moves. A thousandth is the rule of thumb (Karpathy, notes of
-# Stanford's CS231n, "Ratio of weights:updates"); bundled optimizers show up to 0.02, and 0.17 in the
-# first step of Adagrad.
+# Norm of one step divided by that of a layer's weights. The rule of thumb is 0.001 (Karpathy, notes of
+# Stanford's CS231n, "Ratio of weights:updates"); the optimizers in conf/ have up to 0.02, and Adagrad 0.17 in
+# its first step.
 LARGE_STEP = 0.5
-# All steps of the run together, were they all in one direction, and each as long as the first of its epoch,
-# the only one that is looked at. On 600 rows bundled ones show 0.8.
+# Upper bound of the distance that weights move in the whole run, relative to their norm, if all steps of an
+# epoch are as long as its first, the only one measured. On 600 rows the optimizers in conf/ have 0.8.
 SHORT_WAY = 0.05
-# Of unit-row pairs in a layer. The bundled deep network with tanh or sigmoid shows up to 0.11.
+# Share of unit-row pairs in a layer. The deep network in conf/ with tanh or sigmoid has up to 0.11.
 SATURATED = 0.5
 
 
@@ -42,9 +42,9 @@ def verdict(
     y: Array,
     scores: Array,
 ) -> str:
-    """What is unusual about a run that ended, in a line.
+    """Describe in a line what is unusual about a run.
 
-    Without layer statistics only a model that gives next to every row the same answer is told of.
+    Without layer statistics it only reports a model that predicts the same class for almost every row.
 
     Arguments:
         best_epoch: of the model that is kept, from 1.
@@ -55,14 +55,14 @@ def verdict(
     """
     stats = [epoch.stats for epoch in history if epoch.stats is not None]
     causes = _causes(task, network, history[:best_epoch], stats, lr, steps_an_epoch) if stats else []
-    said, in_favour = task.one_answer(y, scores)
-    if not said:
+    problem, in_favour = task.one_answer(y, scores)
+    if not problem:
         return "; ".join(causes) or (HEALTHY if stats else "")
     if network.dropout:
-        said += f", with dropout {network.dropout:g} in layers of {', '.join(map(str, network.hidden))}"
+        problem += f", with dropout {network.dropout:g} in layers of {', '.join(map(str, network.hidden))}"
     if causes:
-        return f"{said}: {'; '.join(causes)}"
-    return f"{said}; {in_favour}" if in_favour else said
+        return f"{problem}: {'; '.join(causes)}"
+    return f"{problem}; {in_favour}" if in_favour else problem
 
 
 def _causes(
@@ -73,7 +73,7 @@ def _causes(
     lr: float,
     steps_an_epoch: int,
 ) -> list[str]:
-    """Return what the layers show, in words.
+    """Return the problems that the layer statistics show, as text.
 
     Arguments:
         history: up to the best epoch.
@@ -85,30 +85,31 @@ def _causes(
     scale = f", with model.scale {network.scale:g}" if network.scale > 1 else ""
     if largest >= LARGE_STEP:
         causes.append(
-            f"the learning rate ({lr:g}{scale}) is high: a step moved {largest:.0%} of the weights of layer"
-            f" {where + 1} of {n_layers}"
+            f"the learning rate ({lr:g}{scale}) is high: one step changed the weights of layer {where + 1} of"
+            f" {n_layers} by {largest:.0%} of their norm"
         )
     dead = [i for i, layer in enumerate(best.layers) if layer.dead_share == 1]
     causes += [
-        f"layer {i + 1} of {n_layers} is dead from epoch"
+        f"layer {i + 1} of {n_layers} is dead since epoch"
         f" {_since([each.layers[i].dead_share == 1 for each in stats[: len(history)]])}"
         for i in dead
     ]
-    if dead:  # through a dead layer comes no gradient: what the layers below show says nothing more
+    if dead:  # the layers below get no gradient, so their statistics add nothing
         return causes
     way = max(steps_an_epoch * sum(each.layers[i].update_ratio for each in stats) for i in range(n_layers))
     if way < SHORT_WAY:
         causes.append(
-            f"the learning rate ({lr:g}) is low: going by the first step of each epoch, all steps together"
-            f" moved no layer's weights by more than about {way:.2g} of their length"
+            f"the learning rate ({lr:g}) is low: judging by the first step of each epoch, the whole training"
+            f" changed no layer's weights by more than about {way:.2g} times their norm"
         )
     first, last = (median(each.layers[i].gradient_norm for each in stats) for i in (0, -1))
     if first < VANISHING * last:
         causes.append(
-            f"gradients vanish: that of layer 1 is {first / last:.0e} of that of layer {n_layers} in length"
+            f"gradients vanish: the gradient norm of layer 1 is {first / last:.0e} times that of layer"
+            f" {n_layers}"
         )
     causes += [
-        f"layer {i + 1} of {n_layers} is saturated: {layer.saturated_share:.0%} of what its units give lies"
+        f"layer {i + 1} of {n_layers} is saturated: {layer.saturated_share:.0%} of its units' outputs are"
         f" where {network.activation} is flat"
         for i, layer in enumerate(best.layers)
         if layer.saturated_share is not None and layer.saturated_share > SATURATED
@@ -118,7 +119,7 @@ def _causes(
 
 
 def _since(holds: Sequence[bool]) -> int:
-    """The first epoch, from 1, from which on something has held up to the last."""
+    """Return the first epoch, from 1, since when something has held in every epoch."""
     epoch = len(holds)
     while epoch > 1 and holds[epoch - 2]:
         epoch -= 1

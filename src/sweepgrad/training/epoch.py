@@ -1,4 +1,4 @@
-"""What held after an epoch of training, and how it is written."""
+"""The figures of an epoch of training, and their JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from sweepgrad.training.layer_stats import EpochStats
 
 def _finite(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError(f"{value!r} is no finite number")
+        raise ValueError(f"{value!r} is not a finite number")
     return float(value)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Figures without dropout, by the names of the task's metrics, the loss first.
+    """The figures after an epoch, without dropout, by the names of the task's metrics; the loss is first.
 
-    Rows count alike, however they are weighted in training.
+    All rows have the same weight, whatever `train.class_weight` is.
 
     Attributes:
         train, val: on the training and on the validation rows.
-        stats: of the layers, where training is diagnosed.
+        stats: layer statistics, if `train.diagnose` is on.
     """
 
     train: Mapping[str, float]
@@ -41,28 +41,30 @@ class Epoch:
 
     @property
     def figures(self) -> dict[tuple[str, str], float]:
-        """Return all figures by the part of the rows and the metric's name."""
+        """Return all figures by set ("train" or "val") and name of the metric."""
         parts = (("train", self.train), ("val", self.val))
         return {(part, name): value for part, each in parts for name, value in each.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a record keeps: `train_nll` and so on, and `signs` for the statistics of the layers."""
+        """Return the JSON of a record: `train_nll` and so on, and `layer_statistics` if there are any."""
         flat = {f"{part}_{name}": value for (part, name), value in self.figures.items()}
-        return {**flat, "signs": self.stats.to_json()} if self.stats else flat
+        return {**flat, "layer_statistics": self.stats.to_json()} if self.stats else flat
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Epoch":
-        """Return what `to_json` gave, of this version or an older one.
+        """Return the epoch that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is of another version.
+            KeyError, TypeError, ValueError: it is damaged, or of another version.
         """
         parts: dict[str, dict[str, float]] = {"train": {}, "val": {}}
+        stats = values.get("layer_statistics")
         for key, value in values.items():
-            if key != "signs":
+            if key != "layer_statistics":
                 part, _, name = key.partition("_")
                 parts[part][name] = _finite(value)
         if not (parts["train"] and parts["train"].keys() == parts["val"].keys()):
-            raise ValueError(f"an epoch has the same figures of training and validation rows, not {values}")
-        stats = values.get("signs")
+            raise ValueError(
+                f"an epoch needs the same figures for training and validation rows, not {values}"
+            )
         return Epoch(parts["train"], parts["val"], EpochStats.from_json(stats) if stats else None)

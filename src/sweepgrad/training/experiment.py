@@ -1,4 +1,4 @@
-"""One run: from a configuration to a trained model. It reads training and validation rows, and no others."""
+"""One run, from a configuration to a trained model. It reads only training and validation rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from sweepgrad.training.steps import Update, evaluation, training
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run made ready: its rows as arrays, its network, its optimizer."""
+    """A run that is ready to train: its rows as arrays, its network and its optimizer."""
 
     config: Config
     training: Training
@@ -40,14 +40,14 @@ class Experiment:
     def fits(
         self, wrap: Callable[[Replay], Replay] = lambda replay: replay, start: Fit | None = None
     ) -> Iterator[Fit]:
-        """Train as configured, and give the state of things after each epoch.
+        """Train as configured, and yield the state after each epoch.
 
         Arguments:
-            wrap: around the engine's replay, for instance to end it between two replays.
-            start: what to go on from, see `loop.fit`.
+            wrap: applied to the engine's replay, for instance to stop between two replays.
+            start: the state to continue from, see `loop.fit`.
 
         Raises:
-            Diverged: training left the finite numbers.
+            Diverged: a loss or weight is infinite or NaN.
         """
         return fit(
             self.network,
@@ -70,7 +70,7 @@ class Experiment:
 
     @property
     def task(self) -> Task:
-        """Return the kind of its target."""
+        """The task, which depends on the kind of target."""
         return task_of(self.config.data)
 
     @property
@@ -78,18 +78,18 @@ class Experiment:
         return dtype_of(self.config)
 
     def training_tape(self) -> Tape:
-        """What is replayed at each step."""
+        """Return the tape that is replayed at each training step."""
         update = Update(self.optimizer, self.config.train.weight_decay, self.config.train.clip)
         rows = min(self.config.train.batch_size, len(self.train.y))
         weighted = self.class_weights is not None
         return training(self.network, update, rows, self.dtype, task=self.task, weighted=weighted)
 
     def evaluation_tape(self) -> Tape:
-        """What is replayed after each epoch."""
+        """Return the tape that is replayed after each epoch."""
         return evaluation(self.network, EVALUATED_AT_ONCE, self.dtype, task=self.task)
 
     def bundle(self, fit: Fit) -> Bundle:
-        """The model of the best epoch, ready to predict from raw columns."""
+        """Return the model of the best epoch, which predicts from raw columns."""
         roles = self.training.roles
         return Bundle(
             members=(Member(self.network, fit.weights, self.training.preprocessor),),
@@ -103,10 +103,10 @@ class Experiment:
         return self.network.scaled_scores(fit.weights, self.val.X)
 
     def summary(self, fit: Fit, scores: Array | None = None) -> dict[str, float]:
-        """What the model of the best epoch does on the rows that a job may see, by the metrics' names.
+        """Return the metrics of the best epoch on training and validation rows, by name.
 
         Arguments:
-            scores: as of `val_scores`, if they are known.
+            scores: the result of `val_scores`, if it is known.
         """
         if scores is None:
             scores = self.val_scores(fit)
@@ -119,7 +119,7 @@ class Experiment:
         return {**on_val, **on_train, "best/epoch": float(fit.best_epoch)}
 
     def evaluated(self, weights: Weights) -> Epoch:
-        """Return the figures of weights on training and validation rows, to the bit as `fits` has them."""
+        """Return the figures of weights on training and validation rows, with the same bits as in `fits`."""
         replay = engine.load(self.config.engine.name, self.dtype)
         on_train, on_val = (
             evaluated(self.network, weights, rows, replay, self.task) for rows in (self.train, self.val)
@@ -128,9 +128,9 @@ class Experiment:
 
     @property
     def n_bytes(self) -> int:
-        """What recording and training take at most beside the rows, about.
+        """Upper bound of the memory for recording and training without the rows, in bytes, estimated.
 
-        It is known before a tape is, since recording computes on arrays of the network's size.
+        It does not need a tape, since recording computes on arrays of the network's size.
         """
         rows = min(self.config.train.batch_size, len(self.train.y)) + EVALUATED_AT_ONCE
         rows += PROBED * self.config.train.diagnose
@@ -154,10 +154,10 @@ def prepare(config: Config) -> Experiment:
     try:
         classes = None if weight is None else task_of(config.data).class_weights(train.y, weight)
     except ValueError as error:
-        raise UserError(f"train.class_weight: {error}; say train.class_weight=null") from None
+        raise UserError(f"train.class_weight: {error}; set train.class_weight=null") from None
     return Experiment(config, training, train, val, network, optimizer, schedule, classes)
 
 
 def dtype_of(config: Config) -> DType:
-    """What a run computes with."""
+    """Return the dtype that a run computes with."""
     return np.float32 if config.engine.dtype == "float32" else np.float64

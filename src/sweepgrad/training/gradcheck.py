@@ -1,8 +1,8 @@
-"""`sweepgrad gradcheck`: the gradient that training goes by against numeric differences, entry by entry.
+"""`sweepgrad gradcheck`: compare the gradient used in training with numeric differences, entry by entry.
 
-The analytic gradient is the engine's own: one recorded step of SGD at rate 1, so that what it takes off the
-weights is the gradient. The numeric one is of the loss as `Value` computes it forward, in float64, with the
-same units dropped. So a fault in a local gradient, in the recording, or in the replay shows.
+The analytic gradient is the engine's own: one recorded step of SGD at learning rate 1 subtracts exactly the
+gradient from the weights. The numeric one is of the loss computed forward with `Value` in float64, with the
+same dropout masks. So errors in a local gradient, in the recording and in the replay are found.
 """
 
 import logging
@@ -28,11 +28,12 @@ from sweepgrad.training.steps import Update, training
 log = logging.getLogger(__name__)
 
 ENTRIES = 500
-"""How many entries are checked of a network that has more: two forward passes and more for each."""
+"""Largest number of entries that are checked; each takes several forward passes."""
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 TOLERANCE = {"float64": 1e-6, "float32": 3e-4}
-"""The relative error that rounding may make. What is below FLOOR of the largest entry is measured by that."""
+"""Largest relative error that rounding explains."""
 FLOOR = 1e-2
+"""Errors are relative to the entry, or to this share of the largest entry if that is more."""
 _STEP = 1
 
 
@@ -41,8 +42,8 @@ class Entry:
     """One entry of a gradient.
 
     Attributes:
-        name: as in `W2[3, 0]` or `b1[4]`: the layer's weight from that input to that output, or its bias.
-        error: |analytic - numeric| over the larger of the two, or over FLOOR of the largest entry of all.
+        name: such as `W2[3, 0]` or `b1[4]`: the layer's weight from that input to that output, or its bias.
+        error: |analytic - numeric| divided by the larger of the two, or by FLOOR times the largest entry.
     """
 
     name: str
@@ -53,15 +54,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """How a gradient compares.
+    """The result of checking a gradient.
 
     Attributes:
-        what: the network, batch and engine, in words.
-        n_parameters: how many entries it has.
-        checked: how many of them were compared.
-        unjudged: how many of these had no numeric derivative to compare with: a ReLU bends within the step.
-        worst: the entry with the largest error; None if there was none to judge.
-        tolerance: what its error may be.
+        what: the network, batch and engine, as text.
+        n_parameters: number of entries of the gradient.
+        checked: number of entries that were compared.
+        unjudged: number of these without a reliable numeric derivative: a ReLU has its kink within the step.
+        worst: the entry with the largest error; None if no entry has a numeric derivative.
+        tolerance: the largest error that passes.
     """
 
     what: str
@@ -73,7 +74,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no entry is off, and at least half of them could be judged."""
+        """True if all errors are within the tolerance, for at least half of the entries."""
         if self.worst is None or 2 * self.unjudged > self.checked:
             return False
         return self.worst.error <= self.tolerance
@@ -82,36 +83,36 @@ class Report:
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
-        of = "all" if self.checked == self.n_parameters else f"{self.checked} of"
-        lines = [self.what, f"  {of} {self.n_parameters} entries compared"]
+        checked = "all" if self.checked == self.n_parameters else f"{self.checked} of"
+        lines = [self.what, f"  {checked} {self.n_parameters} gradient entries compared"]
         if self.unjudged:
-            lines[1] += f"; {self.unjudged} not judged, for a ReLU bends there"
+            lines[1] += f"; {self.unjudged} skipped, because a ReLU has its kink there"
         if self.worst is not None:
             lines.append(
-                f"  worst: {self.worst.name}, analytic {self.worst.analytic:.10g}, numeric"
+                f"  largest error: {self.worst.name}, analytic {self.worst.analytic:.10g}, numeric"
                 f" {self.worst.numeric:.10g}, relative error {self.worst.error:.1e}"
             )
-        lines.append(f"  {'passed' if self.passed else 'FAILED'}: up to {self.tolerance:.0e} is rounding")
+        lines.append(f"  {'passed' if self.passed else 'FAILED'} (tolerance {self.tolerance:.0e})")
         return "\n".join(lines)
 
 
 def gradcheck(overrides: Sequence[str], *, search: Sequence[str] = ()) -> Iterator[Report]:
-    """Check the gradient of each run of a command line, those that have the same one once.
+    """Check the gradient of each run of a command line; runs with the same gradient are checked once.
 
-    Optimizer, schedule, clipping and decay come after the gradient, and have no say.
+    Optimizer, schedule, clipping and weight decay do not influence the gradient.
 
     Arguments:
-        overrides: as after `sweepgrad train`.
+        overrides: as for `sweepgrad train`.
         search: folders with more YAML.
 
     Raises:
-        UserError: the configuration or the table is at fault.
+        UserError: the configuration or the table is not valid.
     """
     seen = set()
     for job in plan(overrides, multirun=True, search=search).jobs:
         experiment = prepare(job.config)
         rows = min(job.config.train.batch_size, len(experiment.train.y))
-        this = (
+        key = (
             job.config.data,
             job.config.split,
             experiment.network,
@@ -120,9 +121,9 @@ def gradcheck(overrides: Sequence[str], *, search: Sequence[str] = ()) -> Iterat
             job.config.engine,
             experiment.class_weights,
         )
-        if this in seen:
+        if key in seen:
             continue
-        seen.add(this)
+        seen.add(key)
         yield _check(experiment, rows)
 
 
@@ -165,7 +166,10 @@ def _check(experiment: Experiment, rows: int) -> Report:
 
 
 def _weights(network: Network, seed: int) -> Array:
-    """(n_parameters,): initial ones, with small biases: without, units that see nothing are on the bend."""
+    """Return initial weights with small biases, (n_parameters,).
+
+    With biases of 0, a ReLU unit whose inputs are all 0 would be at its kink.
+    """
     weights = list(network.initial(seed))
     for number in range(1, len(weights), 2):
         weights[number] = 0.1 * rng.normal(rng.key(seed, "gradcheck", number), weights[number].shape)
@@ -181,7 +185,7 @@ def _analytic(
     key: int,
     name: engine.Name,
 ) -> NDArray[np.float64]:
-    """What one step of SGD at rate 1 takes off the weights, (n_parameters,)."""
+    """Return what one step of SGD at learning rate 1 subtracts from the weights, (n_parameters,)."""
     dtype: DType = weights.dtype.type
     weighted = classes is not None
     tape = training(network, Update(SGD(1.0)), len(batch.y), dtype, task=task, weighted=weighted)
@@ -194,10 +198,10 @@ def _analytic(
             tape.inputs[label].of(buffer)[...] = number
     after = tape.inputs["weights"].of(buffer)
     after[:] = weights
-    told: Array = np.array([[1.0, _STEP]], dtype)  # the rate and the number of the step
+    scalars: Array = np.array([[1.0, _STEP]], dtype)  # learning rate and number of the step
     order = np.arange(len(batch.y))
     replay = engine.load(name, dtype)
-    done, _ = replay(tape, buffer, batch.X, batch.y.reshape(-1, 1), order, told, key, _STEP)
+    done, _ = replay(tape, buffer, batch.X, batch.y.reshape(-1, 1), order, scalars, key, _STEP)
     if not done:
         raise UserError(
             f"the loss of the first {len(batch.y)} rows is not a finite number: lower model.scale"
@@ -209,7 +213,7 @@ def _analytic(
 def _loss(
     task: Task, network: Network, batch: Examples, classes: RowWeights | None, key: int
 ) -> Callable[[NDArray[np.float64]], float]:
-    """The loss of the batch as a function of weights (n_parameters,), in float64."""
+    """Return the loss of the batch as a function of weights (n_parameters,), in float64."""
     X, y = Value(batch.X.astype(np.float64)), Value(batch.y.astype(np.float64))
     inputs = {label: Value(number) for label, number in (classes.inputs if classes else {}).items()}
     keys = [rng.fold(key, _STEP, layer) for layer in range(len(network.hidden))] if network.dropout else []
@@ -225,11 +229,12 @@ def _loss(
 def _numeric(
     loss: Callable[[NDArray[np.float64]], float], weights: NDArray[np.float64], i: int
 ) -> tuple[float, float]:
-    """The derivative by central differences, and how far to trust it.
+    """Return the derivative by central differences, and its uncertainty.
 
-    Of several steps the two are taken that agree best: a long one crosses bends, a short one drowns in
-    rounding. They agree if the slopes do, and if what the slopes to both sides differ by shrinks as the step
-    does: at a bend it stays. The larger disagreement is the doubt. The analytic gradient has no say in it.
+    Of several step sizes, the two neighbours that agree best are taken: long steps cross kinks, short ones
+    are dominated by rounding. They agree if their slopes do, and if the difference between the slopes to both
+    sides shrinks with the step; at a kink it does not. The larger disagreement is the uncertainty. It does
+    not depend on the analytic gradient.
     """
     here, slopes, bends = loss(weights), [], []
     for step in STEPS:
@@ -247,7 +252,7 @@ def _numeric(
 
 
 def _chosen(network: Network, key: int) -> NDArray[np.int64]:
-    """The entries to check, ascending: all, or equally many of each matrix and bias that has so many."""
+    """Return the indices of the entries to check, ascending: all, or a sample of each matrix and bias."""
     if network.n_parameters <= ENTRIES:
         return np.arange(network.n_parameters)
     sizes = [w.size for w in network.divided(np.zeros(network.n_parameters))]

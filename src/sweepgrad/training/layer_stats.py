@@ -1,4 +1,4 @@
-"""Layer statistics: what a run with `train.diagnose` records of each epoch, layer by layer."""
+"""Layer statistics, recorded after each epoch of a run with `train.diagnose`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,22 +14,22 @@ from sweepgrad.nn.network import Network
 from sweepgrad.tasks.task import Task
 from sweepgrad.training.steps import probe
 
-# Training rows that are looked at after each epoch. A unit that is silent on all of 128 is active on fewer
-# than 2.3 % of rows like them, at 95 %.
+# Training rows used after each epoch. A unit that is 0 on all 128 is active on less than 2.3 % of rows like
+# them, with 95 % confidence.
 PROBED = 128
 
 
 @dataclass(frozen=True)
 class LayerStats:
-    """Statistics of one layer with its weights, matrix and bias together.
+    """Statistics of one layer; its weights are matrix and bias together.
 
     Attributes:
-        gradient_norm: the length of its gradient at the first batch of the epoch, before clipping. In the
-            first epoch that is at the initial weights, where a step that is too large does most harm.
-        update_ratio: by which share of their own length that step moved its weights.
-        dead_share: of its units, those that give 0 for every probed row; None where its activation has none.
-        saturated_share: of unit-row pairs, those where the activation's slope is below 1 % of its largest;
-            None where its activation has none.
+        gradient_norm: norm of the gradient at the first batch of the epoch, before clipping. In the first
+            epoch this is at the initial weights, where a step that is too large does most harm.
+        update_ratio: norm of that step divided by the norm of the weights before it.
+        dead_share: share of units that are 0 for all probed rows; None if the activation cannot be dead.
+        saturated_share: share of unit-row pairs where the activation's slope is below 1 % of its maximum;
+            None if the activation does not saturate.
     """
 
     gradient_norm: float
@@ -43,9 +43,9 @@ class EpochStats:
     """Statistics after an epoch, without dropout.
 
     Attributes:
-        layers: hidden ones, then the output's.
-        output_saturated: the share of probed rows where the output is saturated, see `Task.saturated`.
-        output: what the task watches of the validation rows, by name: shares of them.
+        layers: the hidden layers, then the output layer.
+        output_saturated: share of probed rows for which the output is saturated, see `Task.saturated`.
+        output: shares of the validation rows that the task defines, by name, see `Task.watched`.
     """
 
     layers: tuple[LayerStats, ...]
@@ -53,20 +53,20 @@ class EpochStats:
     output: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it with the shares beside the rest, as records have them."""
+        """Return the JSON of a record."""
         layers = [asdict(layer) for layer in self.layers]
         return {"layers": layers, "output_saturated": self.output_saturated, **self.output}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "EpochStats":
-        """Return what `to_json` gave."""
+        """Return the statistics that `to_json` wrote."""
         rest = dict(values)
         layers = tuple(LayerStats(**layer) for layer in rest.pop("layers"))
         return EpochStats(layers, rest.pop("output_saturated"), rest)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """By the names that they have in MLflow."""
+        """All statistics, by their names in MLflow."""
         named = {"output/saturated": self.output_saturated}
         named |= {f"output/{name}": value for name, value in self.output.items()}
         for number, layer in enumerate(self.layers, start=1):
@@ -76,10 +76,10 @@ class EpochStats:
 
 
 class Examination:
-    """Takes the statistics of a network in training.
+    """Compute the statistics of a network in training.
 
     Arguments:
-        X: (N, n_features), the training rows, of which it looks at `PROBED`, spread over all of them.
+        X: the training rows, (N, n_features); `PROBED` of them, evenly spaced, are used.
     """
 
     def __init__(self, network: Network, X: Array, replay: Replay, task: Task) -> None:
@@ -94,29 +94,29 @@ class Examination:
             slot.of(self._buffer)[...] = constant
         self._tape.inputs["scale"].of(self._buffer)[...] = network.scale
         self._weights = self._tape.inputs["weights"].of(self._buffer)
-        self._none = np.zeros((1, 0), self._tape.dtype)  # neither targets nor numbers of a step are read
+        self._none = np.zeros((1, 0), self._tape.dtype)  # the tape reads neither targets nor scalars
 
     def stats(self, weights: Array, lengths: Array, output: Mapping[str, float]) -> EpochStats:
-        """Return those after an epoch.
+        """Return the statistics after an epoch.
 
         Arguments:
             weights: (n_parameters,).
-            lengths: what a step of `steps.training`, looked at closely, collects; (3 · layers,).
-            output: what the task watches of the validation rows.
+            lengths: the norms that `steps.training` collects with `closely`, (3 · layers,).
+            output: see `EpochStats`.
         """
         self._weights[:] = weights
         none = self._none
         _, found = self._replay(self._tape, self._buffer, self._X, none, self._order, none, 0, 1)
-        # Rounding, in float32 too, leaves something of a count over a count.
+        # Removes the rounding of shares, in float32 too.
         *stuck, saturated = [round(share, 6) for share in found[0].tolist()]
         shares = [{f"{self._stuck_as}_share": share} for share in stuck] or [{}] * self._n_hidden
         numbers = lengths.tolist()
-        if not isfinite(sum(numbers)):  # a square is too large for its type, and JSON knows no infinity
+        if not isfinite(sum(numbers)):  # a square overflowed, and JSON has no infinity
             numbers = [number if isfinite(number) else self._huge for number in numbers]
         layers = tuple(
             LayerStats(
                 gradient,
-                min(update / before, self._huge) if before else 0.0,  # the share too may be too large
+                min(update / before, self._huge) if before else 0.0,  # the ratio may overflow too
                 **share,
             )
             for gradient, update, before, share in zip(

@@ -1,4 +1,4 @@
-"""The one training loop: recorded once, replayed for every step of every epoch."""
+"""The training loop: a step is recorded once, and replayed for every step of every epoch."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,24 +27,24 @@ from sweepgrad.training.layer_stats import Examination
 from sweepgrad.training.shuffle import shuffled
 from sweepgrad.training.steps import Update, evaluation, training
 
-# Rows whose losses are computed at once, after an epoch: enough for long loops, few enough to stay in cache.
+# Rows per batch of the evaluation after an epoch: enough for long loops, few enough to stay in cache.
 EVALUATED_AT_ONCE = 256
-# Parameters times rows that are replayed in one go, a few tenths of a second: Ctrl-C waits for the end of it.
+# Parameters times rows per call of the engine, a few tenths of a second: Ctrl-C waits for its end.
 WORK_AT_ONCE = 300_000_000
-SMALLEST_WORK = 1_500  # what a step costs at least, in these units
-_CARRIED = re.compile(r"weights|state\d+")  # the labels of what `steps.training` carries from step to step
+SMALLEST_WORK = 1_500  # the least cost of a step, in the same unit
+_CARRIED = re.compile(r"weights|state\d+")  # labels of the arrays that `steps.training` carries between steps
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Training so far.
+    """The state of training after an epoch.
 
     Attributes:
-        history: one record for each epoch.
-        weights: those after the best epoch.
-        best_epoch: the first with the lowest validation loss, counted from 1.
-        state: what training goes on from, (1 + K, n_parameters): all weights after the last epoch, and below
-            them the K arrays that the optimizer keeps.
+        history: the figures of each epoch so far.
+        weights: the weights after the best epoch.
+        best_epoch: the first epoch with the lowest validation loss, counted from 1.
+        state: the state to continue from, (1 + K, n_parameters): all weights after the last epoch, then the
+            K arrays of the optimizer.
     """
 
     history: tuple[Epoch, ...]
@@ -76,35 +76,35 @@ def fit(
     engine: Replay | None = None,
     start: Fit | None = None,
 ) -> Iterator[Fit]:
-    """Train by minibatches, and give the state of things after each epoch; the last one is the result.
+    """Train with minibatches, and yield the state after each epoch; the last one is the result.
 
-    Every epoch uses every row once, in an order of its own; the last batch may be smaller. The same
-    arguments give the same bits. Weights are of the dtype of the training features.
+    Every epoch uses every row once, in a new order; the last batch may be smaller. The same arguments give
+    the same bits. Weights have the dtype of the training features.
 
     Arguments:
-        batch_size: rows a step; more than there are means all of them.
+        batch_size: rows per step; if larger than the training set, all rows.
         seed: for the initial weights, the order of rows and dropout.
-        task: what the targets are.
+        task: the kind of target.
         patience: stop after that many epochs without a lower validation loss; None never stops early.
-        schedule: what share of the optimizer's learning rate each step takes.
-        weight_decay: of the matrices, beside the optimizer's step; see `steps.Update`.
-        clip: the length to which the gradient of a batch is shortened; None leaves it.
-        class_weights: what losses are multiplied by in training, see `Task.class_weights`; None leaves them.
-        diagnose: record statistics of the layers after each epoch; nothing else changes by it, to the bit.
-        engine: from `engine.load`; None is the native one.
-        start: what the same arguments gave with fewer epochs: training goes on from there, and comes to the
-            same bits as without. A schedule that looks at the number of epochs takes another course.
+        schedule: the factor of the learning rate at each step.
+        weight_decay: decoupled weight decay of the matrices, see `steps.Update`.
+        clip: the norm to which the gradient of a batch is clipped; None does not clip.
+        class_weights: factors of the training losses, see `Task.class_weights`; None for none.
+        diagnose: record layer statistics after each epoch; the training itself is the same to the bit.
+        engine: from `engine.load`; None for the native one.
+        start: a result of the same arguments with fewer epochs, to continue from. The bits are those of
+            training all epochs at once, unless the schedule depends on the number of epochs.
 
     Raises:
-        Diverged: a loss or weight is no longer a finite number.
-        ShapeError: the examples, or the start, do not fit the network.
-        ValueError: no rows; a target is none of the task; a feature is not finite; types differ.
+        Diverged: a loss or weight is infinite or NaN.
+        ShapeError: the examples or `start` do not fit the network.
+        ValueError: no rows; a target that the task does not have; a feature is not finite; dtypes differ.
     """
     for examples in (train, val):
         check(examples, network, task)
     if val.X.dtype != train.X.dtype or batch_size < 1:
         types = f"{train.X.dtype} and {val.X.dtype}"
-        raise ValueError(f"features are of one type, not {types}, and batches of 1 row or more")
+        raise ValueError(f"features must have one dtype, not {types}, and batches at least 1 row")
     dtype = train.X.dtype.type
     replay = engine or engines.load("native", dtype)
     update = Update(optimizer, weight_decay, clip)
@@ -122,16 +122,16 @@ def fit(
     steps_an_epoch = -(-len(train.y) // batch_size)
 
     def scalars(numbers: NDArray[np.int64]) -> Array:
-        """The learning rate of each of these steps, and its number."""
+        """Return the learning rate and the number of each of these steps, (S, 2)."""
         shares = schedule.shares(numbers - 1, epochs * steps_an_epoch, steps_an_epoch)
-        told = np.empty((len(numbers), 2), dtype)
-        told[:, 0], told[:, 1] = float(optimizer.lr) * shares, numbers
-        return told
+        values = np.empty((len(numbers), 2), dtype)
+        values[:, 0], values[:, 1] = float(optimizer.lr) * shares, numbers
+        return values
 
     history: tuple[Epoch, ...] = ()
     best_weights, best_epoch = steps.weights.copy(), 0
     if start is not None:
-        steps.go_on_from(start.state)
+        steps.restore(start.state)
         history, best_epoch = start.history, start.best_epoch
         best_weights = np.concatenate([w.reshape(-1) for w in start.weights])
     for epoch in range(len(history) + 1, epochs + 1):
@@ -159,7 +159,7 @@ def fit(
 def evaluated(
     network: Network, weights: Weights, examples: Examples, engine: Replay, task: Task = BINARY
 ) -> dict[str, float]:
-    """The figures of weights, to the bits that `fit` has after an epoch with them."""
+    """Return the figures of weights, with the same bits as in `fit`."""
     record = partial(evaluation, network, dtype=examples.X.dtype.type, task=task)
     inputs = {"scale": network.scale, "dropout": network.dropout}
     evaluate = _Passes(record, EVALUATED_AT_ONCE, inputs, engine)
@@ -168,13 +168,13 @@ def evaluated(
 
 
 class _Passes:
-    """Passes over rows in batches: a tape for whole batches, one for the rest, and a buffer for both.
+    """Passes over rows in batches: a tape for full batches, one for the last batch, and a buffer for both.
 
     Arguments:
-        close_up: takes the place of the tape for whole batches at the first of these in a pass.
+        close_up: a tape that replaces that for full batches in the first step of a pass.
 
     Attributes:
-        seen: what the close-up collected.
+        seen: the numbers that `close_up` collected.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class _Passes:
         self._tapes = {batch_size: record(batch_size)}
         whole = self._tapes[batch_size]
         self.buffer = np.zeros(whole.length, whole.dtype)
-        for label, number in inputs.items():  # which have the same places on all tapes
+        for label, number in inputs.items():  # at the same places on all tapes
             if label in whole.inputs:
                 whole.inputs[label].of(self.buffer)[...] = number
         work = max(SMALLEST_WORK, self.weights.size * batch_size)
@@ -198,7 +198,7 @@ class _Passes:
 
     @property
     def weights(self) -> Array:
-        """(n_parameters,), a view of the buffer."""
+        """The weights, (n_parameters,), a view of the buffer."""
         return self._tapes[self.batch_size].inputs["weights"].of(self.buffer)
 
     @property
@@ -207,15 +207,15 @@ class _Passes:
         inputs = self._tapes[self.batch_size].inputs
         return [slot.of(self.buffer) for label, slot in inputs.items() if _CARRIED.fullmatch(label)]
 
-    def go_on_from(self, state: Array) -> None:
-        """Take what was carried to the end of an earlier epoch, as `Fit.state` has it."""
+    def restore(self, state: Array) -> None:
+        """Restore the weights and the optimizer's arrays from `Fit.state`."""
         carried = self.carried
         shape = (len(carried), self.weights.size)
         if state.shape != shape or state.dtype != self.buffer.dtype:
             kind = f"{self.buffer.dtype} {shape}, not {state.dtype} {state.shape}"
-            raise ShapeError(f"the state that this network and optimizer go on from is {kind}")
-        for mine, given in zip(carried, state, strict=True):
-            mine[:] = given
+            raise ShapeError(f"the state to continue from must be {kind}, for this network and optimizer")
+        for array, values in zip(carried, state, strict=True):
+            array[:] = values
 
     def run(
         self,
@@ -228,13 +228,13 @@ class _Passes:
         """Go through the rows once, until a number is not finite.
 
         Arguments:
-            order: of the rows; None takes them as they stand.
-            scalars: takes numbers of steps (S,), gives what is told to each of them, (S, C).
-            key: of the masks.
-            first: the number of the first step.
+            order: of the rows; None for that of the table.
+            scalars: takes the numbers of steps (S,), returns the scalar inputs of each, (S, C).
+            key: random key of the dropout masks.
+            first: number of the first step.
 
         Returns:
-            The number of steps done, and what each collected.
+            The number of steps done, and the numbers that each collected.
         """
         n, step, collected = len(examples.y), 0, []
         while step * self.batch_size < n:
@@ -244,14 +244,14 @@ class _Passes:
             start = step * self.batch_size
             end = start + steps * rows
             chosen = np.arange(start, end) if order is None else order[start:end]
-            told = scalars(np.arange(first + step, first + step + steps))
-            seen = 0
-            if step == 0 and self.close_up is not None:  # where it stops, so does the plain one
-                few, few_told = chosen[:rows], told[:1]
-                seen, (self.seen,) = self._replayed(self.close_up, examples, few, few_told, key, first)
-            rest, rest_told, at = chosen[seen * rows :], told[seen:], first + step + seen
-            done, numbers = self._replayed(self._tape(rows), examples, rest, rest_told, key, at)
-            done += seen
+            values = scalars(np.arange(first + step, first + step + steps))
+            before = 0
+            if step == 0 and self.close_up is not None:  # if it diverges, so does the other tape
+                batch = chosen[:rows]
+                before, (self.seen,) = self._replayed(self.close_up, examples, batch, values[:1], key, first)
+            rest, at = chosen[before * rows :], first + step + before
+            done, numbers = self._replayed(self._tape(rows), examples, rest, values[before:], key, at)
+            done += before
             collected.append(numbers)
             step += done
             if done < steps:
@@ -259,27 +259,27 @@ class _Passes:
         return step, np.concatenate(collected)
 
     def _tape(self, rows: int) -> Tape:
-        """The tape for batches of so many rows."""
+        """Return the tape for batches of that many rows."""
         if rows not in self._tapes:
             self._tapes[rows] = self.record(rows)
         return self._tapes[rows]
 
     def _replayed(
-        self, tape: Tape, examples: Examples, order: NDArray[np.int64], told: Array, key: int, first: int
+        self, tape: Tape, examples: Examples, order: NDArray[np.int64], scalars: Array, key: int, first: int
     ) -> tuple[int, Array]:
-        """As `native.replay`, with the tape's constants put into the buffer, which may have to grow."""
+        """Replay a tape, see `native.replay`, after writing its constants to the buffer."""
         if tape.length > len(self.buffer):
             self.buffer = np.concatenate([self.buffer, np.zeros(tape.length - len(self.buffer), tape.dtype)])
         for slot, constant in tape.constants:
             slot.of(self.buffer)[...] = constant
         targets = examples.y.reshape(-1, 1)
-        return self.replay(tape, self.buffer, examples.X, targets, order, told, key, first)
+        return self.replay(tape, self.buffer, examples.X, targets, order, scalars, key, first)
 
 
 def _evaluated(
     evaluate: _Passes, examples: Examples, task: Task
 ) -> tuple[dict[str, float], Mapping[str, float]]:
-    """The figures of the rows; and the shares that only a diagnosis asks for, where they were collected."""
+    """Return the figures of the rows, and the shares for layer statistics if they were collected."""
     _, sums = evaluate.run(examples, None, lambda steps: np.zeros((len(steps), 0), examples.X.dtype))
     loss, *means = (sums.sum(axis=0) / len(examples.y)).tolist()
     counts = dict(zip((*task.counted, *task.watched), means, strict=False))

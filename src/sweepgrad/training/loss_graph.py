@@ -1,4 +1,4 @@
-"""`sweepgrad draw`: what is drawn, and the files that it is drawn to."""
+"""`sweepgrad draw`: the graph of a loss, and the files that it is drawn to."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,19 +20,21 @@ ENDINGS = (*TEXTS, ".png")
 
 
 def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> Value:
-    """The loss of the first training rows of a run, in the first step of its training.
+    """Return the loss of the first training rows of a run, in its first training step.
 
     Arguments:
-        overrides: as after `sweepgrad train`.
-        rows: how many.
+        overrides: as for `sweepgrad train`.
+        rows: number of rows.
         search: folders with more YAML.
 
     Raises:
-        UserError: the configuration or the table is at fault.
+        UserError: the configuration or the table is not valid.
     """
     jobs = plan(overrides, multirun=False, search=search).jobs
     if len(jobs) > 1:
-        raise UserError(f"these are {len(jobs)} runs, and one is drawn: choose a single value of each key")
+        raise UserError(
+            f"these are {len(jobs)} runs, and only one can be drawn: give a single value for each key"
+        )
     job = jobs[0]
     experiment = prepare(job.config)
     network, seed = experiment.network, job.config.seed
@@ -52,23 +54,23 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
 
 
 def check(files: Sequence[Path]) -> None:
-    """See to it that each of the files can be written.
+    """Check that each file can be written.
 
     Raises:
-        UserError: one has an ending that is none of ENDINGS, or lies in no folder.
+        UserError: a suffix is not one of ENDINGS, or the folder does not exist.
     """
     for file in files:
         if file.suffix not in ENDINGS:
-            raise UserError(f"-o {file}: ends with none of {', '.join(ENDINGS)}")
+            raise UserError(f"-o {file}: unknown file type; use one of {', '.join(ENDINGS)}")
         if not file.parent.is_dir():
-            raise UserError(f"-o {file}: there is no folder {file.parent}")
+            raise UserError(f"-o {file}: folder {file.parent} does not exist; make it first")
 
 
 def write(graph: Graph, file: Path) -> None:
-    """Draw to a file, by its ending.
+    """Draw to a file; its suffix decides the format.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with naming(file):
         if file.suffix == ".png":

@@ -1,4 +1,4 @@
-"""Pictures, drawn without a display and without pyplot's global state."""
+"""Plots, drawn without a display and without pyplot's global state."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ _POINTS = 10_000  # more make a picture heavy, not clearer
 
 
 def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> None:
-    """Draw the figures of training and validation rows by epoch, the best epoch marked."""
+    """Draw the figures of training and validation rows by epoch, and mark the best epoch."""
     epochs = range(1, len(history) + 1)
     names = list(history[0].val)
     figure = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
@@ -39,19 +39,19 @@ def learning_curve(history: Sequence[Epoch], best_epoch: int, path: Path) -> Non
 
 
 def has_boundary(bundle: Bundle) -> bool:
-    """Whether the model takes just two number columns, so that its decisions can be drawn in a plane."""
+    """Return whether the model has exactly two numeric columns, so that its decisions can be drawn."""
     preprocessor = bundle.members[0].preprocessor
     return len(preprocessor.numeric) == 2 and not preprocessor.categorical
 
 
 def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
-    """The model's probability over the plane of its two number columns, with some of the examples on it.
+    """Draw the predicted probability over the plane of two numeric columns, and some of the examples.
 
     Raises:
-        ValueError: the model takes other than two number columns.
+        ValueError: the model does not have exactly two numeric columns.
     """
     if not has_boundary(bundle):
-        raise ValueError(f"a boundary can be drawn for two number columns, not for {bundle.columns}")
+        raise ValueError(f"a boundary needs exactly two numeric columns, not {bundle.columns}")
     x, y = bundle.columns
     some = slice(None, None, -(-len(examples.y) // _POINTS))
     points, labels = bundle.members[0].preprocessor.numbers(examples.X[some]), examples.y[some]
@@ -73,10 +73,10 @@ def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
 
 
 def reliability(calibration: Calibration, before: Calibration | None, path: Path) -> None:
-    """Predicted probability against observed frequency, with the number of rows in each bin below.
+    """Draw predicted probability against observed frequency, and the number of rows in each bin.
 
     Arguments:
-        before: the same of the model as it was trained, where a temperature was put on it since; else None.
+        before: calibration before temperature scaling; None without temperature scaling.
     """
     figure = Figure(figsize=(4.6, 4.8), layout="constrained")
     curve, counts = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
@@ -121,7 +121,7 @@ def splits(
     interval: tuple[float, float],
     path: Path,
 ) -> None:
-    """Draw the chosen model's metric on each split's validation and test rows, and the latter's mean."""
+    """Draw the chosen model's metric on each split's validation and test rows, and the mean test metric."""
     figure = Figure(figsize=(7, 1.6 + 0.22 * len(names)), layout="constrained")
     axes = figure.subplots()
     places = range(len(names))

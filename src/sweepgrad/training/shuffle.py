@@ -1,23 +1,22 @@
-"""In what order an epoch goes through the rows."""
+"""Shuffle the rows of an epoch."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweepgrad import rng
 
-# Up to so many rows the order is a permutation of all of them. Above, memory would be the slowest part of
-# training: a row of a large table that is read at random costs as much as what is computed from it.
+# Up to this many rows, the order is a permutation of all rows. For larger tables memory access would be the
+# slowest part of training: reading a row at random costs as much as computing with it.
 AT_ONCE = 1 << 17
-RUN = 64  # neighbouring rows, read together: a few kilobytes
-WINDOW = 1 << 14  # rows that are shuffled among themselves: about as many as a processor's second cache holds
+RUN = 64  # neighbouring rows that are read together: a few kilobytes
+WINDOW = 1 << 14  # rows that are shuffled within a window: about as many as fit in a level-2 cache
 
 
 def shuffled(key: int, n: int) -> NDArray[np.int64]:
-    """The numbers 0 to n-1, each once, shape (n,), int64.
+    """Return a permutation of 0 to n-1, shape (n,), int64.
 
-    Of a large table, runs of neighbouring rows are put in random order first, and rows are shuffled within
-    windows of 256 runs then. So a batch still draws from 256 places all over the table, others in every
-    epoch, also where the table is sorted.
+    For a large table, runs of neighbouring rows are shuffled first, then rows within windows of 256 runs. So
+    a batch draws from 256 places of the table, new ones in every epoch, even if the table is sorted.
     """
     if n <= AT_ONCE:
         return rng.permutation(key, n)

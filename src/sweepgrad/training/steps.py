@@ -1,8 +1,7 @@
-"""The steps that are recorded: one of training, one of evaluation, and one that looks into the layers.
+"""The recorded steps: one for training, one for evaluation, and one for layer statistics.
 
-They depend on the task, the architecture, the kind of update and the size of the batch. Everything else,
-learning rate, dropout probability, scale and so on, is an input of the tape, so that runs that differ in
-these share one.
+A tape depends on the task, the architecture, the kind of update and the batch size. Everything else, such as
+learning rate, dropout probability and scale, is an input, so that runs that differ in these share a tape.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,12 +23,13 @@ from sweepgrad.tasks.task import Task
 
 @dataclass(frozen=True)
 class Update:
-    """How weights follow from gradients, besides the schedule of the learning rate.
+    """The update of the weights: optimizer, weight decay and gradient clipping.
 
     Arguments:
-        weight_decay: the share of each matrix that lr takes off at every step, beside the optimizer's own
-            step (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019); biases are left.
-        clip: the length to which the gradient of a batch is shortened; None leaves it.
+        weight_decay: each step subtracts lr * weight_decay * W from each matrix W, in addition to the
+            optimizer's step (Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019); biases
+            do not decay.
+        clip: the norm to which the gradient of a batch is clipped; None does not clip.
     """
 
     optimizer: Optimizer
@@ -38,14 +38,14 @@ class Update:
 
     @property
     def kind(self) -> "Update":
-        """What of it decides how a step is computed."""
+        """The update without its numbers: what a tape depends on."""
         numbers = {field.name: 0.5 for field in fields(self.optimizer)}  # type: ignore[arg-type]
         optimizer = replace(self.optimizer, **numbers)  # type: ignore[type-var]
         return Update(optimizer, 0.5 if self.weight_decay else 0.0, None if self.clip is None else 0.5)
 
     @property
     def inputs(self) -> dict[str, float]:
-        """Its numbers, by the labels that they have on a tape."""
+        """The numbers of the update, by their labels on a tape."""
         numbers = {f.name: getattr(self.optimizer, f.name) for f in fields(self.optimizer) if f.name != "lr"}  # type: ignore[arg-type]
         if self.weight_decay:
             numbers["weight_decay"] = self.weight_decay
@@ -64,15 +64,15 @@ def training(
     weighted: bool = False,
     closely: bool = False,
 ) -> Tape:
-    """A step of training: the loss of `rows` rows, its gradient, and the weights that follow.
+    """Return the tape of a training step: the loss of `rows` rows, its gradient, and the new weights.
 
-    Its inputs: `lr` and `step`, for each step; `weights` and `state1`, `state2`, … of the optimizer, carried
-    along; `scale`, `dropout` if the network drops any, and the update's own numbers; the task's
+    Inputs: `lr` and `step`, for each step; `weights` and the optimizer's `state1`, `state2`, …, carried from
+    step to step; `scale`, `dropout` if the network has dropout, and the update's own numbers; the task's
     `weight_labels` if rows are weighted.
 
     Arguments:
-        closely: collect, for each layer, the lengths of its gradient (before it is clipped), of what the step
-            adds to its weights, and of these before; the update itself is the same to the bit.
+        closely: collect, for each layer, the norms of its gradient (before clipping), of the change of its
+            weights, and of the weights before; the update itself is the same to the bit.
     """
     architecture = replace(network, scale=1.0, dropout=0.5 if network.dropout > 0 else 0.0)
     return _training(task, architecture, update.kind, rows, np.dtype(dtype).name, weighted, closely)
@@ -81,21 +81,21 @@ def training(
 def evaluation(
     network: Network, rows: int, dtype: DType, *, task: Task = BINARY, closely: bool = False
 ) -> Tape:
-    """The losses of `rows` rows without dropout, summed up, and then the task's counts of them.
+    """Return the tape that sums the losses of `rows` rows without dropout, and the task's counts.
 
-    Its inputs: `weights` and `scale`.
+    Inputs: `weights` and `scale`.
 
     Arguments:
-        closely: collect as well the counts that only a diagnosis asks for, last.
+        closely: also collect the counts for layer statistics, last.
     """
     return _evaluation(task, replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name, closely)
 
 
 def probe(network: Network, rows: int, dtype: DType, *, task: Task = BINARY) -> Tape:
-    """What the layers give for `rows` rows without dropout: how much of it is stuck.
+    """Return the tape that computes which shares of the layers are stuck, for `rows` rows without dropout.
 
-    It collects, for each hidden layer, the share that its activation calls stuck, if it can tell; then the
-    share of rows where the output is saturated. Its inputs: `weights` and `scale`.
+    It collects, for each hidden layer, the dead or saturated share if its activation has one; then the share
+    of rows for which the output is saturated. Inputs: `weights` and `scale`.
     """
     return _probe(task, replace(network, scale=1.0, dropout=0.0), rows, np.dtype(dtype).name)
 
@@ -193,20 +193,20 @@ def _probe(task: Task, network: Network, rows: int, dtype_name: str) -> Tape:
 
 
 def _length(x: Value) -> Value:
-    """Of a vector, by a product that no optimizer has use for.
+    """Compute the norm of a vector with a product that no optimizer uses.
 
-    Adagrad's g * g, if it were shared, would no longer be added to its sum in one rounding.
+    If Adagrad's g * g were shared, adding it to its sum would no longer be a single rounding.
     """
     return (x.reshape(1, x.size) @ x.reshape(x.size, 1)).reshape() ** 0.5
 
 
 def _layers(network: Network) -> list[slice]:
-    """Where the weights of each layer, matrix and bias, lie in the vector of all."""
+    """Return the slice of each layer's weights, matrix and bias, in the vector of all weights."""
     sizes = [(inputs + 1) * outputs for inputs, outputs in pairwise(network.widths)]
     return [slice(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
 
 
 def _matrices(network: Network) -> Array:
-    """1 for each weight of a matrix, 0 for those of a bias; (n_parameters,)."""
+    """Return 1 for each weight of a matrix and 0 for each of a bias, (n_parameters,)."""
     weights = network.divide(Value(np.zeros(network.n_parameters)))
     return np.concatenate([np.full(w.size, float(w.ndim == 2)) for w in weights])

@@ -1,4 +1,4 @@
-"""Everything that is kept of a run, in its folder and in MLflow, held beside what training it again gave."""
+"""Compare everything that is kept of a run, in its folder and in MLflow, with the result of retraining it."""
 
 import json
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ _BUNDLE, _WEIGHTS = records.FILES
 
 
 def findings(run: Kept, here: Copy, tolerance: float) -> list[str]:
-    """What differs between what is kept of a run and what training it again gave, in words."""
+    """Return the differences between what is kept of a run and the result of retraining it, as text."""
     found = []
     for copy in run.copies:
         place = "" if copy.place == run.id else f"{copy.place}: "
-        found += [f"{place}{words}" for words in _of_copy(copy, here, tolerance)]
+        found += [f"{place}{difference}" for difference in _of_copy(copy, here, tolerance)]
     first, *others = run.copies
     for other in others:
         leaves = of_leaves(_plain(first.record), _plain(other.record), "record", f"in {other.place}")
-        found += [f"{first.place}: {words}" for words in leaves]
+        found += [f"{first.place}: {difference}" for difference in leaves]
     if run.store is not None:
-        # What was sent is what was recorded, bit for bit, wherever it was trained.
+        # MLflow must have what was recorded, bit for bit, even if retraining rounds differently.
         sent = run.record if tolerance else here.record
         found += _of_store(run.store, run.record, sent)
     return found
@@ -45,44 +45,45 @@ def _of_copy(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
     yield from _of_itself(copy)
     record, again = copy.record, here.record
     if (last := _last_epoch(record)) != len(record.history):
-        yield f"its history ends after epoch {len(record.history)}, and training would have after {last}"
+        yield f"its history ends after epoch {len(record.history)}; training would end after epoch {last}"
     yield from of_numbers(_numbers(record), _numbers(_with_metrics_of(record, again)), tolerance)
-    for what in ("best_epoch", "n_parameters"):
-        if getattr(record, what) != getattr(again, what):
-            yield f"{what} is {getattr(record, what)}, and {getattr(again, what)} when trained again"
+    for name in ("best_epoch", "n_parameters"):
+        if getattr(record, name) != getattr(again, name):
+            yield f"{name} is {getattr(record, name)}; retrained: {getattr(again, name)}"
     yield from of_leaves(_rows(record), _rows(again), "data", tolerance=tolerance)
-    yield from _of_words(record, again)
+    yield from _of_texts(record, again)
     yield from _of_files(copy, here, tolerance)
 
 
-def _of_words(record: Record, again: Record) -> Iterator[str]:
-    """What is said of training and of its rows, where the version is the one that says it now.
+def _of_texts(record: Record, again: Record) -> Iterator[str]:
+    """Compare certificate, diagnosis and file names of runs of this version.
 
-    Another version may say it in other words, or not at all, of the same bits.
+    Another version may describe the same result in another way.
     """
-    if any(record.environment.get(name) != again.environment[name] for name in ("code", "sweepgrad")):
+    names = ("code", "record_code", "sweepgrad")
+    if any(record.environment.get(name) != again.environment[name] for name in names):
         return
     certified, certificate = record.certificate, again.certificate
-    if certified and certificate and record.status == "KILLED":  # its proof was not waited for
+    if certified and certificate and record.status == "KILLED":  # it was not tested
         certificate = {**certificate, "weights": certified.get("weights")}
     yield from of_leaves(certified, certificate, "certificate")
     yield from of_leaves(record.diagnosis, again.diagnosis, "diagnosis")
     if record.files.keys() != again.files.keys():
-        yield f"has {', '.join(record.files) or 'no files'}, and {', '.join(again.files)} when trained again"
+        yield f"its files are {', '.join(record.files) or 'none'}; retrained: {', '.join(again.files)}"
 
 
 def _of_itself(copy: Copy) -> Iterator[str]:
-    """What of a copy does not go together."""
+    """Yield the contradictions within a copy."""
     record = copy.record
     try:
-        said = old_names.config(yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8")))
+        config = old_names.config(yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
         yield f"config.yaml cannot be read: {error}"
     else:
-        if not isinstance(said, dict):
+        if not isinstance(config, dict):
             yield "config.yaml holds no configuration"
-        elif keys := [str(key) for key in said | record.config if _apart(said, record.config, key)]:
-            yield f"config.yaml and record.json say different things of {', '.join(keys)}"
+        elif keys := [str(key) for key in config | record.config if _differ(config, record.config, key)]:
+            yield f"config.yaml and record.json differ in {', '.join(keys)}"
     try:
         certificate = old_names.certificate(json.loads((copy.folder / CERTIFICATE).read_text("utf-8")))
     except FileNotFoundError:
@@ -92,21 +93,21 @@ def _of_itself(copy: Copy) -> Iterator[str]:
     yield from of_leaves(certificate, record.certificate, CERTIFICATE, f"in {copy.record_name}")
     losses = [epoch.val_loss for epoch in record.history]
     if losses and record.best_epoch != (best := 1 + losses.index(min(losses))):
-        yield f"its best epoch is {record.best_epoch}, and its lowest validation loss is that of epoch {best}"
+        yield f"its best epoch is {record.best_epoch}, but epoch {best} has the lowest validation loss"
     if record.status != "FINISHED" and len(losses) == record.config["train"]["epochs"]:
-        yield f"it is {record.status}, and has all its epochs"
+        yield f"its status is {record.status}, but it has all its epochs"
     if record.environment.get("code") == provenance.code() and record.data is not None:
         config = Kept("", "", (copy,)).config
         if record.digest != capture.identity(config, record.data.digests):
-            yield "its digest is not that of its configuration, data and code"
+            yield "its digest does not match its configuration, data and code"
 
 
-def _apart(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
+def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
     return key not in one or key not in other or one[key] != other[key]
 
 
 def _last_epoch(record: Record) -> int:
-    """The epoch after which training ends by itself; of a run that was ended, the one it had come to."""
+    """Return the epoch after which training ends by itself; for a run that was stopped, its last one."""
     n, train = len(record.history), record.config["train"]
     patience = train["patience"]
     if record.status != "FINISHED" or record.stopped:
@@ -115,12 +116,12 @@ def _last_epoch(record: Record) -> int:
 
 
 def _numbers(record: Record) -> dict[tuple[int, str], float]:
-    """Metrics by epoch and name, as MLflow has them; those of the best epoch at 0."""
+    """Return metrics by epoch and name, as MLflow has them; those of the best epoch at 0."""
     return {(metric.step, metric.key): metric.value for metric in mapping.metrics(record)}
 
 
 def _with_metrics_of(record: Record, again: Record) -> Record:
-    """Return what training again gave without the metrics that extensions have added since."""
+    """Return the retrained record without metrics that extensions have added since."""
     if _extensions(record) == _extensions(again):
         return again
     return replace(again, summary={k: v for k, v in again.summary.items() if k in record.summary})
@@ -131,7 +132,7 @@ def _extensions(record: Record) -> dict[str, str]:
 
 
 def _rows(record: Record) -> dict[str, Any]:
-    """What is said of the rows, apart from where they came from and how that was told."""
+    """Return the data of a run, without source and notices."""
     return {} if record.data is None else {**asdict(record.data), "source": "", "notices": ()}
 
 
@@ -140,24 +141,25 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _of_store(store: InStore, record: Record, sent: Record) -> Iterator[str]:
-    """What of an MLflow run is not what is recorded.
+    """Yield the differences between a run in MLflow and its record.
 
     Arguments:
-        sent: the record whose metrics were sent.
+        sent: the record whose metrics MLflow should have.
     """
     logged, found = store.run, dict(store.metrics)
     if logged.tags[KIND] != JOB_KIND and any(tag.startswith(TEST_EVALUATED) for tag in logged.tags):
-        # `finalize` adds what the model of a run on its own comes to on test rows.
+        # `finalize` adds the test metrics of a single run.
         found = {place: value for place, value in found.items() if not place[1].startswith("test/")}
-    yield from (f"metrics in MLflow: {words}" for words in of_numbers(found, _numbers(sent), 0.0))
+    expected, where = _numbers(sent), "recorded"
+    yield from (f"metrics in MLflow: {difference}" for difference in of_numbers(found, expected, 0.0, where))
     params = {param.key: param.value for param in mapping.params(record)}
-    yield from of_leaves(logged.params, params, "params in MLflow", "in its record")
+    yield from of_leaves(logged.params, params, "params in MLflow", where)
     tags = of_run(record)
-    yield from of_leaves({tag: logged.tags.get(tag) for tag in tags}, tags, "tags in MLflow", "in its record")
+    yield from of_leaves({tag: logged.tags.get(tag) for tag in tags}, tags, "tags in MLflow", where)
     if logged.status != record.status:
-        yield f"status in MLflow is {logged.status}, and {record.status} in its record"
+        yield f"status in MLflow is {logged.status}; recorded: {record.status}"
     if store.model_damage:
-        yield f"the model that MLflow serves: {store.model_damage}"
+        yield f"the model in MLflow: {store.model_damage}"
 
 
 def _of_files(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
@@ -170,14 +172,14 @@ def _of_files(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
     for name in (_WEIGHTS, *([STATE] if STATE in copy.record.files else [])):
         try:
             found = _arrays(copy.path_of(name))
-        except Exception as error:  # noqa: BLE001 - what a damaged file makes of reading it may be anything
+        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
             yield f"{name} cannot be read: {error}"
             continue
         yield from of_arrays(found, _arrays(here.path_of(name)), tolerance)
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    """The arrays of a file, by what they are: of the model, or of the state after the last epoch."""
+    """Return the arrays of a file by a readable name."""
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
         if path.name == STATE:

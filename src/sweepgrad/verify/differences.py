@@ -1,4 +1,4 @@
-"""The first place in which two runs' numbers, arrays or JSON differ, in words: by a bit, or a tolerance."""
+"""Describe the first difference between numbers, arrays or JSON of two runs, exact or within a tolerance."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,60 +8,65 @@ import numpy as np
 from sweepgrad.autograd.value import Array
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
-"""What numbers may be apart in another environment, absolute and relative: rounding grows with the steps."""
+"""Absolute and relative tolerance for runs of another environment: rounding errors grow with the steps."""
 
 
 def of_numbers(
-    found: Mapping[tuple[int, str], float], expected: Mapping[tuple[int, str], float], tolerance: float
+    found: Mapping[tuple[int, str], float],
+    expected: Mapping[tuple[int, str], float],
+    tolerance: float,
+    where: str = "retrained",
 ) -> Iterator[str]:
-    """The first of the numbers that is not the expected one; the epochs before their summary.
+    """Yield the first missing, different and additional number each; epochs come before the summary.
 
     Arguments:
         found, expected: by epoch and name; those of the summary at 0.
+        where: where the expected ones are from.
     """
-    order = sorted(expected, key=lambda place: place[0] or math.inf)
-    lacking = [place for place in order if place not in found]
-    more = [place for place in found if place not in expected]
-    apart = [
-        place for place in order if place in found and not same(found[place], expected[place], tolerance)
-    ]
-    for places in (lacking, apart, more):
-        if not places:
+    order = sorted(expected, key=lambda key: key[0] or math.inf)
+    missing = [key for key in order if key not in found]
+    additional = [key for key in found if key not in expected]
+    different = [key for key in order if key in found and not same(found[key], expected[key], tolerance)]
+    for keys in (missing, different, additional):
+        if not keys:
             continue
-        epoch, name = places[0]
-        words = f"{name} after epoch {epoch}" if epoch else name
-        if places is apart:
-            one, other = found[places[0]], expected[places[0]]
-            words += f" is {one!r}, and {other!r} when trained again ({abs(one - other):.2g} apart)"
+        epoch, name = keys[0]
+        text = f"{name} after epoch {epoch}" if epoch else name
+        if keys is different:
+            one, other = found[keys[0]], expected[keys[0]]
+            text += f" is {one!r}; {where}: {other!r} (difference {abs(one - other):.2g})"
         else:
-            words += " is not there" if places is lacking else " is there, and not when trained again"
-        yield words + (f"; {len(places)} of {len(order)} numbers are like that" if len(places) > 1 else "")
+            text += " is missing" if keys is missing else f" is present; {where}: missing"
+        yield text + (f"; {len(keys)} of {len(order)} numbers are affected" if len(keys) > 1 else "")
 
 
 def same(one: float, other: float, tolerance: float) -> bool:
+    """Return whether two numbers are equal to the bit, or within the tolerance if it is not 0."""
     if float(one).hex() == float(other).hex():
         return True
     return tolerance > 0 and math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def of_leaves(
-    found: object, expected: object, name: str, where: str = "when trained again", tolerance: float = 0.0
+    found: object, expected: object, name: str, where: str = "retrained", tolerance: float = 0.0
 ) -> Iterator[str]:
-    """The first place in which two things of JSON differ.
+    """Yield the first difference between two JSON values.
 
     Arguments:
-        name: of the whole.
-        where: the expected one is.
+        name: of the whole value.
+        where: where the expected one is from.
     """
     one, other = dict(_leaves(found, name)), dict(_leaves(expected, name))
     for key in (*other, *(key for key in one if key not in other)):
         if key not in one or key not in other:
-            yield f"{key} is {'there, and not' if key in one else 'not there, and is'} {where}"
+            yield f"{key} is {'present' if key in one else 'missing'}; {where}: " + (
+                "missing" if key in one else "present"
+            )
             return
         a, b = one[key], other[key]
         numbers = isinstance(a, float) and isinstance(b, float)
         if not (same(a, b, tolerance) if numbers else a == b and type(a) is type(b)):  # type: ignore[arg-type]
-            yield f"{key} is {a!r}, and {b!r} {where}"
+            yield f"{key} is {a!r}; {where}: {b!r}"
             return
 
 
@@ -78,14 +83,14 @@ def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
 
 
 def of_arrays(found: dict[str, Array], expected: dict[str, Array], tolerance: float) -> Iterator[str]:
-    """The first array that is not the expected one, and by how much."""
+    """Yield the first difference between two sets of arrays."""
     if found.keys() != expected.keys():
-        yield f"has {len(found)} arrays, and {len(expected)} when trained again"
+        yield f"{len(found)} arrays; retrained: {len(expected)}"
         return
     for name, other in expected.items():
         one = found[name]
         if one.shape != other.shape or one.dtype != other.dtype:
-            yield f"{name} are {one.dtype} {one.shape}, and {other.dtype} {other.shape} when trained again"
+            yield f"{name} are {one.dtype} {one.shape}; retrained: {other.dtype} {other.shape}"
             return
         if one.tobytes() == other.tobytes():
             continue

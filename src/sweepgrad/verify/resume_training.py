@@ -1,4 +1,4 @@
-"""Going on from where a run ended, to the bits that training straight through would have given."""
+"""Continue the training of a run, with the same bits as training all epochs at once."""
 
 import logging
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Continuation:
-    """A run that is to go on.
+    """A run to be continued.
 
     Attributes:
         config: of the new run.
-        start: what it goes on from.
-        origin: the id of the job that this is from.
+        start: the state to continue from.
+        origin: the job id of the run to continue.
     """
 
     config: Config
@@ -40,22 +40,22 @@ class Continuation:
 
 
 def continuation(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Continuation:
-    """What is to be trained.
+    """Return the training that continues a run.
 
     Arguments:
         changes: new values of the keys of `LENGTH`.
         tracking: where the new run is logged.
 
     Raises:
-        UserError: it cannot be gone on with to the same bits, with the reason and the remedy.
+        UserError: the run cannot be continued to the same bits.
     """
     record = kept.record
     config = _config(kept, changes, tracking)
-    _refuse_another_course(kept.name, record, kept.config, config)
+    _refuse_other_training(kept.name, record, kept.config, config)
     _refuse_other_code_or_rows(kept, config)
     differences = provenance.differences(record.environment, provenance.environment())
     for difference in differences:
-        log.info(f"trained where numbers may be rounded otherwise: {difference}")
+        log.info(f"the environment differs, so numbers may be rounded differently: {difference}")
     return Continuation(
         config, _start(kept, TOLERANCE[config.engine.dtype] if differences else 0.0), record.job
     )
@@ -64,14 +64,14 @@ def continuation(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> 
 def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Config:
     values = kept.config.model_dump(mode="json")
     for key, value in changes.items():
-        if key not in LENGTH:  # all else has had its say in the epochs that are taken over
+        if key not in LENGTH:  # everything else has influenced the epochs so far
             raise UserError(
-                f"{key}: only {' and '.join(LENGTH)} can be changed where a run goes on, for all else has had"
-                " its say in the epochs that it has; train anew with another value"
+                f"{key}: cannot be changed when a run is continued; only {' and '.join(LENGTH)} can. Train"
+                " from scratch with another value"
             )
         values["train"][key.removeprefix("train.")] = value
     values["tracking"] = tracking.model_dump(mode="json")
-    # A run on its own, though it may go on from a job.
+    # The new run is a single one, even if it continues a job of a sweep.
     values["sweep"] |= {"id": None, "halving": None, "fail_fast": False}
     try:
         return check(values)
@@ -80,22 +80,23 @@ def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Confi
         raise UserError(f"nothing was run.{lines}") from None
 
 
-def _refuse_another_course(name: str, record: Record, before: Config, after: Config) -> None:
-    """Refuse what training straight through would not have come to."""
+def _refuse_other_training(name: str, record: Record, before: Config, after: Config) -> None:
+    """Refuse to continue if training all epochs at once would give another result."""
     done = len(record.history)
     if record.status == "FAILED" or not done:
-        raise UserError(f"{name} {'failed' if done else 'ended before its first epoch'}: train it anew")
+        problem = "failed" if done else "ended before its first epoch"
+        raise UserError(f"{name} {problem}, so it cannot be continued: train it from scratch")
     if after.train.epochs <= done:
         raise UserError(
-            f"{name} has been trained for {done} epochs, and train.epochs is {after.train.epochs}: say more,"
-            f" such as train.epochs={2 * done}"
+            f"train.epochs: {name} has been trained for {done} epochs, and this is {after.train.epochs}. Give"
+            f" more, such as train.epochs={2 * done}"
         )
     if after.schedule.name == "cosine" and after.train.epochs != before.train.epochs:
         raise UserError(
-            f"schedule: cosine goes by the number of epochs, so {name}, which was to have"
-            f" {before.train.epochs}, had other learning rates than a run of {after.train.epochs} has. Train"
-            f" anew with train.epochs={after.train.epochs}, or with a schedule that can go on: constant,"
-            " inverse_root, staircase"
+            f"schedule: the learning rates of cosine depend on train.epochs, so {name}, trained with"
+            f" train.epochs={before.train.epochs}, cannot be continued with"
+            f" train.epochs={after.train.epochs}. Train from scratch, or with a schedule that can be"
+            " continued: constant, inverse_root, staircase"
         )
     if (patience := after.train.patience) is not None:
         losses = [epoch.val_loss for epoch in record.history]
@@ -103,9 +104,9 @@ def _refuse_another_course(name: str, record: Record, before: Config, after: Con
             waited = epoch - 1 - losses.index(min(losses[:epoch]))
             if waited >= patience:
                 raise UserError(
-                    f"train.patience: with {patience}, training ends after epoch {epoch}, where the loss has"
-                    f" not fallen for {waited} epochs, and {name} has {done}. Say a higher one, or"
-                    " train.patience=null"
+                    f"train.patience: with {patience}, training ends after epoch {epoch}, where the"
+                    f" validation loss has not fallen for {waited} epochs, and {name} already has {done}."
+                    " Give a higher one, or train.patience=null"
                 )
 
 
@@ -115,8 +116,8 @@ def _refuse_other_code_or_rows(kept: Kept, config: Config) -> None:
         differences = provenance.differences(record.environment, provenance.environment())
         lines = "".join(f"\n  {difference}" for difference in differences)
         raise UserError(
-            f"{kept.name} was trained by another version, so what goes on from it would be neither's"
-            f" result.{lines}\nGo back to that version, or train anew for {config.train.epochs} epochs"
+            f"{kept.name} was trained by another version of the code, so it cannot be continued.{lines}\n"
+            f"Go back to that version, or train from scratch with train.epochs={config.train.epochs}"
         )
     training = open_training(config.data, config.split, dtype_of(config))
     assert record.data is not None  # it has an epoch
@@ -124,21 +125,21 @@ def _refuse_other_code_or_rows(kept: Kept, config: Config) -> None:
 
 
 def _start(kept: Kept, tolerance: float) -> Fit:
-    """What the run came to, from the first place that has it whole, history and all."""
+    """Return the state of a run after its last epoch, from the first copy that is complete."""
     problems = []
     experiment = prepare(kept.config)
     for copy in kept.copies:
         if STATE not in copy.record.files:
-            problems.append(f"{copy.place} has no {STATE}, as runs that are older than `sweepgrad continue`")
+            problems.append(f"{copy.place} has no {STATE}: it is of a version before `sweepgrad continue`")
         elif copy.damage:
             problems.append(f"{copy.place}: {copy.damage}")
         else:
             fit = _fit(copy)
-            apart = _apart(experiment, fit, tolerance)
-            if not apart:
+            difference = _difference(experiment, fit, tolerance)
+            if not difference:
                 return fit
-            problems.append(f"{copy.place}: its history was changed, for {apart}")
-    raise UserError(f"{'; '.join(problems)}: train anew")
+            problems.append(f"{copy.place}: its history was changed: {difference}")
+    raise UserError(f"{'; '.join(problems)}. Train from scratch")
 
 
 def _fit(copy: Copy) -> Fit:
@@ -147,16 +148,16 @@ def _fit(copy: Copy) -> Fit:
     return Fit(copy.record.history, member.weights, copy.record.best_epoch, state)
 
 
-def _apart(experiment: Experiment, fit: Fit, tolerance: float) -> str:
-    """What a history says otherwise than the weights of its best and its last epoch, in words."""
+def _difference(experiment: Experiment, fit: Fit, tolerance: float) -> str:
+    """Describe how a history differs from the figures of the weights of its best and last epoch."""
     losses = [epoch.val_loss for epoch in fit.history]
     if fit.best_epoch != (best := 1 + losses.index(min(losses))):
-        return f"its best epoch is {fit.best_epoch}, and its lowest validation loss is that of epoch {best}"
+        return f"its best epoch is {fit.best_epoch}, but epoch {best} has the lowest validation loss"
     last = experiment.network.divided(fit.state[0])
     for number, weights in ((fit.best_epoch, fit.weights), (len(losses), last)):
         kept = fit.history[number - 1].figures
         for (part, name), now in experiment.evaluated(weights).figures.items():
-            said = kept.get((part, name))
-            if said is None or not same(said, now, tolerance):
-                return f"{part}_{name} after epoch {number} is {said!r}, and {now!r} with the weights of then"
+            recorded = kept.get((part, name))
+            if recorded is None or not same(recorded, now, tolerance):
+                return f"{part}_{name} after epoch {number} is {recorded!r}, but its weights give {now!r}"
     return ""

@@ -1,4 +1,4 @@
-"""Where a run is kept, in a folder and in MLflow, and what each of the two says of it."""
+"""Find a run and its copies, in a folder and in MLflow."""
 
 import json
 import re
@@ -23,13 +23,13 @@ _ID = re.compile(r"[0-9a-f]{4,32}")
 
 @dataclass(frozen=True)
 class Copy:
-    """A run as one place has it.
+    """One copy of a run.
 
     Attributes:
-        place: for people.
+        place: where it is, as text.
         folder: with the record, config.yaml and state.npy.
-        model: the folder in it of its bundle.
-        record: what record.json says, or run.json, as MLflow has it.
+        model: the name of the folder of its bundle.
+        record: from record.json, or from run.json in MLflow.
     """
 
     place: str
@@ -38,12 +38,12 @@ class Copy:
     record: Record
 
     def path_of(self, name: str) -> Path:
-        """Where a file that `Record.files` names lies."""
+        """Return the path of a file that `Record.files` names."""
         return folders.path_of(self.folder, name, self.model)
 
     @property
     def damage(self) -> str | None:
-        """The first of the files beside the record that is not what was written, in words."""
+        """The first file that is missing or was changed, as text; None if there is none."""
         return folders.damage(self.folder, self.record, self.model)
 
     @property
@@ -53,11 +53,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class InStore:
-    """What MLflow says of a run besides the files that it keeps.
+    """A run in MLflow, without its files.
 
     Attributes:
         metrics: by step and name; those of the best epoch at 0.
-        model_damage: what is wrong with the model that MLflow serves for it, in words.
+        model_damage: what is wrong with its model in MLflow; None if nothing is.
     """
 
     run: Logged
@@ -67,13 +67,13 @@ class InStore:
 
 @dataclass(frozen=True)
 class Kept:
-    """A run, and everything that is kept of it.
+    """A run and all its copies.
 
     Attributes:
-        id: of the run in MLflow, or where it was found by its folder.
-        name: for people.
-        copies: one at least.
-        store: what MLflow says; None if it was not asked.
+        id: of the run in MLflow, or its folder if it was given by folder.
+        name: a readable name.
+        copies: at least one.
+        store: the run in MLflow; None if it was given by folder.
     """
 
     id: str
@@ -87,31 +87,32 @@ class Kept:
 
     @property
     def config(self) -> Config:
-        """
+        """The recorded configuration.
+
         Raises:
-            UserError: what is recorded is no configuration, or not of this version.
+            UserError: it is not valid in this version.
         """
         try:
             return check(self.record.config)
         except ConfigErrors as error:
             where = self.copies[0].folder / RECORD
             raise UserError(
-                f"{where} holds no configuration that this version reads ({error}): it was changed, or is of"
-                " another version; train it anew"
+                f"{where} holds no configuration that is valid in this version ({error}): it was changed, or"
+                " is of another version. Train the run from scratch"
             ) from None
 
 
 def find(which: str, store: Callable[[], Store], runs: Path, scratch: Path) -> list[Kept]:
-    """The runs that are meant: one, or all of a sweep that have ended well.
+    """Return a run, or all finished runs of a sweep.
 
     Arguments:
         which: the folder of a run or of a sweep, a run's id in MLflow or its beginning, or a sweep's name.
-        store: opens the store, where `which` is no folder.
-        runs: the folder below which folders of runs are looked for.
-        scratch: a folder for what must be fetched from a store that is elsewhere.
+        store: opens the store; called if `which` is not a folder.
+        runs: the folder that is searched for folders of runs.
+        scratch: a folder for downloads from a store on another machine.
 
     Raises:
-        UserError: there is no such run, or nothing of it that could be looked at.
+        UserError: there is no such run, or no record of it.
     """
     path = Path(which)
     if path.is_dir():
@@ -119,12 +120,12 @@ def find(which: str, store: Callable[[], Store], runs: Path, scratch: Path) -> l
             return [_in_folder(path)]
         if (path / SWEEP).exists():
             jobs = sorted(found.parent for found in path.glob(f"*/{RECORD}"))
-            return _ended_well([_in_folder(job) for job in jobs], which)
-        raise UserError(f"{path} holds neither a run's {RECORD} nor a sweep's {SWEEP}")
+            return _finished([_in_folder(job) for job in jobs], which)
+        raise UserError(f"{path} is not the folder of a run or a sweep: it has no {RECORD} and no {SWEEP}")
     opened = store()
     found = opened.by_id(which) if _ID.fullmatch(which) else []
     if len(found) > 1:
-        raise UserError(f"{which!r} begins the ids of {len(found)} runs: say more of it")
+        raise UserError(f"{which!r} matches the ids of {len(found)} runs: give more characters")
     if not found:
         top = opened.sweep(which)
         found = opened.children(top)
@@ -136,7 +137,7 @@ def find(which: str, store: Callable[[], Store], runs: Path, scratch: Path) -> l
     return [_in_mlflow(opened, run, sent.get(run.run_id), scratch / run.run_id) for run in found]
 
 
-def _ended_well(kept: Sequence[Kept], which: str) -> list[Kept]:
+def _finished(kept: Sequence[Kept], which: str) -> list[Kept]:
     finished = [run for run in kept if run.record.status == "FINISHED"]
     if not finished:
         raise UserError(f"no run of {which} has finished")
@@ -147,21 +148,21 @@ def _in_folder(folder: Path) -> Kept:
     try:
         record = records.read(folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"{error}; train it anew, or put the file back") from None
+        raise UserError(f"{error}. Restore the file, or train the run from scratch") from None
     return Kept(str(folder), record.name, (Copy(str(folder), folder, MODEL, record),))
 
 
 def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) -> Kept:
-    """A run of the store, and its folder too where that is on this machine."""
+    """Return a run of the store with its copy there and that in its folder, if it is on this machine."""
     copies = [copy] if (copy := _copy(store, run, scratch)) else []
     if folder is not None:
         copies += _in_folder(folder).copies
     if not copies:
         raise UserError(
-            f"run {run.run_id} has no {RECORD_IN_MLFLOW} in {store.uri}, as those that are older than"
-            " `sweepgrad verify`: give the folder that it was left in, or train it anew"
+            f"run {run.run_id} has no {RECORD_IN_MLFLOW} in {store.uri}: it is of a version before `sweepgrad"
+            " verify`. Give its folder instead, or train it from scratch"
         )
-    # The latest value is kept by itself in the store, and is what its pages show.
+    # MLflow stores the latest value separately, and shows that.
     history = store.metrics(run)
     latest = {
         (max((step for step, name in history if name == key), default=0), key): value
@@ -172,15 +173,15 @@ def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) ->
 
 
 def _model_damage(store: Store, run: Logged, record: Record, scratch: Path) -> str | None:
-    """What is wrong with the model that MLflow serves for a run; a job has one only when it was chosen."""
+    """Return what is wrong with a run's model in MLflow, or None. Of a sweep, only a chosen run has one."""
     try:
         bundle = store.model(run, scratch)
         if bundle is None:
-            return "there is none" if run.tags[KIND] == RUN_KIND and record.files else None
-        apart = [name for name in FILES if digest(bundle / name) != record.files.get(name)]
+            return "missing" if run.tags[KIND] == RUN_KIND and record.files else None
+        changed = [name for name in FILES if digest(bundle / name) != record.files.get(name)]
     except (UserError, OSError, ValueError) as error:
         return f"cannot be read: {error}"
-    return f"{', '.join(apart)} not what was written" if apart else None
+    return f"{', '.join(changed)} changed after being written" if changed else None
 
 
 def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
@@ -194,7 +195,7 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
         for name in ("config.yaml", CERTIFICATE, BUNDLE, STATE):
             try:
                 store.download(run, name, scratch)
-            except (UserError, OSError):  # `Copy.damage` says what is lacking
+            except (UserError, OSError):  # `Copy.damage` reports what is missing
                 continue
     try:
         parsed = records.parse(record.read_bytes())
@@ -209,11 +210,11 @@ def _made(folder: Path) -> Path:
 
 
 def _sent(runs: Path) -> dict[str, Path]:
-    """The folders below `runs` by the id of the MLflow run that they became."""
+    """Return the folders below `runs` by the id of their MLflow run."""
     found = {}
     for path in sorted(runs.glob(f"**/{SENT}")):
         try:
             found[str(json.loads(path.read_text(encoding="utf-8"))["run_id"])] = path.parent
-        except (OSError, ValueError, KeyError, TypeError):  # its writing was cut off
+        except (OSError, ValueError, KeyError, TypeError):  # incomplete
             continue
     return {run_id: folder for run_id, folder in found.items() if (folder / RECORD).exists()}

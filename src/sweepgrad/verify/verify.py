@@ -1,4 +1,4 @@
-"""Training runs again, and holding what is kept of them beside what that gives, bit for bit."""
+"""Retrain runs and compare the results with what is kept of them, bit for bit."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ Kind = Literal["bit-equal", "equal to rounding", "differs"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of training a run again.
+    """The result of retraining a run.
 
     Attributes:
-        environment: what rounds otherwise here than where it was trained, in words; empty for nothing.
-        findings: what differs, in words, the first and by how much.
+        environment: differences of the environment that may change rounding, as text.
+        findings: differences of the results, as text.
     """
 
     run: Kept
@@ -51,34 +51,34 @@ class Verdict:
 
 
 def check_rows(kept: Sequence[Kept]) -> None:
-    """That the rows which the runs were trained on are the rows that are there now.
+    """Check that the rows that the runs were trained on have not changed.
 
     Raises:
-        UserError: naming the tables that are not, and runs that never trained.
+        UserError: a table was changed, or a run has no epoch.
     """
     empty = [run.name for run in kept if run.record.data is None or not run.record.history]
     if empty:
-        raise UserError(
-            f"{', '.join(empty)}: ended before its first epoch, so there is nothing to train again"
-        )
+        raise UserError(f"{', '.join(empty)}: ended before the first epoch, so there is nothing to verify")
     lines: dict[str, None] = {}
     for run in kept:
         config, data = run.config, run.record.data
         assert data is not None
         training = open_training(config.data, config.split, dtype_of(config))
         if how := changed(training.digests, Digests(**data.digests)):
-            lines[f"\n  {training.source} is not what {run.name} was trained on: {how}"] = None
+            lines[f"\n  {training.source} has changed since {run.name} was trained: {how}"] = None
     if lines:
-        raise UserError(f"nothing was trained again.{''.join(lines)}\nPut the old table back, or train anew")
+        raise UserError(
+            f"nothing was retrained.{''.join(lines)}\nRestore the old table, or train from scratch"
+        )
 
 
 def verify(kept: Sequence[Kept], workers: int) -> Iterator[Running | Verdict]:
-    """Train runs again, so many side by side, and say how that goes; each ends with a verdict.
+    """Retrain runs, `workers` at a time, and yield progress and a verdict for each.
 
-    Each is trained as a job of a sweep is, to the epoch in which it ended, in a folder that is gone then.
+    Each is trained as a job of a sweep, up to its last epoch, in a temporary folder.
 
     Raises:
-        UserError: a recorded configuration is none.
+        UserError: a recorded configuration is not valid.
     """
     for name, dtype in dict.fromkeys((run.config.engine.name, dtype_of(run.config)) for run in kept):
         engine.load(name, dtype)
@@ -86,24 +86,24 @@ def verify(kept: Sequence[Kept], workers: int) -> Iterator[Running | Verdict]:
         jobs = [_job(number, run, Path(scratch, str(number))) for number, run in enumerate(kept)]
         for event in threads.run(jobs, workers, Rungs(None, "accuracy", jobs), Event()):
             if isinstance(event, Outcome):
-                yield _judged(kept[event.job.number], event)
+                yield _verdict(kept[event.job.number], event)
             else:
                 yield event
 
 
 def _job(number: int, run: Kept, folder: Path) -> Job:
     config = run.config
-    # As a sweep's, whatever it was: then no pictures are drawn of it.
+    # As a job of a sweep, no pictures are drawn.
     config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"id": "verify"})})
     return Job(number, run.name, (), config, folder, id=f"verify/{number}", until=len(run.record.history))
 
 
-def _judged(run: Kept, outcome: Outcome) -> Verdict:
+def _verdict(run: Kept, outcome: Outcome) -> Verdict:
     epochs = len(run.record.history)
     if outcome.status == "FAILED":
-        return Verdict(run, "differs", epochs, (), (f"training it again failed: {outcome.problem}",))
+        return Verdict(run, "differs", epochs, (), (f"retraining failed: {outcome.problem}",))
     again = records.read(outcome.job.folder)
-    here = Copy("trained again", outcome.job.folder, records.MODEL, again)
+    here = Copy("retrained", outcome.job.folder, records.MODEL, again)
     environment = provenance.differences(run.record.environment, again.environment)
     exact = findings(run, here, 0.0)
     if not exact:
