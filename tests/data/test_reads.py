@@ -1,4 +1,4 @@
-"""How often a command reads its table, and prepares it: once, and once for each split."""
+"""A command reads its table once, and prepares it once for each split."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ TABLE = (*CSV, "data.group=person", "train.epochs=3")
 
 @pytest.fixture
 def counted(folder, monkeypatch) -> list[str]:
-    """What was read and prepared, in order; the table is new, so that no earlier test has left it open."""
+    """Return the names of tables read and prepared, in order; the table is new, so it is not cached."""
     people().to_csv(folder / "people.csv", index=False)
     found: list[str] = []
     read, prepared = access._read, access._prepared

@@ -104,7 +104,7 @@ def test_the_same_seed_gives_the_same_parts_and_another_does_not():
 
 
 def test_single_rows_are_as_a_plain_shuffle_has_them():
-    """Each row is in each part with the probability of its share, and pairs of rows are independent."""
+    """Check the probability of each part for each row, and the independence of pairs of rows."""
     tested = np.zeros((2000, 20))
     for seed in range(2000):
         tested[seed, split_rows(np.zeros(20), np.arange(20), shares(seed=seed)).test] = 1
@@ -217,7 +217,7 @@ def test_folds_of_pairs_have_exact_sizes_in_each_stratum(seed):
 
 
 def test_folds_end_at_the_nearest_whole_row():
-    """Of 8 rows in three folds the ends are at 2.67 and 5.33."""
+    """Check three folds of 8 rows, whose ends are at 2.67 and 5.33."""
     folds = [shares(seed=3, stratify=False).model_copy(update={"folds": 3, "fold": k}) for k in range(3)]
     sizes = [split_rows(labels(10), np.arange(10), fold).val.size for fold in folds]
     assert sizes == [3, 5 - 3, 8 - 5]

@@ -53,12 +53,12 @@ def parquet(tmp_path, **columns):
 
 
 def everything(table):
-    """All rows of a table."""
+    """Return all rows of a table."""
     return table.rows(np.ones(len(table), dtype=bool))
 
 
 def refusal(data, *parts):
-    """The one message with which reading fails; it must contain all of `parts`."""
+    """Return the message of the error that reading raises; it must contain all of `parts`."""
     with pytest.raises(UserError) as error:
         read(data)
     message = str(error.value)
@@ -80,9 +80,9 @@ def test_roles_by_type(tmp_path, write):
     assert table.columns.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert table.source == str(path)
     assert table.notices == (
-        "data.positive is null: 'yes' counts as the positive value of 'left'",
-        "data.numeric is null, so by their type it has age, height",
-        "data.categorical is null, so by their type it has city, member",
+        "data.positive is not set: using 'yes' as the positive value of 'left'",
+        "data.numeric is not set: using the numeric columns age, height",
+        "data.categorical is not set: using the categorical columns city, member",
     )
 
 
@@ -144,7 +144,7 @@ def test_a_relative_path_starts_from_the_current_directory(tmp_path, monkeypatch
     csv(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert read(file_data("people.csv")).source == str(tmp_path / "people.csv")
-    refusal(file_data("nobody.csv"), str(tmp_path / "nobody.csv"), "no such file", "data.path")
+    refusal(file_data("absent.csv"), str(tmp_path / "absent.csv"), "no such file", "data.path")
 
 
 def test_simulated():
@@ -180,18 +180,18 @@ def test_positive(tmp_path, values, positive, expected):
     assert table.y.tolist() == [float(value == expected) for value in values]
 
 
-# One bad input each: what the file or the configuration has, and what the message must say besides the path.
+# One bad input each: the content of the file or the configuration, and parts of the message.
 
 
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        ("", ["cannot be read as csv"]),
+        ("", ["cannot parse the file as CSV"]),
         ("age,left\n", ["has no rows"]),
-        ("age,left,age\n1,a,2\n3,b,4\n", ["more than one column", "age", "rename"]),
+        ("age,left,age\n1,a,2\n3,b,4\n", ["repeated column names: age", "Rename"]),
         ("age;left\n1;a\n3;b\n", ["separated by commas", "age;left"]),
-        ("age,left\n1,a,7\n3,b,8\n", ["cannot be read as csv", "line 2"]),
-        ("age,left\n1,a\n3,b,8\n", ["cannot be read as csv", "line 3"]),
+        ("age,left\n1,a,7\n3,b,8\n", ["cannot parse the file as CSV", "line 2"]),
+        ("age,left\n1,a\n3,b,8\n", ["cannot parse the file as CSV", "line 3"]),
     ],
 )
 def test_files_that_are_no_table(tmp_path, content, parts):
@@ -204,11 +204,11 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "people.csv").write_bytes("größe,left\n1,ä\n2,b\n".encode("latin-1"))
     refusal(file_data(tmp_path / "people.csv"), "not UTF-8")
     (tmp_path / "people.parquet").write_bytes(b"age,left\n1,a\n")
-    refusal(file_data(tmp_path / "people.parquet"), "cannot be read as parquet")
+    refusal(file_data(tmp_path / "people.parquet"), "cannot read the file as Parquet")
     (tmp_path / "people.xlsx").write_bytes(b"")
     refusal(file_data(tmp_path / "people.xlsx"), "must end in .csv or .parquet", "data.path")
     (tmp_path / "folder.csv").mkdir()
-    refusal(file_data(tmp_path / "folder.csv"), "cannot be read", "data.path")
+    refusal(file_data(tmp_path / "folder.csv"), "cannot read the file", "data.path")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
@@ -227,35 +227,47 @@ def test_digest(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"target": "lefft"}, ["data.target names 'lefft'", "did you mean left?"]),
-        ({"target": "zzz"}, ["data.target names 'zzz'", "it has id, age, height, city, member, left"]),
-        ({"numeric": ("agee",)}, ["data.numeric names 'agee'", "did you mean age?"]),
-        ({"categorical": ("town",)}, ["data.categorical names 'town'"]),
-        ({"drop": ("idd",)}, ["data.drop names 'idd'", "did you mean id?"]),
-        ({"group": (("id",), ("citi",))}, ["data.group names 'citi'", "did you mean city?"]),
-        ({"keep": ("ages",)}, ["data.keep names 'ages'", "did you mean age?"]),
-        ({"keep": ("id",), "drop": ("id",)}, ["data.keep names 'id'", "not a feature"]),
+        ({"target": "lefft"}, ["data.target: the file has no column 'lefft'", "Did you mean left?"]),
+        (
+            {"target": "zzz"},
+            [
+                "data.target: the file has no column 'zzz'",
+                "Its columns are id, age, height, city, member, left",
+            ],
+        ),
+        ({"numeric": ("agee",)}, ["data.numeric: the file has no column 'agee'", "Did you mean age?"]),
+        ({"categorical": ("town",)}, ["data.categorical: the file has no column 'town'"]),
+        ({"drop": ("idd",)}, ["data.drop: the file has no column 'idd'", "Did you mean id?"]),
+        (
+            {"group": (("id",), ("citi",))},
+            ["data.group: the file has no column 'citi'", "Did you mean city?"],
+        ),
+        ({"keep": ("ages",)}, ["data.keep: the file has no column 'ages'", "Did you mean age?"]),
+        ({"keep": ("id",), "drop": ("id",)}, ["data.keep: 'id' is not a feature"]),
         (
             {"transform": {"ages": "quantile_normal"}},
-            ["data.transform names 'ages'", "no such column", "did you mean age?"],
+            ["data.transform: the file has no column 'ages'", "Did you mean age?"],
         ),
         (
             {"transform": {"city": "quantile_normal"}},
-            ["data.transform names 'city'", "not a number column", "data.numeric"],
+            ["data.transform: 'city' is not a numeric column", "data.numeric"],
         ),
         (
             {"drop": ("id", "age", "height"), "transform": "quantile_normal"},
-            ["data.transform has no effect", "data.transform: standardize"],
+            ["data.transform has no effect", "data.transform=standardize"],
         ),
-        ({"numeric": ("age",), "drop": ("age",)}, ["'age'", "data.numeric and by data.drop", "one role"]),
-        ({"drop": ("left",)}, ["'left'", "data.target and by data.drop"]),
-        ({"numeric": ("age", "age")}, ["'age'", "data.numeric and by data.numeric"]),
+        (
+            {"numeric": ("age",), "drop": ("age",)},
+            ["'age'", "in data.numeric and in data.drop", "only one of them"],
+        ),
+        ({"drop": ("left",)}, ["'left'", "in data.target and in data.drop"]),
+        ({"numeric": ("age", "age")}, ["'age'", "in data.numeric and in data.numeric"]),
         (
             {"numeric": ("age",)},
-            ["no role is given to height", "data.numeric", "data.categorical", "data.drop"],
+            ["columns without a role: height", "data.numeric", "data.categorical", "data.drop"],
         ),
-        ({"categorical": ("city",)}, ["no role is given to id, member"]),
-        ({"drop": ("id", "age", "height", "city", "member")}, ["no column is left", "data.drop"]),
+        ({"categorical": ("city",)}, ["columns without a role: id, member"]),
+        ({"drop": ("id", "age", "height", "city", "member")}, ["no feature column is left", "data.drop"]),
         ({"positive": "maybe"}, ["data.positive is 'maybe'", "'no' and 'yes'"]),
         ({"positive": True}, ["data.positive is True", "unquoted yes or no", "'no' and 'yes'"]),
         (
@@ -290,7 +302,7 @@ def test_values_that_do_not_fit(tmp_path, columns, parts, roles):
     refusal(file_data(csv(tmp_path, **columns), **roles), *parts)
 
 
-def test_all_faults_in_one_message(tmp_path):
+def test_all_problems_in_one_message(tmp_path):
     path = csv(tmp_path, age=[1, 2, "x", 4], height=[None] * 4)
     refusal(file_data(path), "'age'", "row 3", "'height' is missing in every row")
     refusal(file_data(path, drop=("agee", "heihgt")), "'agee'", "'heihgt'")
@@ -369,9 +381,9 @@ def test_level_order():
         assert sorted(ordered[start:] + ordered[:start], key=level_order) == ordered
 
 
-def test_words_that_are_read_as_missing_are_told(tmp_path):
+def test_words_that_are_read_as_missing_are_reported(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("country,x,y\nNA,1,0\nDE,,1\nnull,3,0\n,4,1\n")
     table = read(file_data(path, target="y"))
-    assert "country: 2 cells that say 'NA', 'null' are read as missing" in table.notices
-    assert not [notice for notice in table.notices if notice.startswith("x:")]
+    assert "column 'country': 2 cells with 'NA', 'null' are read as missing" in table.notices
+    assert not [notice for notice in table.notices if notice.startswith("column 'x'")]

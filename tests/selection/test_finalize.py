@@ -178,7 +178,7 @@ def test_the_files_of_the_card_are_kept_and_sent(done):
         assert word in page
     for word in (f"{card['test']['accuracy']:.1%}", "95 % interval", "ROC AUC", "NLL", "calibration.png"):
         assert word in page
-    for word in ("logistic regression", "commoner answer", card["run_id"], card["verdict"]):
+    for word in ("logistic regression", "majority class", card["run_id"], card["verdict"]):
         assert word in page
     parent = Store(done.uri, "sweepgrad").sweep(None)
     sent = {artifact.path for artifact in done.client.list_artifacts(parent.run_id)}
@@ -575,19 +575,19 @@ def test_where_logistic_regression_wins_it_is_said_of_a_poor_model_too(card):
 
 
 def test_what_it_is_good_for_is_said(card):
-    assert "20.0 points more than always giving the commoner answer" in card.verdict
+    assert "20.0 points more than that of always predicting the majority class" in card.verdict
     assert "Better than logistic regression (65.0%, p = 0.001)." in card.verdict
-    assert "one answer in 4 is wrong" in card.verdict
+    assert "one prediction in 4 is wrong" in card.verdict
     assert "in 70% of pairs" in card.verdict
 
 
 def test_no_better_than_logistic_regression_is_said(card):
     verdict = replace(card, p_values={**card.p_values, "logistic": 0.4}).verdict
-    assert "Not measurably better than logistic regression" in verdict
+    assert "Not significantly better than logistic regression" in verdict
 
 
 def test_calibration_is_judged_against_chance(card):
-    assert "as right as this many rows can show" in card.verdict
+    assert "No miscalibration was detected" in card.verdict
     verdict = replace(card, calibration={"test": Calibrated(0.3, 0.2, 0.04)}).verdict
     assert "off by 20.0% on average, more than chance explains (4.0%)" in verdict
 
@@ -596,7 +596,7 @@ def test_a_threshold_by_costs_is_judged_by_them(card):
     worse_at_half = {**AT_HALF, "accuracy": 0.5, "cost": 0.4, "cost_of_one_answer": 0.6}
     by_costs = Decisions("cost", 1.0, 5.0, 1 / 6, None, worse_at_half, worse_at_half, 0.001)
     dear = replace(card, decisions=by_costs, test=scores(0.5))
-    assert dear.verdict.startswith("Worth deploying for these costs: its mistakes cost 0.400 a test row")
+    assert dear.verdict.startswith("Worth deploying for these costs: its mistakes cost 0.400 per test row")
     page = markdown(dear)
     assert "a probability of at least 0.1667" in page
     assert "With a threshold of 0.5, accuracy would be 75.0% instead of 50.0%." in page

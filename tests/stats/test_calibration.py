@@ -15,7 +15,7 @@ rows = st.lists(
 
 
 def loss(y: np.ndarray, z: np.ndarray, scale: float) -> float:
-    """The mean negative log-likelihood, row by row."""
+    """Return the mean negative log-likelihood, computed row by row."""
     return float(np.mean(np.where(y == 1, np.logaddexp(0, -scale * z), np.logaddexp(0, scale * z))))
 
 

@@ -115,7 +115,7 @@ def test_calibration_of_perfect_and_of_opposite_predictions():
 
 
 def test_rows_that_go_together_widen_the_interval_as_fewer_rows_would():
-    """Each row five times over, all five in one unit, says as much as the row once."""
+    """Check that five copies of each row in one unit carry as much information as one."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 200).astype(float)
     p = np.where(rng.random(200) < 0.7, y, 1 - y) * 0.8 + 0.1
@@ -160,7 +160,7 @@ def test_differences_are_mcnemars_and_repeated_rows_change_nothing():
 
 
 def test_the_threshold_of_a_difference_is_that_of_the_first():
-    """Of p right from 0.3 on, and of q from one half on."""
+    """Compare p at the threshold 0.3 with q at one half."""
     y = np.ones(30)
     p = np.where(np.arange(30) < 20, 0.4, 0.2)
     q = np.where((np.arange(30) >= 16) & (np.arange(30) < 22), 0.9, 0.4)

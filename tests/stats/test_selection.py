@@ -152,7 +152,7 @@ def test_identical_candidates_are_tied_and_the_smaller_or_earlier_is_best():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_differs_by_how_it_was_summed_is_equal(seed):
-    """The same accuracy in each of three folds, from other rows, and weighed as folds of unequal size are."""
+    """Use the same accuracy in three folds of unequal size, on different rows."""
     draw = np.random.default_rng(seed)
     sizes = [int(n) for n in draw.integers(40, 80, 3)]
     n = sum(sizes)
@@ -181,7 +181,7 @@ def test_what_differs_by_rounding_alone_is_tied(seed):
 
 
 def test_what_lags_by_rounding_alone_is_tied_too():
-    """The smaller one is best, and the larger one a few last digits behind it on every row alike."""
+    """Make the smaller candidate best, and the larger one worse by rounding errors on every row."""
     (one,) = candidates(0.5)
     below = Candidate(20, one.contributions - 1e-14)
     assert one.contributions.mean() > below.contributions.mean()
@@ -197,7 +197,7 @@ def test_copies_with_a_mean_of_zero_are_tied():
 
 
 def test_what_is_small_but_no_rounding_counts():
-    """A billionth more on every row is more; and rows that differ by a hundred thousandth are a chance."""
+    """Distinguish a billionth on every row, which is a difference, from rows that differ by chance."""
     (one,) = candidates(0.5)
     above = Candidate(20, one.contributions * (1 + 1e-9))
     ahead = Candidate(20, one.contributions + 1e-9)
@@ -239,7 +239,7 @@ def test_one_standard_error_takes_the_smallest_near_enough():
     ("spread", "shift", "chosen"), [(3.0, 1.5, 0), (3.0, 0.5, 1), (0.1, 0.5, 1), (0.1, 1.5, 0)]
 )
 def test_one_standard_error_is_that_of_the_best_and_not_of_the_candidate(spread, shift, chosen):
-    """A noisy candidate is not near for being noisy, and a steady one is not far for being steady."""
+    """Check that ties do not depend on how noisy a candidate is."""
     draw = np.random.default_rng(12)
     best, other = draw.normal(size=(2, N))
     error = best.std(ddof=1) / np.sqrt(N)
@@ -304,7 +304,7 @@ def test_the_same_key_gives_the_same_and_another_other_draws():
 def test_what_is_no_number_is_refused(bad):
     some = candidates(0.0, 0.1)
     some[1].contributions[0, 3] = bad
-    with pytest.raises(ValueError, match=r"candidate 1: .* not a finite number"):
+    with pytest.raises(ValueError, match=r"candidate 1: .* is not finite"):
         choose(some, EACH, "best", key=1)
 
 
@@ -321,7 +321,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_the_best_two_of_equals_are_optimistic_as_the_larger_ones_are():
-    """Of four independent normal means with error e: the expected two largest are 1.029 e and 0.297 e."""
+    """Compare with four independent normal means: the expected two largest are 1.029 and 0.297 errors."""
     some = candidates(0.0, 0.0, 0.0, 0.0, n=400)
     level = [Candidate(c.n_parameters, c.contributions - c.contributions.mean()) for c in some]
     error = 1 / np.sqrt(400)

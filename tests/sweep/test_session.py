@@ -210,4 +210,4 @@ def test_a_run_that_learned_nothing_is_told(outbox, caplog):
     caplog.set_level("INFO", "sweepgrad")
     whole = session(outbox)
     whole.run(jobs_of(whole, "optimizer=sgd", "optimizer.lr=100000"), execute)
-    assert "worse than a coin, whose nll is 0.693; an optimizer.lr that is lower" in caplog.text
+    assert "worse than a coin flip, whose nll is 0.693; try a lower optimizer.lr" in caplog.text

@@ -238,8 +238,8 @@ def test_a_failure_does_not_inherit_the_model_of_an_earlier_run(folder):
 def test_a_run_that_learned_nothing_is_told_though_it_ended_well(folder):
     result = train("-m", *SMALL, "optimizer=sgd", "optimizer.lr=0.1,100000")
     assert result.code == 0
-    assert [line for line in result.err.splitlines() if "worse than a coin" in line] == [
-        "lr=100000: worse than a coin, whose nll is 0.693; an optimizer.lr that is lower may help"
+    assert [line for line in result.err.splitlines() if "worse than a coin flip" in line] == [
+        "lr=100000: worse than a coin flip, whose nll is 0.693; try a lower optimizer.lr"
     ]
 
 

@@ -51,7 +51,7 @@ NUMBER = replace(
 
 
 def numbers(n: int, seed: int) -> Examples:
-    """A column that follows from two others, with noise of standard deviation 0.1."""
+    """Make a column that depends on two others, with noise of standard deviation 0.1."""
     draw = np.random.default_rng(seed)
     X = draw.normal(size=(n, 2))
     return Examples(X, 3 * X[:, 0] - X[:, 1] + 5 + 0.1 * draw.normal(size=n))
@@ -184,7 +184,7 @@ def test_runs_that_lack_the_metric_are_not_ranked_by_it(registered):
 def test_a_metric_is_registered_once_and_for_a_task_that_is_there(registered):
     with pytest.raises(ValueError, match="'accuracy' is registered already"):
         registered(replace(BRIER, name="accuracy"))
-    with pytest.raises(ValueError, match="there is no task ordinal"):
+    with pytest.raises(ValueError, match="unknown task ordinal"):
         registered(replace(BRIER, tasks=("ordinal",)))
 
 

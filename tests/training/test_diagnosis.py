@@ -76,7 +76,9 @@ def test_a_model_of_one_answer_is_reported_with_its_cause_or_its_circumstances()
     assert diagnosed(dead, **one) == f"{words}: layer 2 of 3 is dead since epoch 1"
     assert diagnosed(WELL, **one, roc_auc=0.55) == words
     assert diagnosed(None, **one, roc_auc=0.55) == words
-    assert diagnosed(None, **one).endswith("put rows in order (ROC AUC 0.80), but not around one half")
+    assert diagnosed(None, **one).endswith(
+        "rank rows (ROC AUC 0.80), but a threshold of 0.5 does not fit them"
+    )
     assert diagnosed(None, positive=1.0, roc_auc=0.5).startswith("predicts the minority class for every")
     assert diagnosed(None, positive=0.01).startswith("predicts the majority class for 99.0% of the")
     assert diagnosed(None, positive=0.01, is_positive=0.02) == ""
@@ -107,8 +109,8 @@ def test_rates_gradients_and_saturation_have_their_thresholds():
     assert diagnosed(certain, accuracy=0.99) == HEALTHY  # with reason
     scaled = replace(NETWORK, scale=50.0)
     assert diagnosed(certain, network=scaled) == (
-        "the output saturates, with model.scale 50: it is certain on 90% of the training rows, and wrong on"
-        " 30% of them all"
+        "the output saturates, with model.scale 50: probabilities are close to 0 or 1 on 90% of the training"
+        " rows, but 30% of all training rows are predicted wrongly"
     )
 
 

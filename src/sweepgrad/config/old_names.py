@@ -41,6 +41,9 @@ RESULTS = {
 }
 """Keys of card.json, of its `choice` and `decisions`, and of evaluations."""
 
+DUPLICATES_RANDOM_KEY = "twins"
+"""The random key of the grids in the search for near-duplicates; another key would find other rows."""
+
 
 def result(values: Any) -> Any:
     """Return a model card, or the evaluation of a split, under today's keys.

@@ -1,7 +1,7 @@
-"""Where the features are: one array of the training rows and, after them, the validation rows.
+"""Compute the features of training and validation rows into one array.
 
-A large one is a file that is mapped into memory, so a machine with little memory can write parts of it back
-to disk while it works on others. The file has no name, and is gone with the last who uses it.
+A large array is a memory-mapped file, so a machine with little memory can write parts of it to disk while it
+works on others. The file has no name and disappears with its last user.
 """
 
 import mmap
@@ -21,15 +21,15 @@ from sweepgrad.paths import cache_dir
 DType = type[np.float64] | type[np.float32]
 
 LARGE = 256 * 2**20
-"""Bytes from which on an array is mapped."""
+"""The size in bytes from which an array is a memory-mapped file."""
 
 
-def place(
-    table: Table, parts: Parts, preprocessor: Preprocessor, dtype: DType, pace: ProgressLog
+def feature_arrays(
+    table: Table, parts: Parts, preprocessor: Preprocessor, dtype: DType, progress: ProgressLog
 ) -> tuple[Features, Features, tuple[str, ...]]:
-    """Features (n_train + n_val, D) and labels (n_train + n_val,) of all rows but the test rows, read-only.
+    """Return features (n_train + n_val, D) and labels (n_train + n_val,) of all rows but the test rows.
 
-    The third value is what the user should be told of where they are.
+    Training rows come first. Both arrays are read-only. The third value holds notices to the user.
     """
     start: dict[Part, int] = {"train": 0, "val": parts.size("train")}
     n = start["val"] + parts.size("val")
@@ -37,16 +37,16 @@ def place(
     y = np.empty(n, dtype=dtype)
     done = 0
     for block in table.columns.blocks(preprocessor.columns):
-        of = Parts(parts.of[done : done + len(block)])
+        block_parts = Parts(parts.codes[done : done + len(block)])
         labels = table.y[done : done + len(block)]
         for part in start:
-            rows = of.mask(part)
+            rows = block_parts.mask(part)
             first, stop = start[part], start[part] + int(np.count_nonzero(rows))
             preprocessor.transform(block[rows], out=X[first:stop])
             y[first:stop] = labels[rows]
             start[part] = stop
         done += len(block)
-        pace.tell(f"{done / len(table):.0%} of the rows made ready")
+        progress.tell(f"computing features: {done / len(table):.0%} of the rows")
     X.flags.writeable = y.flags.writeable = False
     return X, y, notices
 
@@ -56,16 +56,16 @@ def _empty(shape: tuple[int, int], dtype: DType) -> tuple[Features, tuple[str, .
     if size < LARGE:
         return _in_memory(shape, dtype), ()
     refused = []
-    # The cache folder first: the one for temporary files is itself in memory on many machines.
+    # The cache folder first: on many machines, the folder for temporary files is itself in memory.
     for folder in (cache_dir(), Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return np.ndarray(shape, dtype, _mapped(folder, size)), ()
         except OSError as error:
             refused.append(f"{folder} ({error.strerror})")
-    # Jobs come out the same; there is only less room for others.
+    # Results are the same; other jobs have less memory.
     notice = (
-        f"the features, {size / 1e6:.0f} MB, are kept in memory: no file for them in {' or '.join(refused)}"
+        f"keeping {size / 1e6:.0f} MB of features in memory: cannot create a file in {' or '.join(refused)}"
     )
     return _in_memory(shape, dtype), (notice,)
 
@@ -75,16 +75,16 @@ def _in_memory(shape: tuple[int, int], dtype: DType) -> Features:
         return np.empty(shape, dtype)
     except MemoryError:
         raise UserError(
-            f"{shape[0]} rows of {shape[1]} features do not fit in memory: drop columns (data.drop), or those"
-            " whose many levels each become a feature"
+            f"{shape[0]} rows of {shape[1]} features do not fit in memory: add columns to data.drop,"
+            " first those with many levels, since each level becomes a feature"
         ) from None
 
 
 def _mapped(folder: Path, size: int) -> mmap.mmap:
-    """`size` bytes of a file without a name.
+    """Map `size` bytes of a file without a name into memory.
 
     Raises:
-        OSError: the folder cannot be written to, or has too little room.
+        OSError: if the folder cannot be written to, or has too little space.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         _reserve(file.fileno(), size)
@@ -92,7 +92,7 @@ def _mapped(folder: Path, size: int) -> mmap.mmap:
 
 
 def _reserve(file: int, size: int) -> None:
-    """Give a file its size and its room: a full disk is found here, not as the array is filled."""
+    """Reserve disk space, so that a full disk is detected now and not while the array is filled."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:  # macOS

@@ -1,4 +1,4 @@
-"""Digests of a table and of its parts, by which it is known whether they are still what they were."""
+"""Digests of a table and its split, to detect that they have changed."""
 
 from dataclasses import dataclass
 
@@ -16,22 +16,22 @@ class Digests:
 
 
 def changed(found: Digests, expected: Digests) -> str:
-    """Return, in words, how a table is not what it was when its digests were the expected; empty if it is."""
+    """Return how a table differs from the one with the expected digests; empty if it does not."""
     if found.table != expected.table:
         return "its contents have changed"
     return "" if found == expected else "it is split differently now"
 
 
-def refuse_changed(source: str, found: Digests, expected: Digests, whose: str) -> None:
-    """See that a table is what something was trained on.
+def refuse_changed(source: str, found: Digests, expected: Digests, model: str) -> None:
+    """Check that a table is the one that something was trained on.
 
     Arguments:
-        whose: what was trained, for people.
+        model: what was trained, for messages.
 
     Raises:
-        UserError: it is not.
+        UserError: if it is not.
     """
     if how := changed(found, expected):
         raise UserError(
-            f"{source} is not what {whose} was trained on: {how}. Put the old one back, or train anew"
+            f"{source} is not what {model} was trained on: {how}. Restore the old file, or train again"
         )

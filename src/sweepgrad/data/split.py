@@ -1,7 +1,4 @@
-"""Which rows are for training, for validation and for the test.
-
-The row indices are split before anything is learned from any value.
-"""
+"""Split rows into training, validation and test sets, before anything is learned from their values."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,43 +16,47 @@ from sweepgrad.rng import key, permutation, uniform
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
-_CHUNK = 1 << 20  # rows at a time, where all at once would only take memory
+_CHUNK = 1 << 20  # rows at a time, to save memory
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The part of each row, (N,): 0 for training, 1 for validation, 2 for the test. One byte a row."""
+    """The part of each row.
 
-    of: NDArray[np.int8]
+    Attributes:
+        codes: (N,), 0 for training, 1 for validation, 2 for test; one byte per row.
+    """
+
+    codes: NDArray[np.int8]
 
     def mask(self, part: Part) -> NDArray[np.bool_]:
-        """Which rows are in a part, (N,)."""
-        mask: NDArray[np.bool_] = self.of == PARTS.index(part)
+        """Return a mask (N,) of the rows in a part."""
+        mask: NDArray[np.bool_] = self.codes == PARTS.index(part)
         return mask
 
     @property
     def train(self) -> NDArray[np.int64]:
-        """The rows for training, ascending."""
+        """The indices of the training rows, ascending."""
         return np.flatnonzero(self.mask("train"))
 
     @property
     def val(self) -> NDArray[np.int64]:
-        """The rows for validation, ascending."""
+        """The indices of the validation rows, ascending."""
         return np.flatnonzero(self.mask("val"))
 
     @property
     def test(self) -> NDArray[np.int64]:
-        """The rows for the test, ascending."""
+        """The indices of the test rows, ascending."""
         return np.flatnonzero(self.mask("test"))
 
     def size(self, part: Part) -> int:
         return int(np.count_nonzero(self.mask(part)))
 
     def digest(self, part: Part) -> str:
-        """SHA-256 of the part's row indices, as 64-bit little-endian integers."""
+        """Return the SHA-256 of the part's row indices, as 64-bit little-endian integers."""
         digest = hashlib.sha256()
-        for start in range(0, self.of.size, _CHUNK):
-            rows = start + np.flatnonzero(self.of[start : start + _CHUNK] == PARTS.index(part))
+        for start in range(0, self.codes.size, _CHUNK):
+            rows = start + np.flatnonzero(self.codes[start : start + _CHUNK] == PARTS.index(part))
             digest.update(rows.astype("<i8").tobytes())
         return digest.hexdigest()
 
@@ -63,23 +64,22 @@ class Parts:
 def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -> Parts:
     """Split rows with labels y (N,) that belong to units (N,), numbered from 0; a unit is never divided.
 
-    Units are lined up in random order, their rows end to end, on a circle that starts at a random row. A unit
-    goes to the part of the circle in which its middle lies. As the start is uniform, so is every middle:
-    each unit, whatever its size, is in the test part with probability `split.test` (to the rounding of the
-    parts to whole rows). A part misses its size by no more than half of each unit at its two ends, so
-    single rows give exact sizes.
+    Units are placed in random order, with their rows end to end, on a circle that starts at a random row. A
+    unit goes to the part whose arc contains its middle. The start is uniform, so every middle is too: each
+    unit, whatever its size, is in the test set with probability `split.test` (up to rounding to whole rows).
+    The size of a part is off by at most half of the unit at each of its two ends, so it is exact where every
+    row is its own unit.
 
-    With `split.fold` the circle outside the test part is divided into `split.folds` equal arcs instead, of
-    which that one is for validation. The line and the test part do not depend on it, so every other unit is
-    validated in exactly one fold.
+    With `split.fold`, the circle outside the test arc is divided into `split.folds` equal arcs, and that one
+    is the validation set. The order of units and the test arc do not depend on the fold, so every unit
+    outside the test set is validated in exactly one fold.
 
-    With `split.outer_fold` the test part is one of `split.outer_folds` equal arcs that make up the circle,
-    the last one for outer fold 0, so that every unit is tested in exactly one outer fold; the arc outside it
-    begins where it ends. The last one is the test part that there is without them, whichever way the shares
-    round.
+    With `split.outer_fold`, the test set is one of `split.outer_folds` equal arcs of the circle, the last one
+    for outer fold 0, so that every unit is tested in exactly one outer fold. The remaining arc begins where
+    the test arc ends. The last arc equals the test set without outer folds, however the shares round.
 
-    With `split.stratify` this is done by strata: the units with negative rows only, with both, with positive
-    rows only. Nothing but the seed, the labels and the units has a say.
+    With `split.stratify`, this is done by strata: units with negative rows only, with both, and with positive
+    rows only. The split depends only on the seed, the labels and the units.
     """
     n_units = int(units.max()) + 1
     sizes, positives = np.zeros((2, n_units), dtype=np.int32)
@@ -105,7 +105,7 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
             some = members[order[start : start + _CHUNK]]
             size = sizes[some].astype(np.int64)
             upto = before + np.cumsum(size)
-            # Twice the middle, to stay in whole numbers.
+            # Twice the middle, to compute with integers.
             middles = (2 * upto - size + 2 * (start_row - end)) % (2 * n)
             part[some] = part_of_arc[np.searchsorted(2 * starts, middles, side="right")]
             before = int(upto[-1])
@@ -113,8 +113,8 @@ def split_rows(y: NDArray[Any], units: NDArray[np.integer[Any]], split: Split) -
 
 
 def _test_arc(n: int, split: Split) -> tuple[int, int]:
-    """How many of a circle's n rows are in the test part's arc, and the row at which it ends."""
-    last = round((split.train + split.val) * n)  # the row at which it begins without outer folds
+    """Return the number of a circle's n rows in the test arc, and the row where it ends."""
+    last = round((split.train + split.val) * n)  # where it begins without outer folds
     if split.outer_fold is None:
         return n - last, n
     end, start = (
@@ -125,10 +125,10 @@ def _test_arc(n: int, split: Split) -> tuple[int, int]:
 
 
 def _arcs(n: int, test: int, split: Split) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """The rows of n at which a circle's arcs begin, the first one's 0 apart, and the part of each arc.
+    """Return the rows of n where a circle's arcs begin, without the first arc's 0, and the part of each arc.
 
     Arguments:
-        test: the row at which the last one, the test part's, begins.
+        test: the row where the last arc, that of the test set, begins.
     """
     if split.fold is None:
         return np.array([min(round(split.train * n), test), test]), np.array([0, 1, 2], dtype=np.int8)
@@ -136,25 +136,25 @@ def _arcs(n: int, test: int, split: Split) -> tuple[NDArray[np.int64], NDArray[n
     return np.array([first, last, test]), np.array([0, 1, 0, 2], dtype=np.int8)
 
 
-def lopsided(parts: Parts, split: Split) -> tuple[str, ...]:
-    """Return a notice for each part that missed its share by more than a quarter."""
-    n = parts.of.size
+def uneven_parts(parts: Parts, split: Split) -> tuple[str, ...]:
+    """Return a notice for each part whose size differs from its share by more than a quarter."""
+    n = parts.codes.size
     sizes = [parts.size(part) for part in PARTS]
-    asked = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
+    requested = zip(("training", "validation", "test"), sizes, split.shares, strict=True)
     return tuple(
-        f"the {name} part has {size} of {n} rows, {size / n:.1%} and not {share:.0%}: the groups"
-        " are few and large; smaller ones (data.group) or another split.seed may part them better"
-        for name, size, share in asked
+        f"the {name} set has {size} of {n} rows, {size / n:.1%} instead of {share:.0%}, because groups are"
+        " few and large: use smaller groups (data.group) or try another split.seed"
+        for name, size, share in requested
         if abs(size - share * n) > max(share * n / 4, 3)  # three strata, each in whole rows
     )
 
 
 def units_of(frame: pd.DataFrame, group: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:
-    """The unit (N,) of each row, numbered from 0: rows that agree in any of the keys in `group` share one.
+    """Return the unit (N,) of each row, numbered from 0: rows that are equal in any key of `group` share one.
 
-    A key is a tuple of columns and agrees if all of them do. A missing value agrees with nothing. Agreement
-    is passed on: if row 1 shares a key with row 2 and row 2 another one with row 3, all three are one unit.
-    Without keys every row is a unit of its own.
+    A key is a tuple of columns; it is equal if all of them are. A missing value equals nothing. Units are
+    transitive: if row 1 shares a key with row 2, and row 2 another one with row 3, all three are one unit.
+    Without keys, every row is its own unit.
     """
     n = len(frame)
     rows, nodes, n_nodes = [], [], n
@@ -166,7 +166,7 @@ def units_of(frame: pd.DataFrame, group: tuple[tuple[str, ...], ...]) -> NDArray
         n_nodes += int(value.max(initial=-1)) + 1
     if not rows:
         return np.arange(n)
-    # A graph with a node for each row and each value of a key; an edge says that the row has the value.
+    # A graph with a node for each row and each value of a key, and an edge where a row has a value.
     i, j = np.concatenate(rows), np.concatenate(nodes)
     graph = coo_array((np.ones(i.size, dtype=np.int8), (i, j)), shape=(n_nodes, n_nodes))
     component = connected_components(graph, directed=False)[1][:n]

@@ -1,7 +1,7 @@
-"""A table as the user gave it, checked, with one role for each of its columns.
+"""A checked table with one role for each of its columns.
 
 Nothing is learned from the values here: no mean, no list of levels. That happens in `preprocess/`, on
-training rows alone.
+training rows only.
 """
 
 from collections.abc import Collection
@@ -29,7 +29,7 @@ class Rows:
     Attributes:
         frame: feature and group columns with their raw values, index from 0.
         y: labels 0 and 1, shape (len(frame),), float64.
-        roles: what each column is for.
+        roles: the role of each column.
     """
 
     frame: pd.DataFrame
@@ -46,11 +46,11 @@ class Table:
 
     Attributes:
         name: the name the configuration gives it.
-        columns: all columns with their raw values, N rows, read when they are asked for.
+        columns: all columns with their raw values, N rows, read on demand.
         y: labels 0 and 1, shape (N,), read-only.
-        roles: what each column is for.
+        roles: the role of each column.
         source: the file's absolute path, or "simulated".
-        notices: what the user should be told, such as roles that were guessed.
+        notices: messages to the user, such as roles inferred from column types.
     """
 
     name: str
@@ -62,27 +62,27 @@ class Table:
 
     def __post_init__(self) -> None:
         if self.y.shape != (len(self),):
-            raise ValueError(f"y must have shape ({len(self)},), one label a row, not {self.y.shape}")
+            raise ValueError(f"y must have shape ({len(self)},), one label per row, not {self.y.shape}")
         self.y.flags.writeable = False
 
     def __len__(self) -> int:
         return self.columns.n_rows
 
     def rows(self, mask: Mask) -> Rows:
-        """The rows where the mask (N,) is true: their features and what groups them."""
+        """Return the rows where the mask (N,) is true, with their feature and group columns."""
         used = {*self.roles.features, *self.roles.grouping}
         names = [name for name in self.columns.names if name in used]
         return Rows(self.columns.select(names, mask), self.y[mask].astype(np.float64), self.roles)
 
     def units(self) -> NDArray[np.integer[Any]]:
-        """Which rows belong together: the unit (N,) of each, see `split.units_of`."""
+        """Return the unit (N,) of each row, see `split.units_of`: rows of a unit belong together."""
         if not self.roles.group:
             return np.arange(len(self), dtype=np.int32)
-        everything = np.ones(len(self), dtype=np.bool_)
-        return units_of(self.columns.select(self.roles.grouping, everything), self.roles.group)
+        all_rows = np.ones(len(self), dtype=np.bool_)
+        return units_of(self.columns.select(self.roles.grouping, all_rows), self.roles.group)
 
     def without(self, columns: Collection[str]) -> "Table":
-        """The table with these feature columns dropped."""
+        """Return the table with these feature columns dropped."""
         roles = replace(
             self.roles,
             numeric=tuple(name for name in self.roles.numeric if name not in columns),
@@ -93,7 +93,7 @@ class Table:
 
 
 def read(config: FileData | SimulatedData) -> Table:
-    """Read or draw the labels of the table that `config` describes, and see whether its columns fit.
+    """Read or draw the labels of the table that `config` describes, and check its columns.
 
     Raises:
         UserError: if the file cannot be read, or its columns do not fit their roles.
@@ -104,11 +104,11 @@ def read(config: FileData | SimulatedData) -> Table:
     columns = open_columns(path, config.sha256)
     check_names(columns.names, config, path)
     encoded = task_of(config).encode(target_column(columns, config.target, path), config.positive)
-    roles, guessed = assign_roles(columns, config, encoded.positive, encoded.negative, path)
+    roles, inferred = assign_roles(columns, config, encoded.positive, encoded.negative, path)
     check_values(columns, roles, path)
     used = {*roles.features, *roles.grouping}
     read_as = columns.notices([name for name in columns.names if name in used])
-    notices = (*encoded.notices, *guessed, *read_as)
+    notices = (*encoded.notices, *inferred, *read_as)
     return Table(config.name, columns, encoded.y, roles, str(path), notices)
 
 

@@ -8,7 +8,7 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.thresholds import CostThreshold
 from sweepgrad.data.access import Rows, Training
-from sweepgrad.data.audit.report_text import in_words
+from sweepgrad.data.audit.report_text import certificate_text
 from sweepgrad.data.split import units_of
 from sweepgrad.selection import diagnosis_text
 from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
@@ -93,8 +93,9 @@ def card(
             "test": _calibrated(test.y, decision.trained.probabilities(test.frame), p_test, key),
         },
         notices=decision.notices,
-        certificate=in_words(
-            training.certificate, blind=all(run.tags.get(ISOLATION) == PASSED for run in decision.runs)
+        certificate=certificate_text(
+            training.certificate,
+            weights_isolated=all(run.tags.get(ISOLATION) == PASSED for run in decision.runs),
         ),
         evaluated=evaluated,
         earlier_evaluations=earlier_evaluations,

@@ -1,11 +1,9 @@
-"""Calibration: how far probabilities are off, and the one number that corrects them.
+"""Calibration of probabilities: its error, and its correction by temperature scaling.
 
-Temperature scaling is one number on a trained model's log-odds, so that probabilities mean what they say.
-It is the `scale` of the output sigmoid at work, after training and not during it: with p = sigmoid(scale z)
-a scale below 1 (a temperature 1 / scale above 1) draws probabilities towards one half, a scale above 1 away
-from it. The order of rows and the side of one half on which each lies stay as they are, so neither the
-accuracy at 0.5 nor the area under the curve changes (Guo, Pleiss, Sun & Weinberger, "On calibration of modern
-neural networks", ICML 2017, section 4.2).
+Temperature scaling multiplies a trained model's log-odds z by one number: p = sigmoid(scale z). A scale below
+1 (a temperature 1 / scale above 1) moves probabilities towards one half, a scale above 1 away from it. It
+changes neither the order of rows nor the side of one half, so accuracy at 0.5 and ROC AUC stay the same (Guo,
+Pleiss, Sun & Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2).
 """
 
 from dataclasses import dataclass
@@ -18,18 +16,18 @@ from scipy.special import expit
 from sweepgrad import rng
 from sweepgrad.stats.metrics import Array
 
-_MOST = 2.0**40  # a scale beyond it, on log-odds of size 1, tells nothing apart
+_MOST = 2.0**40  # with log-odds of size 1, a larger scale makes no difference
 
 
 def greatest_likelihood(y: Array, log_odds: Array) -> float | None:
-    """The scale with the smallest mean negative log-likelihood of labels y (N,); None where there is none.
+    """Return the scale with the least mean negative log-likelihood of labels y (N,); None if there is none.
 
-    The loss, mean(softplus((1 - 2y) scale z)), is convex in the scale, so where its slope,
-    mean((sigmoid(scale z) - y) z), is 0 lies the one minimum. There is none at a finite positive scale where
+    The loss, mean(softplus((1 - 2y) scale z)), is convex in the scale, so it has one minimum, where its
+    slope, mean((sigmoid(scale z) - y) z), is 0. There is no minimum at a finite positive scale if
 
-    - every row lies on its right side, or all but rows whose log-odds are next to nothing beside the largest:
-      the larger, the better (the classes are separable);
-    - the log-odds go with the labels no better than turned round: the smaller, the better.
+    - the log-odds separate the classes, but for log-odds that are negligible relative to the largest: then a
+      larger scale is always better;
+    - the log-odds are not positively associated with the labels: then a smaller scale is always better.
 
     Arguments:
         y: (N,), 0 or 1.
@@ -55,7 +53,7 @@ def greatest_likelihood(y: Array, log_odds: Array) -> float | None:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Predicted against observed, in equal-width bins of the probability; empty bins are left out.
+    """Predicted and observed shares in equal-width bins of the probability, without empty bins.
 
     Attributes:
         predicted: the mean probability in each bin.
@@ -73,11 +71,11 @@ class Calibration:
 
 def calibration(y: Array, p: Array, bins: int = 10) -> Calibration:
     """Return the reliability of probabilities (DeGroot & Fienberg, The Statistician 32, 1983)."""
-    which = _bins(p, bins)
-    count = np.bincount(which, minlength=bins)
+    bin_of_row = _bins(p, bins)
+    count = np.bincount(bin_of_row, minlength=bins)
     filled = count > 0
-    predicted = np.bincount(which, weights=p, minlength=bins)[filled] / count[filled]
-    observed = np.bincount(which, weights=y, minlength=bins)[filled] / count[filled]
+    predicted = np.bincount(bin_of_row, weights=p, minlength=bins)[filled] / count[filled]
+    observed = np.bincount(bin_of_row, weights=y, minlength=bins)[filled] / count[filled]
     error = float(np.sum(count[filled] * np.abs(predicted - observed)) / len(y))
     return Calibration(
         tuple(predicted.tolist()), tuple(observed.tolist()), tuple(count[filled].tolist()), error
@@ -85,25 +83,25 @@ def calibration(y: Array, p: Array, bins: int = 10) -> Calibration:
 
 
 def calibration_error_by_chance(p: Array, key: int, draws: int = 1000) -> float:
-    """Return the calibration error that true probabilities p (N,) stay below in 95 of 100 samples of labels.
+    """Return the 95 % quantile of the calibration error if the probabilities p (N,) are correct.
 
-    Bins hold finitely many rows, so the error of perfect probabilities is not 0 (Broecker & Smith, Weather
-    and Forecasting 22, 2007, resample likewise).
+    It is not 0 since bins have finitely many rows. Labels are resampled from p, as by Broecker & Smith,
+    Weather and Forecasting 22, 2007.
 
     Arguments:
-        key: the randomness, from `sweepgrad.rng.key`.
+        key: the random key, from `sweepgrad.rng.key`.
     """
     n = len(p)
-    which = _bins(p, bins := 10)
-    predicted = np.bincount(which, weights=p, minlength=bins)
+    bin_of_row = _bins(p, bins := 10)
+    predicted = np.bincount(bin_of_row, weights=p, minlength=bins)
     errors = []
-    for draw in range(draws):  # one at a time: all together would take gigabytes
+    for draw in range(draws):  # one at a time, since all together would take gigabytes
         positive = rng.uniform(key, (n,), first=draw * n) < p
-        observed = np.bincount(which[positive], minlength=bins)
+        observed = np.bincount(bin_of_row[positive], minlength=bins)
         errors.append(float(np.sum(np.abs(predicted - observed))) / n)
     return float(np.quantile(errors, 0.95))
 
 
 def _bins(p: Array, bins: int) -> NDArray[np.int64]:
-    """Return the number of the bin of equal width in which each probability (N,) lies."""
+    """Return the number of the equal-width bin of each probability (N,)."""
     return np.minimum((p * bins).astype(np.int64), bins - 1)

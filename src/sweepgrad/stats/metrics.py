@@ -1,8 +1,8 @@
-"""Measure how good predictions are: the registry of metrics, and plain functions beside it.
+"""The registry of metrics, and functions for single metrics, intervals and tests.
 
-Functions take labels y and probabilities p, both of shape (N,). A registered `Metric` takes labels and
-scores, as the network gives them: of a binary target the log-odds, since probabilities round to 0 and 1, and
-then neither rank nor count rows rightly.
+Functions take labels y and probabilities p, both of shape (N,). A registered `Metric` takes labels and the
+network's scores, which are log-odds for a binary target: probabilities may round to 0 or 1, which would
+change ranks and losses.
 """
 
 from collections.abc import Callable
@@ -16,26 +16,27 @@ from scipy.special import expit, ndtri, stdtrit, xlogy
 
 Array = NDArray[np.floating[Any]]
 
-_CHUNK = 1 << 18  # rows at a time, where more would only take memory
+_CHUNK = 1 << 18  # rows at a time, to save memory
 
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A figure that models are judged and compared by.
+    """A metric by which models are evaluated and compared.
 
     Attributes:
-        name: as `select.metric` and records have it.
-        title: what it is called in a sentence.
-        heading: what it is called above a column of the leaderboard.
-        abbreviation: what it is called above a column of the card.
-        sign: 1 where more is better, -1 where less is.
-        value: the metric from labels (N,), scores (N,) and the threshold on the probability; most need no
-            threshold.
-        contributions: what each row adds, (N,), from labels and scores: their mean is `sign` times the
-            metric, at the threshold ½ where it has one. Candidates are compared row by row by them.
-        percent: whether it is a share that people read in percent.
-        digits: behind the point in a table, where it is not in percent.
-        tasks: the names of the tasks that have it.
+        name: its name in `select.metric` and in records.
+        title: its name in a sentence.
+        heading: its column heading in the leaderboard.
+        abbreviation: its column heading on the card.
+        sign: 1 if higher is better, -1 if lower is better.
+        value: computes it from labels (N,), scores (N,) and the threshold on the probability; most metrics
+            ignore the threshold.
+        contributions: computes the contribution of each row, (N,), from labels and scores. Their mean is
+            `sign` times the metric, at the threshold ½ if it has one. Candidates are compared by them row by
+            row.
+        percent: whether it is a share that is shown in percent.
+        digits: decimals in a table, if it is not in percent.
+        tasks: the names of the tasks that it applies to.
     """
 
     name: str
@@ -51,29 +52,29 @@ class Metric:
 
     @property
     def key(self) -> str:
-        """The name under which a run records it, of the best epoch on validation rows."""
+        """Its name in a run's records, for validation rows at the best epoch."""
         return f"{BEST}{self.name}"
 
     def figure(self, value: float) -> str:
-        """Return a value for a sentence."""
+        """Format a value for a sentence."""
         return f"{value:.1%}" if self.percent else f"{value:.4f}"
 
     def cell(self, value: float) -> str:
-        """Return a value for a table."""
+        """Format a value for a table."""
         return f"{value:.1%}" if self.percent else f"{value:.{self.digits}f}"
 
     def progress(self, value: float) -> str:
-        """Return a value for a line of progress; it may be huge."""
+        """Format a value for a progress line; it may be very large."""
         if self.percent:
             return f"{value:.3f}"
         return f"{value:.4f}" if value < 1e4 else f"{value:.3g}"
 
     def gap(self, value: float) -> str:
-        """Return a difference of two values, with its unit."""
+        """Format a difference of two values, with its unit."""
         return f"{100 * value:.1f} points" if self.percent else f"{value:.4f}"
 
     def signed_gap(self, value: float) -> str:
-        """Return a difference of two values, with its sign and without its unit."""
+        """Format a difference of two values, with its sign but without its unit."""
         return f"{100 * value:+.1f}" if self.percent else f"{value:+.4f}"
 
 
@@ -82,10 +83,10 @@ METRICS: dict[str, Metric] = {}
 
 
 def register(metric: Metric) -> None:
-    """Add a metric to those that a run reports and `select.metric` may name (see `tasks.add_metric`).
+    """Add a metric to the registry; use `tasks.add_metric` to make it known to `select.metric` too.
 
     Raises:
-        ValueError: its name is taken.
+        ValueError: if its name is taken.
     """
     if metric.name in METRICS:
         raise ValueError(f"a metric {metric.name!r} is registered already")
@@ -93,20 +94,20 @@ def register(metric: Metric) -> None:
 
 
 def accuracy(y: Array, p: Array, threshold: float = 0.5) -> float:
-    """The share of rows where p ≥ threshold agrees with y."""
+    """Return the share of rows where p ≥ threshold agrees with y."""
     return float(np.mean((p >= threshold) == (y == 1)))
 
 
 def nll(y: Array, p: Array) -> float:
-    """The mean negative log-likelihood, in nats; infinite where something held impossible happened."""
+    """Return the mean negative log-likelihood in nats; infinite if a label has probability 0."""
     with np.errstate(divide="ignore"):
         return float(-np.mean(xlogy(y, p) + xlogy(1 - y, 1 - p)))
 
 
 def roc_auc(y: NDArray[Any], p: Array) -> float:
-    """The probability that a positive row is scored above a negative one, ties counting half.
+    """Return the probability that a positive row scores above a negative one, with ties counting half.
 
-    The statistic of Mann & Whitney (1947), counted in whole numbers. NaN when a class is absent.
+    It is the Mann-Whitney statistic (1947), computed with integers. NaN if a class is absent.
     """
     positive, negative = np.sort(p[y == 1]), np.sort(p[y != 1])
     if positive.size * negative.size == 0:
@@ -124,7 +125,7 @@ def _accuracy_contributions(y: Array, scores: Array) -> Array:
 
 
 def _nll_of_scores(y: Array, scores: Array, _: float) -> float:
-    """Return the mean negative log-likelihood, exact where probabilities round to 0 or 1."""
+    """Return the mean negative log-likelihood, accurate even where probabilities round to 0 or 1."""
     return float(np.mean(np.logaddexp((1 - 2 * y.astype(scores.dtype)) * scores, 0)))
 
 
@@ -133,20 +134,20 @@ def _nll_contributions(y: Array, scores: Array) -> Array:
 
 
 def _roc_auc_contributions(y: Array, scores: Array) -> Array:
-    """Return the Hájek projection of the area under the curve, centred on it.
+    """Return the Hájek projection of ROC AUC, centred on it.
 
-    A positive row counts by the share of negative rows below it, a negative row by the share of positive ones
-    above (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988). NaN when a class is absent.
+    A positive row contributes the share of negative rows below it, a negative row the share of positive rows
+    above it (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988). NaN if a class is absent.
     """
     area, is_positive = roc_auc(y, scores), y == 1
-    placed = np.empty(len(y))
-    for these in (is_positive, ~is_positive):
-        others, mine = np.sort(scores[~these]), scores[these]
-        below = np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")
+    contributions = np.empty(len(y))
+    for mask in (is_positive, ~is_positive):
+        others, own = np.sort(scores[~mask]), scores[mask]
+        below = np.searchsorted(others, own, "left") + np.searchsorted(others, own, "right")
         share = below / max(2 * others.size, 1)
-        own = share if these is is_positive else 1 - share
-        placed[these] = area + (own - area) * len(y) / max(own.size, 1)
-    return placed
+        right = share if mask is is_positive else 1 - share
+        contributions[mask] = area + (right - area) * len(y) / max(right.size, 1)
+    return contributions
 
 
 register(
@@ -194,17 +195,16 @@ def accuracy_interval(
     units: NDArray[np.int64] | None = None,
     threshold: float = 0.5,
 ) -> tuple[float, float]:
-    """An interval for the accuracy on rows like these: Wilson's (1927), with the effective number of rows.
+    """Return Wilson's interval (1927) for the accuracy, with the effective number of rows.
 
-    Rows of the same unit tend to be right or wrong together, so they count for less than independent ones:
-    their number is divided by the design effect (Kish, "Survey Sampling", 1965), the variance of the accuracy
-    between units over that of independent rows, where that is above 1. The former is the jackknife's, and the
-    quantile then Student's, with one degree of freedom less than Kish's effective number of units: few and
-    unequal units need both.
+    Rows of the same unit tend to be right or wrong together, so their number is divided by the design effect
+    (Kish, "Survey Sampling", 1965) if that is above 1: the variance of the accuracy over units, divided by
+    that of independent rows. For few and unequal units, the former is the jackknife's, and the quantile is
+    Student's with Kish's effective number of units minus 1 degrees of freedom.
 
     Arguments:
-        units: (N,), the unit of each row, numbered from 0; None when every row is a unit of its own.
-        threshold: the probability from which on a row is taken for positive.
+        units: (N,), the unit of each row, numbered from 0; None if every row is its own unit.
+        threshold: rows with p ≥ threshold are predicted positive.
     """
     right = ((p >= threshold) == (y == 1)).astype(np.float64)
     share, n = float(right.mean()), float(len(y))
@@ -213,14 +213,14 @@ def accuracy_interval(
         sizes = np.bincount(units)
         n_units = int(np.count_nonzero(sizes))
         if n_units > 1:
-            off = np.bincount(units, weights=right - share) / (n - sizes)  # by so much without the unit
+            off = np.bincount(units, weights=right - share) / (
+                n - sizes
+            )  # the change of the share without the unit
             between = (n_units - 1) / n_units * float(np.sum(off**2))
             effect = between / (share * (1 - share) / n)
             if effect > 1:
-                alike = n**2 / float(
-                    np.sum(sizes.astype(np.float64) ** 2)
-                )  # as many equal units, n_units at most
-                z = float(stdtrit(max(alike - 1, 1.0), (1 + confidence) / 2))
+                effective_units = n**2 / float(np.sum(sizes.astype(np.float64) ** 2))
+                z = float(stdtrit(max(effective_units - 1, 1.0), (1 + confidence) / 2))
                 n /= effect
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -230,23 +230,23 @@ def accuracy_interval(
 def p_value_of_difference(
     y: Array, p: Array, q: Array, units: NDArray[np.int64] | None = None, *, threshold: float = 0.5
 ) -> float:
-    """How likely accuracies of p and q as different as these are if neither is better; two-sided.
+    """Return the two-sided p-value of the difference in accuracy of p and q.
 
-    McNemar's test (1947) without correction; with units, its form for clustered pairs, which sums the
-    differences within each unit first (after Obuchowski, Statistics in Medicine 17, 1998).
+    This is McNemar's test (1947) without continuity correction; with units, its form for clustered pairs,
+    which first sums the differences within each unit (after Obuchowski, Statistics in Medicine 17, 1998).
 
     Arguments:
-        units: as for `accuracy_interval`.
-        threshold: of p; that of q is 0.5.
+        units: see `accuracy_interval`.
+        threshold: for p; that for q is 0.5.
     """
     right_p, right_q = (p >= threshold) == (y == 1), (q >= 0.5) == (y == 1)
     return p_value_of_sum(right_p.astype(np.float64) - right_q, units)
 
 
 def p_value_of_sum(difference: Array, units: NDArray[np.int64] | None = None) -> float:
-    """How likely differences (N,) add up to so much if each is as likely the other way round; two-sided.
+    """Return the two-sided p-value of the sum of differences (N,), each of which is symmetric about 0.
 
-    Of rows right against wrong this is McNemar's test; of costs, its like.
+    For differences of correct predictions this is McNemar's test; for costs it is its analogue.
     """
     if units is not None:
         difference = np.asarray(np.bincount(units, weights=difference), dtype=np.float64)
@@ -255,22 +255,22 @@ def p_value_of_sum(difference: Array, units: NDArray[np.int64] | None = None) ->
 
 
 def confusion(y: Array, p: Array, threshold: float = 0.5) -> dict[str, int]:
-    """Rows by what they are and what they are taken for, which is positive at p ≥ threshold."""
-    taken, is_positive = p >= threshold, y == 1
+    """Return the confusion matrix; rows with p ≥ threshold are predicted positive."""
+    predicted, is_positive = p >= threshold, y == 1
     return {
-        "true_positive": int(np.sum(taken & is_positive)),
-        "false_positive": int(np.sum(taken & ~is_positive)),
-        "true_negative": int(np.sum(~taken & ~is_positive)),
-        "false_negative": int(np.sum(~taken & is_positive)),
+        "true_positive": int(np.sum(predicted & is_positive)),
+        "false_positive": int(np.sum(predicted & ~is_positive)),
+        "true_negative": int(np.sum(~predicted & ~is_positive)),
+        "false_negative": int(np.sum(~predicted & is_positive)),
     }
 
 
-def f1(counted: dict[str, int]) -> float:
-    """The harmonic mean of precision and recall of what `confusion` counted; 0 without a true positive."""
-    twice = 2 * counted["true_positive"]
-    return twice / max(twice + counted["false_positive"] + counted["false_negative"], 1)
+def f1(counts: dict[str, int]) -> float:
+    """Return the harmonic mean of precision and recall of a confusion matrix; 0 without a true positive."""
+    twice = 2 * counts["true_positive"]
+    return twice / max(twice + counts["false_positive"] + counts["false_negative"], 1)
 
 
-def costs(y: Array, taken: NDArray[np.bool_], false_positive: float, false_negative: float) -> Array:
-    """What each row's answer costs, (N,): nothing where it is right."""
-    return np.where(taken, (1 - y) * false_positive, y * false_negative)
+def costs(y: Array, predicted: NDArray[np.bool_], false_positive: float, false_negative: float) -> Array:
+    """Return the cost of each row's prediction, (N,); 0 where it is right."""
+    return np.where(predicted, (1 - y) * false_positive, y * false_negative)

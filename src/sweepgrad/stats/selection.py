@@ -1,4 +1,4 @@
-"""Choose among a sweep's configurations by validation rows: which is best, how surely, how optimistically."""
+"""Choose among a sweep's configurations by validation rows, with ties and the optimism of the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Rule = Literal["best", "one_standard_error"]
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A configuration, and what each of its runs made of the validation rows.
+    """A configuration, with the results of its runs on each validation row.
 
     Attributes:
-        n_parameters: what makes one candidate simpler than another.
+        n_parameters: fewer make a candidate simpler.
         contributions: (S, N), a row for each seed, a column for each validation row; higher is better.
-        optimism: by how much the mean is biased upwards before any comparison, since the candidate was put
-            together from what did well on these rows, see `optimism_of_best`.
-        members: the candidates whose runs it is an average of: what their seeds give it by chance, they have.
+        optimism: the bias of its mean before any comparison, if the candidate was composed of those that did
+            well on these rows, see `optimism_of_best`.
+        members: the candidates that it averages; it shares the random effect of their seeds.
     """
 
     n_parameters: int
@@ -36,15 +36,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a candidate stands.
+    """The result of one candidate.
 
     Attributes:
         mean: over seeds and rows; higher is better.
-        standard_error: of the mean; with a single seed, of the rows alone.
-        interval: 95 %, for this candidate by itself, picked before anything was seen.
-        behind: the best's mean less this one's; 0 for the best.
+        standard_error: of the mean; with a single seed, over rows only.
+        interval: the 95 % interval of this candidate alone, without correction for having been selected.
+        behind: the mean of the best minus this one; 0 for the best.
         behind_error: the standard error of that difference, on the same rows; 0 for the best.
-        tied: whether it cannot be told from the best; of the best, whether another cannot.
+        tied: whether it is not significantly different from the best; for the best, whether another one is
+            tied with it.
     """
 
     mean: float
@@ -57,15 +58,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which candidate is best, which one is chosen, and how surely.
+    """The best candidate, the chosen one and the ties.
 
     Attributes:
         best: the number of the candidate with the highest mean.
-        chosen: the number of the one that the rule takes.
+        chosen: the number of the candidate that the rule chooses.
         standings: one for each candidate, in their order.
-        tied: the numbers of those that cannot be told from the best, itself first, then by their means.
-        optimism: by how much the best's mean is above its expected metric on average, because it is the best
-            of many (the winner's curse); at least 0.
+        tied: the numbers of the candidates that are not significantly different from the best; the best
+            first, then by mean.
+        optimism: the expected bias of the best mean, because it is the best of many (the winner's curse); at
+            least 0.
     """
 
     best: int
@@ -78,42 +80,42 @@ class Choice:
 def choose(
     candidates: Sequence[Candidate], units: NDArray[np.int64], rule: Rule, key: int, draws: int = 1000
 ) -> Choice:
-    """The best candidate, those that cannot be told from it, and the one to take.
+    """Choose a candidate, and find those that are not significantly different from the best.
 
-    Rule "best" takes the highest mean; of exactly equal ones that with fewer parameters, then the earlier.
-    "one_standard_error" takes the fewest parameters among those that are no more than one standard error of
-    the best's mean behind it (Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984,
-    section 3.4.3).
+    Rule "best" chooses the highest mean; among equal means, the fewest parameters, then the earlier
+    candidate. Rule "one_standard_error" chooses the fewest parameters among candidates whose mean is at most
+    one standard error of the best mean below it (Breiman, Friedman, Olshen & Stone, "Classification and
+    Regression Trees", 1984, section 3.4.3).
 
-    Ties are a confidence set for the truly best: each candidate is held to be the best itself, and is no
-    longer where the observed best leads it by more than the best of so many would by chance, in 95 of 100
-    samples (Hsu, Annals of Statistics 9, 1981; after the same idea the model confidence set of Hansen, Lunde
-    & Nason, Econometrica 79, 2011). Chance is drawn by a Gaussian multiplier for each unit of rows, which
-    keeps how the candidates' errors go together, and holds for more candidates than rows too (Chernozhukov,
-    Chetverikov & Kato, Annals of Statistics 41, 2013), and by normal noise for the seeds, both over the
-    chances of their own variances, as in Student's t. The draws are made from the multipliers' covariance.
+    Ties are a 95 % confidence set for the truly best candidate: a candidate is excluded if the observed best
+    leads it by more than the 95 % quantile of the largest lead by chance (Hsu, Annals of Statistics 9, 1981;
+    the model confidence set of Hansen, Lunde & Nason, Econometrica 79, 2011, is similar). Chance is simulated
+    by a Gaussian multiplier for each unit of rows, which preserves the correlation of candidates and is valid
+    for more candidates than rows (Chernozhukov, Chetverikov & Kato, Annals of Statistics 41, 2013), and by
+    normal noise for seeds. Both are divided by the square roots of random variances, as in Student's t. The
+    draws are made from the covariance of the multipliers.
 
-    Seeds of different candidates are independent. Where candidates are compared, the variance between seeds
-    is the larger of the candidate's own and that of all pooled: two or three seeds agree by luck too often,
-    and a candidate with a single seed has none of its own.
+    Seeds of different candidates are independent. In comparisons, the variance over seeds is the larger of
+    the candidate's own and the pooled one, since two or three seeds often agree by chance, and a single seed
+    has no variance.
 
-    The optimism is the bootstrap's: in each draw, how far the candidate that is best in it stands above its
-    own mean (Efron's correction of bias, as Tibshirani & Tibshirani, Annals of Applied Statistics 3, 2009,
-    do for cross-validation). It tells the size, and no more: where all are truly equal it says down to 0.7
-    of it (their means have been spread by chance once already), and where one leads by little, too much.
-    Where the best of a draw was optimistic before, that is added.
+    The optimism is a bootstrap estimate: the average amount by which the best candidate of a draw exceeds its
+    own mean (Efron's bias correction, used for cross-validation by Tibshirani & Tibshirani, Annals of Applied
+    Statistics 3, 2009). It is approximate: as low as 0.7 of the true value if all candidates are equal, since
+    their means already differ by chance, and too high if one leads by little. The earlier optimism of the
+    best candidate of a draw is added.
 
     Arguments:
-        units: (N,), numbers the unit of each row: rows of a unit are drawn together.
-        key: the randomness, from `sweepgrad.rng.key`.
-        draws: how many samples chance is judged by.
+        units: (N,), the unit of each row: rows of a unit are drawn together.
+        key: the random key, from `sweepgrad.rng.key`.
+        draws: the number of simulations.
 
     Raises:
-        ValueError: there is no candidate, fewer than two units, a shape that does not fit, or a contribution
-            that is not finite.
+        ValueError: if there is no candidate, there are fewer than two units, a shape does not fit, or a
+            contribution is not finite.
     """
     _check(candidates, units)
-    # In an order that depends on the candidates alone, so that theirs makes no difference to the draws.
+    # Sort candidates by content, so that their order does not change the draws.
     order = sorted(range(len(candidates)), key=lambda c: _identity(candidates[c]))
     found = summary([candidates[c].contributions for c in order], units)
     place = {c: i for i, c in enumerate(order)}
@@ -154,11 +156,9 @@ def choose(
 def optimism_of_best(
     candidates: Sequence[Candidate], units: NDArray[np.int64], size: int, key: int, draws: int = 1000
 ) -> float:
-    """Return how optimistic the `size` best of the candidates are on average, taken together, by being these.
+    """Return the average optimism of the `size` best candidates, because they are the best.
 
-    An average of their predictions is off about as they are, for it was put together by the same chance.
-
-    Arguments, raises: as `choose`.
+    The average of their predictions has about the same optimism. For arguments and errors, see `choose`.
     """
     _check(candidates, units)
     found = summary([each.contributions for each in sorted(candidates, key=_identity)], units)
@@ -167,28 +167,32 @@ def optimism_of_best(
 
 def _check(candidates: Sequence[Candidate], units: NDArray[np.int64]) -> None:
     if not candidates:
-        raise ValueError("there is no candidate to choose")
+        raise ValueError("there is no candidate to choose from")
     if units.ndim != 1 or len(np.unique(units)) < 2:
-        raise ValueError(f"units: must be (N,) with two different ones at least, and are {units.shape}")
+        raise ValueError(
+            f"units must have shape (N,) and at least two different values; their shape is {units.shape}"
+        )
     for number, candidate in enumerate(candidates):
         shape = candidate.contributions.shape
         if len(shape) != 2 or shape[0] < 1 or shape[1] != len(units):
-            raise ValueError(f"candidate {number}: contributions are {shape}, not (seeds, {len(units)})")
+            raise ValueError(
+                f"candidate {number}: contributions have shape {shape}, not (seeds, {len(units)})"
+            )
         if not np.isfinite(candidate.contributions).all():
-            raise ValueError(f"candidate {number}: a contribution is not a finite number")
+            raise ValueError(f"candidate {number}: a contribution is not finite")
 
 
 def _identity(candidate: Candidate) -> tuple[int, bytes]:
-    held = np.ascontiguousarray(candidate.contributions)
-    return candidate.n_parameters, blake2b(held.data, digest_size=16).digest()
+    contributions = np.ascontiguousarray(candidate.contributions)
+    return candidate.n_parameters, blake2b(contributions.data, digest_size=16).digest()
 
 
 class _Noise(NamedTuple):
-    """Chance errors of C means in D draws: (C, D) of the rows and of the seeds, and (D,) of their variances.
+    """Simulated errors of C means in D draws.
 
     Attributes:
-        wide_rows, wide_seeds: estimated over true standard deviation by chance, turned round, as in
-            Student's t.
+        rows, seeds: (C, D), the errors due to rows and to seeds.
+        wide_rows, wide_seeds: (D,), true over estimated standard deviation, as in Student's t.
     """
 
     rows: NDArray[np.float64]
@@ -211,23 +215,23 @@ class _Noise(NamedTuple):
         )
 
     def shared(self, candidates: Sequence[Candidate]) -> "_Noise":
-        """The same with one draw for the seeds of an average and those of its members.
+        """Return the same with common draws for the seeds of an average and those of its members.
 
-        Drawn apart, the better one of the two would be so by a chance that both have.
+        With separate draws, one of them could be better by a random effect that they share.
         """
         place = {id(candidate): i for i, candidate in enumerate(candidates)}
         seeds = self.seeds.copy()
         for i, candidate in enumerate(candidates):
-            of = self.seeds[[place[id(member)] for member in candidate.members]].sum(axis=0)
-            if of.any():
-                seeds[i] = of * (self.seeds[i].std() / of.std())
+            total = self.seeds[[place[id(member)] for member in candidate.members]].sum(axis=0)
+            if total.any():
+                seeds[i] = total * (self.seeds[i].std() / total.std())
         return self._replace(seeds=seeds)
 
     def optimism(self, mean: NDArray[np.float64], size: int, before: NDArray[np.float64]) -> float:
-        """The mean over draws of what chance gave the `size` best of each; 0 where that is below.
+        """Return the mean over draws of the errors of the `size` best of each draw, at least 0.
 
         Arguments:
-            before: (C,), the optimism that they have already; it is added for those.
+            before: (C,), the earlier optimism of each candidate, which is added.
         """
         noise = self.rows + self.seeds
         best = np.argsort(-(mean[:, None] + noise), axis=0, kind="stable")[:size]
@@ -242,7 +246,7 @@ def _widening(df: float, key: int, draws: int) -> NDArray[np.float64]:
 def _tied(
     found: Summary, noise: _Noise, behind: NDArray[np.float64], error: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Which candidates (C,) are behind the best by no more than chance makes the best of all lead them."""
+    """Return a mask (C,) of the candidates whose distance from the best is explained by chance."""
     chance = (noise.rows * noise.wide_rows + noise.seeds * noise.wide_seeds).astype(np.float32)
     tied = behind <= ROUNDING * np.abs(found.mean)
     for i in np.flatnonzero(~tied):

@@ -1,21 +1,20 @@
-"""Errors of means over rows and seeds, which are crossed: all seeds are judged on the same rows.
+"""Standard errors of means over rows and seeds, which are crossed: all seeds use the same validation rows.
 
-A candidate is a configuration trained once for each of its seeds. What counts is the metric to be expected
-of it on new rows and with new seeds. So its mean over rows and seeds is off for two reasons that are crossed:
-every seed is judged on the same rows, and every row by the same seeds. Per run and row
+A candidate is a configuration that is trained once for each of its seeds. The quantity of interest is its
+expected metric on new rows with new seeds. Its mean has two crossed sources of error, rows and seeds: for
+each run and row,
 
     contribution = mean + row + seed + interaction,
 
-and with G units of rows and S seeds the variance of the mean is estimated as V_rows + V_seeds - V_both
-(Cameron, Gelbach & Miller, Journal of Business & Economic Statistics 29, 2011): the interaction is in both of
-the first two and must count once. It is unbiased here and costs a pass, where a two-way bootstrap counts the
-interaction about three times (Owen, Annals of Applied Statistics 1, 2007). V_seeds - V_both is put to 0
-where it comes out below: the variance is never less than that of the rows.
+and with G units of rows and S seeds, the variance of the mean is estimated as V_rows + V_seeds - V_both
+(Cameron, Gelbach & Miller, Journal of Business & Economic Statistics 29, 2011), since the first two both
+contain the interaction. This is unbiased and needs one pass; a two-way bootstrap counts the interaction about
+three times (Owen, Annals of Applied Statistics 1, 2007). A negative V_seeds - V_both is set to 0, so the
+variance is never less than that of the rows.
 
-V_rows leaves out each unit once (the jackknife, which MacKinnon, Nielsen & Webb, Journal of Econometrics 232,
-2023, recommend for few and unequal units); with a row a unit it is the usual sd² / N. With a single seed
-nothing can be known of seeds: errors are then of the rows alone, given that trained network. Quantiles are
-Student's, since S is small.
+V_rows is the jackknife over units, which MacKinnon, Nielsen & Webb, Journal of Econometrics 232, 2023,
+recommend for few and unequal units; if every row is a unit, it equals sd² / N. With a single seed, errors are
+over rows only, for that trained network. Quantiles are Student's, since S is small.
 """
 
 from collections.abc import Sequence
@@ -27,24 +26,24 @@ from scipy.special import stdtrit
 
 Array = NDArray[np.floating[Any]]
 
-ROUNDING = 1e-12  # relative: what is smaller is no difference, but how it was summed
+ROUNDING = 1e-12  # relative: smaller differences are rounding errors of sums
 
 
 def settled(value: float) -> float:
-    """A mean without its last digits, which say no more than how it was summed."""
+    """Return a mean without its last digits, which depend on the order of summation."""
     return float(f"{value:.11e}")
 
 
 class Summary(NamedTuple):
-    """What is known of C candidates: all (C,) unless said.
+    """Means of C candidates and their variances; (C,) unless another shape is given.
 
     Attributes:
         rows: (C, C), the covariance of the means over units of rows.
-        seeds: V_seeds, the variance of the mean from one choice of seeds to another; 0 for a single seed.
-        own: V_seeds - V_both, at least 0: what the seeds add to the rows.
-        compared: the same, where candidates are compared.
-        free: the number of seeds less one.
-        df_rows: degrees of freedom of `rows`, a number.
+        seeds: V_seeds, the variance of the mean over choices of seeds; 0 for a single seed.
+        own: V_seeds - V_both, at least 0: the variance that seeds add to that of the rows.
+        compared: the same for comparisons, at least the pooled variance.
+        free: the number of seeds minus one.
+        df_rows: the degrees of freedom of `rows`, a number.
     """
 
     mean: NDArray[np.float64]
@@ -56,7 +55,7 @@ class Summary(NamedTuple):
     df_rows: float
 
     def errors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Standard errors, and half the widths of 95 % intervals, (C,) each.
+        """Return standard errors and half the widths of 95 % intervals, (C,) each.
 
         The quantile is Student's, with the degrees of freedom of Satterthwaite (1946).
         """
@@ -71,22 +70,28 @@ class Summary(NamedTuple):
         return error, quantile * error
 
     def variance_of_differences(self, one: int) -> NDArray[np.float64]:
-        """Of each mean and that of `one`, (C,): exactly 0 where the runs do not differ."""
-        alone = np.diag(self.rows)
-        rows = alone + alone[one] - 2 * self.rows[one]
-        rows[rows <= ROUNDING * (alone + alone[one])] = 0.0
+        """Return the variance of the difference of each mean from that of `one`, (C,); 0 for equal runs."""
+        single = np.diag(self.rows)
+        rows = single + single[one] - 2 * self.rows[one]
+        rows[rows <= ROUNDING * (single + single[one])] = 0.0
         variance: NDArray[np.float64] = rows + self.compared + self.compared[one]
         variance[one] = 0.0
         return variance
 
 
 def summary(runs_of: Sequence[Array], units: NDArray[np.int64]) -> Summary:
+    """Return the means and variances of candidates.
+
+    Arguments:
+        runs_of: for each candidate the contributions (S, N) of its runs.
+        units: (N,), the unit of each row.
+    """
     _, unit, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order, starts = np.argsort(unit, kind="stable"), np.cumsum(sizes) - sizes
     n, n_units = len(units), len(sizes)
-    # One less than Kish's effective number of units, which is their number where they are equal.
+    # Kish's effective number of units minus one; it equals the number of units if these have equal sizes.
     df_rows = max(n**2 / float(np.sum(sizes.astype(np.float64) ** 2)) - 1, 1.0)
-    # A mean without a unit's rows differs from the mean by the unit's excess over the number of rows left.
+    # Leaving out a unit changes the mean by the unit's excess divided by the number of remaining rows.
     left = np.sqrt((n_units - 1) / n_units) / (n - sizes)
     mean, excess = np.empty(len(runs_of)), np.empty((len(runs_of), n_units))
     free = np.array([len(runs) - 1 for runs in runs_of])

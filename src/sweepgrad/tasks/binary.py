@@ -16,23 +16,23 @@ from sweepgrad.tasks.encoding import two_values
 from sweepgrad.tasks.task import Baseline, Task, Units
 from sweepgrad.tasks.wording import Wording
 
-# The output: p (1 - p) < 10⁻³, so that it claims to be wrong on no more than one row in a thousand.
+# p (1 - p) below this: the output is certain, with an error probability of at most one in a thousand.
 _CERTAIN = 1e-3
-# An output that is certain on more rows than this share may be so with good reason. Then it is wrong on one
-# such row in a thousand; ten are let pass, and of all other rows half.
+# An output that is certain on more than this share of rows may be right. Then about one in a thousand such
+# rows is wrong; ten are tolerated, and half of all other rows.
 _CERTAIN_ROWS, _WRONG_THOUGH_CERTAIN, _WRONG_ELSEWHERE = 0.5, 0.01, 0.5
-# An answer that is given to fewer rows than this share of those it is right for is hardly given at all: with
-# dropout 0.5, three layers of six take 0 to 8 of 1,184 songs for popular, where 453 are.
+# A class that is predicted for fewer rows than this share of its size is hardly predicted at all: with
+# dropout 0.5, three layers of six predict 0 to 8 of 1,184 songs as popular, while 453 are.
 _HARDLY_EVER = 0.1
-# Below it, probabilities hardly put rows in order.
+# ROC AUC below which probabilities hardly rank rows.
 _RANKS = 0.6
 
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """What the loss of a positive and of a negative row is multiplied by in training.
+    """Weights of the losses of positive and negative rows in training.
 
-    Over the training rows they are 1 in the mean, so that the learning rate keeps its meaning.
+    Their mean over the training rows is 1, so that the learning rate keeps its meaning.
     """
 
     positive: float
@@ -40,27 +40,27 @@ class ClassWeights:
 
     @staticmethod
     def of(y: Array, weight: float | Literal["balanced"]) -> "ClassWeights":
-        """Return those of training labels y (N,).
+        """Return the weights for training labels y (N,).
 
         Arguments:
-            weight: of a positive row, relative to a negative one; "balanced" gives both classes the same sum
-                (King & Zeng, "Logistic regression in rare events data", Political Analysis 9, 2001,
+            weight: of a positive row, relative to a negative one; "balanced" gives both classes the same
+                total (King & Zeng, "Logistic regression in rare events data", Political Analysis 9, 2001,
                 section 4.2, with half of the population in each class).
 
         Raises:
-            ValueError: a class that is to be balanced has no row.
+            ValueError: if classes cannot be balanced because one has no row.
         """
         share = float(y.mean(dtype=np.float64))
         if weight == "balanced":
             if share in (0.0, 1.0):
-                raise ValueError("there is nothing to balance: all training rows are of one class")
+                raise ValueError("cannot balance the classes: all training rows are of one class")
             return ClassWeights(0.5 / share, 0.5 / (1 - share))
         mean = weight * share + 1 - share
         return ClassWeights(weight / mean, 1 / mean)
 
     @property
     def inputs(self) -> dict[str, float]:
-        """Return them by their labels on a tape."""
+        """The weights by their labels on a tape."""
         return {"positive_weight": self.positive, "negative_weight": self.negative}
 
 
@@ -75,8 +75,8 @@ def _losses(y: Value, scores: Value, scale: Value | float) -> tuple[Value, Value
 
 
 def _row_weights(y: Value, inputs: Mapping[str, Value]) -> Value:
-    less, more = inputs["negative_weight"], inputs["positive_weight"]
-    return less + y * (more - less)
+    negative, positive = inputs["negative_weight"], inputs["positive_weight"]
+    return negative + y * (positive - negative)
 
 
 def _counts(y: Value, scores: Value, _: Value) -> dict[str, Value]:
@@ -91,33 +91,35 @@ def _saturated(log_odds: Value) -> Value:
 
 def _output_problem(certain: float, figures: Mapping[str, float], scale: str) -> str:
     wrong = 1 - figures["accuracy"]
-    bearable = certain * _WRONG_THOUGH_CERTAIN + (1 - certain) * _WRONG_ELSEWHERE
-    if certain <= _CERTAIN_ROWS or wrong <= bearable:
+    tolerated = certain * _WRONG_THOUGH_CERTAIN + (1 - certain) * _WRONG_ELSEWHERE
+    if certain <= _CERTAIN_ROWS or wrong <= tolerated:
         return ""
     return (
-        f"the output saturates{scale}: it is certain on {certain:.0%} of the training rows, and wrong on"
-        f" {wrong:.0%} of them all"
+        f"the output saturates{scale}: probabilities are close to 0 or 1 on {certain:.0%} of the training"
+        f" rows, but {wrong:.0%} of all training rows are predicted wrongly"
     )
 
 
 def _one_answer(y: Array, log_odds: Array) -> tuple[str, str]:
     positive = float(np.mean(Value(log_odds).sigmoid().data >= 0.5))
     is_positive = float(y.mean(dtype="float64"))
-    for taken, are in ((positive, is_positive), (1 - positive, 1 - is_positive)):
-        if taken < _HARDLY_EVER * are:
-            rows = "every validation row" if taken == 0 else f"{1 - taken:.1%} of the validation rows"
-            said = f"predicts the {'majority' if are <= 0.5 else 'minority'} class for {rows}"
+    for predicted, actual in ((positive, is_positive), (1 - positive, 1 - is_positive)):
+        if predicted < _HARDLY_EVER * actual:
+            rows = "every validation row" if predicted == 0 else f"{1 - predicted:.1%} of the validation rows"
+            problem = f"predicts the {'majority' if actual <= 0.5 else 'minority'} class for {rows}"
             area = METRICS["roc_auc"].value(y, log_odds, 0.5)
-            ranks = f"its probabilities put rows in order (ROC AUC {area:.2f}), but not around one half"
-            return said, ranks if area >= _RANKS else ""
+            ranks = (
+                f"its probabilities rank rows (ROC AUC {area:.2f}), but a threshold of 0.5 does not fit them"
+            )
+            return problem, ranks if area >= _RANKS else ""
     return "", ""
 
 
 def _loss_hint(nll: float) -> str:
     if nll <= log(2):
         return ""
-    hint = "lower" if nll > 2 else "higher, or more train.epochs,"
-    return f"worse than a coin, whose nll is {log(2):.3f}; an optimizer.lr that is {hint} may help"
+    hint = "lower optimizer.lr" if nll > 2 else "higher optimizer.lr, or more train.epochs"
+    return f"worse than a coin flip, whose nll is {log(2):.3f}; try a {hint}"
 
 
 def _interval(y: Array, log_odds: Array, units: Units, threshold: float) -> tuple[float, float]:
@@ -129,49 +131,50 @@ def _p_value(y: Array, log_odds: Array, other: Array, units: Units, threshold: f
 
 
 def _majority(_: Array, y: Array, X: Array) -> Array:
-    """Return the same log-odds for all rows: as often positive as in training."""
+    """Return the same log-odds for all rows: those of the share of positive rows in training."""
     return np.full(len(X), logit(y.mean(dtype=np.float64)))
 
 
 def _logistic(X_train: Array, y: Array, X: Array) -> Array:
     """Return the log-odds of scikit-learn's logistic regression."""
-    from sklearn.linear_model import LogisticRegression  # late: it takes long, and training needs none
+    from sklearn.linear_model import (
+        LogisticRegression,
+    )  # late: it is slow to import, and training does not need it
 
     return np.asarray(LogisticRegression(max_iter=1000).fit(X_train, y).decision_function(X))
 
 
 _WORDING = Wording(
     poor=(
-        "Not good enough to deploy: always giving the commoner answer is right on {majority} of the test"
-        " rows, the model on {test}, which is not measurably better (p = {p:.2f})."
+        "Not good enough to deploy: its test accuracy of {test} is not significantly better than {majority},"
+        " that of always predicting the majority class (p = {p:.2f})."
     ),
-    good=("Right on {test} of the test rows, {gain} more than always giving the commoner answer."),
+    good="Its test accuracy is {test}, {gain} more than that of always predicting the majority class.",
     linear_wins="Logistic regression is better ({linear}): deploy that instead.",
     linear_ties=(
-        "Not measurably better than logistic regression ({linear}, p = {p:.2f}): where that is simpler to"
-        " run, run that."
+        "Not significantly better than logistic regression ({linear}, p = {p:.2f}): deploy that if it is"
+        " simpler to run."
     ),
     linear_loses="Better than logistic regression ({linear}, p = {p:.3f}).",
     baselines=(
-        "Logistic regression is scikit-learn's, on the same inputs and training rows; it and the\n"
-        "commoner answer decide at 0.5, the chosen model at its own threshold. The difference to logistic"
-        " regression has\np = {p:.3f} in McNemar's test, that to the commoner answer\np = {p_simple:.3g}."
+        "Logistic regression is scikit-learn's, fitted on the same features and training rows. Both\n"
+        "baselines use the threshold 0.5, the chosen model its own. McNemar's test of the difference has\n"
+        "p = {p:.3f} for logistic regression and\np = {p_simple:.3g} for the majority class."
     ),
     use=(
-        "{in_order}; as about one answer in {one_in:.0f} is wrong, good enough to decide about a single row"
-        " only where such a mistake is cheap."
+        "{in_order}. About one prediction in {one_in:.0f} is wrong, so decide about single rows only where"
+        " mistakes are cheap."
     ),
-    in_order=(
-        "Good enough to put rows in order, the likelier first (a positive row comes before a negative one in"
-        " {ranking:.0%} of pairs)"
+    in_order="Good enough for ranking (a positive row ranks above a negative one in {ranking:.0%} of pairs)",
+    costs=(
+        "its mistakes cost {cost:.3f} per test row, always predicting the cheaper class costs {constant:.3f}"
     ),
-    costs=("its mistakes cost {cost:.3f} a test row, always giving the cheaper answer {constant:.3f}"),
-    costs_poor="Not good enough to deploy: {costs}, which is not measurably more (p = {p:.2f}).",
+    costs_poor="Not good enough to deploy: {costs}, which is not significantly more (p = {p:.2f}).",
     costs_good="Worth deploying for these costs: {costs} (p = {p:.3f}). {in_order}. {calibration}",
-    calibrated="Its probabilities are as right as this many rows can show.",
+    calibrated="No miscalibration was detected in its probabilities.",
     miscalibrated=(
-        "Its probabilities are off by {error:.1%} on average, more than chance explains ({chance:.1%}): go by"
-        " their order."
+        "Its probabilities are off by {error:.1%} on average, more than chance explains ({chance:.1%}): use"
+        " them for ranking only."
     ),
 )
 
@@ -201,7 +204,7 @@ BINARY = Task(
     interval=_interval,
     p_value=_p_value,
     baselines={
-        "majority": Baseline("always the commoner answer", _majority),
+        "majority": Baseline("always the majority class", _majority),
         "logistic": Baseline("logistic regression", _logistic),
     },
     wording=_WORDING,

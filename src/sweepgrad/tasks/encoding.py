@@ -1,4 +1,4 @@
-"""How the target's column becomes numbers: what a task is handed of it, and what it gives back."""
+"""Encode the target column as numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True)
 class TargetColumn:
-    """A target that is nowhere missing.
+    """A target column without missing values.
 
     Attributes:
-        name: of the column.
-        path: of its table.
-        counts: how many rows have each value, the lesser value first.
-        more_than: how many values are counted at least where they are too many to count; else None.
-        blocks: gives the column from its first row to its last, some rows at a time.
-        level: makes text of a value, the same for 1, 1.0 and "1".
+        name: the name of the column.
+        path: the path of its table.
+        counts: the number of rows with each value, in ascending order of values.
+        more_than: if there are too many values to count, the number at which counting stopped; else None.
+        blocks: returns the column in blocks of rows, from the first row to the last.
+        level: returns a value as text, the same for 1, 1.0 and "1".
     """
 
     name: str
@@ -39,7 +39,7 @@ class TargetColumn:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Targets (N,), the values behind 1 and 0 as in the file, and what the user should be told."""
+    """Targets y (N,), the original values that 1 and 0 stand for, and notices to the user."""
 
     y: NDArray[np.int8]
     positive: Scalar
@@ -51,10 +51,10 @@ def two_values(column: TargetColumn, positive: Scalar | None) -> Encoded:
     """Return 1 for one of the target's two values and 0 for the other.
 
     Arguments:
-        positive: the value for 1; None takes the greater one, and says so.
+        positive: the value that becomes 1; None chooses the greater one, with a notice.
 
     Raises:
-        UserError: there are not just two values, or neither is `positive`.
+        UserError: if there are not exactly two values, or neither is `positive`.
     """
     values, where = list(column.counts), f"{column.path}: the target {column.name!r}"
     if len(values) != 2:
@@ -64,21 +64,21 @@ def two_values(column: TargetColumn, positive: Scalar | None) -> Encoded:
         )
         n = f"more than {column.more_than}" if column.more_than else len(values)
         raise UserError(
-            f"{where} must have two values, but it has {n}: {shown}{', ...' if len(values) > 5 else ''}; name"
-            " another column as data.target, or reduce it to two"
+            f"{where} must have two values, but it has {n}: {shown}{', ...' if len(values) > 5 else ''}. Set"
+            " data.target to another column, or reduce this one to two values"
         )
     notices = []
     if positive is None:
         found = values[1]
-        notices.append(f"data.positive is null: {found!r} counts as the positive value of {column.name!r}")
+        notices.append(f"data.positive is not set: using {found!r} as the positive value of {column.name!r}")
     else:
         equal = [value for value in values if value == positive]
         alike = equal or [value for value in values if column.level(value) == column.level(positive)]
         if not alike:
-            hint = " (YAML reads an unquoted yes or no as that)" if isinstance(positive, bool) else ""
+            hint = " (YAML reads an unquoted yes or no as this)" if isinstance(positive, bool) else ""
             raise UserError(
-                f"{column.path}: data.positive is {positive!r}{hint}, but the target {column.name!r} has the"
-                f" values {values[0]!r} and {values[1]!r}"
+                f"{column.path}: data.positive is {positive!r}{hint}, but the values of the target"
+                f" {column.name!r} are {values[0]!r} and {values[1]!r}. Set data.positive to one of these"
             )
         found = alike[0]
     (negative,) = (value for value in values if value is not found)

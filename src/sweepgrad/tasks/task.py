@@ -1,7 +1,7 @@
-"""The record of a task: all that depends on what kind of target is predicted.
+"""The task record: everything that depends on the kind of target.
 
-A task is the only place that knows what a network's scores mean. The steps of training are recorded from its
-functions on `Value`s, and everything after training goes over its functions on arrays and its metrics.
+Only a task knows what a network's scores mean. Training steps are recorded from its functions on `Value`s;
+everything after training uses its functions on arrays and its metrics.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,21 +19,21 @@ Units = NDArray[Any]
 
 
 class RowWeights(Protocol):
-    """What the losses of training rows are multiplied by, as numbers that a tape takes as inputs."""
+    """Weights of the losses of training rows, as inputs of a tape."""
 
     @property
     def inputs(self) -> dict[str, float]:
-        """Return the numbers by the labels that they have on a tape."""
+        """The weights by their labels on a tape."""
         ...
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a model is to be better than.
+    """A simple model to compare with.
 
     Attributes:
-        title: what it is called.
-        scores: from training features (N, D), their targets (N,) and other features (M, D), scores (M,).
+        title: its name in texts.
+        scores: computes scores (M,) from training features (N, D), their targets (N,) and features (M, D).
     """
 
     title: str
@@ -45,37 +45,38 @@ class Task:
     """A kind of target. Targets and scores are (N,); two tasks are equal if they are the same object.
 
     Attributes:
-        name: of the task.
-        encode: makes numbers of a table's target, given `data.positive`.
-        check: raises ValueError where targets are none of this task.
-        garbled: other targets in the place of each, for a test that nothing looks at them.
-        losses: from targets, scores and the network's scale, the loss of each row, (N,), and what must be
-            finite for it to be finite, (N,).
-        weight_labels: what `row_weights` reads, by the labels of the tape's inputs; () without.
-        row_weights: from targets and those inputs, what the training loss of each row is multiplied by, (N,).
-        class_weights: from training targets and `train.class_weight`, the numbers behind these inputs.
-        counts: from targets, scores and scale, numbers of each row (N,) by name.
-        counted: the names of those that the evaluation tape sums up beside the losses.
-        watched: the names of those that only a diagnosis asks for.
-        figures: from the mean loss and the mean counts, the metrics of an epoch by name, the loss first.
-        saturated: from scaled scores (N,), the share of rows where the loss has next to no slope; a scalar.
-        output_problem: from that share, an epoch's training figures, and words for the network's scale: what
-            is wrong with the output; "" if nothing is.
-        one_answer: from targets and scaled scores, that the model gives (nearly) all rows one answer, "" if
-            it does not; and what may be said in its favour, "" if nothing.
-        loss_hint: from a run's validation loss, that it has learned nothing, and the remedy; "" if it has.
-        by_epoch: the metrics that an epoch has, the loss first.
+        name: the name of the task.
+        encode: encodes the target column of a table as numbers, given `data.positive`.
+        check: raises ValueError if targets are invalid for this task.
+        garbled: returns other targets, for the isolation test.
+        losses: returns the loss of each row, (N,), from targets, scores and the network's scale; and the
+            values (N,) that must be finite for it to be finite.
+        weight_labels: the labels of the tape inputs that `row_weights` reads; () if there are none.
+        row_weights: returns the weight of each row's training loss, (N,), from targets and these inputs.
+        class_weights: returns the values of these inputs from training targets and `train.class_weight`.
+        counts: returns numbers of each row (N,) by name, from targets, scores and scale.
+        counted: the names of the counts that the evaluation tape sums together with the losses.
+        watched: the names of the counts that only the diagnosis uses.
+        figures: returns the metrics of an epoch by name, the loss first, from the mean loss and mean counts.
+        saturated: returns the share of rows where the loss is almost flat, a scalar, from scaled scores (N,).
+        output_problem: returns the problem with the output, or "", from that share, the training metrics of
+            an epoch, and a text on the network's scale.
+        one_answer: returns, from targets and scaled scores, that the model gives (nearly) all rows the same
+            prediction, or ""; and a mitigating remark, or "".
+        loss_hint: returns, from a run's validation loss, that it has learned nothing and the remedy, or "".
+        by_epoch: the metrics of an epoch, the loss first.
         default: the metric that is shown first, has an interval, and is tested against baselines.
-        ranking: the metric of how well any numbers put rows in the order of their targets.
-        when_rare: the metrics to go by where a class is rare.
-        probabilities: of the positive value, from scaled scores (N,).
-        best_scale: from targets and scaled scores, what to multiply the latter by for the likeliest
-            probabilities; None where nothing is best.
-        interval: of the default metric at 95 %, from targets, scaled scores, units and threshold.
-        p_value: that the default metric of two models differs so much by chance, from targets, the model's
-            scaled scores, the others', units and the threshold of the former.
-        baselines: the simplest answer, then a linear model, by name.
-        wording: templates of the card.
+        ranking: the metric of how well scores rank rows.
+        when_rare: the metrics to use if a class is rare.
+        probabilities: returns those of the positive value from scaled scores (N,).
+        best_scale: returns the factor of scaled scores that maximizes the likelihood of the targets; None if
+            there is no maximum.
+        interval: returns the 95 % interval of the default metric from targets, scaled scores, units and
+            threshold.
+        p_value: returns the p-value of the difference in the default metric of two models, from targets, the
+            scaled scores of both, units and the threshold of the first.
+        baselines: the constant prediction, then a linear model, by name.
+        wording: templates of the card's sentences.
     """
 
     name: str
@@ -107,10 +108,10 @@ class Task:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Return the metrics that its runs report, by name."""
+        """The metrics that its runs report, by name."""
         return {name: metric for name, metric in METRICS.items() if self.name in metric.tasks}
 
     @property
     def loss(self) -> str:
-        """Return the name of the metric that is its loss."""
+        """The name of the metric that is its loss."""
         return self.by_epoch[0]

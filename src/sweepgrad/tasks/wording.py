@@ -1,25 +1,26 @@
-"""Templates of what the card says of a model, filled by `str.format`."""
+"""Templates of the card's sentences on a model, filled by `str.format`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Wording:
-    """What the card says, of a task.
+    """The card's sentences for a task.
 
-    Figures are those of the task's default metric: `test` of the model, `majority` and `linear` of the
-    baselines, `gain` of the model over the first; each with its unit.
+    They contain values of the task's default metric, with units: `test` of the model, `majority` and `linear`
+    of the baselines, and `gain`, the difference between the model and the first baseline.
 
     Attributes:
-        poor: the model is no better than the simplest answer; with `p`.
+        poor: the model is not better than the constant prediction; with `p`.
         good: it is better.
-        linear_wins, linear_ties, linear_loses: beside the linear baseline; the latter two with `p`.
-        baselines: how they were made, and how sure the differences are; with `p` and `p_simple`.
-        use: for what it is good enough; with `in_order` and `one_in`, the number of answers to a mistake.
+        linear_wins, linear_ties, linear_loses: the comparison with the linear baseline; the latter two with
+            `p`.
+        baselines: how baselines were fitted, and the p-values; with `p` and `p_simple`.
+        use: what the model is good enough for; with `in_order`, and `one_in`, the predictions per mistake.
         in_order: how well it ranks; with `ranking`, a share of pairs.
-        costs: what its decisions cost; with `cost` and `constant`, that of always the cheaper answer.
-        costs_poor, costs_good: the verdict on that; with `costs`, `p`, `in_order` and `calibration`.
-        calibrated, miscalibrated: what probabilities are worth; with `error` and `chance`.
+        costs: the cost of its decisions, `cost`, and `constant`, that of always predicting the cheaper class.
+        costs_poor, costs_good: the verdict on costs; with `costs`, `p`, `in_order` and `calibration`.
+        calibrated, miscalibrated: the quality of probabilities; with `error` and `chance`.
     """
 
     poor: str

@@ -26,7 +26,7 @@ def table():
 
 
 def check(frame, *more):
-    """The exit code, and what `check --json` says of a table."""
+    """Return the exit code and the output of `check --json` for a table."""
     frame.to_csv("t.csv", index=False)
     done = command(
         "check", "--json", "data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes", *more
@@ -36,15 +36,15 @@ def check(frame, *more):
     return done.code, found
 
 
-def test_a_table_without_fault_is_left_alone(nowhere):
+def test_a_table_without_problems_is_accepted(nowhere):
     code, found = check(table())
-    assert (code, found["dishonest"], found["remedies"]) == (0, [], [])
+    assert (code, found["problems"], found["remedies"]) == (0, [], [])
     assert found["majority"] == 0.6
     assert found["certificate"]["preprocessing"]["unmoved"]
     assert not list(nowhere.glob("runs"))  # nothing was trained
 
 
-def test_all_that_training_refuses_is_said_at_once_with_its_remedy(nowhere):
+def test_everything_that_training_refuses_is_reported_at_once_with_its_remedy(nowhere):
     frame = table()
     y = (frame["y"] == "yes").to_numpy()
     frame["result"] = np.where(y, "b", "a")
@@ -59,13 +59,13 @@ def test_all_that_training_refuses_is_said_at_once_with_its_remedy(nowhere):
     (remedy,) = found["remedies"]
     for name in ("result", "nearly", '"customer number"', "same"):
         assert name in remedy
-    assert check(frame, remedy)[0] == 0  # as it was to be pasted
-    told = command("check", "data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes").out
-    assert "remedy: 'data.drop=[" in told
-    assert "\x1b" not in told
+    assert check(frame, remedy)[0] == 0  # the remedy can be pasted
+    output = command("check", "data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes").out
+    assert "remedy: 'data.drop=[" in output
+    assert "\x1b" not in output
 
 
-def test_twins_are_told_with_the_column_that_names_them(nowhere):
+def test_duplicates_are_reported_with_the_column_that_groups_them(nowhere):
     frame = table().assign(song=[f"song{i}" for i in range(N)], label="one label")
     frame = pd.concat([frame, frame.iloc[:100]], ignore_index=True)
     code, found = check(frame, "data.drop=[song,label]")
@@ -78,14 +78,14 @@ def test_twins_are_told_with_the_column_that_names_them(nowhere):
 
 
 def parts_of(frame):
-    """The rows of each part, which follow from the labels alone."""
+    """Return the rows of each part, which depend only on the labels."""
     (job,) = plan(["data=simulated"], multirun=False).jobs
     return split_rows(
         (frame["y"] == "yes").to_numpy().astype(np.int8), np.arange(len(frame)), job.config.split
     )
 
 
-def test_drift_missing_values_and_rare_levels_are_told_and_are_no_crime(nowhere):
+def test_drift_missing_values_and_rare_levels_are_reported_but_are_no_problems(nowhere):
     frame = table()
     parts = parts_of(frame)
     frame.loc[parts.train[:60], "a"] = np.nan
@@ -113,7 +113,7 @@ def test_a_large_group_in_one_part_is_no_drift(nowhere):
     assert found["drift"] == []
 
 
-def test_several_tables_are_looked_at_and_bad_input_is_refused(nowhere):
+def test_several_tables_are_checked_and_bad_input_is_refused(nowhere):
     done = command("check", "--json", "data=simulated", "data.rows=200", "split.seed=1,2", "seed=1,2")
     assert len(json.loads(done.out)) == 2
     assert command("check", "data=csv", "data.path=none.csv", "data.target=y").code == 2

@@ -41,7 +41,7 @@ def data_of(path, **changes):
 
 
 def table(numbers=np.float64):
-    """Columns of every type, and in most of them missing values."""
+    """Return columns of every type, most of them with missing values."""
     u = uniform(key(0, "table"), (N, 8))
     y = u[:, 0] < 0.4
     gone = uniform(key(0, "gone"), (N, 8)) < 0.1
@@ -97,7 +97,7 @@ def test_blocks_and_row_groups_change_nothing(
 
 
 def test_features_are_those_of_the_whole_frame(tmp_path):
-    """By the preprocessing of the parts as frames, in one go."""
+    """Compute features from whole frames instead of blocks."""
     table().to_parquet(tmp_path / "t.parquet")
     data = data_of(tmp_path / "t.parquet")
     opened = open_training(data, SPLIT)
@@ -131,7 +131,7 @@ def test_float32_features_are_float64_ones_rounded_once(tmp_path):
 
 @pytest.mark.parametrize("written", [np.int64, "Int64", np.int8, np.uint32])
 def test_whole_numbers_stay_whole_where_others_are_missing(tmp_path, written):
-    """As levels they are exact, however large: half of the blocks have a gap, the other half have none."""
+    """Check that large integers stay exact as levels, in blocks with and without missing values."""
     large = 2**53 + 1 if written in (np.int64, "Int64") else 101
     codes = pd.Series([large, 7] * 10, dtype=written)
     if written == "Int64":
@@ -152,10 +152,10 @@ def test_a_slip_is_named_by_its_row_in_whichever_block_it_is(tmp_path, size, mon
         path = tmp_path / f"t.{end}"
         frame = table().assign(x=words)
         frame.to_csv(path, index=False) if end == "csv" else frame.to_parquet(path)
-        with pytest.raises(UserError, match=r"'x': row 321 holds 'n/a\?', not a number"):
+        with pytest.raises(UserError, match=r"'x': row 321 has 'n/a\?', not a number"):
             read(data_of(path))
     table().assign(x=np.where(np.arange(N) == 320, np.inf, 0.5)).to_parquet(path)
-    with pytest.raises(UserError, match="'x': row 321 holds an infinite value"):
+    with pytest.raises(UserError, match="'x': row 321 has an infinite value"):
         read(data_of(path))
     table().assign(liked=table()["liked"].mask(np.arange(N) > 320)).to_parquet(path)
     with pytest.raises(UserError, match="'liked' is missing in 79 of 400 rows, first in row 322"):
@@ -173,7 +173,7 @@ def test_an_index_is_a_column_like_any_other(tmp_path):
 def test_two_columns_of_one_name(tmp_path):
     columns = [pa.array([1.0, 2.0]), pa.array([1.0, 2.0]), pa.array(["a", "b"])]
     pq.write_table(pa.Table.from_arrays(columns, names=["x", "x", "liked"]), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="more than one column is called x"):
+    with pytest.raises(UserError, match="repeated column names: x"):
         read(data_of(tmp_path / "t.parquet", group=None))
 
 
@@ -186,7 +186,7 @@ def test_a_target_of_a_great_many_values_is_refused_without_counting_them_all(tm
 
 
 def test_the_digest_is_of_what_is_read(tmp_path):
-    """A file that is replaced does not matter, as the old one is still open; one that is changed does."""
+    """Check that replacing the file does not matter, since the old one stays open, but changing it does."""
     path = tmp_path / "t.parquet"
     table().to_parquet(path)
     columns = ParquetColumns(path, None)
@@ -197,7 +197,7 @@ def test_the_digest_is_of_what_is_read(tmp_path):
     changed = ParquetColumns(path, None)
     blocks = changed.column("x")
     os.utime(path, ns=(0, 0))
-    with pytest.raises(UserError, match="changed while it was read"):
+    with pytest.raises(UserError, match="changed while it was being read"):
         list(blocks)
 
 
@@ -207,5 +207,5 @@ def test_a_damaged_file_is_named(tmp_path):
     content = bytearray(path.read_bytes())
     content[4:400] = bytes(396)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"t\.parquet: the file cannot be read as parquet"):
+    with pytest.raises(UserError, match=r"t\.parquet: cannot read the file as Parquet"):
         read(data_of(path))

@@ -18,7 +18,7 @@ def config(kind="moons", rows=1000, features=2, noise=0.0, seed=0):
 
 
 def simulate(config):
-    """The whole table, with its labels."""
+    """Return the whole table with its labels."""
     columns = SimulatedColumns(config)
     frame = columns.select(columns.names, np.ones(config.rows, dtype=bool))
     return frame.assign(label=columns.labels())
@@ -80,7 +80,7 @@ def test_a_row_does_not_depend_on_how_many_there_are(kind):
 
 
 def drawn_at_once(config):
-    """The table as it is defined: all of its numbers in one go."""
+    """Compute the table from its definition, all numbers at once."""
     words = uniform(key(config.seed, "simulated features"), (config.rows, config.features))
     x = ndtri(np.maximum(words, 2.0**-53))
     if config.kind == "moons":

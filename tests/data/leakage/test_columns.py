@@ -10,7 +10,7 @@ Y = (uniform(key(0, "labels"), (N,)) < 0.4).astype(float)
 
 
 def kind_of_objection(values, *, numeric, y=Y):
-    """What `examine` says to this feature."""
+    """Return the kind of finding that `examine` returns for a feature."""
     column = pd.Series(values, name="a")
     finding = examine(column, np.array(y, dtype=np.int8), numeric=numeric, target="y")
     if finding is None:

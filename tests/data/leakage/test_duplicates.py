@@ -41,7 +41,7 @@ def test_equal_rows_are_counted_as_by_comparing_each_with_each(seed):
         assert exact.rows[pair] == sum(any(rows[j] == rows[i] for i in one) for j in other)
         assert exact.shares[pair] == exact.rows[pair] / len(other)
     across = [
-        (i, j) for i in range(40) for j in range(i) if parts.of[i] != parts.of[j] and rows[i] == rows[j]
+        (i, j) for i in range(40) for j in range(i) if parts.codes[i] != parts.codes[j] and rows[i] == rows[j]
     ]
     assert exact.pairs == len(across)
 
@@ -53,7 +53,7 @@ def test_rows_that_are_there_twice_are_found_and_named_for_training_and_validati
     frame.iloc[[24, 29]] = frame.iloc[[20, 21]].to_numpy()  # test and training
     exact, near, rows = find(frame, list(frame), [], parts)
     assert exact.rows == {"train-val": 4, "train-test": 2, "val-test": 0}
-    assert exact.count
+    assert exact.relevant
     assert exact.named == ((1, 4), (11, 14), (12, 19), (13, 24))
     assert rows == 6
     assert near.pairs == 0
@@ -66,7 +66,7 @@ def test_nearly_equal_rows_are_found():
     assert exact.pairs == 0
     assert rows == 20
     assert near.rows == {"train-val": 20, "train-test": 0, "val-test": 0}
-    assert near.count
+    assert near.relevant
     assert near.named[0] == (1, 4)
     frame["town"] = np.where(np.arange(N) % 5 == 3, "Ulm", "Rom")  # a level apart is not near
     assert find(frame, list(frame)[:-1], ["town"], parts)[1].pairs == 0
@@ -78,8 +78,8 @@ def test_rows_that_merely_lie_dense_are_no_twins(columns, tail):
     for seed in range(5):
         frame = continuous(2000, columns, seed)
         frame = np.sinh(3 * frame) if tail == "heavy" else frame
-        for twins in find(frame, frame.columns.tolist(), [], parts_of(2000))[:2]:
-            assert not twins.count
+        for found in find(frame, frame.columns.tolist(), [], parts_of(2000))[:2]:
+            assert not found.relevant
 
 
 def test_equal_rows_of_coarse_columns_are_ordinary():
@@ -95,15 +95,15 @@ def test_equal_rows_of_coarse_columns_are_ordinary():
     exact, near, rows = find(frame, ["grade", "same"], ["town"], parts_of())
     assert rows == 0
     assert exact.rows["train-val"] > 50
-    assert not exact.count
+    assert not exact.relevant
     assert exact.named == ()
-    assert not near.count
+    assert not near.relevant
 
 
 def test_celsius_and_fahrenheit_are_one_column():
     celsius = np.round(np.random.default_rng(0).normal(size=N) * 8, 1)
     frame = pd.DataFrame({"celsius": celsius, "fahrenheit": celsius * 1.8 + 32})
-    assert not any(twins.count for twins in find(frame, ["celsius", "fahrenheit"], [], parts_of())[:2])
+    assert not any(found.relevant for found in find(frame, ["celsius", "fahrenheit"], [], parts_of())[:2])
 
 
 def test_parts_are_named_in_their_order():

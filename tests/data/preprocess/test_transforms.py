@@ -14,7 +14,7 @@ from sweepgrad.errors import UserError
 
 
 def fit(numeric=None, categorical=None, transform="standardize"):
-    """A preprocessor fitted on columns given as name -> values."""
+    """Return a preprocessor fitted on columns given as name -> values."""
     numeric, categorical = numeric or {}, categorical or {}
     frame = pd.DataFrame({**numeric, **categorical})
     return Preprocessor(
@@ -125,10 +125,10 @@ def test_no_rows():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"c": ["u"]}, "no column 'a'"),
-        ({"a": [1.0, np.inf], "c": ["u", "u"]}, "'a': row 2 holds an infinite value"),
-        ({"a": [1.0, "tall"], "c": ["u", "u"]}, "'a': row 2 holds 'tall', not a number"),
-        ({"a": ["1", "2"], "c": ["u", "u"]}, "'a': row 1 holds '1', not a number"),
+        ({"c": ["u"]}, "needs the columns 'a'"),
+        ({"a": [1.0, np.inf], "c": ["u", "u"]}, "'a': row 2 has an infinite value"),
+        ({"a": [1.0, "tall"], "c": ["u", "u"]}, "'a': row 2 has 'tall', not a number"),
+        ({"a": ["1", "2"], "c": ["u", "u"]}, "'a': row 1 has '1', not a number"),
     ],
 )
 def test_rows_that_do_not_fit(rows, message):
@@ -138,7 +138,7 @@ def test_rows_that_do_not_fit(rows, message):
 
 def test_a_column_that_is_there_twice():
     rows = pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])
-    with pytest.raises(UserError, match="more than one column called 'a'"):
+    with pytest.raises(UserError, match="more than one column named 'a'"):
         fit({"a": [1.0, 2.0]}).transform(rows)
 
 

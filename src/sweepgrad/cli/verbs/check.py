@@ -44,4 +44,4 @@ def run(options: argparse.Namespace) -> int:
             report_text.show(report, split, console)
     if options.json:
         print(json.dumps([report.to_json() for report in reports], indent=1, allow_nan=False))
-    return 1 if any(report.dishonest for report in reports) else 0
+    return 1 if any(report.problems for report in reports) else 0

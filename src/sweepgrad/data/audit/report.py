@@ -1,4 +1,4 @@
-"""A table looked at before anything is trained: what it holds, what is wrong with it, and what to do."""
+"""Check a table before training: its contents, its problems and their remedies."""
 
 import re
 from collections.abc import Callable, Collection
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from sweepgrad.data.audit.certificate import Certificate, certify, head
 from sweepgrad.data.leakage.columns import ColumnFinding
 from sweepgrad.data.leakage.drift import Drift, drifts
-from sweepgrad.data.preprocess.fit import Learned, learn
+from sweepgrad.data.preprocess.fit import PreprocessorFit, fit_preprocessor
 from sweepgrad.data.schema.roles import Roles
 from sweepgrad.data.split import Parts
 from sweepgrad.data.table import Table
 
-RARE = 5  # training rows of a level
-LOPSIDED = 0.1  # the share of a class below which its rows are few to learn from
-_AGREE = 0.8  # of twins, in a column that may name what they are
+RARE = 5  # training rows: levels with fewer are reported
+RARE_CLASS = 0.1  # share of rows: a smaller class is reported as rare
+_AGREE = 0.8  # share of duplicate pairs that agree in a column that may group them
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What data.group makes of the rows."""
+    """The number and the largest size of the groups of data.group."""
 
     number: int
     largest: int
@@ -32,17 +32,17 @@ class Groups:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a table is like. Of validation and test rows it has counts, and nothing of any single one.
+    """The result of checking a table; of validation and test rows it has counts only.
 
     Attributes:
-        notices: such as roles that were guessed.
-        positives: the share of positive rows, of all.
+        notices: messages to the user, such as roles inferred from column types.
+        positives: the share of positive rows in the table.
         findings: columns that training drops or refuses.
-        certificate: of the columns that are left.
+        certificate: of the remaining columns.
         missing: the share of training rows without a value, by column.
-        rare: how many levels have fewer than `RARE` training rows, by column.
-        unseen: how many validation and test rows have a level that no training row has, by column.
-        group_by: a column that tells which rows belong together, if one was found for twins.
+        rare: the number of levels with fewer than `RARE` training rows, by column.
+        unseen: the number of validation and test rows with a level that no training row has, by column.
+        group_by: a column that groups the duplicates found, if there is one.
     """
 
     name: str
@@ -60,19 +60,19 @@ class CheckReport:
     group_by: str | None
 
     @property
-    def dishonest(self) -> tuple[str, ...]:
-        """What would make a figure worth nothing, in words."""
+    def problems(self) -> tuple[str, ...]:
+        """The problems that would make results meaningless, as text."""
         refused = (finding.reason for finding in self.findings if finding.refused)
         return (*refused, *self.certificate.found)
 
     @property
     def majority(self) -> float:
-        """The accuracy of always giving the commoner answer, on all rows."""
+        """The accuracy of always predicting the majority class, on all rows."""
         return max(self.positives, 1 - self.positives)
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """Overrides that mend it, for behind `sweepgrad train`."""
+        """Overrides for `sweepgrad train` that fix the problems."""
         found = []
         unfit = [o.column for o in self.findings if o.column != self.group_by] + [*self.certificate.columns]
         if unfit:
@@ -91,7 +91,7 @@ class CheckReport:
         return {
             "name": self.name,
             "source": self.source,
-            "dishonest": list(self.dishonest),
+            "problems": list(self.problems),
             "remedies": list(self.remedies),
             "roles": asdict(self.roles),
             "notices": list(self.notices),
@@ -107,49 +107,51 @@ class CheckReport:
         }
 
 
-def look(
+def check_table(
     table: Table,
     parts: Parts,
     notices: tuple[str, ...],
     *,
     unexamined: Collection[str],
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> CheckReport:
-    """Look at a table that was split into parts.
+    """Check a table that was split into parts.
 
     Arguments:
-        notices: what the user should be told of how it was read and split.
-        unexamined: columns that may be like anything.
-        tell: told how far things are.
+        notices: messages to the user on how it was read and split.
+        unexamined: columns that are not checked.
+        progress: called with progress messages.
     """
     train = parts.mask("train")
 
-    def learned(unexamined: Collection[str]) -> Learned:
-        return learn(table.columns, table.y, table.roles, train, unexamined=unexamined, tell=tell)
+    def fitted(unexamined: Collection[str]) -> PreprocessorFit:
+        return fit_preprocessor(
+            table.columns, table.y, table.roles, train, unexamined=unexamined, progress=progress
+        )
 
-    found = learned(unexamined)
-    fit, preprocessor = table.without([o.column for o in found.findings]), found.preprocessor
-    if not fit.roles.features:
-        fit, unexamined = table, table.roles.features
-        preprocessor = learned(unexamined).preprocessor
-    certificate = certify(fit, parts, preprocessor, unexamined=unexamined, tell=tell)
+    found = fitted(unexamined)
+    usable, preprocessor = table.without([o.column for o in found.findings]), found.preprocessor
+    if not usable.roles.features:
+        usable, unexamined = table, table.roles.features
+        preprocessor = fitted(unexamined).preprocessor
+    certificate = certify(usable, parts, preprocessor, unexamined=unexamined, progress=progress)
     missing, rare, unseen = {}, {}, {}
-    for name in fit.roles.features:
+    for name in usable.roles.features:
         column = table.columns.select([name], np.ones(len(table), dtype=np.bool_))[name]
         if (share := float(column[train].isna().mean())) > 0:
             missing[name] = share
-        if name in fit.roles.categorical:
+        if name in usable.roles.categorical:
             counts = column[train].value_counts()
             counts = counts[counts > 0]
             if n := int((counts < RARE).sum()):
                 rare[name] = n
             if n := int((~column[~train].isin(counts.index) & column[~train].notna()).sum()):
                 unseen[name] = n
-        tell(f"{name} looked at")
+        progress(f"column {name} checked")
     units = table.units()
-    frame, _, first, rows = head(fit, parts)
-    alone: NDArray[np.int64] = np.unique(units[rows], return_index=True)[1]
-    frame, first = frame.iloc[alone].reset_index(drop=True), Parts(first.of[alone])
+    frame, _, first, rows = head(usable, parts)
+    one_per_unit: NDArray[np.int64] = np.unique(units[rows], return_index=True)[1]
+    frame, first = frame.iloc[one_per_unit].reset_index(drop=True), Parts(first.codes[one_per_unit])
     return CheckReport(
         name=table.name,
         source=table.source,
@@ -161,19 +163,19 @@ def look(
         missing=missing,
         rare=rare,
         unseen=unseen,
-        drift=tuple(drifts(fit, frame, first)),
+        drift=tuple(drifts(usable, frame, first)),
         groups=Groups(int(units.max()) + 1, int(np.bincount(units).max())) if table.roles.group else None,
-        group_by=_group_by(fit, certificate),
+        group_by=_group_by(usable, certificate),
     )
 
 
 def _group_by(table: Table, certificate: Certificate) -> str | None:
-    """The column, learned from or not, in which twins of training and validation rows agree, if there is one.
+    """Return the column in which duplicates in the training and validation sets agree, if there is one.
 
-    Of several the one with the most values. Rows that are no twins must not agree in it.
+    Of several columns it is the one with the most values. Other rows must not agree in it.
     """
-    sorts = [twins.named for twins in (certificate.twins, certificate.near) if twins.count]
-    pairs = [pair for named in sorts for pair in named]
+    kinds = (certificate.duplicates, certificate.near_duplicates)
+    pairs = [pair for found in kinds if found.relevant for pair in found.named]
     known = {*table.roles.features, *table.roles.grouping, table.roles.target}
     best: tuple[int, str] | None = None
     for name in table.columns.names if pairs else ():
@@ -182,7 +184,7 @@ def _group_by(table: Table, certificate: Certificate) -> str | None:
         values = pd.concat(list(table.columns.column(name)), ignore_index=True)
         try:
             codes, levels = pd.factorize(values)
-        except TypeError:  # of lists, say
+        except TypeError:  # values that are not hashable, such as lists
             continue
         one, other = (codes[np.array(side) - 1] for side in zip(*pairs, strict=True))
         agree = float(np.mean((one == other) & (one >= 0)))
@@ -197,7 +199,7 @@ def _listed(names: Collection[str]) -> str:
 
 
 def _named(name: str) -> str:
-    """A column's name as Hydra reads it."""
+    """Return a column's name as Hydra reads it."""
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         return name
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')

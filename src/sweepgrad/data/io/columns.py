@@ -1,7 +1,6 @@
-"""A table's raw columns: read when they are asked for, and some rows at a time.
+"""Raw columns of a table, read on demand in blocks of rows.
 
-So a table may be larger than memory: nobody holds more of it than one block of rows of the columns it needs,
-or the one column that it looks at.
+A table may be larger than memory: no caller holds more of it than one block of rows, or one column.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +17,7 @@ from sweepgrad.errors import UserError
 Mask = NDArray[np.bool_]
 
 VALUES = 1 << 18
-"""In a block, about: so many that a block's fixed cost is small, so few that memory does not feel them."""
+"""Values in a block, approximately: large enough for a small overhead, small enough to save memory."""
 
 
 class Columns(ABC):
@@ -36,17 +35,17 @@ class Columns(ABC):
 
     @abstractmethod
     def blocks(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
-        """These columns, from the first row to the last, some rows at a time; never without any block.
+        """Yield these columns in blocks of rows, from the first row to the last; at least one block.
 
         The type of a column is the same in all blocks.
         """
 
     def column(self, name: str) -> Iterator["pd.Series[Any]"]:
-        """One column, in blocks."""
+        """Return one column in blocks."""
         return (block[name] for block in self.blocks([name]))
 
     def select(self, names: Sequence[str], rows: Mask) -> pd.DataFrame:
-        """These columns of the rows where the mask (N,) is true, with an index from 0."""
+        """Return these columns of the rows where the mask (N,) is true, with an index from 0."""
         found, start = [], 0
         for block in self.blocks(names):
             found.append(block[rows[start : start + len(block)]])
@@ -54,7 +53,7 @@ class Columns(ABC):
         return pd.concat(found, ignore_index=True)
 
     def notices(self, names: Sequence[str]) -> list[str]:
-        """What the user should be told of how these columns were read."""
+        """Return messages to the user on how these columns were read."""
         return []
 
 
@@ -74,7 +73,7 @@ class FrameColumns(Columns):
 
 
 def spans(n_rows: int, n_columns: int) -> Iterator[tuple[int, int]]:
-    """The first row of each block, and the one after its last."""
+    """Yield the first row of each block and the one after its last."""
     step = rows_of_a_block(n_columns)
     for start in range(0, n_rows, step):
         yield start, min(start + step, n_rows)
@@ -85,9 +84,9 @@ def rows_of_a_block(n_columns: int) -> int:
 
 
 def refuse_another_file(path: Path, digest: str, expected: str | None) -> None:
-    """The SHA-256 of a file must be the expected one, if there is one (hexadecimal)."""
+    """Raise a UserError if the SHA-256 of a file is not the expected one (hexadecimal), if there is one."""
     if expected is not None and digest != expected.lower():
         raise UserError(
-            f"{path}: the file is not the one that data.sha256 speaks of: its SHA-256 is {digest}, not "
-            f"{expected}; restore the file, or set data.sha256 to the new digest or to null"
+            f"{path}: the SHA-256 of the file is {digest}, but data.sha256 is {expected}. Restore the file, "
+            "or set data.sha256 to the new digest or to null"
         )

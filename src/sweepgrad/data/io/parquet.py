@@ -1,4 +1,4 @@
-"""Parquet files, of which columns are read some rows at a time."""
+"""Parquet files, read in blocks of rows."""
 
 import hashlib
 import os
@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from sweepgrad.data.io.columns import Columns, refuse_another_file, rows_of_a_block
 from sweepgrad.errors import UserError
 
-# Types that have a place for "missing": else a column of whole numbers would be one of fractions in those
-# blocks that have a gap.
+# Nullable types: otherwise a column of integers would become float in blocks with missing values.
 _NULLABLE: dict[pa.DataType, pd.api.extensions.ExtensionDtype] = {
     pa.bool_(): pd.BooleanDtype(),
     pa.int8(): pd.Int8Dtype(),
@@ -33,8 +32,9 @@ _BUFFER = 1 << 17
 class ParquetColumns(Columns):
     """The columns of a Parquet file, which stays open.
 
-    The digest is of the very bytes that the columns come from: both are read from one open file, which a new
-    file of the same name does not touch, and after each reading it must be as old and as large as before.
+    The digest is of the bytes that the columns come from: both are read from one open file. Replacing the
+    file by another of the same name does not matter, and its size and modification time are checked after
+    each reading.
     """
 
     def __init__(self, path: Path, sha256: str | None) -> None:
@@ -49,7 +49,7 @@ class ParquetColumns(Columns):
             empty = schema.empty_table().to_pandas()
         except (ValueError, OSError) as error:  # pyarrow's errors are one or the other
             raise self._unreadable(error) from None
-        # A frame that was written with an index has it among its columns, and pandas says which these are.
+        # A frame's index is stored as columns, which the pandas metadata name.
         index = (schema.pandas_metadata or {}).get("index_columns", [])
         levels = [level for level in index if isinstance(level, str)]
         if not isinstance(empty.index, pd.RangeIndex):
@@ -72,11 +72,11 @@ class ParquetColumns(Columns):
         except (ValueError, OSError) as error:
             raise self._unreadable(error) from None
         if self._version_now() != self._version:
-            raise UserError(f"{self._path}: the file was changed while it was read; try again")
+            raise UserError(f"{self._path}: the file was changed while it was being read; try again")
 
     def _version_now(self) -> tuple[int, int]:
         status = os.fstat(self._file.fileno())
         return status.st_mtime_ns, status.st_size
 
     def _unreadable(self, error: Exception) -> UserError:
-        return UserError(f"{self._path}: the file cannot be read as parquet ({error})")
+        return UserError(f"{self._path}: cannot read the file as Parquet ({error})")

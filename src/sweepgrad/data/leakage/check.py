@@ -1,4 +1,4 @@
-"""What a check of a feature column is handed, and what it says."""
+"""The interface of leak checks: the feature column that a check takes, and the problem that it returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Feature:
 
     Attributes:
         column: its values as they were read, (N,).
-        numbers: these as numbers, missing ones NaN, (N,); None if its role is categorical.
+        numbers: the same as float64, NaN where missing, (N,); None if its role is categorical.
         y: the labels, 0 or 1, (N,).
-        target: the name of what the labels are of.
+        target: the name of the target column.
     """
 
     column: "pd.Series[Any]"
@@ -38,10 +38,10 @@ class ColumnCheck:
     """A check of one feature column.
 
     Attributes:
-        object: why a model should not learn from it, beginning with its name; or None.
+        problem: returns why a model should not use the column, beginning with its name; None if it may.
         refuse: whether training refuses the table until the user drops or keeps the column; otherwise
-            training drops it and says so.
+            training drops it with a notice.
     """
 
-    object: Callable[[Feature], str | None]
+    problem: Callable[[Feature], str | None]
     refuse: bool = True

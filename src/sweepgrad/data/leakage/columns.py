@@ -1,4 +1,4 @@
-"""Columns that a model should not learn from, found on the training rows alone by a registry of checks."""
+"""The registry of leak checks, which find columns that a model should not use, from training rows only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from sweepgrad.data.leakage.revealing import revealing
 from sweepgrad.data.schema.column_types import as_numbers
 from sweepgrad.extensions import Registry
 
-# In this order: the first that objects is heard.
+# Run in this order, up to the first that finds a problem.
 COLUMN_CHECKS: Registry[ColumnCheck] = Registry(
     "leak check",
     {
@@ -27,10 +27,10 @@ COLUMN_CHECKS: Registry[ColumnCheck] = Registry(
 
 @dataclass(frozen=True)
 class ColumnFinding:
-    """What is wrong with a column.
+    """A problem with a column.
 
     Attributes:
-        kind: the name of the check that objects.
+        kind: the name of the check that found it.
     """
 
     column: str
@@ -39,21 +39,21 @@ class ColumnFinding:
 
     @property
     def refused(self) -> bool:
-        """Whether training refuses the table as long as it has the column, see `ColumnCheck`."""
+        """True if training refuses a table with this column, see `ColumnCheck`."""
         return COLUMN_CHECKS[self.kind].refuse
 
 
 def examine(
     column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool, target: str
 ) -> ColumnFinding | None:
-    """Object to a feature column (N,) of the training rows with labels y (N,), or do not.
+    """Return the first problem with a feature column (N,) of training rows with labels y (N,), or None.
 
     Arguments:
-        numeric: its role, else it is categorical.
-        target: the name of what the labels are of.
+        numeric: whether its role is numeric; otherwise it is categorical.
+        target: the name of the target column.
     """
     feature = Feature(column, as_numbers(column) if numeric else None, y, target)
     for kind, check in COLUMN_CHECKS.items():
-        if (reason := check.object(feature)) is not None:
+        if (reason := check.problem(feature)) is not None:
             return ColumnFinding(feature.name, kind, reason)
     return None

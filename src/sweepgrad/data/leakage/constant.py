@@ -1,4 +1,4 @@
-"""Columns with the same value in every row: they do no harm, and teach nothing."""
+"""Check for columns with the same value in every row, which carry no information."""
 
 import numpy as np
 import pandas as pd
@@ -7,11 +7,11 @@ from sweepgrad.data.leakage.check import Feature
 
 
 def constant(feature: Feature) -> str | None:
-    """Object to a column that has one value, or none at all."""
+    """Return the problem if a column has one value or none."""
     column, numbers = feature.column, feature.numbers
     if numbers is None:
         same = column.nunique(dropna=False) == 1
-    else:  # where a value is missing, the least one is NaN, and no number equals that
+    else:  # with a missing value, min is NaN, which equals nothing
         same = bool(numbers.min() == numbers.max() or np.isnan(numbers).all())
     if not same:
         return None

@@ -1,4 +1,4 @@
-"""Whether a column looks different in another part than in training, by more than chance explains."""
+"""Find columns that differ significantly between the training rows and another part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from sweepgrad.data.schema.column_types import as_numbers
 from sweepgrad.data.split import Part, Parts
 from sweepgrad.data.table import Table
 
-LEVEL = 0.01  # that any of a table's columns is named by chance
-_EXPECTED = 5  # rows of a level: fewer are counted together
+LEVEL = 0.01  # the probability that any column of a table is reported by chance
+_EXPECTED = 5  # rows of a level: rarer levels are pooled
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A column that differs between the training rows and another part; p is corrected for all looked at."""
+    """A column that differs between the training rows and another part, with its corrected p-value."""
 
     column: str
     part: Part
@@ -27,14 +27,15 @@ class Drift:
 
 
 def drifts(table: Table, frame: pd.DataFrame, parts: Parts) -> Iterator[Drift]:
-    """Columns that differ, by a two-sample test each, with Bonferroni's correction.
+    """Yield columns that differ, by a two-sample test each, with Bonferroni's correction.
 
-    Numbers by Kolmogorov and Smirnov's test with its asymptotic distribution, levels by Pearson's chi-square
-    (rare ones together). Rows count as independent: hand in one of each group.
+    Numeric columns use the Kolmogorov-Smirnov test with its asymptotic distribution, categorical ones
+    Pearson's chi-square test with rare levels pooled. The tests assume independent rows: pass one of each
+    group.
 
     Arguments:
         frame: features of N rows.
-        parts: of these rows.
+        parts: the parts of these rows.
     """
     others: tuple[Part, ...] = ("val", "test")
     tests = len(others) * len(table.roles.features)
@@ -50,11 +51,11 @@ def drifts(table: Table, frame: pd.DataFrame, parts: Parts) -> Iterator[Drift]:
 
 def _of_numbers(one: "pd.Series[Any]", other: "pd.Series[Any]") -> float:
     a, b = (np.sort(np.nan_to_num(as_numbers(column), nan=-np.inf)) for column in (one, other))
-    everywhere = np.concatenate([a, b])
-    apart = np.abs(
-        np.searchsorted(a, everywhere, "right") / a.size - np.searchsorted(b, everywhere, "right") / b.size
+    values = np.concatenate([a, b])
+    distance = np.abs(
+        np.searchsorted(a, values, "right") / a.size - np.searchsorted(b, values, "right") / b.size
     ).max()
-    return float(kolmogorov(apart * np.sqrt(a.size * b.size / (a.size + b.size))))
+    return float(kolmogorov(distance * np.sqrt(a.size * b.size / (a.size + b.size))))
 
 
 def _of_levels(one: "pd.Series[Any]", other: "pd.Series[Any]") -> float:

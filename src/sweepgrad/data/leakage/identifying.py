@@ -1,4 +1,4 @@
-"""Columns that identify rows: what is learned from them is of no use for new ones."""
+"""Check for columns that identify rows, which are useless for new rows."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ _CHUNK = 1 << 16  # rows
 
 
 def identifying(feature: Feature) -> str | None:
-    """Object to a column that looks like an identifier."""
+    """Return the problem if a column looks like an identifier."""
     numbers = feature.numbers
-    how = _names_the_rows(feature.column) if numbers is None else _numbers_the_rows(numbers)
+    how = _too_many_levels(feature.column) if numbers is None else _distinct_integers(numbers)
     return how and f"{feature.name} identifies rows ({how})"
 
 
-def _names_the_rows(column: "pd.Series[Any]") -> str | None:
-    """Whether categorical values (N,) look like names: too many levels for them to recur in new rows."""
+def _too_many_levels(column: "pd.Series[Any]") -> str | None:
+    """Return the reason if categorical values (N,) have too many levels to recur in new rows, else None."""
     present = column.dropna()
     n, levels = len(present), present.nunique()
     if levels > max(n / 3, 50) or levels == n >= 20:
@@ -26,12 +26,12 @@ def _names_the_rows(column: "pd.Series[Any]") -> str | None:
     return None
 
 
-def _numbers_the_rows(values: Numbers) -> str | None:
-    """Whether (N,) values look like an identifier: whole numbers, no two alike, and dense or in order.
+def _distinct_integers(values: Numbers) -> str | None:
+    """Return the reason if values (N,) look like an identifier, else None.
 
-    Of n numbers measured at random within a span of s about n² / 2 s pairs are alike: n / 6 if s is 3 n, so
-    none at all is telling from some 30 rows on; and 14 if s is n² / 28: none has a chance of exp(-14).
-    Fractions are never identifiers.
+    Identifiers are distinct integers in a narrow range or in order. Of n random integers in a range of size
+    s, about n² / 2 s pairs are equal: n / 6 if s is 3 n, so no equal pair is conclusive from about 30 rows
+    on; and 14 if s is n² / 28, so no equal pair has probability exp(-14).
     """
     absent = np.isnan(values)
     n = values.size - int(np.count_nonzero(absent))
@@ -39,14 +39,14 @@ def _numbers_the_rows(values: Numbers) -> str | None:
         return None
     present = values if n == values.size else values[~absent]
     if np.all(present[1:] > present[:-1]) or np.all(present[1:] < present[:-1]):
-        return "whole numbers in the order of the rows"
-    lined_up = np.sort(present)
-    if np.all(lined_up[1:] > lined_up[:-1]) and lined_up[-1] - lined_up[0] + 1 <= max(3 * n, n * n / 28):
-        return "whole numbers so dense that some would be alike, and none are"
+        return "distinct integers in the order of the rows"
+    ordered = np.sort(present)
+    if np.all(ordered[1:] > ordered[:-1]) and ordered[-1] - ordered[0] + 1 <= max(3 * n, n * n / 28):
+        return "distinct integers in a narrow range"
     return None
 
 
 def _has_fractions(values: Numbers) -> bool:
-    """Most columns that have any have one early, so the rest is not looked at."""
+    """Return whether any value (N,) is a fraction; the first chunks usually decide."""
     chunks = (values[start : start + _CHUNK] for start in range(0, values.size, _CHUNK))
     return any(bool(np.any(chunk != np.floor(chunk), where=~np.isnan(chunk))) for chunk in chunks)

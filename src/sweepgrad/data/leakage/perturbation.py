@@ -1,4 +1,4 @@
-"""Proof by perturbation: what is fitted on training rows must not change when all other rows are garbage."""
+"""Isolation test: what is fitted to training rows must not change when all other rows are garbage."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -19,60 +19,67 @@ Fit = Callable[[pd.DataFrame, Mask], object]
 
 UNKNOWN = "a level that no row has"
 GARBAGE = ("finite extremes, unknown levels and missing values", "values of other held-out rows, shifted")
-"""What the rows are replaced by, in turn. The second is for what trims extremes, as a median does."""
+"""The kinds of garbage, one for each round. The second is for fits that ignore extremes, such as a median."""
 
 
 def sees_held_out(fit: Fit, frame: pd.DataFrame, train: Mask) -> tuple[str, ...]:
-    """What of a fit depends on rows that are held out; empty if nothing does.
+    """Return what depends on held-out rows in the result of a fit; empty if nothing does.
 
-    The fit is repeated on tables whose other rows are replaced by garbage, each column's type kept, and its
-    results are compared bit by bit. So this shows what these tables show: a fit that only counts the rows, or
-    looks at nothing but their types, is not found.
+    The fit is repeated on tables whose held-out rows are replaced by garbage of the same column types, and
+    the results are compared bit by bit. A fit that only counts these rows, or reads only their types, is not
+    detected.
 
     Arguments:
-        fit: given a table and which of its rows are for training (N,), it gives what it learned: numbers,
-            arrays, frames, dicts, lists, dataclasses, or objects with attributes such as an estimator.
+        fit: takes a table and a mask (N,) of its training rows, and returns what it learned: numbers, arrays,
+            frames, dicts, lists, dataclasses, or objects with attributes such as an estimator.
         frame: N rows.
-        train: which are for training, (N,).
+        train: mask (N,) of the training rows.
 
     Returns:
-        Where results differ, such as "mean" or "levels[3]"; or what the fit raised on garbage alone.
+        The places where results differ, such as "mean" or "levels[3]", or the error that garbage caused.
 
     Raises:
-        ValueError: the same table gives another result the second time, so nothing could be shown; or all
-            rows are for training; or a column is of a type of which no garbage can be made; or a result
-            cannot be compared.
+        ValueError: if two fits of the same table differ, all rows are training rows, no garbage can be made
+            for the type of a column, or a result cannot be compared.
     """
     if train.all() or train.shape != (len(frame),):
-        raise ValueError(f"of {len(frame)} rows some must be held out by a mask of that many, not {train!r}")
-    honest = fit(frame.copy(), train)
-    if differences(honest, fit(frame.copy(), train)):
-        raise ValueError("the fit gives another result the second time: seed it, and nothing else may vary")
-    return moved_by_garbage(fit, honest, frame, train)
+        raise ValueError(
+            f"train must be a mask of {len(frame)} rows, and some of these must be held out, not {train!r}"
+        )
+    original = fit(frame.copy(), train)
+    if differences(original, fit(frame.copy(), train)):
+        raise ValueError(
+            "the fit is not deterministic: two fits of the same table differ. Set its random seed"
+        )
+    return moved_by_garbage(fit, original, frame, train)
 
 
 def moved_by_garbage(
-    fit: Fit, honest: object, frame: pd.DataFrame, train: Mask, turns: int = len(GARBAGE)
+    fit: Fit, original: object, frame: pd.DataFrame, train: Mask, rounds: int = len(GARBAGE)
 ) -> tuple[str, ...]:
-    """As `sees_held_out`, given what the fit learns from the honest table; the first `turns` of `GARBAGE`."""
+    """Return what `sees_held_out` does, given the result on the original table.
+
+    Arguments:
+        rounds: the number of kinds of `GARBAGE` to use.
+    """
     found: dict[str, None] = {}
-    for turn in range(turns):
-        garbage = garbled(frame, train, turn)
+    for kind in range(rounds):
+        garbage = garbled(frame, train, kind)
         try:
             with np.errstate(all="ignore"):
                 other = fit(garbage, train)
-        except Exception as error:  # noqa: BLE001 - whatever it is, only held-out rows have changed
+        except Exception as error:  # noqa: BLE001 - any error is a finding, since only held-out rows have changed
             found[f"it raises {type(error).__name__}: {error}"] = None
             continue
-        found |= dict.fromkeys(differences(honest, other))
+        found |= dict.fromkeys(differences(original, other))
     return tuple(found)
 
 
-def garbled(frame: pd.DataFrame, train: Mask, turn: int) -> pd.DataFrame:
-    """The table with garbage in all rows that are not for training, of the kind `GARBAGE[turn]`.
+def garbled(frame: pd.DataFrame, train: Mask, kind: int) -> pd.DataFrame:
+    """Return the table with garbage of the kind `GARBAGE[kind]` in all rows but the training rows.
 
     Raises:
-        ValueError: none can be made of a column's type.
+        ValueError: if none can be made for the type of a column.
     """
     others = np.flatnonzero(~train)
     columns = {}
@@ -81,15 +88,15 @@ def garbled(frame: pd.DataFrame, train: Mask, turn: int) -> pd.DataFrame:
         new = old.array.copy()
         try:
             with np.errstate(all="ignore"):
-                new[others] = _strange(old, len(others)) if turn == 0 else _shifted(old, others, place)
+                new[others] = _strange(old, len(others)) if kind == 0 else _shifted(old, others, place)
         except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-            raise ValueError(f"no garbage can be made of column {name!r} ({old.dtype}): {error}") from error
+            raise ValueError(f"no garbage can be made for column {name!r} ({old.dtype}): {error}") from error
         columns[name] = pd.Series(new, index=frame.index)
     return pd.DataFrame(columns)
 
 
 def _strange(column: "pd.Series[Any]", n: int) -> Any:
-    """Values (n,) far from any, or that none has, or missing, as the column's type allows."""
+    """Return values (n,) that are extreme, unknown or missing, as the type of the column allows."""
     dtype = column.dtype
     choices: list[Any]
     if types.is_bool_dtype(dtype):
@@ -110,7 +117,7 @@ def _strange(column: "pd.Series[Any]", n: int) -> Any:
 
 
 def _shifted(column: "pd.Series[Any]", others: NDArray[np.int64], place: int) -> Any:
-    """The values of the other rows (n,) in another order, numbers larger than they were."""
+    """Return the values of the held-out rows (n,) in another order, with larger numbers."""
     values = column.iloc[others[permutation(key(0, "garbage", place), len(others))]]
     dtype = column.dtype
     if types.is_bool_dtype(dtype):
@@ -123,20 +130,20 @@ def _shifted(column: "pd.Series[Any]", others: NDArray[np.int64], place: int) ->
 
 
 def differences(one: object, other: object) -> list[str]:
-    """Where two results differ in any bit, by name; NaN equals NaN.
+    """Return the names of the places where two results differ in any bit; NaN equals NaN.
 
     Raises:
-        ValueError: a part of them cannot be compared.
+        ValueError: if a part of them cannot be compared.
     """
     pairs = zip_longest(_leaves(one, ""), _leaves(other, ""), fillvalue=("its parts", b""))
     return list(dict.fromkeys(name or "the result" for (name, a), (_, b) in pairs if a != b))
 
 
 def _leaves(value: object, name: str, within: tuple[int, ...] = ()) -> Iterator[tuple[str, bytes]]:
-    """All that a result consists of, as names and bytes.
+    """Yield the parts of a result as names and bytes.
 
     Arguments:
-        within: the identities of what it is a part of, since an object may hold itself.
+        within: the identities of the objects that contain it, since an object may contain itself.
     """
     if id(value) in within:
         yield name, b"a part of itself"
@@ -152,7 +159,7 @@ def _leaves(value: object, name: str, within: tuple[int, ...] = ()) -> Iterator[
 
 
 def _leaf(value: object) -> bytes | None:
-    """All there is to a value without parts; None if it may have some."""
+    """Return the bytes of a value without parts; None if it may have some."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return str((value.dtype, value.shape)).encode() + value.tobytes()
     if isinstance(value, np.generic):
@@ -163,10 +170,10 @@ def _leaf(value: object) -> bytes | None:
 
 
 def _parts(value: object, name: str) -> Mapping[Any, Any]:
-    """What a value consists of, by name or place.
+    """Return the parts of a value by name or position.
 
     Raises:
-        ValueError: that cannot be known.
+        ValueError: if they are unknown.
     """
     if isinstance(value, pd.DataFrame):
         columns = {place: value.iloc[:, place].to_numpy() for place in range(value.shape[1])}
@@ -193,17 +200,17 @@ def _parts(value: object, name: str) -> Mapping[Any, Any]:
         return {"of": value.func, "given": [value.args, value.keywords]}
     if state := _state(value):
         return state
-    said = repr(value)
-    if type(value).__repr__ is object.__repr__ or f"{id(value):x}" in said.lower():
+    text = repr(value)
+    if type(value).__repr__ is object.__repr__ or f"{id(value):x}" in text.lower():
         raise ValueError(
-            f"{name or 'the result'} ({type(value).__name__}) cannot be compared: it shows no attributes;"
-            " give numbers, arrays or texts in its place"
+            f"{name or 'the result'} ({type(value).__name__}) cannot be compared: it has no attributes;"
+            " return numbers, arrays or text instead"
         )
-    return {"said": said}
+    return {"repr": text}
 
 
 def _state(value: object) -> dict[str, Any]:
-    """The attributes of an object, those in slots too; or what it gives to be pickled by."""
+    """Return the attributes of an object, including slots; or its pickle state if it has none."""
     slots = [slot for kind in type(value).__mro__ for slot in _slots(kind)]
     found = {slot: getattr(value, slot) for slot in slots if hasattr(value, slot)}
     found |= getattr(value, "__dict__", {})
@@ -213,7 +220,7 @@ def _state(value: object) -> dict[str, Any]:
 
 
 def _slots(kind: type) -> Iterator[str]:
-    """The slots of a class, as attributes are called that begin with two underscores, too."""
+    """Yield the attribute names of a class's slots, with private names mangled."""
     slots = kind.__dict__.get("__slots__", ())
     for slot in (slots,) if isinstance(slots, str) else slots:
         if slot not in ("__dict__", "__weakref__"):

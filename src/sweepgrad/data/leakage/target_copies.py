@@ -1,4 +1,4 @@
-"""Columns that are the target with a few slips: no single one is refused for it, and all are named."""
+"""Find columns that are the target with a few errors; they are reported, but not refused by training."""
 
 from typing import Any
 
@@ -9,27 +9,27 @@ from scipy.special import comb
 
 from sweepgrad.data.schema.column_types import as_numbers
 
-# A copy in which one row of a hundred is wrong may have two wrong in a hundred of the training rows.
+# A copy with 1 % of errors in the table may have 2 % in the training rows.
 WRONG = 0.02
-_FEW = 12  # values: fewer make a number column one of levels
+_FEW = 12  # values: numeric columns with no more are treated as levels
 _CHANCE = 1e-6
 
 
 def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -> float | None:
-    """The share of the training rows on which the column alone tells the target, if that is nearly all.
+    """Return the share of training rows whose target a column predicts; None if it is not a near-copy.
 
-    A rule that takes each level for its commoner class, or a number for one class above a threshold and for
-    the other below, may err on 2 % of the rows, of a few on one, and by two fifths of the rarer class, and
-    must be better than chance could make any.
+    The rule predicts the majority class of each level, or one class above a threshold and the other below. It
+    may be wrong on at most 2 % of the rows (or one row) and on at most 40 % of the rows of the rarer class,
+    and must be better than chance explains.
 
     Arguments:
         column: (N,), of the training rows; missing numbers count as below all others.
         y: their labels.
-        numeric: its role, else it is categorical.
+        numeric: whether its role is numeric; otherwise it is categorical.
     """
     n, rarer = y.size, int(min(y.sum(), y.size - y.sum()))
     values = as_numbers(column) if numeric else None
-    if values is not None:  # no NaN equals another, so each would end a run of equal ones
+    if values is not None:  # NaN values are not equal to each other
         values = np.where(np.isnan(values), -np.inf, values)
     codes, levels = pd.factorize(column if values is None else values, use_na_sentinel=False)
     if len(levels) <= _FEW or (values is None and len(levels) <= n / 10):
@@ -46,20 +46,22 @@ def near_copy(column: "pd.Series[Any]", y: NDArray[np.int8], *, numeric: bool) -
 
 
 def _wrong_by_threshold(values: NDArray[np.float64], y: NDArray[np.int8]) -> int:
-    """How many rows the best threshold of values (N,), none of them NaN, puts on the wrong side."""
+    """Return the number of rows that the best threshold of values (N,), none of them NaN, misclassifies."""
     order = np.argsort(values, kind="stable")
     ordered, label = values[order], y[order].astype(np.int64)
     below = np.cumsum(label)  # positive rows up to each row
-    ends = np.append(ordered[1:] != ordered[:-1], True)  # a threshold parts no equal values
-    taken = np.arange(1, y.size + 1)
-    wrong = (below + (y.size - taken) - (below[-1] - below))[ends]  # if the rows above are taken for positive
+    ends = np.append(ordered[1:] != ordered[:-1], True)  # a threshold does not separate equal values
+    n_below = np.arange(1, y.size + 1)
+    wrong = (below + (y.size - n_below) - (below[-1] - below))[
+        ends
+    ]  # if the rows above are predicted positive
     least: int = int(np.minimum(wrong, y.size - wrong).min())
     return least
 
 
 def _by_chance(n: int, rarer: int, wrong: int) -> float:
-    """About how likely labels in random order are off from a given rule in no more than `wrong` of n rows."""
-    if wrong > 100:  # of 5,000 rows at least, and no more than two fifths of the rarer class
+    """Return about how likely a given rule is wrong on at most `wrong` of n rows with random labels."""
+    if wrong > 100:  # then n is at least 5,000, and the rarer class at least 250
         return 0.0
     ways = sum(float(comb(rarer, k)) * float(comb(n - rarer, wrong - k)) for k in range(wrong + 1))
     return float(ways / comb(n, rarer)) if np.isfinite(ways) else 0.0

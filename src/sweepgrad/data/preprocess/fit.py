@@ -1,4 +1,4 @@
-"""What training rows teach: how each column becomes features, and what is wrong with it."""
+"""Fit the preprocessing to the training rows, and check their columns."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from sweepgrad.data.schema.roles import Roles
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What the training rows taught; columns that were objected to are not in the preprocessor."""
+class PreprocessorFit:
+    """A fitted preprocessor and the findings on columns; it does not contain the columns with findings."""
 
     preprocessor: Preprocessor
     findings: tuple[ColumnFinding, ...]
 
 
-def learn(
+def fit_preprocessor(
     columns: Columns,
     y: NDArray[np.int8],
     roles: Roles,
     train: Mask,
     *,
     unexamined: Collection[str],
-    tell: Callable[[str], None],
-) -> Learned:
-    """Fit the preprocessing to the training rows, and see which columns a model should not learn from.
+    progress: Callable[[str], None],
+) -> PreprocessorFit:
+    """Fit the preprocessing to the training rows, and find columns that a model should not learn from.
 
     Arguments:
-        y: labels (N,), of which those of the training rows are looked at.
-        train: which rows are for training, (N,).
-        unexamined: columns to be learned from whatever they are like.
-        tell: told how far things are.
+        y: labels (N,); only those of training rows are used.
+        train: mask (N,) of the training rows.
+        unexamined: columns that are used without being checked.
+        progress: called with progress messages.
     """
     numeric: dict[str, Numeric] = {}
     categorical: dict[str, Categorical] = {}
@@ -51,6 +51,6 @@ def learn(
             numeric[name] = Numeric.fit(column, roles.transforms.get(name, "standardize"))
         else:
             categorical[name] = Categorical.fit(column)
-        tell(f"{number} of {len(roles.features)} columns looked at")
+        progress(f"{number} of {len(roles.features)} columns checked")
     preprocessor = Preprocessor(tuple(numeric.values()), tuple(categorical.values()))
-    return Learned(preprocessor, tuple(findings))
+    return PreprocessorFit(preprocessor, tuple(findings))

@@ -1,4 +1,4 @@
-"""From raw columns to the network's inputs, with statistics of the training rows alone."""
+"""Turn raw columns into the network's inputs, with statistics of the training rows only."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,10 +17,11 @@ Features = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Numeric:
-    """A number column: (value - mean) / sd, the mean in place of a missing value.
+    """A numeric column: (value - mean) / sd, with missing values replaced by the mean.
 
-    `missing` says that training rows had missing values; then a second feature marks them. With `normal` the
-    values are replaced by their normal scores first, and mean and sd are those of the scores.
+    Attributes:
+        missing: whether training rows had missing values; then a second feature marks them.
+        normal: replaces values by their normal scores first; mean and sd are then those of the scores.
     """
 
     column: str
@@ -37,13 +38,13 @@ class Numeric:
         if missing:
             values = values[~absent]
         normal = NormalScores.fit(values) if transform == "quantile_normal" else None
-        mean, sd = _mean_and_sd(normal.of(values) if normal else values)
+        mean, sd = _mean_and_sd(normal.transform(values) if normal else values)
         return Numeric(str(column.name), mean, sd, missing, normal)
 
     def to_json(self) -> dict[str, Any]:
         value = asdict(self)
         if self.normal is None:
-            del value["normal"]  # as it was written before there were normal scores
+            del value["normal"]  # the format of versions before normal scores
         else:
             value["normal"] = {name: list(numbers) for name, numbers in value["normal"].items()}
         return value
@@ -60,23 +61,23 @@ class Numeric:
         return (self.column, f"{self.column} missing") if self.missing else (self.column,)
 
     def transform(self, column: "pd.Series[Any]", out: Features) -> None:
-        """(N,) raw values -> (N, len(names))."""
+        """Write the features (N, len(names)) of raw values (N,) to `out`."""
         values = as_numbers(column)
         absent = np.isnan(values)
         if self.normal:
-            values = self.normal.of(values)
+            values = self.normal.transform(values)
         values = (values - self.mean) / self.sd
         values[absent] = 0.0
-        # A value that training rows are far from may be finite as float64 alone.
+        # A value far from those of training rows may be finite as float64 but not as float32.
         largest = np.finfo(out.dtype).max
         out[:, 0] = np.clip(values, -largest, largest, out=values)
         if self.missing:
             out[:, 1] = absent
 
     def inverse(self, features: Features) -> NDArray[np.float64]:
-        """(N, len(names)) -> (N,) raw values, NaN where they were missing.
+        """Return the raw values (N,) of features (N, len(names)), NaN where they were missing.
 
-        Values beyond those of the training rows have the scores of the outermost, and come back as these.
+        With normal scores, values outside the range of the training rows return as its nearest end.
         """
         values = features[:, 0].astype(np.float64) * self.sd + self.mean
         if self.normal:
@@ -86,10 +87,13 @@ class Numeric:
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column of levels: one feature for each level of the training rows, 1 where a row has it.
+    """A categorical column, one-hot encoded by the levels of the training rows.
 
-    `missing` says that training rows had missing values; then "missing" is the last level. A row with a level
-    that the training rows did not have is 0 everywhere. Levels are text, see `columns.as_level`.
+    A level that the training rows do not have is encoded as zeros.
+
+    Attributes:
+        levels: as text, see `column_types.as_level`.
+        missing: whether training rows had missing values; then "missing" is the last level.
     """
 
     column: str
@@ -109,10 +113,10 @@ class Categorical:
         return (*names, f"{self.column} missing") if self.missing else names
 
     def transform(self, column: "pd.Series[Any]", out: Features) -> None:
-        """(N,) raw values -> (N, len(names))."""
+        """Write the features (N, len(names)) of raw values (N,) to `out`."""
         position = {level: i for i, level in enumerate(self.levels)}
-        codes, uniques = pd.factorize(column)  # -1 stands for missing
-        # One entry for each distinct value and, last, where index -1 finds it, one for missing.
+        codes, uniques = pd.factorize(column)  # -1 where missing
+        # One entry for each distinct value; the last one, index -1, is for missing values.
         feature = np.array(
             [
                 *(position.get(as_level(value), -1) for value in uniques.tolist()),
@@ -126,7 +130,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """Fitted on training rows, applied to any: raw columns in, features (N, D) out."""
+    """Turns raw columns into features (N, D); it is fitted to training rows and applies to any rows."""
 
     numeric: tuple[Numeric, ...]
     categorical: tuple[Categorical, ...]
@@ -142,28 +146,29 @@ class Preprocessor:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The D features by name, such as "tempo", "track_genre=pop" and "age missing"."""
+        """The names of the D features, such as "tempo", "track_genre=pop" and "age missing"."""
         return tuple(name for part in self.parts for name in part.names)
 
     def transform(self, frame: pd.DataFrame, out: Features | None = None) -> Features:
-        """Raw columns, in any order and among others, to features (N, D), float64 or as `out` has them.
+        """Return the features (N, D) of raw columns, which may be in any order and among others.
 
-        A missing number becomes the training mean, whether or not training rows had missing ones; a level
-        that they did not have becomes zeros.
+        A missing number becomes the training mean, even if training rows had none missing; a level that
+        training rows did not have becomes zeros.
 
         Arguments:
-            out: (N, D), where to put them; None makes a new array.
+            out: an array (N, D) to write to; None makes a new one of type float64.
 
         Raises:
-            UserError: if a column is not there or is there twice, or a numeric one holds text or an infinite
-                value.
+            UserError: if a column is absent or repeated, or a numeric one holds text or an infinite value.
         """
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
-            raise UserError(f"the rows have no column {', '.join(map(repr, absent))}, which the model needs")
+            raise UserError(
+                f"the model needs the columns {', '.join(map(repr, absent))}, which the rows lack"
+            )
         repeated = [name for name in self.columns if isinstance(frame[name], pd.DataFrame)]
         if repeated:
-            raise UserError(f"the rows have more than one column called {', '.join(map(repr, repeated))}")
+            raise UserError(f"the rows have more than one column named {', '.join(map(repr, repeated))}")
         if out is None:
             out = np.empty((len(frame), len(self.names)))
         start = 0
@@ -174,7 +179,7 @@ class Preprocessor:
         return out
 
     def numbers(self, X: Features) -> pd.DataFrame:
-        """The number columns that features (N, D) were made of, to rounding."""
+        """Return the numeric columns from which features (N, D) were computed, up to rounding."""
         found, start = {}, 0
         for part in self.numeric:  # they come first
             stop = start + len(part.names)
@@ -183,7 +188,7 @@ class Preprocessor:
         return pd.DataFrame(found)
 
     def to_json(self) -> dict[str, Any]:
-        """Numbers, text, lists and dicts only; through JSON and back, `from_json` gives an equal value."""
+        """Return a value for JSON, from which `from_json` makes an equal preprocessor."""
         return {
             "numeric": [part.to_json() for part in self.numeric],
             "categorical": [{**asdict(part), "levels": list(part.levels)} for part in self.categorical],
@@ -200,11 +205,11 @@ class Preprocessor:
 
 
 def _mean_and_sd(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and population standard deviation of (N,) values; a constant has sd 1, so that it becomes 0.
+    """Return mean and population standard deviation of values (N,); a constant has sd 1, to become 0.
 
-    The deviations are taken from the mean first (two passes: Higham, "Accuracy and Stability of Numerical
-    Algorithms", 2nd ed., 2002, section 1.9), so a large offset does not spoil their squares. Scaling by a
-    power of two, which is exact, keeps the squares of very large and very small values within range.
+    The two-pass algorithm (Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., 2002,
+    section 1.9) is accurate in spite of a large offset. Scaling by a power of two, which is exact, keeps the
+    squares of very large and very small values within range.
     """
     if values.size == 0:
         return 0.0, 1.0

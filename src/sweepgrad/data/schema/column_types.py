@@ -1,4 +1,4 @@
-"""What the values of one column mean: a number, or a level of a category."""
+"""Column types: numbers, or the levels of a category."""
 
 import math
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ Kind = Literal["numeric", "categorical"]
 
 
 def kind_of(blocks: Iterable["pd.Series[Any]"]) -> Kind | None:
-    """Which role the type of a column speaks for; None for types that cannot be learned from.
+    """Return the role that fits the type of a column; None for types that are not supported.
 
     Arguments:
-        blocks: the column, from its first row to its last; no more of it is read than it takes.
+        blocks: the column, from its first row to its last; reading stops when the type is known.
     """
     found: Kind | None = None
     texts = readable = 0
@@ -33,7 +33,7 @@ def kind_of(blocks: Iterable["pd.Series[Any]"]) -> Kind | None:
             case "empty":
                 continue
             case "string":
-                counts = block.value_counts()  # of missing ones, none; each text is looked at once
+                counts = block.value_counts()  # without missing values; each text is parsed once
                 digits = pd.to_numeric(counts.index.to_series().astype(object), errors="coerce")
                 texts += int(counts.sum())
                 readable += int(counts[digits.notna().to_numpy()].sum())
@@ -47,15 +47,15 @@ def kind_of(blocks: Iterable["pd.Series[Any]"]) -> Kind | None:
         if found not in (None, kind):
             return None
         found = kind
-    # Mostly numbers, but not all: a number column with a slip in it, most likely. `check_numbers` will name
-    # its row. All numbers, but stored as text: codes, or a CSV would have read as numbers.
+    # Mostly numbers: probably a numeric column with a typing error, whose row `check_numbers` will name.
+    # All numbers, but stored as text: codes, since a CSV reader would have parsed plain numbers.
     if texts / 2 < readable < texts:
         return "numeric"
     return found or "categorical"
 
 
 def as_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
-    """The values as float64, shape (N,); missing ones are NaN, booleans 0 and 1.
+    """Return the values as float64, shape (N,); missing ones are NaN, booleans 0 and 1.
 
     Raises:
         UserError: as `check_numbers` does.
@@ -66,11 +66,11 @@ def as_numbers(column: "pd.Series[Any]") -> NDArray[np.float64]:
 
 
 def check_numbers(blocks: Iterable["pd.Series[Any]"]) -> None:
-    """See whether a column holds numbers.
+    """Check that a column holds numbers.
 
     Raises:
-        UserError: naming column, row (from 1) and value, for text or an infinite number. Digits stored as
-            text are text too: whether they mean a number is for the user to say.
+        UserError: for text or an infinite number, with column, row (from 1) and value. Digits stored as text
+            are text too, since only the user knows whether they are numbers.
     """
     rows, digits = 0, None
     for block in blocks:
@@ -80,19 +80,19 @@ def check_numbers(blocks: Iterable["pd.Series[Any]"]) -> None:
             plain = block.astype(object)
             strange = plain.notna() & ~plain.map(lambda value: isinstance(value, Number | np.bool_))
             if strange.any():
-                position, is_digits = _first_that_is_no_number(plain, strange)
-                what = f"row {rows + position + 1} holds {plain.iloc[position]!r}, not a number"
-                error = UserError(f"column {str(block.name)!r}: {what}")
+                position, is_digits = _first_not_a_number(plain, strange)
+                problem = f"row {rows + position + 1} has {plain.iloc[position]!r}, not a number"
+                error = UserError(f"column {str(block.name)!r}: {problem}")
                 if not is_digits:
                     raise error
-                # A word is the likelier slip, so it is named first, wherever it is.
+                # A word is more likely to be a mistake, so it is reported first, in whichever row it is.
                 digits = digits or error
             plain = plain.where(plain.notna() & ~strange, np.nan)
         values = plain.to_numpy(dtype=np.float64, na_value=np.nan)
         infinite = np.flatnonzero(np.isinf(values))
         if infinite.size and digits is None:
-            what = f"row {rows + infinite[0] + 1} holds an infinite value"
-            raise UserError(f"column {str(block.name)!r}: {what}")
+            problem = f"row {rows + infinite[0] + 1} has an infinite value"
+            raise UserError(f"column {str(block.name)!r}: {problem}")
         rows += len(block)
     if digits is not None:
         raise digits
@@ -104,9 +104,10 @@ def _is_numbers(column: "pd.Series[Any]") -> bool:
 
 
 def as_level(value: object) -> str:
-    """A categorical value as text: the same for 1, 1.0 and "1", since a reader of files may give any of them.
+    """Return a categorical value as text: the same for 1, 1.0 and "1".
 
-    (One missing value makes a column of whole numbers float; one word makes it text.)
+    File readers may return any of these: one missing value makes a column of integers float, one word makes
+    it text.
     """
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -116,17 +117,20 @@ def as_level(value: object) -> str:
 
 
 def level_order(level: str) -> tuple[bool, float, str]:
-    """The sort key of levels: numbers by their value, before words by the alphabet."""
+    """Return the sort key of a level: numbers by value, then words alphabetically."""
     try:
         number = float(level)
     except ValueError:
         number = math.nan
-    # "nan" and "inf" are words here: nothing can be sorted by the former.
+    # "nan" and "inf" are words here, since NaN cannot be sorted.
     return (False, number, level) if math.isfinite(number) else (True, 0.0, level)
 
 
-def _first_that_is_no_number(column: "pd.Series[Any]", strange: "pd.Series[bool]") -> tuple[int, bool]:
-    """The position of the first strange value, and whether it can be read as a number, as then all can."""
+def _first_not_a_number(column: "pd.Series[Any]", strange: "pd.Series[bool]") -> tuple[int, bool]:
+    """Return the position of the first value that cannot be parsed as a number, and False.
+
+    If all can be parsed, return the position of the first, and True.
+    """
     positions = np.flatnonzero(strange)
     readable = pd.to_numeric(column.iloc[positions].astype(str), errors="coerce").notna().to_numpy()
     first = int(np.argmin(readable))

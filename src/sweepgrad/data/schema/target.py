@@ -1,4 +1,4 @@
-"""The target of a table's rows, as a task encodes it."""
+"""Read the target column of a table, for a task to encode."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,14 +12,14 @@ from sweepgrad.data.schema.roles import UNFIT
 from sweepgrad.errors import UserError
 from sweepgrad.tasks.encoding import TargetColumn
 
-_MANY = 10_000  # distinct values are not counted further: what has more is no class
+_MANY = 10_000  # distinct values: counting stops here, since these are not classes
 
 
 def target_column(columns: Columns, target: str, path: Path) -> TargetColumn:
-    """Return the target's column with its values counted.
+    """Return the target column with its values counted.
 
     Raises:
-        UserError: a value is missing, or of a type that cannot be learned.
+        UserError: if a value is missing, or of an unsupported type.
     """
     missing, first_missing, rows = 0, 0, 0
     for block in columns.column(target):
@@ -31,7 +31,7 @@ def target_column(columns: Columns, target: str, path: Path) -> TargetColumn:
     if missing:
         raise UserError(
             f"{path}: the target {target!r} is missing in {missing} of {rows} rows, first in row "
-            f"{first_missing}; fill it in, or delete those rows"
+            f"{first_missing}. Fill in the values, or delete these rows"
         )
     if kind_of(columns.column(target)) is None:
         raise UserError(f"{path}: the target {target!r} {UNFIT}")
