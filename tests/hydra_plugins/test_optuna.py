@@ -121,7 +121,7 @@ def test_a_complete_study_says_so_and_does_nothing(capsys):
     capsys.readouterr()
     assert multirun(*reversed(SEARCH), sweep="two") == []
     said = capsys.readouterr().err
-    assert "is complete with 6 trials, nothing is run. More: hydra.sweeper.trials=N" in said
+    assert "is complete with 6 trials; nothing was run. For more trials, set hydra.sweeper.trials=N" in said
     assert "search: best " in said
     assert kept.read_bytes() == before
     assert not Path("runs", "sweeps", "two").exists()
@@ -208,8 +208,11 @@ def test_a_search_without_success_is_reported(capsys):
     ("overrides", "said"),
     [
         (["seed=1"], "nothing to search"),
-        (["seed=1,2", "++select.metric=f1"], "select.metric: f1 is none of accuracy, nll, roc_auc"),
-        (["seed=1,2", "++select.metric=nll,accuracy"], "a search wants one metric"),
+        (
+            ["seed=1,2", "++select.metric=f1"],
+            "select.metric: unknown metric f1. Choose one of accuracy, nll, roc_auc",
+        ),
+        (["seed=1,2", "++select.metric=nll,accuracy"], "values of different metrics do not compare"),
         (["seed=1,2", "++select.metric=nll", "hydra.sweeper.study=a/b"], "hydra.sweeper.study: 'a/b'"),
         (
             ["seed=1,2", "++select.metric=nll", "hydra.sweeper.batch=0"],
@@ -256,7 +259,10 @@ def test_without_resume_a_new_study_begins():
     assert results("two")["trials"] == results("one")["trials"]
     named = (*from_scratch, "hydra.sweeper.study=mine")
     assert multirun(*named, sweep="four") == list(range(6))
-    with pytest.raises(CompactHydraException, match=r"runs/studies/mine\.log is there already: give another"):
+    with pytest.raises(
+        CompactHydraException,
+        match=r"runs/studies/mine\.log exists, but sweep\.resume=false starts a new study",
+    ):
         multirun(*named, sweep="five")
     assert multirun(*named[:-2], named[-1], sweep="six") == []
 

@@ -19,7 +19,7 @@ GRID = ("model.hidden=[4],[16],[64]", "seed=1,2")
 
 
 def trained(*overrides: str) -> list[dict[str, Any]]:
-    """The leaderboard of a sweep that is trained here."""
+    """Train a sweep and return its leaderboard."""
     result = command("train", "-m", *DATA, *GRID, *overrides)
     assert result.code == 0, result.err
     listed = command("leaderboard", "--json")
@@ -35,8 +35,8 @@ def test_the_smallest_within_one_standard_error_is_taken_where_that_was_declared
     assert np.allclose(entries["by_rows/behind_leader"], entries["val/nll"] - best["val/nll"], atol=1e-12)
     within = entries[entries["by_rows/behind_leader"] <= best["by_rows/se"]]
     expected = within.loc[within["n_parameters"].idxmin()]
-    assert len(within) > 1, "the example shows nothing: take another one"
-    assert best["n_parameters"] > expected["n_parameters"], "the example shows nothing: take another one"
+    assert len(within) > 1, "the example shows nothing: choose another one"
+    assert best["n_parameters"] > expected["n_parameters"], "the example shows nothing: choose another one"
     assert entries.loc[entries["chosen"], "n_parameters"].tolist() == [expected["n_parameters"]]
     card = json.loads(command("finalize", "--json").out)
     assert card["model"]["n_parameters"] == expected["n_parameters"]
@@ -44,7 +44,7 @@ def test_the_smallest_within_one_standard_error_is_taken_where_that_was_declared
     page = Path("runs", "cards", card["sweep"], "card.md").read_text()
     assert "The smallest configuration within one standard error" in page
     assert "tied with the best" in page
-    assert "on average (a bootstrap over validation rows" in page
+    assert "on average (bootstrap over validation rows" in page
 
 
 def test_the_best_by_the_declared_metric_is_taken(folder):
@@ -91,7 +91,7 @@ def test_without_the_table_runs_are_ranked_by_what_was_logged(tmp_path, folder):
 
 
 def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
-    """Whoever trains on three sites has one of them in validation, and nothing tells how sites differ."""
+    """With three sites, one is the validation set, so the variance between sites cannot be estimated."""
     draw = np.random.default_rng(0)
     frame = pd.DataFrame({"site": np.repeat([1, 2, 3], 60), "x": draw.normal(size=180)})
     frame["y"] = (frame["x"] + draw.normal(size=180) > 0).astype(int)
@@ -101,14 +101,14 @@ def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
     assert command("train", "-m", *data, *shares, "model=linear", "train.epochs=2", "seed=1,2").code == 0
     ranked, refused = command("leaderboard", "--json"), command("finalize")
     assert ranked.code == 0
-    assert "all validation rows are of one group" in ranked.err
+    assert "all validation rows are in one group" in ranked.err
     assert refused.code == 2
-    assert "all validation rows are of one group" in refused.err
+    assert "all validation rows are in one group" in refused.err
     assert not Path("runs/test_evaluations.jsonl").exists()
 
 
 def test_what_lacks_runs_that_others_have_is_not_compared(folder):
-    """The best configuration loses a run: it stands last, without a standing, and is not chosen."""
+    """Remove a run of the best configuration: it ranks last, without a standing, and is not chosen."""
     leader, *others = trained()
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     store._client.set_terminated(leader["run_ids"][0], "KILLED")

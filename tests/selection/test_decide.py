@@ -1,4 +1,4 @@
-"""How the chosen model answers is decided on validation rows, and the model that is registered answers so."""
+"""Threshold and temperature are chosen on validation rows, and the registered model uses them."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ def parts_of(table: pd.DataFrame) -> Any:
 
 
 def log_odds(decided: Decided, runs: list[str], frame: pd.DataFrame, into: Path) -> np.ndarray:
-    """The plain mean of what each run's own model says."""
+    """Return the mean of the scores of each run's own model."""
     store = Store(decided.uri, "sweepgrad")
     by_id = {run.run_id: run for run in store.children(store.sweep(None))}
     each = []
@@ -154,11 +154,11 @@ def test_the_registered_model_answers_as_the_card_says(decided, rows):
 
 def test_what_was_judged_is_recorded_with_the_sweep_and_shown_again(decided):
     (version,) = Store(decided.uri, "sweepgrad")._client.search_model_versions("name = 'sweepgrad-people'")
-    (opening,) = ledger.read(decided.folder / "runs" / ledger.LEDGER)
-    assert version.run_id == opening.run_id == decided.card["run_id"] == decided.board["sweep_id"]
+    (entry,) = ledger.read(decided.folder / "runs" / ledger.LEDGER)
+    assert version.run_id == entry.run_id == decided.card["run_id"] == decided.board["sweep_id"]
     page = (decided.folder / "runs" / "cards" / decided.card["sweep"] / "card.md").read_text()
     assert "An ensemble of 3 networks" in page
-    assert "and 2 of their averages of sweep" in page
+    assert "and 2 ensembles of them of sweep" in page
     with contextlib.chdir(decided.folder):
         again = command("finalize", "--json")
     assert "judged before" in again.err

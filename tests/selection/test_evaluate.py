@@ -66,7 +66,7 @@ def done(tmp_path_factory, empty_store) -> Evaluated:
 
 
 def rows_of(table: pd.DataFrame, **split: Any) -> tuple[pd.DataFrame, np.ndarray, Parts]:
-    """The features, the labels and the parts of the table, by the test's own reading of it."""
+    """Return features, labels and parts of the table, read independently of the package."""
     y = (table["left"] == "yes").to_numpy().astype(float)
     config = Split(train=0.6, val=0.2, test=0.2, stratify=True, **split)
     parts = split_rows(y, units_of(table, (("person",),)), config)
@@ -135,13 +135,13 @@ def test_nested_cross_validation_is_chosen_from_and_judged_as_by_hand(folder, tm
     assert result.code == 0, result.err
     said = json.loads(result.out)
     assert said["outer_folds"] == 5
-    assert [split["split"] for split in said["splits"]] == [f"split.outer_fold={turn}" for turn in range(5)]
+    assert [split["split"] for split in said["splits"]] == [f"split.outer_fold={fold}" for fold in range(5)]
     assert sum(split["test"]["n"] for split in said["splits"]) == 300
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     children, table = store.children(store.sweep(None)), pd.read_csv("people.csv")
-    for turn, split in enumerate(said["splits"]):
-        runs = [run for run in children if run.params["split.outer_fold"] == str(turn)]
-        expected = by_hand(runs, store, table, tmp_path, seed=0, outer_fold=turn, folds=2, fold=0)
+    for fold, split in enumerate(said["splits"]):
+        runs = [run for run in children if run.params["split.outer_fold"] == str(fold)]
+        expected = by_hand(runs, store, table, tmp_path, seed=0, outer_fold=fold, folds=2, fold=0)
         assert_judged(split, expected)
 
 
@@ -156,13 +156,13 @@ def test_the_whole_is_the_mean_of_the_splits(done):
     assert said["grouped"]
 
 
-def test_each_split_is_opened_once_and_what_was_judged_stays_closed(done):
+def test_each_test_set_is_evaluated_once(done):
     entries = ledger.read(done.folder / "runs" / ledger.LEDGER)
-    assert [str(opening) for opening in entries] == [split["evaluated"] for split in done.said["splits"]]
-    assert [opening.run_id for opening in entries] == [split["run_id"] for split in done.said["splits"]]
-    for split, opening in zip(done.said["splits"], entries, strict=True):
-        assert opening.test == split["digest"]
-        assert opening in done.store.test_evaluations(opening.table)
+    assert [str(entry) for entry in entries] == [split["evaluated"] for split in done.said["splits"]]
+    assert [entry.run_id for entry in entries] == [split["run_id"] for split in done.said["splits"]]
+    for split, entry in zip(done.said["splits"], entries, strict=True):
+        assert entry.test == split["digest"]
+        assert entry in done.store.test_evaluations(entry.table)
     assert done.second.out == done.first.out
     assert "judged before; the test rows stay closed" in done.second.err
 
@@ -181,17 +181,21 @@ def test_figures_are_on_the_sweeps_own_run_and_on_no_child(done):
 def test_the_page_and_the_table_say_what_was_found(done):
     page = (done.page / "evaluation.md").read_text()
     mean = done.said["test_accuracy"]
-    for said in (f"{mean['mean']:.1%}", f"{mean['low']:.1%} to {mean['high']:.1%}", "It is not for tuning"):
+    for said in (
+        f"{mean['mean']:.1%}",
+        f"{mean['low']:.1%} to {mean['high']:.1%}",
+        "Do not use it for tuning",
+    ):
         assert said in page
-    assert "had been opened" not in page
+    assert "had been evaluated" not in page
     with contextlib.chdir(done.folder):
         shown, table = command("evaluate"), command("evaluate", "--csv")
-    assert f"Test accuracy {mean['mean']:.1%} on average over 3 splits" in shown.out
+    assert f"Mean test accuracy over 3 splits: {mean['mean']:.1%}" in shown.out
     assert table.out.splitlines()[0].startswith("split,model.hidden,")
     assert len(table.out.splitlines()) == 4
 
 
-def test_a_lost_page_comes_back_from_the_store_without_opening(done):
+def test_a_lost_page_comes_back_from_the_store_without_a_test_set_evaluation(done):
     kept = {path.name: path.read_bytes() for path in done.page.iterdir() if path.suffix != ".png"}
     for path in done.page.iterdir():
         path.unlink()
@@ -201,7 +205,7 @@ def test_a_lost_page_comes_back_from_the_store_without_opening(done):
     assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
 
 
-def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder, caplog):
+def test_splits_evaluated_before_ctrl_c_are_not_evaluated_again(folder, caplog):
     assert command("train", "-m", *SMALL, "model=wide,linear", "split.seed=range(20,23)").code == 0
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
 
@@ -221,10 +225,10 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder, caplog):
     assert result.code == 0, result.err
     entries = ledger.read(Path("runs", ledger.LEDGER))
     assert entries[:2] == before
-    assert [str(opening) for opening in entries] == [s["evaluated"] for s in json.loads(result.out)["splits"]]
+    assert [str(entry) for entry in entries] == [s["evaluated"] for s in json.loads(result.out)["splits"]]
 
 
-def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch):
+def test_an_interrupted_evaluation_is_resumed_and_named(folder, monkeypatch):
     assert command("train", "-m", *SMALL, "model=wide,linear", "split.seed=20,21").code == 0
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     judge, calls = baselines, iter(range(9))
@@ -253,7 +257,7 @@ def test_an_interrupted_judgement_is_taken_up_again_and_told(folder, monkeypatch
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 3
     assert store.sweep(None).tags["sweepgrad.evaluated"] == "2"
     page = Path("runs", "evaluations", sweep.name, "evaluation.md").read_text()
-    assert f"interrupted before anything was kept ({lost})" in page
+    assert f"was interrupted, and no result of it was kept ({lost})" in page
 
 
 def interrupt_at(name: str) -> Any:
@@ -286,7 +290,7 @@ def test_kept_figures_that_cannot_be_read_are_named_and_not_written_over(done, k
     assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
 
 
-def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
+def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):
     splits = ("split.seed=range(20,22)",)
     assert command("train", "-m", *SMALL, *splits).code == 0
     first = json.loads(command("evaluate", "--json").out)
@@ -305,8 +309,8 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     assert again["earlier_of_table"] == 2
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 4
     page = Path("runs", "evaluations", again["sweep"], "evaluation.md").read_text()
-    assert "The test rows of 2 of these splits had been opened before." in page
-    # Another split of the same table has rows in common: no refusal, and it is told.
+    assert "The test sets of 2 of these splits had been evaluated before." in page
+    # Another split of the same table has rows in common: it is not refused, and the page names it.
     assert command("train", "-m", *SMALL, "split.seed=30,31").code == 0
     assert json.loads(command("evaluate", "--json").out)["earlier_of_table"] == 4
 
@@ -316,7 +320,7 @@ def test_finalize_and_evaluate_know_of_one_another(folder):
     assert command("finalize").code == 0
     assert (
         command("train", "-m", *SMALL, "split.outer_fold=0,1").code == 0
-    )  # turn 0 tests what finalize opened
+    )  # outer fold 0 has the test set that finalize evaluated
     refused = command("evaluate")
     assert "the test rows of 1 of 2 splits were opened before" in refused.err
     assert "what was found: runs/cards/" in refused.err
@@ -348,7 +352,7 @@ def test_splits_with_the_same_test_rows_are_refused(folder):
     assert not Path("runs", ledger.LEDGER).exists()
 
 
-def test_a_split_without_a_finished_run_is_named_and_nothing_is_opened(folder):
+def test_a_split_without_a_finished_run_is_named_and_nothing_is_evaluated(folder):
     given = (*SMALL, "optimizer=sgd", "split.seed=20,21", "optimizer.lr=0.1,1e300")
     assert command("train", "-m", *given).code == 1
     assert "2 of 4 runs finished" in command("evaluate").err

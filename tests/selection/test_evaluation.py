@@ -1,4 +1,4 @@
-"""What several splits say together, by plain arithmetic."""
+"""Results over several splits, checked by plain arithmetic."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def test_more_splits_do_not_make_the_interval_as_narrow_as_one_likes():
 
 
 def test_one_split_has_no_interval():
-    with pytest.raises(ValueError, match="one split"):
+    with pytest.raises(ValueError, match="at least two splits"):
         corrected_mean([0.7], 0.25)
 
 
@@ -109,34 +109,37 @@ def test_how_often_which_was_chosen(whole):
     assert "Chosen: model.hidden=[9] on 3 of 4; model.hidden=[6,6] on 1 of 4." in list(summary(whole))
 
 
-def test_the_words_have_the_figures(whole):
+def test_the_summary_has_the_figures(whole):
     said = " ".join(summary(whole))
-    assert "Test accuracy 73.0% on average over 4 splits (sd 2.6 points; 95 % interval 67.2% to 78.8%" in said
+    assert (
+        "Mean test accuracy over 4 splits: 73.0% (sd 2.6 points; 95 % confidence interval 67.2% to 78.8%"
+        in said
+    )
     assert "Logistic regression: 72.5%; the procedure is 0.5 points ahead" in said
-    assert "not measurably" in said
-    assert "mean accuracy was 2.0 points better" in said
-    assert "expected to flatter the best by 0.5 points" in said
+    assert ", not significant." in said
+    assert "mean accuracy of the chosen configuration was 2.0 points better" in said
+    assert "expected optimism of the best is 0.5 points" in said
 
 
-def test_openings_before_are_told_and_none_is_not(whole):
-    assert "opened" not in " ".join(warnings(whole)).replace("sweepgrad", "")
+def test_earlier_evaluations_are_named_if_there_are_any(whole):
+    assert "had been evaluated" not in " ".join(warnings(whole))
     again = replace(
         whole,
         earlier_of_table=1,
         splits=(replace(whole.splits[0], earlier_evaluations=("before",)), *whole.splits[1:]),
     )
     said = " ".join(warnings(again))
-    assert "The test rows of 1 of these splits had been opened before." in said
-    assert "had been opened once before by the ledger" in said
+    assert "The test sets of 1 of these splits had been evaluated before." in said
+    assert "test rows of this table had been evaluated once, counting every split" in said
     assert said in markdown(again)
 
 
 def test_the_page_says_how_splits_share_rows(whole):
-    assert "test parts overlap" in markdown(whole)
-    assert "Rows of the same group were kept in one part." in markdown(whole)
+    assert "test sets overlap" in markdown(whole)
+    assert "All rows of a group are in the same part." in markdown(whole)
     outer = markdown(replace(whole, outer_folds=4, grouped=False))
-    assert "Each of the 4 outer folds tests rows that no other outer fold of its seed tests." in outer
-    assert "the figures flatter" in outer
+    assert "The 4 outer folds of a seed have disjoint test sets." in outer
+    assert "the scores are optimistically biased" in outer
 
 
 def test_a_split_comes_back_from_json(whole):

@@ -1,4 +1,4 @@
-"""Choosing by validation, opening the test rows once, and a card that says what is true."""
+"""Choose by validation, evaluate the test set once, and write a card whose figures are right."""
 
 import contextlib
 import getpass
@@ -81,7 +81,7 @@ def rows(done) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
 
 
 def digests(store: Store) -> dict[str, str]:
-    """Of the rows that the latest sweep was made on."""
+    """Return the digests of the rows of the latest sweep."""
     tags = store.children(store.sweep(None))[0].tags
     return {part: tags[f"sweepgrad.digest.{part}"] for part in ("table", "train", "val", "test")}
 
@@ -96,7 +96,7 @@ def model(store: Store, run: Logged, folder: Path) -> Bundle:
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The formula of Wilson (1927) at 95 %."""
+    """Return the interval of Wilson (1927) at 95 %."""
     z, p = 1.959963984540054, right / n
     middle, half = (p + z * z / (2 * n)), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
@@ -192,20 +192,20 @@ def test_what_was_judged_is_shown_again_with_its_test_rows_closed(done):
     assert "the test rows stay closed" in done.second.err
 
 
-def test_every_opening_of_the_test_rows_is_told(done):
+def test_every_test_set_evaluation_is_named(done):
     assert done.card["earlier_evaluations"] == []
     third = json.loads(done.third.out)
     assert third["earlier_evaluations"] == [done.card["evaluated"]]
     assert third["test"] == done.card["test"]
     page = (done.folder / "runs" / "cards" / done.card["sweep"] / "card.md").read_text()
-    assert f"opened once before** ({done.card['evaluated']})" in page
+    assert f"evaluated once before** ({done.card['evaluated']})" in page
     store = Store(done.uri, "sweepgrad")
     found = store.test_evaluations(digests(store)["table"])
-    assert [str(opening) for opening in found] == [done.card["evaluated"], third["evaluated"]]
-    for opening in found:
-        assert opening.run_id == done.card["run_id"]
-        assert opening.sweep == done.card["sweep"]
-        assert opening.user == getpass.getuser()
+    assert [str(entry) for entry in found] == [done.card["evaluated"], third["evaluated"]]
+    for entry in found:
+        assert entry.run_id == done.card["run_id"]
+        assert entry.sweep == done.card["sweep"]
+        assert entry.user == getpass.getuser()
     tags = store.sweep(None).tags
     assert {value for key, value in tags.items() if key.startswith("sweepgrad.test_evaluated.")} == {
         done.card["evaluated"],
@@ -214,7 +214,7 @@ def test_every_opening_of_the_test_rows_is_told(done):
     assert ledger.read(done.folder / "runs" / ledger.LEDGER) == found
 
 
-def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
+def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", "-m", *data, "seed=1,2").code == 0
     assert json.loads(command("finalize", "--json").out)["earlier_evaluations"] == []
@@ -230,7 +230,7 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
 
 
 @pytest.mark.parametrize("lost", ["runs/mlflow.db", "runs/test_evaluations.jsonl"])
-def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empty_store, lost):
+def test_an_evaluation_is_known_though_the_store_or_the_ledger_is_lost(folder, empty_store, lost):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", *data).code == 0
     assert command("finalize").code == 0
@@ -243,7 +243,7 @@ def test_an_opening_is_known_though_the_store_or_the_ledger_is_lost(folder, empt
     assert "opened once before" in command("finalize").err
 
 
-def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledger(folder):
+def test_an_evaluation_by_another_experiment_of_the_store_is_known_without_the_ledger(folder):
     data = ("data=simulated", "data.rows=200", "train.epochs=1")
     assert command("train", *data).code == 0
     assert command("finalize").code == 0
@@ -256,7 +256,7 @@ def test_an_opening_by_another_experiment_of_the_store_is_known_without_the_ledg
     result = command("finalize", "--experiment", "other", "--json")
     assert json.loads(result.out)["earlier_of_table"] == 1
     (page,) = Path("runs", "cards").glob(f"{json.loads(result.out)['sweep']}/card.md")
-    assert "of whichever split, had been opened once before" in page.read_text()
+    assert "test rows of this table had been evaluated once, counting every split" in page.read_text()
 
 
 def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
@@ -286,7 +286,9 @@ def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
     )
     assert store.sweep(None).metrics["test/accuracy"] == card["test"]["accuracy"]
     page = Path("runs", "cards", card["sweep"], "card.md").read_text()
-    assert f"opened for the same model ({lost}), which was interrupted" in page
+    assert (
+        f"earlier evaluation of the same model was interrupted, and no result of it was kept ({lost})" in page
+    )
     assert len(ledger.read(file)) == 2
 
 
@@ -379,7 +381,7 @@ def test_a_table_that_has_changed_is_refused(done):
     with contextlib.chdir(done.folder):
         before = Path("people.csv").read_text()
         store = Store(done.uri, "sweepgrad")
-        openings = store.test_evaluations(digests(store)["table"])
+        evaluations = store.test_evaluations(digests(store)["table"])
         try:
             Path("people.csv").write_text(before.replace("Ulm", "Ulmx"))
             result = command("finalize")
@@ -388,7 +390,7 @@ def test_a_table_that_has_changed_is_refused(done):
         assert result.code == 2
         assert "people.csv" in result.err
         assert "changed" in result.err
-        assert store.test_evaluations(digests(store)["table"]) == openings
+        assert store.test_evaluations(digests(store)["table"]) == evaluations
 
 
 def test_a_table_that_is_gone_is_refused(done, tmp_path, monkeypatch):
@@ -410,7 +412,7 @@ def test_runs_on_different_splits_are_refused(folder):
 
 
 def test_a_sweep_over_folds_is_finalized(folder):
-    """The configuration is chosen by its mean over all pairs, the run is the best seed of the first fold."""
+    """Choose the configuration by its mean over all pairs, and the best seed of the first fold."""
     given = ("data=simulated", "data.rows=300", "data.noise=0.2", "data.seed=1", "train.epochs=2")
     grid = ("model=wide,linear", "seed=0,1", "split.folds=3", "split.fold=range(3)")
     assert command("train", "-m", *given, *grid).code == 0
@@ -442,10 +444,13 @@ def test_a_sweep_over_folds_is_finalized(folder):
     assert (card["data"]["n_train"], card["data"]["n_val"], card["data"]["n_test"]) == (160, 80, 60)
     assert card["validation"]["accuracy"] == pytest.approx(frame.loc[card["run_id"], "accuracy"], abs=1e-12)
     page = Path("runs", "cards", card["sweep"], "card.md").read_text()
-    assert "The run is of fold 0 (from 0) of 3: its validation figures speak of the 80 rows of that" in page
-    assert "with its 6 runs, and of these the best of 2 seeds on the first fold" in page
+    assert (
+        "The run is on fold 0 (counted from 0) of 3: validation scores are for the 80 rows of that fold"
+        in page
+    )
+    assert "Of its 6 runs, the model is that of the best of 2 seeds on the first fold" in page
     assert "chosen model, validation (fold 0 of 3)" in page
-    # The same rows without a fold: they were opened before.
+    # The same rows without a fold: they were evaluated before.
     assert command("train", *given).code == 0
     assert len(json.loads(command("finalize", "--json", "--again").out)["earlier_evaluations"]) == 1
 
@@ -593,40 +598,40 @@ def test_a_threshold_by_costs_is_judged_by_them(card):
     dear = replace(card, decisions=by_costs, test=scores(0.5))
     assert dear.verdict.startswith("Worth deploying for these costs: its mistakes cost 0.400 per test row")
     page = markdown(dear)
-    assert "from a probability of 0.1667 on" in page
-    assert "At 0.5 75.0% would be right, and not 50.0%." in page
+    assert "a probability of at least 0.1667" in page
+    assert "With a threshold of 0.5, accuracy would be 75.0% instead of 50.0%." in page
     unsure = replace(dear, decisions=replace(by_costs, p_value=0.3))
     assert unsure.verdict.startswith("Not good enough to deploy")
 
 
 def test_the_page_has_calibration_before_and_after_and_what_is_to_be_told(card):
-    page = markdown(replace(card, notices=("every validation row is taken for left = no",)))
+    page = markdown(replace(card, notices=("every validation row is predicted left = no",)))
     assert "| test | 0.050 | 0.020 | 0.040 |" in page
-    assert "divided by a temperature of 1.250, which draws probabilities towards one half" in page
-    assert "**Every validation row is taken for left = no.**" in page
+    assert "divided by a temperature of 1.250, which moves probabilities towards one half" in page
+    assert "**Every validation row is predicted left = no.**" in page
 
 
 def test_the_page_warns_of_rows_split_at_random(card):
-    assert "Rows of the same group were kept in one part." in markdown(card)
+    assert "All rows of a group are in the same part." in markdown(card)
     page = markdown(replace(card, data={**card.data, "grouped": False}))
-    assert "the figures flatter" in page
+    assert "the scores are optimistically biased" in page
     assert "[14" not in page
     assert "fold" not in page
 
 
 def test_the_page_says_of_which_fold_its_figures_are(card):
     of = replace(card, data={**card.data, "fold": 2, "folds": 5})
-    said = "The run is of fold 2 (from 0) of 5: its validation figures speak of the 400 rows of that fold"
+    said = "The run is on fold 2 (counted from 0) of 5: validation scores are for the 400 rows of that fold"
     page = markdown(of)
     assert said in page
-    assert "of these the best of 3 seeds on the first fold" in page
-    assert "Here the test accuracy is 1.0 points below the mean validation accuracy" in page
+    assert "the model is that of the best of 3 seeds on the first fold" in page
+    assert "The test accuracy is 1.0 points below the mean validation accuracy" in page
     one = markdown(replace(of, model={**card.model, "runs": 1, "seeds": 1}))
-    assert "was taken with its one run. At 95 % the validation rows tell the best apart from" in one
+    assert "On the validation rows, the best is significantly better than the other one (95 % level)." in one
     assert said in markdown(replace(of, n_candidates=1))
     assert "14 → 9 → 1" in page
     assert "6 models (2 configurations)" in page
-    assert ": the first time." in page
+    assert ": the first evaluation." in page
 
 
 def test_columns_that_a_check_objects_to_no_longer_are_told_before_test_rows_are_read(folder, monkeypatch):

@@ -24,7 +24,7 @@ numbers = itertools.count()
 
 
 def run(accuracy=0.7, nll=0.5, status="FINISHED", **settings) -> Logged:
-    """A run as MLflow would give it."""
+    """Return a run as MLflow returns it."""
     number = next(numbers)
     params = {"seed": str(number), "n_parameters": "37", "n_features": "2", "optimizer.lr": "0.1"}
     return Logged(
@@ -67,7 +67,7 @@ def test_the_highest_mean_comes_first_not_the_luckiest_seed():
     assert [entry.settings["hidden"] for entry in entries] == ["[4]", "[9]"]
 
 
-def test_equal_accuracies_are_told_apart_by_the_loss():
+def test_equal_accuracies_are_ranked_by_the_loss():
     entries = ranking.rank([run(0.7, 0.6, a="x"), run(0.7, 0.4, a="y"), run(0.7, 0.5, a="z")])
     assert [entry.settings["a"] for entry in entries] == ["y", "z", "x"]
 
@@ -101,7 +101,7 @@ def test_within_an_entry_the_best_run_comes_first():
 def test_only_runs_that_finished_count(status):
     (entry,) = ranking.rank([run(0.6), run(0.99, status=status)])
     assert len(entry.runs) == 1
-    with pytest.raises(UserError, match="none of the 1 runs finished"):
+    with pytest.raises(UserError, match="the run did not finish"):
         ranking.rank([run(0.99, status=status)])
 
 
@@ -259,7 +259,7 @@ def test_within_an_entry_runs_are_by_fold_and_only_then_by_accuracy():
 
 
 def digested(fold: int | None, folds: int = 3, other: str = "") -> Logged:
-    """A run with the rows that are its fold's; those of the part `other` are not."""
+    """Return a run with the digests of its fold, but for the part `other`."""
     tags = {"table": "t", "test": "e", "train": f"train {fold} of {folds}", "val": f"val {fold} of {folds}"}
     tags = {f"sweepgrad.digest.{part}": "other" if part == other else tags[part] for part in tags}
     return replace(run(split__fold="null" if fold is None else fold, split__folds=folds), tags=tags)

@@ -17,7 +17,7 @@ from sweepgrad.training.loop import Fit
 
 
 def jobs(folder: Path, *overrides: str) -> list[Job]:
-    """The jobs of a sweep on `SMALL`, with folders of their numbers in `folder`."""
+    """Return the jobs of a sweep on `SMALL`, with numbered folders in `folder`."""
     todo = plan([*SMALL, *overrides], multirun=True)
     return [job_of(number, planned.config, folder) for number, planned in enumerate(todo.jobs)]
 
@@ -28,24 +28,24 @@ def job_of(number: int, config: Config, folder: Path) -> Job:
 
 
 def halving_of(todo: Sequence[Job]) -> Rungs:
-    """As the configuration of the jobs says."""
+    """Return the rungs of the jobs' configuration."""
     config = todo[0].config
     return Rungs(config.sweep.halving, config.select.metric, todo)
 
 
 def run(todo: Sequence[Job], workers: int = 2) -> list[Outcome]:
-    """The outcomes, in the order in which the jobs ended."""
+    """Run jobs; return the outcomes in the order in which they ended."""
     events = threads.run(todo, workers, halving_of(todo), Event())
     return [event for event in events if not isinstance(event, Running)]
 
 
 def trained(config: Config) -> Fit:
-    """The run on its own, without anything of a sweep."""
+    """Train a job on its own, without the code of sweeps."""
     *_, last = prepare(config).fits()
     return last
 
 
 def weights(folder: Path) -> list[bytes]:
-    """What was left in a job's folder, to the bit."""
+    """Return the bytes of the weights in a job's folder."""
     with np.load(folder / "model" / "weights.npz", allow_pickle=False) as file:
         return [file[name].tobytes() for name in file.files]

@@ -1,4 +1,4 @@
-"""What is foretold of a sweep against what it takes."""
+"""Estimates of a sweep's time, compared with the time that it takes."""
 
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def mixed(*overrides: str) -> list[str]:
     ids=["epochs", "batches"],
 )
 def test_the_estimate_is_right_within_a_factor_of_three(overrides, tmp_path, monkeypatch):
-    """By processor time, which does not grow when others want the processor too."""
+    """Measure processor time, which does not grow with the load of the machine."""
     monkeypatch.setattr(time, "perf_counter", time.process_time)
     todo = jobs(tmp_path, *overrides)
     run(todo[:1])  # the table is read and the engine is there, as before a sweep
@@ -48,7 +48,7 @@ def test_the_estimate_is_right_within_a_factor_of_three(overrides, tmp_path, mon
 
 @pytest.fixture
 def steady(monkeypatch):
-    """A job takes 10 ms once and a microsecond a step for each hidden unit, however busy the machine."""
+    """Fake the timing: 10 ms per job, and a microsecond per step and hidden unit."""
     monkeypatch.setattr(estimate, "_timed", lambda config: (0.01, 1e-6 * sum(config.model.hidden), 3600))
 
 
@@ -84,7 +84,7 @@ def test_what_diverges_at_once_cannot_be_foretold():
     bad = ("optimizer=sgd", "optimizer.lr=1e300")
     assert isnan(estimate.seconds(configs(*bad), 1))
     todo = planned(*bad, "seed=1,2")
-    assert estimate.said(todo, 2) == "2 runs"
+    assert estimate.summary(todo, 2) == "2 runs"
 
 
 def test_one_that_diverges_hides_nothing_of_the_others():
@@ -98,11 +98,11 @@ def test_one_for_which_there_is_no_memory_is_not_tried():
 
 
 def test_what_is_said_of_it():
-    said = estimate.said(planned("seed=1,2", "train.epochs=2000"), 1)
+    said = estimate.summary(planned("seed=1,2", "train.epochs=2000"), 1)
     assert said.startswith("2 runs, ")
     assert said.endswith(" of training on 1 core")
-    assert estimate.said(planned("seed=1", "train.epochs=2000"), 2).startswith("1 run, ")
-    assert estimate.said(planned("seed=1,2"), 2).endswith(" of training on 2 cores")
+    assert estimate.summary(planned("seed=1", "train.epochs=2000"), 2).startswith("1 run, ")
+    assert estimate.summary(planned("seed=1,2"), 2).endswith(" of training on 2 cores")
 
 
 def lines(todo: Plan, trained: Sequence[int] = ()) -> list[str]:
@@ -128,5 +128,5 @@ def test_a_long_list_is_cut():
 def test_what_a_search_asks_for_is_not_known_yet():
     todo = planned("hydra/sweeper=optuna", "hydra.sweeper.trials=7", "optimizer.lr=interval(0.01,0.1)")
     assert not todo.complete
-    assert lines(todo) == ["7 jobs chosen as results come in, over optimizer.lr"]
-    assert estimate.said(todo, 1).startswith("7 runs")
+    assert lines(todo) == ["7 jobs, chosen by the search from optimizer.lr"]
+    assert estimate.summary(todo, 1).startswith("7 runs")

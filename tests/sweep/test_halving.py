@@ -25,7 +25,7 @@ def epochs_of_each(
     factor: int,
     metric: str = "accuracy",
 ) -> list[int]:
-    """For how many epochs each run is trained, if 1 of `factor` goes on after `first` epochs and so on.
+    """Return the number of epochs of each run, if 1 of `factor` continues after `first` epochs, and so on.
 
     Arguments:
         histories: of each run, to its end.
@@ -116,7 +116,7 @@ def test_seeds_and_folds_of_a_candidate_stop_together(tmp_path):
 
 
 def test_each_split_of_a_sweep_is_halved_by_itself(tmp_path):
-    """As if each had been a sweep of its own: no candidate stops for having got the harder rows."""
+    """Halve within each split, so that no candidate stops because its split is harder."""
     settings = (*NINE[:2], "train.epochs=3", HALVING)
     together = run(jobs(tmp_path / "both", *settings, "split.seed=1,2"))
     epochs = {(rate(each.job), each.job.config.split.seed): each.epochs for each in together}
@@ -143,7 +143,7 @@ def test_of_equals_the_first_goes_on(tmp_path):
 
 
 def paused(todo: Sequence[Job], epochs: int) -> list[Trial]:
-    """As threads leave them at a rung."""
+    """Return trials in the state in which threads pause them at a rung."""
     trials = [Trial(job, Event()) for job in todo]
     for trial in trials:
         trial.prepare()

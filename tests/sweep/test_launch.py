@@ -19,18 +19,18 @@ from sweepgrad.tracking.store import Store
 
 
 def everything(folder: Path) -> dict[str, tuple[int, int]]:
-    """All files and folders, with when they were written and how large they are."""
+    """Return all files and folders with their times and sizes."""
     found = sorted(folder.rglob("*"))
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
 
 
 def sweeps() -> list[Path]:
-    """The first one first."""
+    """Return the sweeps, the oldest first."""
     return sorted(Path("runs", "sweeps").iterdir(), key=lambda path: path.stat().st_ctime_ns)
 
 
 def kept(sweep: Path) -> list[Record]:
-    """The records of a sweep, in the order of its jobs."""
+    """Return the records of a sweep, in the order of its jobs."""
     folders = sorted((path.parent for path in sweep.glob("*/record.json")), key=lambda path: int(path.name))
     return [records.read(folder) for folder in folders]
 
@@ -78,9 +78,9 @@ def test_a_rehearsal_needs_no_store(tmp_path, monkeypatch):
 
 def test_all_faults_are_told_at_once_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    faults = ("train.epochs=0", "optimizer.lr=-1", "model.wdith=3", "seed=1,x")
+    invalid = ("train.epochs=0", "optimizer.lr=-1", "model.wdith=3", "seed=1,x")
     for dry in ((), ("--dry-run",)):
-        result = command("train", "-m", *SMALL, *faults, *dry)
+        result = command("train", "-m", *SMALL, *invalid, *dry)
         assert result.code == 2
         assert re.search(r"\d configuration errors; nothing was run", result.err)
         for key in ("train.epochs", "optimizer.lr", "model.wdith", "seed"):
@@ -232,7 +232,7 @@ def test_one_launchers_results_are_taken_over_by_another(folder):
 
 @pytest.mark.slow
 def test_a_longer_sweep_takes_no_more_memory():
-    """Of what is left in memory when a sweep ends, at most 50 kB are for each further job."""
+    """Check that a further job adds at most 50 kB to the memory at the end of a sweep."""
     code = f"""if True:
         import sys, tempfile, os
         os.chdir(tempfile.mkdtemp())

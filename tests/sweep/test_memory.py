@@ -1,4 +1,4 @@
-"""Jobs within the memory that there is: never more at once, none waits for ever, none too large begins."""
+"""The memory limit: jobs never exceed it together, none waits without end, and none too large starts."""
 
 import subprocess
 import sys
@@ -103,7 +103,7 @@ def test_what_can_never_fit_is_refused_at_once_though_others_are_within():
         thread.join(60)
         assert not thread.is_alive()
     (said,) = refusals
-    assert said.startswith("it takes about 2.5 GB, and 0.0 GB are free for it")
+    assert said.startswith("the job needs about 2.5 GB of memory, and 0.0 GB are free")
 
 
 def test_free_is_what_the_machine_has():
@@ -111,7 +111,7 @@ def test_free_is_what_the_machine_has():
 
 
 def test_free_heeds_the_limit_of_the_process():
-    """As `ulimit -v` sets it: what is left of a gigabyte more than is in use."""
+    """Set the limit of `ulimit -v` to a gigabyte more than is in use."""
     code = """if True:
         import resource
         import psutil
@@ -134,7 +134,7 @@ def test_free_heeds_the_limit_of_the_process():
 
 @pytest.mark.parametrize(("limit", "expected"), [("5000000", 2_000_000 + 500_000), ("max", None)])
 def test_free_heeds_the_limit_of_a_container(limit, expected, tmp_path, monkeypatch):
-    """Its files, as the kernel's documentation of control groups has them."""
+    """Write the files of a cgroup, as in the kernel's documentation."""
     for name, text in {
         "memory.max": limit,
         "memory.current": "3000000",

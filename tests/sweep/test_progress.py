@@ -1,4 +1,4 @@
-"""What is said on standard error while jobs run: frames on a terminal, plain lines elsewhere."""
+"""Progress on standard error while jobs run: a live line on a terminal, plain lines elsewhere."""
 
 import logging
 import re
@@ -51,7 +51,7 @@ def failure(job: Job) -> Outcome:
 
 
 def frames(raw: str) -> list[str]:
-    """What a terminal shows one after the other: what is between carriage returns and erasures."""
+    """Return the successive contents of a terminal line, between carriage returns and erasures."""
     return [text for text in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", raw) if text.strip()]
 
 
@@ -138,7 +138,7 @@ def test_words_in_brackets_are_no_markup(todo, capsys):
 
 
 def overall(shown: Progress, capsys: pytest.CaptureFixture[str], running: Running | None = None) -> str:
-    """The line on the whole sweep, now."""
+    """Return the present line on the whole sweep."""
     shown.total = 1000
     capsys.readouterr()
     if running is not None:

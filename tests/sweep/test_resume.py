@@ -1,4 +1,4 @@
-"""Which sweep a command goes on with: one process at a time, and never somebody else's."""
+"""Resuming sweeps: one process at a time, and never a sweep that another process runs."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def started(pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = Tru
 
 
 def rewrite(sweep: Sweep, **values: object) -> None:
-    """As another process, or another machine, would have left it."""
+    """Change the record to one of another process or machine."""
     file = sweep.folder / sweep_record.SWEEP
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
@@ -89,7 +89,9 @@ def test_a_number_that_was_given_out_again_is_another_process():
 
 def test_what_a_living_process_runs_is_refused():
     first = started()
-    with pytest.raises(UserError, match=f"{first.record.id} is this very sweep, and process {os.getpid()}@"):
+    with pytest.raises(
+        UserError, match=rf"process {os.getpid()}@\S+ on \S+ is running this sweep as {first.record.id}"
+    ):
         started()
     assert started(resume=False).record.id != first.record.id
 
@@ -97,7 +99,7 @@ def test_what_a_living_process_runs_is_refused():
 def test_what_another_machine_runs_is_refused_for_there_is_no_telling():
     first = started()
     rewrite(first, host="elsewhere", process=DEAD)
-    with pytest.raises(UserError, match="of elsewhere runs it: wait"):
+    with pytest.raises(UserError, match=r"on elsewhere is running this sweep as .*: wait for it"):
         started()
     rewrite(first, status="KILLED")
     assert started().record.id == first.record.id
@@ -134,7 +136,7 @@ def test_a_folder_of_ones_own_goes_on_and_takes_no_other_sweep(folder, tmp_path)
     assert started(pattern).record.id == first.record.id
     first.write("FINISHED")
     for other in ({"of": "another"}, {"resume": False}):
-        with pytest.raises(UserError, match=f"holds the sweep {first.record.id}: choose another"):
+        with pytest.raises(UserError, match=f"holds another sweep, {first.record.id}: choose another"):
             started(pattern, **other)
     assert sweep_record.read(first.folder).status == "FINISHED"
     shutil.rmtree(first.folder)
@@ -181,4 +183,4 @@ def test_of_two_processes_at_once_one_gets_it():
     assert sorted(line.startswith("refused: ") for line in said) == [False, True, True]
     assert f"{folder.name}\n" in said
     winner = sweep_record.read(folder).process
-    assert [f"process {winner} of" in line for line in said].count(True) == 2
+    assert [f"process {winner} on" in line for line in said].count(True) == 2

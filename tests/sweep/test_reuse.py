@@ -1,4 +1,4 @@
-"""What was trained before is found by its digest, if it is whole."""
+"""Earlier results are found by their digest if their files are intact."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def digest(folder: Path) -> str:
 
 @pytest.fixture
 def silent(caplog):
-    """Nothing is to be said."""
+    """Fail if anything is logged."""
     yield
     assert caplog.messages == []
 
@@ -54,7 +54,7 @@ def test_a_failure_is_no_result(runs, trained, silent):
 
 
 def test_the_digest_stands_where_it_is_looked_for(trained):
-    """Of each record only the first bytes are read."""
+    """Check that the digest is within the first bytes of a record, which are all that is read."""
     head = (trained / "0" / "record.json").read_bytes()[: reuse._HEAD_BYTES]
     assert digest(trained / "0").encode() in head
 
@@ -81,7 +81,7 @@ def test_a_result_whose_model_is_damaged_is_told_and_not_used(name, how, runs, t
     assert reuse.find([digest(trained / "0")], reuse.index(runs)) == {}
     (line,) = caplog.messages
     assert str(file) in line
-    assert line.endswith("it is trained again")
+    assert line.endswith("the run is trained again")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "'])

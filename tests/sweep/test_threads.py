@@ -57,7 +57,7 @@ def test_as_many_run_at_once_as_there_are_workers_and_never_more(tmp_path):
 
 
 def test_jobs_say_how_far_they_are_while_they_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(threads, "_QUIET_SECONDS", -1.0)
+    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", -1.0)
     todo = jobs(tmp_path, "seed=1,2", "train.epochs=6")
     said: dict[int, list[int]] = {0: [], 1: []}
     for event in threads.run(todo, 2, halving_of(todo), Event()):
@@ -65,7 +65,7 @@ def test_jobs_say_how_far_they_are_while_they_run(tmp_path, monkeypatch):
             said[event.job.number].append(event.epoch)
             latest = trained(event.job.config).history[event.epoch - 1]
             assert event.val == latest.val
-    assert said == {0: [1, 2, 3, 4, 5], 1: [1, 2, 3, 4, 5]}  # the sixth is told by the outcome
+    assert said == {0: [1, 2, 3, 4, 5], 1: [1, 2, 3, 4, 5]}  # the outcome reports the sixth
 
 
 def test_jobs_share_one_table_and_one_tape(tmp_path):
@@ -112,7 +112,7 @@ def test_a_job_for_which_there_is_no_memory_fails_alone(tmp_path):
     outcomes = {outcome.job.number: outcome for outcome in run(todo)}
     assert (outcomes[0].status, outcomes[1].status) == ("FINISHED", "FAILED")
     # 24 arrays of 200,000 squared numbers of 8 bytes are 7680 GB, and there are some more
-    assert "it takes about 768" in outcomes[1].problem
+    assert "the job needs about 768" in outcomes[1].problem
     assert "model.hidden" in outcomes[1].problem
 
 
@@ -120,7 +120,7 @@ def test_a_job_for_which_there_is_no_memory_fails_alone(tmp_path):
 
 
 def test_cancelled_within_an_epoch_all_stop_in_tenths_of_a_second(tmp_path):
-    """Of processor time: a busy machine takes longer over the same."""
+    """Measure processor time, which does not depend on the load of the machine."""
     todo = jobs(tmp_path, *LONG_EPOCH, "seed=range(4)")
     prepare(todo[0].config).training_tape()  # reading the table and recording cannot be interrupted
     prepare(todo[0].config).evaluation_tape()

@@ -23,12 +23,12 @@ from sweepgrad.tracking.store import Store
 
 
 def here() -> str:
-    """The URI of the current folder's store, absolute, since MLflow keeps stores by their URI."""
+    """Return the absolute URI of the store, since MLflow caches stores by URI."""
     return f"sqlite:///{Path('runs', 'mlflow.db').absolute()}"
 
 
 def runs(uri: str | None = None, experiment: str = "sweepgrad") -> list[Run]:
-    """All runs of an experiment, the first started first."""
+    """Return all runs of an experiment, in the order of their start."""
     uri = uri or here()
     client = mlflow.MlflowClient(uri, uri)
     found = client.get_experiment_by_name(experiment)
@@ -266,14 +266,14 @@ def test_when_every_job_fails_there_is_nothing_to_rank(folder):
     assert train(*SMALL, "optimizer=sgd", "optimizer.lr=1e300").code == 1
     result = command("leaderboard")
     assert result.code == 2
-    assert "finished" in result.err
+    assert "did not finish" in result.err
 
 
 # Killing
 
 
 def started(*overrides: str) -> "subprocess.Popen[str]":
-    """A sweep in a process of its own, once its first run is whole."""
+    """Start a sweep in a process of its own, and return after its first run has finished."""
     process = subprocess.Popen(
         [console_script(), "train", "-m", "data=simulated", "data.rows=200", "seed=1,2,3", *overrides],
         stdout=subprocess.PIPE,

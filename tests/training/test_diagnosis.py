@@ -76,7 +76,9 @@ def test_a_model_of_one_answer_is_reported_with_its_cause_or_its_circumstances()
     assert diagnosed(dead, **one) == f"{words}: layer 2 of 3 is dead since epoch 1"
     assert diagnosed(WELL, **one, roc_auc=0.55) == words
     assert diagnosed(None, **one, roc_auc=0.55) == words
-    assert diagnosed(None, **one).endswith("rank rows (ROC AUC 0.80), but a threshold of 0.5 does not fit them")
+    assert diagnosed(None, **one).endswith(
+        "rank rows (ROC AUC 0.80), but a threshold of 0.5 does not fit them"
+    )
     assert diagnosed(None, positive=1.0, roc_auc=0.5).startswith("predicts the minority class for every")
     assert diagnosed(None, positive=0.01).startswith("predicts the majority class for 99.0% of the")
     assert diagnosed(None, positive=0.01, is_positive=0.02) == ""

@@ -31,30 +31,30 @@ CERTIFICATE = {
 }
 """Keys of certificate.json, and of the certificate in a run's record."""
 
-JUDGEMENTS = {
+RESULTS = {
     "flattery": "optimism",
     "opening": "evaluated",
     "earlier_openings": "earlier_evaluations",
     "interrupted_openings": "interrupted_evaluations",
     "turns": "outer_folds",
 }
-"""Keys of card.json, of its sections on choice and decisions, and of evaluations."""
+"""Keys of card.json, of its `choice` and `decisions`, and of evaluations."""
 
 DUPLICATES_RANDOM_KEY = "twins"
 """The random key of the grids in the search for near-duplicates; another key would find other rows."""
 
 
-def judgement(values: Any) -> Any:
-    """Return a card, or the evaluation of a split, under today's keys.
+def result(values: Any) -> Any:
+    """Return a model card, or the evaluation of a split, under today's keys.
 
     A value that is not a mapping is returned unchanged.
     """
     if not isinstance(values, Mapping):
         return values
-    found = {JUDGEMENTS.get(name, name): value for name, value in values.items()}
+    found = {RESULTS.get(name, name): value for name, value in values.items()}
     for name in ("choice", "decisions"):
         if isinstance(inner := found.get(name), Mapping):
-            found[name] = {JUDGEMENTS.get(key, key): value for key, value in inner.items()}
+            found[name] = {RESULTS.get(key, key): value for key, value in inner.items()}
     return found
 
 

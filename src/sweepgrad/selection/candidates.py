@@ -1,4 +1,4 @@
-"""What each candidate of a sweep says of each validation row: what choosing between them goes by."""
+"""Compare the candidates of a sweep, and their ensembles, on each validation row."""
 
 import logging
 import tempfile
@@ -36,14 +36,14 @@ from sweepgrad.training.bundle import Bundle
 
 log = logging.getLogger(__name__)
 
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is ten times faster
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is ten times faster
 
 
 def configuration(store: Store, run: Logged) -> Config:
-    """Return what a run was configured as.
+    """Return the configuration of a run.
 
     Raises:
-        UserError: this version, with the extensions that are installed, does not know a setting of it.
+        UserError: a setting is unknown to this version with the installed extensions.
     """
     with tempfile.TemporaryDirectory() as copies:
         path = local(run, "config.yaml") or store.download(run, "config.yaml", Path(copies))
@@ -52,27 +52,27 @@ def configuration(store: Store, run: Logged) -> Config:
         return check(values)
     except ConfigErrors as error:
         raise UserError(
-            f"run {run.name} was configured with settings that are unknown here ({error}): install the"
-            " extension that they came from, or train anew"
+            f"run {run.name}: its configuration has settings that are unknown here ({error}). Install the"
+            " extension that defines them, or train the run again"
         ) from None
 
 
 def bundle_of(store: Store, run: Logged) -> Bundle:
-    """The model of a run."""
+    """Return the model of a run."""
     with tempfile.TemporaryDirectory() as copies:
         return Bundle.load(local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies)))
 
 
 def digests_of(run: Logged) -> Digests:
-    """Of the rows that a run was made on."""
+    """Return the digests of a run's table and its parts."""
     return Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
 
 
 def validation_of(tables: Tables, run: Logged, config: Config) -> Rows:
-    """Return the validation rows that a run was compared on.
+    """Return the validation rows of a run.
 
     Raises:
-        UserError: the table or the split is not what it was made on.
+        UserError: the table or the split has changed since the run was trained.
     """
     return tables.validation(config.data, config.split, digests_of(run), f"run {run.run_id}")
 
@@ -80,32 +80,32 @@ def validation_of(tables: Tables, run: Logged, config: Config) -> Rows:
 def compare(
     store: Store, tables: Tables, entries: Sequence[Entry], select: Select
 ) -> tuple[list[Entry], Choice]:
-    """Choose among the first of `entries`, those that have all that the very first has, and their ensembles.
+    """Choose among the leading entries, as far as they are as complete as the first, and their ensembles.
 
     Arguments:
         entries: ranked; their runs can be compared.
 
     Returns:
-        The entries with what was found, the ensembles that `select.ensemble` asks for in their places among
-        them; and the choice, which numbers them as they stand there.
+        The entries with their standings, including the ensembles of `select.ensemble` at their ranks; and
+        the choice, which refers to entries by their index in that list.
 
     Raises:
-        UserError: a table or split is not what the runs were made on, no seed has a run on every fold, all
-            validation rows are of one group, or members of an ensemble were trained on different columns.
+        UserError: a table or a split has changed since training, no seed has a run on every fold, all
+            validation rows are in one group, or members of an ensemble were trained on different columns.
     """
 
-    def has(entry: Entry) -> tuple[int, set[str]]:
+    def completeness(entry: Entry) -> tuple[int, set[str]]:
         return entry.unfinished, folds(entry.runs)
 
-    full = list(takewhile(lambda entry: has(entry) == has(entries[0]), entries))
-    validation, pace = _Validation(store, tables), ProgressLog(log, "comparing")
+    full = list(takewhile(lambda entry: completeness(entry) == completeness(entries[0]), entries))
+    validation, progress = _Validation(store, tables), ProgressLog(log, "comparing")
     metric, singles = METRICS[select.metric], list[Candidate]()
     added: list[tuple[Entry, Candidate]] = []
     best: list[tuple[Entry, list[list[FoldScores]]]] = []
     for number, entry in enumerate(full, 1):
         seeds = validation.seeds(entry.runs)
         if not seeds:
-            raise UserError("no seed has a run on every fold: train what is missing")
+            raise UserError("no seed has a run on every fold: run the sweep again to train the missing runs")
         scored = [[validation.scores(run) for run in seed] for seed in seeds]
         singles.append(Candidate(entry.n_parameters, ensembles.each(metric, scored)))
         if isinstance(select.ensemble, SeedsEnsemble) and len(seeds) > 1:
@@ -113,11 +113,11 @@ def compare(
             added.append(ensembles.averaged(metric, [(entry, scored)], name, seeds, singles[-1:]))
         if isinstance(select.ensemble, BestEnsemble) and number <= select.ensemble.size:
             best.append((entry, scored))
-        pace.tell(f"{number} of {len(full)} configurations looked at, row by row")
+        progress.tell(f"{number} of {len(full)} configurations compared on validation rows")
     if len(np.unique(validation.units)) < 2:
         raise UserError(
-            "all validation rows are of one group, so nothing tells how sure a choice would be: take another"
-            " split.seed, or groups that are smaller (data.group)"
+            "all validation rows are in one group, so standard errors cannot be estimated: choose another"
+            " split.seed, or smaller groups (data.group)"
         )
     if isinstance(select.ensemble, BestEnsemble) and len(best) == (size := select.ensemble.size):
         seeds = [seed for entry, _ in best for seed in validation.seeds(entry.runs)]
@@ -133,7 +133,7 @@ def compare(
 
 
 class _Validation:
-    """The validation rows of a sweep, fold by fold, and what its models say of them."""
+    """The validation rows of a sweep, fold by fold, and the scores of its models."""
 
     def __init__(self, store: Store, tables: Tables) -> None:
         self._store, self._tables = store, tables
@@ -144,7 +144,7 @@ class _Validation:
 
     @property
     def units(self) -> NDArray[np.int64]:
-        """The unit of each row, fold after fold: no unit has rows in two."""
+        """The unit of each row, fold after fold; no unit has rows in two folds."""
         offset, found = 0, []
         for fold in sorted(self._units):
             found.append(self._units[fold] + offset)
@@ -152,34 +152,35 @@ class _Validation:
         return np.concatenate(found)
 
     def seeds(self, runs: Sequence[Logged]) -> list[list[Logged]]:
-        """The runs of each seed that has one on every fold, by fold."""
+        """Return the runs of each seed that has a run on every fold, by fold."""
         n_folds = len(folds(runs))
         by_seed: dict[str, dict[str, Logged]] = {}
         for run in runs:
             by_seed.setdefault(seed_of(run), {})[fold_of(run)] = run
-        return [[of[fold] for fold in sorted(of)] for of in by_seed.values() if len(of) == n_folds]
+        complete = [by_fold for by_fold in by_seed.values() if len(by_fold) == n_folds]
+        return [[by_fold[fold] for fold in sorted(by_fold)] for by_fold in complete]
 
     def scores(self, run: Logged) -> FoldScores:
-        """Return what a run's model makes of the validation rows of its fold."""
+        """Return the scores of a run's model on the validation rows of its fold."""
         config, bundle = configuration(self._store, run), bundle_of(self._store, run)
         data = config.data.model_dump_json()
-        which = data + config.split.model_dump_json()
+        rows_key = data + config.split.model_dump_json()
         self._data[run.run_id] = data
-        if which not in self._rows:
+        if rows_key not in self._rows:
             rows = validation_of(self._tables, run, config)
-            self._rows[which] = rows.frame, rows.y
+            self._rows[rows_key] = rows.frame, rows.y
             self._units[fold_of(run)] = units_of(rows.frame, rows.roles.group)
-        frame, y = self._rows[which]
+        frame, y = self._rows[rows_key]
         (member,) = bundle.members
-        known = which, member.preprocessor
-        if known not in self._features:
-            self._features[known] = member.preprocessor.transform(frame)
-        return FoldScores(y, member.network.scaled_scores(member.weights, self._features[known]))
+        features_key = rows_key, member.preprocessor
+        if features_key not in self._features:
+            self._features[features_key] = member.preprocessor.transform(frame)
+        return FoldScores(y, member.network.scaled_scores(member.weights, self._features[features_key]))
 
     def refuse_several_tables(self, seeds: Sequence[Sequence[Logged]]) -> None:
-        """Members of an ensemble are asked about the same rows, which have the columns of one section."""
+        """Raise if the runs differ in their data section: an ensemble predicts the rows of one table."""
         if len({self._data[run.run_id] for seed in seeds for run in seed}) > 1:
             raise UserError(
-                "select.ensemble: the best configurations differ in their data section, and an average wants"
-                " the same columns for all: choose among one of them, or say select.ensemble=none"
+                "select.ensemble: the best configurations differ in their data section, but an ensemble needs"
+                " the same columns for all members. Sweep over one data section, or set select.ensemble=none"
             )

@@ -1,4 +1,4 @@
-"""What the model card says: what was chosen, how good it is, and whether that is good enough."""
+"""The content of a model card: the chosen model, its scores, and whether they are good enough to deploy."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,24 +9,28 @@ from sweepgrad.config import old_names
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
 
-AVERAGE_OF = "average of"  # the key under which an ensemble says what it is
+AVERAGE_OF = "average of"  # the key of an ensemble's description among its settings
 
 
-def settings_in_words(settings: dict[str, str]) -> str:
-    """Return what tells a candidate from others; empty where there is nothing."""
-    return ", ".join(
-        f"average of {value}" if key == AVERAGE_OF else f"{key}={value}" for key, value in settings.items()
+def settings_as_text(settings: dict[str, str]) -> str:
+    """Return the settings in which a candidate differs from others."""
+    return (
+        ", ".join(
+            f"average of {value}" if key == AVERAGE_OF else f"{key}={value}"
+            for key, value in settings.items()
+        )
+        or "the only configuration"
     )
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How good a model is on n rows.
+    """Metrics of a model on n rows.
 
     Attributes:
-        metrics: by name.
-        main: the name of the one that is told first.
-        interval: of that one, 95 %.
+        metrics: values by metric name.
+        main: the name of the task's default metric.
+        interval: the 95 % confidence interval of the default metric.
     """
 
     n: int
@@ -36,19 +40,19 @@ class Scores:
 
     @property
     def value(self) -> float:
-        """Return the main metric."""
+        """The value of the default metric."""
         return self.metrics[self.main]
 
     def to_json(self) -> dict[str, Any]:
-        """Return them flat: `n`, each metric, and the interval as `accuracy_ci` or the like."""
+        """Return a flat mapping: `n`, each metric, and the interval under a key such as `accuracy_ci`."""
         return {"n": self.n, **self.metrics, f"{self.main}_ci": self.interval}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Scores":
-        """Return what `to_json` gave.
+        """Return the scores that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is of another version.
+            KeyError, TypeError, ValueError: another version wrote them.
         """
         (key,) = (name for name in values if name.endswith("_ci"))
         low, high = values[key]
@@ -61,17 +65,18 @@ WrittenScores = Annotated[Scores, BeforeValidator(Scores.from_json), PlainSerial
 
 @dataclass(frozen=True)
 class Decisions:
-    """How a model answers, and what comes of it on the validation and on the test rows.
+    """The threshold of a model, and the metrics of its predictions on the validation set and the test set.
 
     Attributes:
-        rule: how the threshold was chosen, as `select.threshold` says.
-        false_positive, false_negative: what mistakes cost; None but for the rule "cost".
-        threshold: rows with at least that probability are taken for positive.
-        optimism: by how much the rule's own figure on validation rows is too high on average, since the
-            threshold was tuned on them; None where nothing was tuned.
-        validation, test: `accuracy`, `accuracy_at_half`, `f1`, `share` taken for positive; with costs `cost` a
-            row, and `cost_of_one_answer`, the cheaper one by the training rows, given always.
-        p_value: of the difference between these two on the test rows; None without costs.
+        rule: the value of `select.threshold.rule`.
+        false_positive, false_negative: costs of the two kinds of error; None unless the rule is "cost".
+        threshold: rows with at least this probability are predicted positive.
+        optimism: the mean bias of the tuned metric on validation rows, since the threshold was tuned on
+            them; None without tuning.
+        validation, test: `accuracy`, `accuracy_at_half`, `f1`, `share` (predicted positive). With costs also
+            `cost` per row, and `cost_of_one_answer`, the cost per row of the constant prediction that is
+            cheaper on the training rows.
+        p_value: of the difference between these two costs on the test set; None without costs.
     """
 
     rule: str
@@ -86,9 +91,10 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Calibration errors on some rows: as the model was trained, and as it is with its temperature.
+    """Calibration errors on some rows, before and after temperature scaling.
 
-    `by_chance` is what true probabilities would stay below in 95 of 100 such samples.
+    `by_chance` is the 95 % quantile of the calibration error of perfectly calibrated probabilities on a
+    sample of that size.
     """
 
     before: float
@@ -98,32 +104,31 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Card:
-    """All that the card says, before it is worded.
+    """The content of a model card, as data.
 
     Attributes:
-        run_id: the run whose model it is; of an ensemble, the sweep's own.
-        n_candidates: runs that were compared on validation rows.
-        n_configurations: how many they are when seeds and folds are not counted.
-        n_ensembles: averages of these that were compared beside them.
-        n_unfinished: runs that failed or were killed, and so could not be compared.
-        model: its settings; of an ensemble, those of its first member.
-        members: the networks that are averaged, one for a model that is no ensemble.
-        choice: by which rule and metric it was chosen, who is tied with the best, how optimistic being the
-            best is.
-        registered: the name and version under which MLflow has the model.
-        baselines: by name, on the test rows; they decide at 0.5.
-        p_values: of the difference in accuracy to each baseline on the test rows.
-        temperature: what the log-odds were divided by; 1 where they were left alone.
-        calibration: on the rows of "validation" and "test".
-        notices: what is to be told of temperature and threshold.
+        run_id: the run of the chosen model; for an ensemble, the run of the sweep.
+        n_candidates: the number of runs that were compared on validation rows.
+        n_configurations: the number of configurations, not counting seeds and folds.
+        n_ensembles: the number of ensembles that were compared with them.
+        n_unfinished: the number of runs that failed or were killed, and were not compared.
+        model: settings of the model; for an ensemble, of its first member.
+        members: settings of each network; more than one for an ensemble.
+        choice: selection rule and metric, candidates tied with the best, optimism of the best.
+        registered: name and version of the registered MLflow model.
+        baselines: scores on the test set by name; baselines use the threshold 0.5.
+        p_values: of the difference in the default metric to each baseline on the test set.
+        temperature: the divisor of the log-odds; 1 without temperature scaling.
+        calibration: for "validation" and "test".
+        notices: remarks on the temperature, the threshold and ensembles.
         evaluated: when the test set was evaluated for this card, by whom, and for which model.
-        earlier_evaluations: the same of each time that it was evaluated before, by any sweep.
-        interrupted_evaluations: the same of those for this very model of which nothing was kept; older cards
-            have none.
-        earlier_of_table: how often test rows of this table, of whichever split, had been evaluated before;
-            older cards do not count.
-        certificate: what was found of leaks, in words; older cards have none.
-        task: the kind of target.
+        earlier_evaluations: the same for each earlier test-set evaluation, by any sweep.
+        interrupted_evaluations: the same for earlier evaluations of this model whose results were lost;
+            empty in older cards.
+        earlier_of_table: the number of earlier evaluations of test rows of this table, with any split; 0 in
+            older cards.
+        certificate: the result of the leak checks as text; empty in older cards.
+        task: the name of the task.
     """
 
     sweep: str
@@ -155,51 +160,56 @@ class Card:
 
     @property
     def verdict(self) -> str:
-        """Return whether this is good enough to deploy, and for what, in plain words."""
+        """The verdict as text: whether the model is good enough to deploy, and for what."""
         task = TASKS[self.task]
-        words, metric = task.wording, METRICS[self.test.main]
+        wording, metric = task.wording, METRICS[self.test.main]
         simple, linear = task.baselines
         majority, logistic = self.baselines[simple].value, self.baselines[linear].value
         p_simple, p = self.p_values[simple], self.p_values[linear]
         gain = self._gain(metric, majority)
-        said = {
+        figures = {
             "majority": metric.figure(majority),
             "linear": metric.figure(logistic),
             "test": metric.figure(self.test.value),
             "gain": metric.gap(gain),
         }
-        better = words.linear_wins.format(**said)
+        better = wording.linear_wins.format(**figures)
         linear_wins = p < 0.05 and self._gain(metric, logistic) < 0
         if self.decisions.rule == "cost":
             return self._verdict_on_costs()
         if gain <= 0 or p_simple >= 0.05:
-            poor = words.poor.format(**said, p=p_simple)
+            poor = wording.poor.format(**figures, p=p_simple)
             if self.decisions.rule in ("f1", "prevalence"):
-                poor += f" Its threshold was not chosen for that; F1 is {self.decisions.test['f1']:.3f}."
+                poor += (
+                    f" The threshold was chosen by the rule {self.decisions.rule}, not for {metric.title}; F1 is"
+                    f" {self.decisions.test['f1']:.3f}."
+                )
             return f"{poor} {better}" if linear_wins else poor
-        beside = words.linear_ties if p >= 0.05 else words.linear_wins if linear_wins else words.linear_loses
+        against_linear = (
+            wording.linear_ties if p >= 0.05 else wording.linear_wins if linear_wins else wording.linear_loses
+        )
         one_in = 1 / max(1 - self.test.value, 1 / self.test.n)
         return " ".join(
             [
-                words.good.format(**said),
-                beside.format(**said, p=p),
-                words.use.format(in_order=self._in_order, one_in=one_in),
+                wording.good.format(**figures),
+                against_linear.format(**figures, p=p),
+                wording.use.format(in_order=self._in_order, one_in=one_in),
                 self._on_calibration,
             ]
         )
 
     def _gain(self, metric: Metric, other: float) -> float:
-        """Return by how much the model is better than a baseline on the test rows."""
+        """Return by how much the model is better than a baseline on the test set."""
         return metric.sign * (self.test.value - other)
 
     def _verdict_on_costs(self) -> str:
-        test, p, words = self.decisions.test, self.decisions.p_value, TASKS[self.task].wording
+        test, p, wording = self.decisions.test, self.decisions.p_value, TASKS[self.task].wording
         assert p is not None
-        costs = words.costs.format(cost=test["cost"], constant=test["cost_of_one_answer"])
+        costs = wording.costs.format(cost=test["cost"], constant=test["cost_of_one_answer"])
         if p >= 0.05 or test["cost"] >= test["cost_of_one_answer"]:
-            return words.costs_poor.format(costs=costs, p=p)
+            return wording.costs_poor.format(costs=costs, p=p)
         about = {"in_order": self._in_order, "calibration": self._on_calibration}
-        return words.costs_good.format(costs=costs, p=p, **about)
+        return wording.costs_good.format(costs=costs, p=p, **about)
 
     @property
     def _in_order(self) -> str:
@@ -208,22 +218,22 @@ class Card:
 
     @property
     def _on_calibration(self) -> str:
-        found, words = self.calibration["test"], TASKS[self.task].wording
-        chosen = words.calibrated if found.after <= found.by_chance else words.miscalibrated
-        return chosen.format(error=found.after, chance=found.by_chance)
+        found, wording = self.calibration["test"], TASKS[self.task].wording
+        template = wording.calibrated if found.after <= found.by_chance else wording.miscalibrated
+        return template.format(error=found.after, chance=found.by_chance)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `card.json` says: the card and its verdict."""
+        """Return the content of `card.json`: the card and its verdict."""
         return {**_CARD.dump_python(self), "verdict": self.verdict}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Card":
-        """Return the card that `to_json` gave, in this version or an older one.
+        """Return the card that `to_json` wrote, in this version or an older one.
 
         Raises:
-            KeyError, ValueError: it is of another version.
+            KeyError, ValueError: an unknown version wrote it.
         """
-        return _CARD.validate_python(old_names.judgement(values))
+        return _CARD.validate_python(old_names.result(values))
 
 
 _CARD = TypeAdapter(Card)

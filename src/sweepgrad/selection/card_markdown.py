@@ -1,21 +1,21 @@
-"""The model card as a page."""
+"""Write a model card as a Markdown page."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sweepgrad.runs.ledger import earlier_of_table, times
-from sweepgrad.selection.card import Card, settings_in_words
+from sweepgrad.selection.card import Card, settings_as_text
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.registry import TASKS
 
 
 def markdown(card: Card) -> str:
-    """The card as a page; `calibration.png` is expected beside it."""
-    data, c, task = card.data, card.confusion, TASKS[card.task]
+    """Return the page of a card; it shows `calibration.png` from the same folder."""
+    data, confusion, task = card.data, card.confusion, TASKS[card.task]
     p_simple, p = (card.p_values[name] for name in task.baselines)
-    of = "by which it was chosen" if data["fold"] is None else f"fold {data['fold']} of {data['folds']}"
+    part = "used for the choice" if data["fold"] is None else f"fold {data['fold']} of {data['folds']}"
     rows = [
-        (f"chosen model, validation ({of})", card.validation),
+        (f"chosen model, validation ({part})", card.validation),
         ("**chosen model, test**", card.test),
         *((f"{each.title}, test", card.baselines[name]) for name, each in task.baselines.items()),
     ]
@@ -49,12 +49,12 @@ def markdown(card: Card) -> str:
 
 {card.certificate}
 
-## On the test rows
+## Predictions on the test set
 
-| | taken for positive | taken for negative |
+| | predicted positive | predicted negative |
 | --- | ---: | ---: |
-| is positive | {c["true_positive"]} | {c["false_negative"]} |
-| is negative | {c["false_positive"]} | {c["true_negative"]} |
+| actually positive | {confusion["true_positive"]} | {confusion["false_negative"]} |
+| actually negative | {confusion["false_positive"]} | {confusion["true_negative"]} |
 
 {_threshold(card)}
 
@@ -62,16 +62,16 @@ def markdown(card: Card) -> str:
 
 {_calibration(card)}
 
-![predicted probability against observed share](calibration.png)
+![predicted probability against observed frequency](calibration.png)
 
 {_intervals(card)} {task.wording.baselines.format(p=p, p_simple=p_simple)}
 """
 
 
 def _model(card: Card) -> str:
-    """A table of settings: one column, or for an ensemble a row for each member."""
+    """Return a table of settings: one column, or one row for each member of an ensemble."""
     model, n = card.model, len(card.members)
-    decides = [
+    predicts = [
         ("temperature", f"{card.temperature:.4g}" if card.temperature != 1 else "1 (as trained)"),
         ("threshold", f"{card.decisions.threshold:.4g} ({RULES[card.decisions.rule]})"),
         ("registered model", f"`{card.registered}`, alias `chosen`"),
@@ -89,11 +89,12 @@ def _model(card: Card) -> str:
             ),
             ("seed", model["seed"]),
             ("MLflow run", f"`{card.run_id}`"),
-            *decides,
+            *predicts,
         ]
         return _table(rows)
     together = (
-        f"An ensemble of {n} networks with {model['n_parameters']} parameters: their log-odds are averaged."
+        f"An ensemble of {n} networks with {model['n_parameters']} parameters in total. It averages their"
+        " log-odds."
     )
     lines = "\n".join(
         f"| `{m['run_id']}` | {_layers(m)} | {m['activation'] or 'none'} | {m['dropout']:g} | {m['scale']:g}"
@@ -106,7 +107,7 @@ def _model(card: Card) -> str:
 | --- | --- | --- | ---: | ---: | --- | ---: | ---: |
 {lines}
 
-{_table(decides)}"""
+{_table(predicts)}"""
 
 
 def _table(rows: Sequence[tuple[str, object]]) -> str:
@@ -119,177 +120,181 @@ def _layers(model: dict[str, Any]) -> str:
 
 RULES = {
     "half": "one half",
-    "accuracy": "most validation rows right",
+    "accuracy": "highest accuracy on validation rows",
     "f1": "highest F1 on validation rows",
-    "prevalence": "as many positive as in training",
-    "cost": "by what mistakes cost",
+    "prevalence": "as many validation rows positive as in training",
+    "cost": "lowest expected cost",
 }
 
 
 def _threshold(card: Card) -> str:
-    """What comes of the threshold on the test rows."""
-    of, test = card.decisions, card.decisions.test
-    words = [
-        f"A row is taken for positive from a probability of {of.threshold:.4g} on, which"
-        f" {test['share']:.1%} of the test rows have; F1 is {test['f1']:.3f}."
+    decisions, test = card.decisions, card.decisions.test
+    sentences = [
+        f"Rows with a probability of at least {decisions.threshold:.4g} are predicted positive:"
+        f" {test['share']:.1%} of the test rows. F1 is {test['f1']:.3f}."
     ]
     if test["accuracy"] != test["accuracy_at_half"]:
-        words.append(f"At 0.5 {test['accuracy_at_half']:.1%} would be right, and not {test['accuracy']:.1%}.")
-    if of.rule == "cost":
-        words.append(
-            f"With {of.false_positive:g} for a false positive and {of.false_negative:g} for a false negative"
-            f" that is where both mistakes are expected to cost the same. A test row costs {test['cost']:.3f},"
-            f" and {test['cost_of_one_answer']:.3f} if always the answer is given that is cheaper by the"
-            f" training rows (p = {of.p_value:.3g})."
+        sentences.append(
+            f"With a threshold of 0.5, accuracy would be {test['accuracy_at_half']:.1%} instead of"
+            f" {test['accuracy']:.1%}."
         )
-    if of.rule == "f1":
-        words.append(
-            f"On the validation rows, where it was tuned, F1 is {of.validation['f1']:.3f}: that flatters by"
-            f" {of.optimism:.3f} on average (a bootstrap over these rows)."
+    if decisions.rule == "cost":
+        sentences.append(
+            f"A false positive costs {decisions.false_positive:g} and a false negative"
+            f" {decisions.false_negative:g}; at the threshold both errors have the same expected cost. The mean"
+            f" cost of a test row is {test['cost']:.3f}. Always predicting the class that is cheaper on the"
+            f" training rows costs {test['cost_of_one_answer']:.3f} (p = {decisions.p_value:.3g})."
         )
-    if of.rule == "accuracy":
-        words.append(
-            f"On the validation rows, where it was tuned, {of.validation['accuracy']:.1%} are right: that"
-            f" flatters by {100 * (of.optimism or 0):.1f} points on average (a bootstrap over these rows)."
+    if decisions.rule == "f1":
+        sentences.append(
+            f"The threshold was tuned on the validation rows. F1 on these is {decisions.validation['f1']:.3f},"
+            f" which is optimistic by {decisions.optimism:.3f} on average (bootstrap over these rows)."
         )
-    words += [f"**{notice[0].upper()}{notice[1:]}.**" for notice in card.notices]
-    return " ".join(words)
+    if decisions.rule == "accuracy":
+        sentences.append(
+            "The threshold was tuned on the validation rows. Accuracy on these is"
+            f" {decisions.validation['accuracy']:.1%}, which is optimistic by"
+            f" {100 * (decisions.optimism or 0):.1f} points on average (bootstrap over these rows)."
+        )
+    sentences += [f"**{notice[0].upper()}{notice[1:]}.**" for notice in card.notices]
+    return " ".join(sentences)
 
 
 def _calibration(card: Card) -> str:
-    """Calibration errors before and after."""
     rows = "\n".join(
         f"| {part} | {found.before:.3f} | {found.after:.3f} | {found.by_chance:.3f} |"
         for part, found in card.calibration.items()
     )
     if card.temperature == 1:
-        how = "The probabilities are as they were trained."
+        how = "The probabilities are as trained, without temperature scaling."
     else:
-        way = "towards" if card.temperature > 1 else "away from"
+        direction = "towards" if card.temperature > 1 else "away from"
         how = (
-            f"The log-odds were divided by a temperature of {card.temperature:.3f}, which draws probabilities"
-            f" {way} one half. It was fitted on the validation rows, by likelihood."
+            f"The log-odds are divided by a temperature of {card.temperature:.3f}, which moves probabilities"
+            f" {direction} one half. It was fitted on the validation rows by maximum likelihood."
         )
     return f"""{how}
 
-| calibration error | as trained | as judged | by chance |
+| calibration error | as trained | final model | by chance |
 | --- | ---: | ---: | ---: |
 {rows}
 
-By chance: what true probabilities would stay below on so many rows in 95 of 100 samples."""
+By chance: perfectly calibrated probabilities have a smaller error in 95 of 100 samples of this size."""
 
 
 def _choice(card: Card) -> str:
     if card.n_candidates == 1 and card.n_unfinished == 0:
-        return f"It was trained on its own: there was nothing to choose between.{_fold(card)}"
-    model, choice, n, n_seeds = card.model, card.choice, card.n_candidates, card.model["seeds"]
-    metric = METRICS[choice["metric"]]
-    if choice["ensemble"]:
-        on = f"{card.data['n_val']} validation rows"
-        kind, before = "", card.validation.metrics[metric.name]
-        taken = f"all of its {len(card.members)} networks"
-        if card.data["fold"] is not None:
-            on, kind = "the validation rows of their folds", "mean "
-            before = choice["mean"]
-            taken = f"its {len(card.members)} networks of the first fold, as no fold is better than another"
-    elif card.data["fold"] is None:
-        on, kind = f"{card.data['n_val']} validation rows", ""
-        before = card.validation.metrics[metric.name]
-        taken = "its one seed" if n_seeds == 1 else f"its {n_seeds} seeds, and of these the best one"
-    else:
-        on, kind = "the validation rows of their folds", "mean "
-        before = choice["mean"]
-        best = "the one" if n_seeds == 1 else f"the best of {n_seeds} seeds"
-        of_these = f"and of these {best} on the first fold, as no fold is better than another"
-        taken = "its one run" if model["runs"] == 1 else f"its {model['runs']} runs, {of_these}"
-    name = metric.title
+        return f"It is the only run, so there was no choice.{_fold(card)}"
+    choice, metric = card.choice, METRICS[card.choice["metric"]]
+    folds = card.data["fold"] is not None
+    name, kind = metric.title, "candidate" if card.n_ensembles else "configuration"
     mean, best_mean = (metric.figure(choice[key]) for key in ("mean", "best_mean"))
-    what = "candidate" if card.n_ensembles else "configuration"
     if choice["rule"] == "best":
-        rule = f"The {what} with the best mean {name} ({mean})"
+        rule = f"The {kind} with the best mean {name} ({mean}) was chosen."
     else:
         error = metric.gap(choice["best_standard_error"])
         rule = (
-            f"The smallest {what} within one standard error ({error}) of the best mean {name}"
-            f" ({best_mean}), with {mean} itself,"
+            f"The smallest {kind} within one standard error ({error}) of the best mean {name} ({best_mean})"
+            f" was chosen; its mean is {mean}."
         )
-    gap = before - card.test.metrics[metric.name]
+    validation = choice["mean"] if folds else card.validation.metrics[metric.name]
+    gap = validation - card.test.metrics[metric.name]
+    on = "the validation rows of their folds" if folds else f"{card.data['n_val']} validation rows"
     unfinished = f" {card.n_unfinished} more did not finish." if card.n_unfinished else ""
-    averages = f" and {card.n_ensembles} of their averages" if card.n_ensembles else ""
-    by_more = "" if choice["ensemble"] else ", and the best of its seeds by more"
+    ensembles = f" and {_count(card.n_ensembles, 'ensemble')} of them" if card.n_ensembles else ""
+    by_more = "" if choice["ensemble"] else ", and that of its best seed by more"
     return (
-        f"{n} models ({card.n_configurations} configurations){averages} of sweep `{card.sweep}` were compared on"
-        f" {on}.{unfinished} {rule} was taken with {taken}. {_ties(card)} The best of"
-        f" {choice['compared']} {what}s looks better on the rows it was chosen by than it is: its mean"
-        f" {name} by {metric.gap(choice['optimism'])} on average (a bootstrap over validation rows"
-        f" and seeds){by_more}. Here the test {name} is {metric.gap(abs(gap))}"
-        f" {'below' if gap >= 0 else 'above'} the {kind}validation {name}.{_fold(card)}"
+        f"{_count(card.n_candidates, 'model')} ({_count(card.n_configurations, 'configuration')}){ensembles} of"
+        f" sweep `{card.sweep}` were compared on {on}.{unfinished} {rule} {_model_of_choice(card)}\n\n"
+        f"{_ties(card)}\n\n"
+        f"The validation score of the best of {choice['compared']} is optimistically biased, because it was"
+        f" selected as the best: its mean {name} by {metric.gap(choice['optimism'])} on average (bootstrap over"
+        f" validation rows and seeds){by_more}. The test {name} is {metric.gap(abs(gap))}"
+        f" {'below' if gap >= 0 else 'above'} the {'mean ' if folds else ''}validation {name}.{_fold(card)}"
     )
 
 
+def _model_of_choice(card: Card) -> str:
+    """Return which networks of the chosen configuration or ensemble make the model."""
+    model, n_seeds, folds = card.model, card.model["seeds"], card.data["fold"] is not None
+    first_fold = "the first fold, since the folds have different validation rows"
+    if card.choice["ensemble"]:
+        of_fold = f" of {first_fold}" if folds else ""
+        return f"The model averages its {len(card.members)} networks{of_fold}."
+    if model["runs"] == 1:
+        return "The model is that of its only run."
+    if not folds:
+        return f"The model is that of the best of its {n_seeds} seeds."
+    best = "the run" if n_seeds == 1 else f"the best of {n_seeds} seeds"
+    return f"Of its {model['runs']} runs, the model is that of {best} on {first_fold}."
+
+
 def _ties(card: Card) -> str:
-    """Who cannot be told from the best."""
+    """Return which candidates are not significantly different from the best."""
     choice = card.choice
     tied, others = choice["tied"], choice["compared"] - 1
     if others == 0:
         return "There was no other to compare it with."
     if not tied:
-        them = "the other one" if others == 1 else f"all {others} others together"
-        return f"At 95 % the validation rows tell the best apart from {them}."
-    named = "; ".join(_said(settings) for settings in tied[:3]) + ("; …" if len(tied) > 3 else "")
+        them = "the other one" if others == 1 else f"all {others} others"
+        return f"On the validation rows, the best is significantly better than {them} (95 % level)."
+    named = "; ".join(map(settings_as_text, tied[:3])) + ("; …" if len(tied) > 3 else "")
+    count = f"{len(tied)} of {_count(others, 'other candidate')} {'are' if len(tied) > 1 else 'is'}"
     return (
-        f"**{len(tied)} of the {others} others {'is' if len(tied) == 1 else 'are'} tied with the best"
-        f" ({_said(choice['best_settings'])})**: at 95 % the validation rows do not tell them apart ({named})."
+        f"**{count} tied with the best ({settings_as_text(choice['best_settings'])})**, which means not"
+        f" significantly different on the validation rows (95 % level, all comparisons together): {named}."
     )
 
 
-def _said(settings: dict[str, str]) -> str:
-    return settings_in_words(settings) or "the only one"
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _fold(card: Card) -> str:
-    """What the validation figures speak of, where the run had a fold."""
+    """Return to which rows the validation scores refer, for a run on a fold."""
     data = card.data
     if data["fold"] is None:
         return ""
+    runs = "runs are" if len(card.members) > 1 else "run is"
     return (
-        f" The {'runs are' if len(card.members) > 1 else 'run is'} of fold {data['fold']} (from 0) of {data['folds']}: its validation figures speak of the"
-        f" {data['n_val']} rows of that fold, and {'they were' if len(card.members) > 1 else 'it was'} trained on the {data['n_train']} rows of the others."
+        f" The {runs} on fold {data['fold']} (counted from 0) of {data['folds']}: validation scores are for the"
+        f" {data['n_val']} rows of that fold, and the training set is the {data['n_train']} rows of the others."
     )
 
 
 def _test_set(card: Card) -> str:
-    words = [
-        f"No candidate was trained on the {card.data['n_test']} test rows, nor chosen by them. They were opened"
+    sentences = [
+        f"No model was trained or chosen on the {card.data['n_test']} test rows. They were evaluated on"
         f" {card.evaluated}"
     ]
     if card.earlier_evaluations:
         n = times(len(card.earlier_evaluations))
-        words[0] += (
-            f". **They had been opened {n} before** ({'; '.join(card.earlier_evaluations)}): what was changed"
-            " after seeing a test figure makes this one flatter."
+        sentences[0] += (
+            f". **They had been evaluated {n} before** ({'; '.join(card.earlier_evaluations)}): if anything was"
+            " changed after a test score was seen, the score above is optimistically biased."
         )
     else:
-        words[0] += "." if card.interrupted_evaluations else ": the first time."
+        sentences[0] += "." if card.interrupted_evaluations else ": the first evaluation."
     if card.interrupted_evaluations:
-        words.append(
-            f"Before that they were opened for the same model ({'; '.join(card.interrupted_evaluations)}), which was"
-            " interrupted before anything was kept."
+        sentences.append(
+            "An earlier evaluation of the same model was interrupted, and no result of it was kept"
+            f" ({'; '.join(card.interrupted_evaluations)})."
         )
     if card.earlier_of_table:
-        words.append(earlier_of_table(card.earlier_of_table))
-    words.append(
-        "Rows of the same group were kept in one part."
+        sentences.append(earlier_of_table(card.earlier_of_table))
+    sentences.append(
+        "All rows of a group are in the same part."
         if card.data["grouped"]
-        else "Rows were split at random: if several describe the same thing, the figures flatter."
+        else "Rows were split at random: if several rows describe the same thing, the scores are"
+        " optimistically biased."
     )
-    return " ".join(words)
+    return " ".join(sentences)
 
 
 def _intervals(card: Card) -> str:
     if card.data["grouped"]:
         return (
-            f"The {card.data['n_test']} test rows are of {card.data['n_test_units']} groups; intervals are"
-            " Wilson's with the effective number of rows, and differences are summed within groups."
+            f"The {card.data['n_test']} test rows form {card.data['n_test_units']} groups: confidence intervals"
+            " are Wilson intervals with the effective number of rows, and tests sum differences within groups."
         )
-    return "Intervals are Wilson's, for rows taken as independent."
+    return "Confidence intervals are Wilson intervals for independent rows."

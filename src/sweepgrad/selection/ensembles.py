@@ -1,7 +1,7 @@
-"""Averages of a sweep's models as candidates beside the models themselves.
+"""Ensembles of a sweep's models, as further candidates.
 
-A run has scores of the validation rows of its fold. An ensemble averages these over its runs of the same
-fold, so that fold after fold every row is scored by models that were not trained on it.
+A run has scores for the validation rows of its fold. An ensemble averages the scores of its runs on the same
+fold, so every row is scored by models that were not trained on it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,16 +19,16 @@ from sweepgrad.tracking.mapping import Logged
 
 @dataclass(frozen=True, eq=False)
 class FoldScores:
-    """Scaled scores (N,) of a fold's validation rows, and their targets y (N,)."""
+    """Scaled scores (N,) and targets y (N,) of a fold's validation rows."""
 
     y: Array
     scores: Array
 
 
 def each(metric: Metric, seeds: Sequence[Sequence[FoldScores]]) -> Array:
-    """Return what each of S seeds contributes to a metric, (S, N): its rows fold after fold.
+    """Return the contributions of each row to a metric for each of S seeds, (S, N), fold after fold.
 
-    Rows of a fold count such that the mean is that of the folds' metrics.
+    Rows are weighted such that the mean over N is the mean of the folds' metrics.
     """
     n = sum(fold.y.size for fold in seeds[0])
     return np.array(
@@ -43,29 +43,29 @@ def each(metric: Metric, seeds: Sequence[Sequence[FoldScores]]) -> Array:
 
 def averaged(
     metric: Metric,
-    of: Sequence[tuple[Entry, Sequence[Sequence[FoldScores]]]],
+    configurations: Sequence[tuple[Entry, Sequence[Sequence[FoldScores]]]],
     name: str,
     seeds: Sequence[Sequence[Logged]],
     members: Sequence[Candidate],
     optimism: float = 0.0,
 ) -> tuple[Entry, Candidate]:
-    """All seeds of some configurations, averaged, as an entry and a candidate.
+    """Return the average of all seeds of some configurations, as an entry and a candidate.
 
-    With S seeds the candidate's contributions are the jackknife's: for each seed the ensemble without it, its
-    deviation from the others stretched by S - 1 (Tukey's pseudo-values, centred on the whole ensemble), so
-    that their mean is what the ensemble contributes and their spread says what other seeds would have
-    changed. Of several configurations the first seeds are left out together, then the second.
+    With S seeds, the candidate's contributions are jackknife pseudo-values (Tukey), one for each seed: the
+    deviation of the ensemble without that seed, multiplied by S - 1 and centred on the whole ensemble. Their
+    mean is the contribution of the ensemble, and their spread estimates the variance between seeds. With
+    several configurations, the first seeds of all are left out together, then the second, and so on.
 
     Arguments:
-        of: configurations, each with the scores of its seeds, fold by fold.
-        name: what is averaged, in words.
-        seeds: the runs of all, fold by fold.
+        configurations: each with the scores of its seeds, fold by fold.
+        name: a short description of the ensemble.
+        seeds: the runs of all configurations, fold by fold.
         members, optimism: see `Candidate`.
     """
-    n_seeds = min(len(seeds_of) for _, seeds_of in of)
+    n_seeds = min(len(scored) for _, scored in configurations)
     blocks: list[list[Sequence[FoldScores]]] = [[] for _ in range(n_seeds)]
-    for _, seeds_of in of:
-        for number, seed in enumerate(seeds_of):
+    for _, scored in configurations:
+        for number, seed in enumerate(scored):
             blocks[number % n_seeds].append(seed)
     whole = _mean(seed for block in blocks for seed in block)
     found = each(metric, [whole])
@@ -75,13 +75,13 @@ def averaged(
             [_mean(seed for other in blocks if other is not block for seed in other) for block in blocks],
         )
         found = found + (n_seeds - 1) * (without.mean(axis=0) - without)
-    first = of[0][0]
+    first = configurations[0][0]
     entry = replace(
         first,
-        settings=first.settings if len(of) == 1 else dict.fromkeys(first.settings, ""),
+        settings=first.settings if len(configurations) == 1 else dict.fromkeys(first.settings, ""),
         runs=tuple(sorted((run for seed in seeds for run in seed), key=_by_fold)),
         unfinished=0,
-        n_parameters=sum(entry.n_parameters * len(seeds_of) for entry, seeds_of in of),
+        n_parameters=sum(entry.n_parameters * len(scored) for entry, scored in configurations),
         metrics={
             name: Estimate(fmean(METRICS[name].value(fold.y, fold.scores, 0.5) for fold in whole), None)
             for name in first.metrics
@@ -94,10 +94,10 @@ def averaged(
 
 
 def _mean(seeds: Iterable[Sequence[FoldScores]]) -> list[FoldScores]:
-    """Return the seeds' mean scores, fold by fold."""
+    """Return the mean scores over seeds, fold by fold."""
     return [
-        FoldScores(of_fold[0].y, np.mean([seed.scores for seed in of_fold], axis=0))
-        for of_fold in zip(*seeds, strict=True)
+        FoldScores(fold[0].y, np.mean([seed.scores for seed in fold], axis=0))
+        for fold in zip(*seeds, strict=True)
     ]
 
 

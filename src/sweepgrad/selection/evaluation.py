@@ -1,4 +1,4 @@
-"""How good a whole procedure is: what it came to on several splits, the mean, and how sure that is."""
+"""The evaluation of a whole procedure on several splits: mean test metrics with confidence intervals."""
 
 import json
 from collections import Counter
@@ -21,25 +21,25 @@ from sweepgrad.stats.metrics import METRICS, Metric
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What the procedure chose on one split, and what that is worth on the split's test rows.
+    """The model that the procedure chose on one split, and its scores on the test set of that split.
 
     Attributes:
         split: its name, such as "split.seed=1000".
-        run_id: of the model that was chosen; of an ensemble, its members' parted by blanks.
+        run_id: the run of the chosen model; for an ensemble, the runs of its members, separated by spaces.
         digest: SHA-256 of the indices of the test rows.
-        settings: what tells the chosen configuration from the others.
-        compared: among how many configurations it was chosen.
-        tied: how many others could not be told from the best.
-        mean: of the declared metric over the configuration's seeds and folds: what it was chosen by.
-        test_mean: the same of its models on the test rows.
-        optimism: of the best mean, since it is the best of many, by the bootstrap.
-        n_learned: training and validation rows.
-        validation, test: of the chosen model.
-        baselines: on the same test rows, by name.
-        evaluated: when this test set was evaluated, by whom.
-        earlier_evaluations: the same of each time before.
-        interrupted_evaluations: the same of those for this very model of which nothing was kept; older
-            figures have none.
+        settings: the settings in which the chosen configuration differs from the others.
+        compared: the number of candidates.
+        tied: the number of other candidates that are not significantly different from the best.
+        mean: of the selection metric over the seeds and folds of the chosen configuration.
+        test_mean: the mean of the same models' metric on the test set.
+        optimism: the bias of the best mean, because it was selected as the best, by the bootstrap.
+        n_learned: the number of training and validation rows.
+        validation, test: scores of the chosen model.
+        baselines: scores on the same test set, by name.
+        evaluated: when this test set was evaluated, and by whom.
+        earlier_evaluations: the same for each earlier evaluation.
+        interrupted_evaluations: the same for earlier evaluations of this model whose results were lost;
+            empty in older files.
     """
 
     split: str
@@ -61,27 +61,27 @@ class SplitResult:
     interrupted_evaluations: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `splits.json` says of it."""
+        """Return the entry of this split in `splits.json`."""
         return _RESULT.dump_python(self)  # type: ignore[no-any-return]
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "SplitResult":
-        """Return what `to_json` gave, in this version or an older one.
+        """Return the result that `to_json` wrote, in this version or an older one.
 
         Raises:
-            KeyError, TypeError, ValueError: it is of another version.
+            KeyError, TypeError, ValueError: an unknown version wrote it.
         """
-        return _RESULT.validate_python(old_names.judgement(values))
+        return _RESULT.validate_python(old_names.result(values))
 
 
 _RESULT = TypeAdapter(SplitResult)
 
 
 def kept_in(file: Path) -> list[SplitResult]:
-    """What is known of the splits of a sweep; nothing if the file is not there.
+    """Return the results of the splits of a sweep; empty if the file does not exist.
 
     Raises:
-        UserError: it cannot be read. What test rows came to may be in it, so it is not to be written over.
+        UserError: it cannot be read. It may hold test results, so it must not be overwritten.
     """
     try:
         return [SplitResult.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
@@ -89,28 +89,28 @@ def kept_in(file: Path) -> list[SplitResult]:
         return []
     except (KeyError, TypeError, ValidationError) as error:
         raise UserError(
-            f"{file} was written by another version of sweepgrad ({error}), and what test rows came to is not"
-            " written over. Its page is evaluation.md beside it; or evaluate with that version"
+            f"{file} was written by another version of sweepgrad ({error}), and test results are not"
+            " overwritten. Read evaluation.md in the same folder, or evaluate with that version"
         ) from None
     except ValueError as error:
         raise UserError(
-            f"{file} is damaged ({error}). It says what test rows came to, and is not written over: put it"
-            " back as it was, or move it away; where it was sent to the store it comes back from there"
+            f"{file} is damaged ({error}). It holds test results and is not overwritten: restore it, or move"
+            " it away; if its results were sent to the MLflow store, they are read from there"
         ) from None
 
 
-def complete_outer_folds(of_splits: Sequence[Split]) -> int | None:
-    """Return how many outer folds there are, where every seed has all of them; else None."""
+def complete_outer_folds(splits: Sequence[Split]) -> int | None:
+    """Return the number of outer folds if every seed has all of them; else None."""
     outer: dict[int, set[int | None]] = {}
-    for split in of_splits:
+    for split in splits:
         outer.setdefault(split.seed, set()).add(split.outer_fold)
-    n = of_splits[0].outer_folds
+    n = splits[0].outer_folds
     return n if all(found == set(range(n)) for found in outer.values()) else None
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Over splits, with the standard deviation from one split to another and a 95 % interval."""
+    """A mean over splits, with the standard deviation between splits and a 95 % confidence interval."""
 
     mean: float
     sd: float
@@ -119,29 +119,29 @@ class Mean:
 
 
 def corrected_mean(values: Sequence[float], ratio: float) -> Mean:
-    """The mean of J splits' figures, with the interval of the corrected resampled t-test.
+    """Return the mean over J splits with the interval of the corrected resampled t-test.
 
-    Splits of one table share rows, so their figures go together and s² / J understates the variance of their
-    mean, however many there are. Nadeau & Bengio (Machine Learning 52, 2003) put
+    Splits of one table share rows, so their scores are correlated, and s² / J underestimates the variance of
+    the mean. Nadeau & Bengio (Machine Learning 52, 2003) use
 
         (1 / J + ratio) s²,
 
-    with Student's t of J - 1 degrees of freedom: as if figures of two splits were correlated by the share of
-    rows that is tested. Cross-validation, repeated or not, takes the same correction (Bouckaert & Frank,
-    PAKDD 2004). It is a rule of thumb: no unbiased estimate exists (Bengio & Grandvalet, JMLR 5, 2004), and
-    without it intervals miss far too often (Bates, Hastie & Tibshirani, JASA 2023).
+    with Student's t of J - 1 degrees of freedom: the correlation between two splits is approximated by the
+    share of test rows. The same correction is used for cross-validation, repeated or not (Bouckaert & Frank,
+    PAKDD 2004). It is a heuristic: no unbiased estimator exists (Bengio & Grandvalet, JMLR 5, 2004), and the
+    coverage of uncorrected intervals is far too low (Bates, Hastie & Tibshirani, JASA 2023).
 
     Arguments:
-        values: one for each split, two at least.
-        ratio: test rows over the rows that were learned from, which here are all others: training rows fit,
-            validation rows choose.
+        values: one for each split, at least two.
+        ratio: the number of test rows over the number of all other rows: training rows fit the model, and
+            validation rows choose it.
 
     Raises:
-        ValueError: there are fewer than two.
+        ValueError: there are fewer than two values.
     """
     n = len(values)
     if n < 2:
-        raise ValueError("one split says nothing of how splits differ")
+        raise ValueError("at least two splits are needed to estimate the variance between splits")
     mean, sd = fmean(values), stdev(values)
     half = float(stdtrit(n - 1, 0.975)) * sd * sqrt(1 / n + ratio)
     return Mean(mean, sd, mean - half, mean + half)
@@ -149,14 +149,15 @@ def corrected_mean(values: Sequence[float], ratio: float) -> Mean:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is said of a procedure.
+    """The evaluation of a procedure.
 
     Attributes:
-        what: the target and its positive value, and the table's name.
-        grouped: whether rows of a group were kept in one part.
-        outer_folds: how many there are, if the splits are outer folds that test each row once; else None.
-        earlier_of_table: how often test rows of this table, of whichever split, had been opened before.
-        task: the kind of target.
+        what: the target and its positive value, and the name of the table.
+        grouped: whether all rows of a group are in the same part.
+        outer_folds: the number of outer folds, if the splits are outer folds that test each row once; else
+            None.
+        earlier_of_table: the number of earlier evaluations of test rows of this table, with any split.
+        task: the name of the task.
     """
 
     sweep: str
@@ -171,48 +172,48 @@ class Evaluation:
 
     @property
     def keys(self) -> list[str]:
-        """What tells the chosen ones apart; an ensemble does not say all that a configuration does."""
+        """The keys in which chosen configurations differ; an ensemble may lack some of them."""
         return list(dict.fromkeys(key for split in self.splits for key in split.settings))
 
     @property
     def main(self) -> Metric:
-        """Return the metric that is told first."""
+        """The default metric of the task."""
         return METRICS[self.splits[0].test.main]
 
     def test(self, metric: str) -> Mean:
-        """What a model that the procedure chooses does on rows that had no say in it."""
+        """Return the mean of a metric of the chosen models on their test sets."""
         return self._mean([split.test.metrics[metric] for split in self.splits])
 
     def ahead_of(self, baseline: str) -> Mean:
-        """By how much it is better than a baseline on the test rows of the same splits."""
+        """Return by how much the procedure is better than a baseline on the same test sets."""
         sign = self.main.sign
         return self._mean([sign * (s.test.value - s.baselines[baseline].value) for s in self.splits])
 
     @property
     def gap(self) -> Mean:
-        """By how much the mean that was chosen by is better than that of the same models on test rows."""
+        """The validation mean that the choice is based on, less the test mean of the same models."""
         return self._mean([METRICS[self.metric].sign * (s.mean - s.test_mean) for s in self.splits])
 
     @property
     def own_gap(self) -> Mean:
-        """The same of the one model that was taken, which was the best of the configuration's seeds, too."""
+        """The same difference for the chosen model alone, which is also the best of its seeds."""
         sign, name = METRICS[self.metric].sign, self.metric
         return self._mean([sign * (s.validation.metrics[name] - s.test.metrics[name]) for s in self.splits])
 
     @property
     def optimism(self) -> float:
-        """What the bootstrap expected of `gap`, on average."""
+        """The mean optimism by the bootstrap: the expected `gap`."""
         return fmean(split.optimism for split in self.splits)
 
     @property
     def chosen(self) -> list[tuple[dict[str, str], int]]:
-        """How often which configuration was chosen, the most frequent first."""
+        """The chosen configurations with their number of splits, the most frequent first."""
         counts = Counter(tuple(split.settings.items()) for split in self.splits)
         return [(dict(settings), n) for settings, n in counts.most_common()]
 
     @property
     def figures(self) -> dict[str, float]:
-        """For MLflow: the figures of the whole by name."""
+        """The metrics of the whole evaluation by name, for MLflow."""
         means = {f"test_{metric}": self.test(metric) for metric in self.splits[0].test.metrics}
         means |= {f"ahead_of_{name}": self.ahead_of(name) for name in self.splits[0].baselines}
         means |= {f"{self.metric}_gap": self.gap}
@@ -241,7 +242,7 @@ class Evaluation:
         }
 
     def baseline(self, name: str) -> Mean:
-        """Its main metric on the test rows."""
+        """Return the mean of a baseline's default metric on the test sets."""
         return self._mean([split.baselines[name].value for split in self.splits])
 
     def _mean(self, values: Sequence[float]) -> Mean:

@@ -1,4 +1,4 @@
-"""An evaluation in words: a table for a terminal, CSV for programs, and a page."""
+"""An evaluation as a table for a terminal, as CSV for programs, and as a Markdown page."""
 
 import csv
 import io
@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sweepgrad.runs.ledger import earlier_of_table
-from sweepgrad.selection.card import settings_in_words
+from sweepgrad.selection.card import settings_as_text
 from sweepgrad.selection.evaluation import Evaluation, Mean, SplitResult
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
 
 
 def as_table(whole: Evaluation) -> Table:
-    """For a terminal: a row for each split."""
+    """Return a table for a terminal, with a row for each split."""
     table = Table(title=Text(f"{whole.sweep}: {whole.what}"), title_justify="left")
     table.add_column("split")
     main = whole.main
@@ -45,13 +45,13 @@ def as_table(whole: Evaluation) -> Table:
 
 
 def summary(whole: Evaluation) -> Iterator[str]:
-    """What the splits say together, a sentence or two a line."""
+    """Yield the results over all splits, one or two sentences at a time."""
     n, main = len(whole.splits), whole.main
     test = whole.test(main.name)
     yield (
-        f"Test {main.title} {main.figure(test.mean)} on average over {n} splits (sd {main.gap(test.sd)}; 95 %"
-        f" interval {main.figure(test.low)} to {main.figure(test.high)}, corrected for the rows that splits"
-        " share)."
+        f"Mean test {main.title} over {n} splits: {main.figure(test.mean)} (sd {main.gap(test.sd)}; 95 %"
+        f" confidence interval {main.figure(test.low)} to {main.figure(test.high)}, corrected for rows that"
+        " splits share)."
     )
     for name, baseline in TASKS[whole.task].baselines.items():
         yield (
@@ -61,36 +61,36 @@ def summary(whole: Evaluation) -> Iterator[str]:
     metric = METRICS[whole.metric]
     name, optimism = metric.title, metric.gap(whole.optimism)
     yield (
-        f"On validation rows the chosen configuration's mean {name} was {_better(metric, whole.gap)} than on"
-        f" test rows; being the best of many was expected to flatter the best by {optimism}"
-        f" (bootstrap). The chosen model's own was {_better(metric, whole.own_gap)}."
+        f"The mean {name} of the chosen configuration was {_better(metric, whole.gap)} on validation rows"
+        f" than on test rows; the expected optimism of the best is {optimism} (bootstrap). For the chosen"
+        f" model alone, it was {_better(metric, whole.own_gap)}."
     )
-    yield f"Chosen: {'; '.join(_often(settings, times, n) for settings, times in whole.chosen)}."
+    yield f"Chosen: {'; '.join(_times_chosen(settings, times, n) for settings, times in whole.chosen)}."
 
 
 def warnings(whole: Evaluation) -> Iterator[str]:
-    """What the figure is not, and what has been seen."""
+    """Yield the limits of the result, and earlier evaluations."""
     yield (
-        "This figure says how good the procedure is. It is not for tuning: whoever changes the procedure"
-        " because of it is flattered by the next one. All splits are of one table, so most rows have been"
-        " tested in one split or another, the test rows of a later finalize among them."
+        "This result measures the procedure. Do not use it for tuning: after a change that is based on it,"
+        " the next result is optimistically biased. All splits are of one table, so most rows are tested in"
+        " some split, including the test rows of a later finalize."
     )
     again = sum(bool(split.earlier_evaluations) for split in whole.splits)
     if again:
-        yield f"The test rows of {again} of these splits had been opened before."
+        yield f"The test sets of {again} of these splits had been evaluated before."
     resumed = [split for split in whole.splits if split.interrupted_evaluations]
     if resumed:
-        said = "; ".join(each for split in resumed for each in split.interrupted_evaluations)
+        earlier = "; ".join(each for split in resumed for each in split.interrupted_evaluations)
         yield (
-            f"Those of {len(resumed)} were opened before for the same model, which was interrupted before"
-            f" anything was kept ({said})."
+            f"In {len(resumed)} of them, an earlier evaluation of the same model was interrupted, and no"
+            f" result of it was kept ({earlier})."
         )
     if whole.earlier_of_table:
         yield earlier_of_table(whole.earlier_of_table)
 
 
 def as_csv(whole: Evaluation) -> str:
-    """A line for each split."""
+    """Return CSV with a line for each split."""
     rows = [_flat(split, whole.keys) for split in whole.splits]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -100,7 +100,7 @@ def as_csv(whole: Evaluation) -> str:
 
 
 def markdown(whole: Evaluation) -> str:
-    """The page; `splits.png` is expected beside it."""
+    """Return the page of an evaluation; it shows `splits.png` from the same folder."""
     task, main, chosen_by = TASKS[whole.task], whole.main, METRICS[whole.metric]
     ranking = METRICS[task.ranking]
     head = ["split", *(f"`{key}`" for key in whole.keys), f"mean validation {chosen_by.title}"]
@@ -130,17 +130,18 @@ def markdown(whole: Evaluation) -> str:
         f"{each.title} {each.figure(whole.test(each.name).mean)} (sd {each.gap(whole.test(each.name).sd)})"
         for each in (METRICS[name] for name in whole.splits[0].test.metrics if name != main.name)
     )
-    how = (
-        f"Each of the {whole.outer_folds} outer folds tests rows that no other outer fold of its seed tests."
+    overlap = (
+        f"The {whole.outer_folds} outer folds of a seed have disjoint test sets."
         if whole.outer_folds
-        else "Each split draws its parts anew, so test parts overlap."
+        else "Each split is drawn independently, so test sets overlap."
     )
-    rows_are = (
-        "Rows of the same group were kept in one part."
+    groups = (
+        "All rows of a group are in the same part."
         if whole.grouped
-        else "Rows were split at random: if several describe the same thing, the figures flatter."
+        else "Rows were split at random: if several rows describe the same thing, the scores are"
+        " optimistically biased."
     )
-    return f"""# How good is the procedure? {whole.what}
+    return f"""# Evaluation of the procedure: {whole.what}
 
 {" ".join(summary(whole))}
 
@@ -150,19 +151,19 @@ def markdown(whole: Evaluation) -> str:
 
 {table}
 
-## How this was found
+## Method
 
-On each split the configuration was chosen by validation {chosen_by.title} (rule `{whole.rule}`)
-among those of sweep `{whole.sweep}`, its model taken as `sweepgrad finalize` takes it, and the test rows
-opened after all splits had been chosen from. It was chosen by the mean of its models, which decide at one
-half there; the other figures are of the model that was taken, at its own threshold. {how} {rows_are}
-On the test rows also: {others}.
+On each split, the configuration was chosen by mean validation {chosen_by.title} (rule `{whole.rule}`) among
+those of sweep `{whole.sweep}`, and its model as `sweepgrad finalize` chooses it. The test sets were evaluated
+after the choices on all splits. The means of configurations use the threshold 0.5; the other scores are
+those of the chosen model with its own threshold. {overlap} {groups}
+Other test metrics: {others}.
 
-The interval is Nadeau & Bengio's corrected resampled t-test (Machine Learning 52, 2003), with variance
-(1/J + test rows / other rows) s² over J splits. No unbiased estimate of that variance exists, for splits
-share rows (Bengio & Grandvalet, 2004), and what leaves the correction out misses far more often than it says
-(Bates, Hastie & Tibshirani, 2023). A split's own interval is of its test rows alone. Logistic regression is
-scikit-learn's, on the inputs and training rows of the chosen model.
+The interval is that of the corrected resampled t-test (Nadeau & Bengio, Machine Learning 52, 2003), with the
+variance (1/J + test rows / other rows) s² over J splits. No unbiased estimator of that variance exists, since
+splits share rows (Bengio & Grandvalet, 2004); uncorrected intervals have a coverage far below their level
+(Bates, Hastie & Tibshirani, 2023). The interval of a single split is for its test rows alone. Logistic
+regression is scikit-learn's, with the inputs and training rows of the chosen model.
 """
 
 
@@ -193,14 +194,13 @@ def _flat(split: SplitResult, keys: Sequence[str]) -> dict[str, object]:
 
 def _ahead(main: Metric, m: Mean) -> str:
     side = "ahead" if m.mean >= 0 else "behind"
-    clear = "" if m.low > 0 or m.high < 0 else ": not measurably"
+    clear = "" if m.low > 0 or m.high < 0 else ", not significant"
     interval = f"95 % interval {main.signed_gap(m.low)} to {main.signed_gap(m.high)}"
     return f"{main.gap(abs(m.mean))} {side} ({interval}){clear}"
 
 
-def _often(settings: dict[str, str], times: int, n: int) -> str:
-    said = settings_in_words(settings) or "the only configuration"
-    return f"{said} on {times} of {n}"
+def _times_chosen(settings: dict[str, str], times: int, n: int) -> str:
+    return f"{settings_as_text(settings)} on {times} of {n}"
 
 
 def _better(metric: Metric, m: Mean) -> str:

@@ -1,4 +1,4 @@
-"""Ranking the configurations of a sweep by what their runs did on validation rows."""
+"""Rank the configurations of a sweep by the validation metrics of their runs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _NOT_SETTINGS = (*REPLICATES, "n_parameters", "n_features")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs and its standard error as if they were independent; one run alone does not have one.
+    """A mean over runs and its standard error, as if the runs were independent; None for a single run.
 
     Runs on folds share most of their training rows, and seeds share a fold, so the true error is larger.
     """
@@ -40,18 +40,20 @@ class Entry:
     """A configuration with its runs, one for each pair of a seed and a fold; or an ensemble of such runs.
 
     Attributes:
-        settings: the values of the keys that differ within the sweep; of the best ones averaged, empty.
-        runs: those that finished, by fold, and within a fold best on validation first: no fold goes before
-            another for its accuracy, which is of other rows.
-        unfinished: how many pairs more there are that were begun, or that another entry finished.
-        metrics: on validation rows, at each run's best epoch, by name: those that all its runs report.
-        pairs: how many pairs both this entry and the leading configuration finished; 0 for that one.
-        behind: how far this one's metric is behind that one's, over these pairs; None for that one and
-            without any.
-        standing: what the validation rows, one by one, say of it; None where they were not looked at.
-        tied: whether it is not told apart from the leader, or is the leader and has such others.
-        chosen: whether `finalize` would take it.
-        ensemble: what is averaged, in words; empty for a configuration.
+        settings: the values of the keys that differ within the sweep; empty values for an ensemble of
+            several configurations.
+        runs: the finished runs, ordered by fold, and within a fold by the validation metric, best first.
+            Folds have different validation rows, so metrics do not order runs of different folds.
+        unfinished: the number of missing pairs: started by this entry, or finished by another one.
+        metrics: validation metrics at the best epochs by name, as far as all runs report them.
+        pairs: the number of pairs that both this entry and the leader finished; 0 for the leader.
+        behind: the mean difference of the metric to the leader over these pairs; None for the leader, or
+            without such pairs.
+        standing: the comparison row by row; None without one.
+        tied: whether it is not significantly different from the leader; for the leader, whether another
+            entry is tied with it.
+        chosen: whether `finalize` would choose it.
+        ensemble: a short description of an ensemble; empty for a configuration.
     """
 
     settings: dict[str, str]
@@ -68,41 +70,41 @@ class Entry:
 
     @property
     def distinction(self) -> dict[str, str]:
-        """Return what tells it from others."""
+        """The settings in which it differs from other entries."""
         if not self.ensemble:
             return self.settings
         return {**{k: v for k, v in self.settings.items() if v}, AVERAGE_OF: self.ensemble}
 
     @property
     def members(self) -> tuple[Logged, ...]:
-        """The runs that make the model to be judged: of a configuration its best seed, of an ensemble all.
+        """The runs of the model to evaluate: the best seed of a configuration, or all runs of an ensemble.
 
-        They are of one fold, the first, since folds have different validation rows.
+        All are on the first fold, since folds have different validation rows.
         """
         first = tuple(run for run in self.runs if fold_of(run) == fold_of(self.runs[0]))
         return first if self.ensemble else first[:1]
 
 
 def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
-    """Finished runs as entries: the best mean first, on equality the smallest, and of these the lowest loss.
+    """Rank the finished runs: by the best mean, then the fewest parameters, then the lowest loss.
 
-    Runs that differ in nothing but seed and fold make one entry. An entry that lacks pairs of a seed and a
-    fold stands behind those that have them all: the mean of the pairs that survived is optimistic. One that
-    lacks a whole fold, so that its mean is of other rows, stands behind all that do not.
+    Runs that differ only in seed and fold form one entry. An entry that lacks a pair of a seed and a fold
+    ranks behind complete ones, since the mean of the remaining pairs is optimistically biased. An entry that
+    lacks a whole fold ranks last, since its mean is over other rows.
 
     Arguments:
         by: the name of the metric.
 
     Raises:
-        UserError: no run finished, or one does not report the metric.
+        UserError: no run finished, or a run does not report the metric.
     """
     metric, done = METRICS[by], [run for run in runs if finished(run)]
     if not done:
-        raise UserError(f"none of the {len(runs)} runs finished, so there is nothing to rank")
+        raise UserError(_none_finished(len(runs)))
     if other := next((run for run in done if metric.key not in run.metrics), None):
         raise UserError(
-            f"run {other.run_id} does not report {metric.key}: train anew with what adds that metric, or"
-            " choose by another select.metric"
+            f"run {other.run_id} does not report {metric.key}: train again with the extension that adds this"
+            " metric, or choose another select.metric"
         )
     groups: dict[tuple[tuple[str, str], ...], list[Logged]] = defaultdict(list)
     for run in runs:
@@ -113,26 +115,26 @@ def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
     for group, members in groups.items():
         ended = {_pair(run): run for run in members if finished(run)}
         if ended:
-            lacking = (pairs | {_pair(run) for run in members}) - ended.keys()
+            missing = (pairs | {_pair(run) for run in members}) - ended.keys()
             settings = {key: dict(group).get(key, "") for key in shown}
-            entries.append(_entry(settings, list(ended.values()), len(lacking), metric))
+            entries.append(_entry(settings, list(ended.values()), len(missing), metric))
 
     all_folds = folds(done)
 
-    def place(entry: Entry) -> tuple[bool, bool, float, int, float]:
+    def order(entry: Entry) -> tuple[bool, bool, float, int, float]:
         lacks_a_fold = folds(entry.runs) != all_folds
         best, loss = (
             each.sign * settled(entry.metrics[each.name].mean) for each in (metric, loss_of(metric))
         )
         return lacks_a_fold, entry.unfinished > 0, -best, entry.n_parameters, -loss
 
-    leader, *others = sorted(entries, key=place)
+    leader, *others = sorted(entries, key=order)
     return [leader, *(_compared(entry, leader, metric) for entry in others)]
 
 
 def with_standings(entries: Sequence[Entry], choice: Choice) -> list[Entry]:
-    """Return entries with what was found by looking at the validation rows of the first ones of them."""
-    seen = [
+    """Return entries, the first ones with their standings in a comparison row by row."""
+    compared = [
         replace(
             entry,
             standing=standing,
@@ -141,27 +143,27 @@ def with_standings(entries: Sequence[Entry], choice: Choice) -> list[Entry]:
         )
         for number, (entry, standing) in enumerate(zip(entries, choice.standings, strict=False))
     ]
-    return [*seen, *entries[len(seen) :]]
+    return [*compared, *entries[len(compared) :]]
 
 
 def comparable(runs: Sequence[Logged]) -> bool:
-    """Whether the runs are of one table, with the same test rows, and the same rows in the same fold."""
+    """Return whether the runs share a table, its test rows, and the rows of each fold."""
     whole = {(run.tags.get(f"{DIGEST}table"), run.tags.get(f"{DIGEST}test"), _folded(run)) for run in runs}
     parts = {(fold_of(run), run.tags.get(f"{DIGEST}train"), run.tags.get(f"{DIGEST}val")) for run in runs}
     return len(whole) <= 1 and len(parts) == len(folds(runs))
 
 
 def folds(runs: Sequence[Logged]) -> set[str]:
-    """The folds that runs were validated on; {"null"} without folds."""
+    """Return the folds that runs were validated on; {"null"} without folds."""
     return {fold_of(run) for run in runs}
 
 
 def splits(runs: Sequence[Logged]) -> dict[str, list[Logged]]:
-    """Return runs by their split.seed and split.outer_fold, named by what differs, in numerical order."""
+    """Return runs by split.seed and split.outer_fold, in numerical order, named by the keys that differ."""
 
     def numbers(run: Logged) -> tuple[int, ...]:
-        said = (run.params.get(key, "null") for key in SPLIT)
-        return tuple(-1 if value == "null" else int(value) for value in said)
+        values = (run.params.get(key, "null") for key in SPLIT)
+        return tuple(-1 if value == "null" else int(value) for value in values)
 
     shown = differing([{key: run.params.get(key, "null") for key in SPLIT} for run in runs])
     found: dict[str, list[Logged]] = {}
@@ -172,23 +174,34 @@ def splits(runs: Sequence[Logged]) -> dict[str, list[Logged]]:
 
 
 def differing(settings: Sequence[dict[str, str]]) -> list[str]:
-    """The keys that do not have the same value everywhere."""
+    """Return the keys whose values are not all equal."""
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
+def _none_finished(n: int) -> str:
+    problem = (
+        "there are no runs"
+        if n == 0
+        else f"none of the {n} runs finished"
+        if n > 1
+        else "the run did not finish"
+    )
+    return f"{problem}, so there is nothing to rank"
+
+
 def finished(run: Logged) -> bool:
-    """Whether a run can be ranked."""
+    """Return whether a run finished and can be ranked."""
     return run.status == "FINISHED" and any(name.startswith(BEST) for name in run.metrics)
 
 
 def fold_of(run: Logged) -> str:
-    """The fold that a run was validated on; null without folds."""
+    """Return the fold that a run was validated on; "null" without folds."""
     return run.params.get(FOLD, "null")
 
 
 def _folded(run: Logged) -> str | None:
-    """How many folds there are."""
+    """Return the number of folds; None without folds."""
     return None if fold_of(run) == "null" else run.params.get("split.folds")
 
 
@@ -205,7 +218,7 @@ def _settings(run: Logged) -> dict[str, str]:
 
 
 def loss_of(metric: Metric) -> Metric:
-    """Return the metric that runs which report this one are trained by."""
+    """Return the training loss of the task that has this metric."""
     return METRICS[TASKS[metric.tasks[0]].loss]
 
 
@@ -229,7 +242,7 @@ def _entry(settings: dict[str, str], runs: list[Logged], unfinished: int, metric
 
 
 def _compared(entry: Entry, leader: Entry, metric: Metric) -> Entry:
-    """The entry with how far it is behind the leader, on the same rows and from the same seeds."""
+    """Return the entry with its mean difference to the leader, over pairs of the same seed and fold."""
     theirs = {_pair(run): run.metrics[metric.key] for run in leader.runs}
     differences = [
         metric.sign * (theirs[_pair(run)] - run.metrics[metric.key])

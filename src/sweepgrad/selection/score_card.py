@@ -1,4 +1,4 @@
-"""What the card says of a model that was decided on, once its test rows are open."""
+"""Evaluate the chosen model on the test set, and collect the content of its model card."""
 
 import numpy as np
 import pandas as pd
@@ -33,20 +33,20 @@ def card(
     evaluated: str,
     earlier_evaluations: tuple[str, ...],
 ) -> Card:
-    """The card of a model.
+    """Return the card of a model.
 
     Arguments:
-        training: the rows that its first run was trained on, for the yardsticks.
-        n_jobs: how many runs the sweep has, finished or not.
-        others: as `Card` has them.
+        training: the rows that the model's first run was trained on; the baselines are fitted to them.
+        n_jobs: the number of runs of the sweep, finished or not.
+        others: see `Card`.
     """
     config = decision.configs[0]
     bundle, val = decision.bundle, decision.val
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
-    of_test, of_val = bundle.scores(test.frame), bundle.scores(val.frame)
+    scores_test, scores_val = bundle.scores(test.frame), bundle.scores(val.frame)
     task = task_of(config.data)
-    p_test, p_val = task.probabilities(of_test), task.probabilities(of_val)
-    others = baselines(task, training, test.frame)
+    p_test, p_val = task.probabilities(scores_test), task.probabilities(scores_val)
+    baseline_scores = baselines(task, training, test.frame)
     key = rng.key(config.split.seed, "calibration")
     candidates = [run for entry in decision.entries if not entry.ensemble for run in entry.runs]
     n_ensembles = sum(bool(entry.ensemble) for entry in decision.entries)
@@ -76,12 +76,14 @@ def card(
             "folds": None if config.split.fold is None else config.split.folds,
             "digest": training.digests.table,
         },
-        validation=scores(task, val.y, of_val, units["val"], bundle.threshold),
-        test=scores(task, test.y, of_test, units["test"], bundle.threshold),
-        baselines={name: scores(task, test.y, other, units["test"]) for name, other in others.items()},
+        validation=scores(task, val.y, scores_val, units["val"], bundle.threshold),
+        test=scores(task, test.y, scores_test, units["test"], bundle.threshold),
+        baselines={
+            name: scores(task, test.y, other, units["test"]) for name, other in baseline_scores.items()
+        },
         p_values={
-            name: task.p_value(test.y, of_test, other, units["test"], bundle.threshold)
-            for name, other in others.items()
+            name: task.p_value(test.y, scores_test, other, units["test"], bundle.threshold)
+            for name, other in baseline_scores.items()
         },
         decisions=_decisions(decision, (val.y, p_val), (test.y, p_test), units["test"], training),
         confusion=metrics.confusion(test.y, p_test, bundle.threshold),
@@ -102,7 +104,7 @@ def card(
 
 
 def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibration | None]:
-    """Of the model as it is judged, and as it was trained where that is another."""
+    """Return the calibration of the final model, and of the model as trained if that differs."""
     after = calibration(test.y, decision.bundle.probabilities(test.frame))
     if decision.scale == 1:
         return after, None
@@ -110,17 +112,17 @@ def reliability(decision: Decision, test: Rows) -> tuple[Calibration, Calibratio
 
 
 def scores(task: Task, y: Array, scored: Array, units: NDArray[np.int64], threshold: float = 0.5) -> Scores:
-    """Return how good scaled scores (N,) are for targets y (N,) of rows in units (N,).
+    """Return the metrics of scaled scores (N,) for targets y (N,) of rows in units (N,).
 
-    A metric that is not a finite number on these rows is left out: by then test rows may have been read.
+    A metric that is not finite on these rows is left out instead of raising: the test set has been read.
     """
-    figures = {name: metric.value(y, scored, threshold) for name, metric in task.metrics.items()}
-    found = {name: value for name, value in figures.items() if np.isfinite(value) or name == task.default}
-    return Scores(len(y), found, task.default, task.interval(y, scored, units, threshold))
+    values = {name: metric.value(y, scored, threshold) for name, metric in task.metrics.items()}
+    finite = {name: value for name, value in values.items() if np.isfinite(value) or name == task.default}
+    return Scores(len(y), finite, task.default, task.interval(y, scored, units, threshold))
 
 
 def _choice(decision: Decision) -> dict[str, object]:
-    """What the card says of how the model was chosen."""
+    """Return how the model was chosen, for the card."""
     entries, choice, metric = decision.entries, decision.choice, decision.select.metric
     return {
         "rule": decision.select.rule,
@@ -144,40 +146,42 @@ def _decisions(
     units: NDArray[np.int64],
     training: Training,
 ) -> Decisions:
-    """What comes of the threshold on labels and probabilities (N,) of the two parts."""
+    """Return the effect of the threshold on labels and probabilities (N,) of validation and test set."""
     rule, threshold = decision.select.threshold, decision.bundle.threshold
     share = float(training.y_train.mean())
 
-    def figures(y: Array, p: Array) -> dict[str, float]:
-        taken = p >= threshold
-        found = {
+    def metrics_of(y: Array, p: Array) -> dict[str, float]:
+        positive = p >= threshold
+        values = {
             "accuracy": metrics.accuracy(y, p, threshold),
             "accuracy_at_half": metrics.accuracy(y, p),
             "f1": metrics.f1(metrics.confusion(y, p, threshold)),
-            "share": float(np.mean(taken)),
+            "share": float(np.mean(positive)),
         }
         if isinstance(rule, CostThreshold):
-            found["cost"] = float(np.mean(metrics.costs(y, taken, rule.false_positive, rule.false_negative)))
-            found["cost_of_one_answer"] = float(np.mean(constant(y, rule)))
-        return found
+            costs = metrics.costs(y, positive, rule.false_positive, rule.false_negative)
+            values["cost"] = float(np.mean(costs))
+            values["cost_of_one_answer"] = float(np.mean(constant_costs(y, rule)))
+        return values
 
-    def constant(y: Array, costs: CostThreshold) -> Array:
-        dearer_to_miss = share * costs.false_negative > (1 - share) * costs.false_positive
-        return metrics.costs(y, np.full(len(y), dearer_to_miss), costs.false_positive, costs.false_negative)
+    def constant_costs(y: Array, costs: CostThreshold) -> Array:
+        """Return the costs of the constant prediction that is cheaper on the training rows."""
+        positive = share * costs.false_negative > (1 - share) * costs.false_positive
+        return metrics.costs(y, np.full(len(y), positive), costs.false_positive, costs.false_negative)
 
     p_value = None
     if isinstance(rule, CostThreshold):
         y, p = test
         own = metrics.costs(y, p >= threshold, rule.false_positive, rule.false_negative)
-        p_value = metrics.p_value_of_sum(own - constant(y, rule), units)
+        p_value = metrics.p_value_of_sum(own - constant_costs(y, rule), units)
     return Decisions(
         rule=rule.rule,
         false_positive=rule.false_positive if isinstance(rule, CostThreshold) else None,
         false_negative=rule.false_negative if isinstance(rule, CostThreshold) else None,
         threshold=threshold,
         optimism=decision.cut.optimism if decision.cut else None,
-        validation=figures(*val),
-        test=figures(*test),
+        validation=metrics_of(*val),
+        test=metrics_of(*test),
         p_value=p_value,
     )
 
@@ -191,7 +195,7 @@ def _calibrated(y: Array, before: Array, after: Array, key: int) -> Calibrated:
 
 
 def baselines(task: Task, training: Training, frame: pd.DataFrame) -> dict[str, Array]:
-    """Return the scores (N,) that the task's baselines give rows, by name, from the same inputs and rows."""
+    """Return the scores (N,) of the baselines by name, fitted to the model's inputs and training set."""
     X = training.preprocessor.transform(frame)
     return {
         name: baseline.scores(training.X_train, training.y_train, X)

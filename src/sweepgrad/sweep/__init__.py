@@ -1,1 +1,1 @@
-"""Many jobs: run side by side, resumed, stopped early, and told of."""
+"""Run the jobs of a sweep: in parallel, with resuming, early stopping, searches and progress messages."""

@@ -1,7 +1,7 @@
-"""Successive halving: jobs pause together after some epochs, and only the best of them go on.
+"""Successive halving: all jobs pause after some epochs, and only the best continue.
 
 Jamieson & Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.
-Every decision waits for all jobs that it concerns, so that it does not depend on which of them was faster.
+Each decision waits for all jobs that it concerns, so it does not depend on which of them is faster.
 """
 
 from collections import Counter, defaultdict
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Rungs:
-    """After which epochs jobs pause, and which of them go on.
+    """The epochs at which jobs pause, and the choice of those that continue.
 
-    Runs that differ only in their seed or fold are one candidate, judged by its mean: they stop together.
-    Where a sweep has several splits, those of each are compared among themselves.
+    Runs that differ only in seed or fold are one candidate: their mean is compared, and they stop together.
+    In a sweep over several splits, candidates are compared within each split.
 
     Arguments:
         halving: None lets every job train to its end.
-        metric: what candidates are compared by, on validation rows, at the best epoch so far.
+        metric: the validation metric that is compared, at the best epoch so far.
     """
 
     def __init__(self, halving: Halving | None, metric: str, jobs: Sequence["Job"]) -> None:
@@ -40,10 +40,10 @@ class Rungs:
         self.epochs.append(None)
 
     def chosen(self, trials: Sequence["Trial"]) -> list["Trial"]:
-        """Those that go on: of every `factor` candidates the best, rounded up.
+        """Return the trials that continue: those of the best 1 / `factor` of the candidates, rounded up.
 
         Arguments:
-            trials: all that are paused, and those that patience ended before: they count as they stand.
+            trials: all paused ones, and those that early stopping has ended, which count as they are.
         """
         if self._halving is None:
             return list(trials)
@@ -51,10 +51,10 @@ class Rungs:
         for trial in trials:
             candidates[candidate(trial.job.config)].append(trial)
         scores = {
-            key: fmean(self._metric.sign * trial.summary[self._metric.key] for trial in same)
-            for key, same in candidates.items()
+            key: fmean(self._metric.sign * trial.summary[self._metric.key] for trial in replicates)
+            for key, replicates in candidates.items()
         }
-        # A candidate of which some seeds failed stands behind: the mean of those that are left is optimistic.
+        # A candidate with failed seeds ranks last: the mean of its remaining seeds is optimistically biased.
         ranked = sorted(candidates, key=lambda key: (len(candidates[key]) < self._sizes[key], -scores[key]))
         by_split: dict[tuple[int, int | None], list[str]] = defaultdict(list)
         for key in ranked:

@@ -1,4 +1,4 @@
-"""One job of a sweep: trained step by step, and left in its folder when it ends."""
+"""A job of a sweep: trained epoch by epoch, and written into its folder when it ends."""
 
 import time
 import traceback
@@ -18,18 +18,18 @@ from sweepgrad.training.loop import Fit
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run.
+    """A training run to be done.
 
     Attributes:
-        number: its place in the sweep, from 0.
-        name: for people.
-        overrides: those that tell it from the other jobs.
-        folder: where it is left.
-        id: what MLflow knows it by, the same for every attempt at it.
-        earlier: a folder in which its result was left before, whole.
-        start: what to go on from, instead of from the beginning.
-        continued: the id of the job that this is from.
-        until: the epoch to end after, if that is not the configuration's last.
+        number: its index in the sweep, from 0.
+        name: a readable name.
+        overrides: the overrides in which it differs from other jobs.
+        folder: the folder for its result.
+        id: its identifier in MLflow, the same for each attempt.
+        earlier: a folder with an intact earlier result of the same job.
+        start: the state to continue from; None starts from scratch.
+        continued: the id of the job that it continues.
+        until: the epoch to stop after, if it is not the last one of the configuration.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a job is, with the figures of the validation rows by the names of the metrics."""
+    """The progress of a job, with the latest validation metrics by name."""
 
     job: Job
     epoch: int
@@ -55,15 +55,15 @@ class Running:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
+    """The result of a job.
 
     Attributes:
-        summary: metrics of the best epoch; empty when there is none.
-        epochs: how many were trained.
-        seconds: how long it took.
-        problem: in a line, why it failed; empty when it did not.
-        stopped: whether halving ended it early.
-        reused: whether it had been trained before.
+        summary: metrics of the best epoch; empty without one.
+        epochs: the number of epochs trained.
+        seconds: the training time.
+        problem: the reason of a failure, in one line; empty otherwise.
+        stopped: whether halving stopped it early.
+        reused: whether an earlier result was reused.
     """
 
     job: Job
@@ -78,10 +78,10 @@ class Outcome:
 
 
 def reused(job: Job) -> Outcome:
-    """The outcome of a job that was trained before, its result copied to where it belongs.
+    """Return the outcome of a job that was trained before, after copying its result into its folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     assert job.earlier is not None
     record = records.read(job.earlier)
@@ -108,13 +108,13 @@ def reused(job: Job) -> Outcome:
 
 
 class Cancelled(Exception):
-    """The sweep is to end, and nobody waits for this job any more."""
+    """The sweep is ending, and the result of this job is not needed any more."""
 
 
 class Trial:
-    """A job that is being run. It can pause after any epoch and be ended there.
+    """A running job. It can pause after any epoch, and be stopped there.
 
-    If it was trained before, it follows its history, and trains only where that was too short.
+    If it was trained before, it replays its history, and trains only the epochs that the history lacks.
 
     Arguments:
         cancelled: when it is set, training stops within tenths of a second.
@@ -132,23 +132,23 @@ class Trial:
         self.ended = self.closed = self.failed = False
         self.error: Exception | None = None
         self._traceback = ""
-        self._last: dict[str, float] = {}  # the summary it ended with
+        self._last: dict[str, float] = {}  # the final summary
 
     def prepare(self) -> int:
-        """Read what it needs, the first time; about how many bytes it will take besides the rows."""
+        """Prepare the experiment at the first call; return the bytes that it will need besides the rows."""
         if self._experiment is None and not self.ended:
             try:
                 self._experiment = prepare(self.job.config)
                 self._fits = self._experiment.fits(self._stoppable, self.job.start)
-            except Exception as error:  # noqa: BLE001 - one job's failure is not the end of the others
+            except Exception as error:  # noqa: BLE001 - the failure of a job must not stop the others
                 self.fail(error)
         return self._experiment.n_bytes if self._experiment else 0
 
     def advance(self) -> None:
-        """Train one more epoch, unless it has ended.
+        """Train one more epoch, unless the job has ended.
 
         Raises:
-            Cancelled: the sweep is to end.
+            Cancelled: the sweep is ending.
         """
         if self.ended:
             return
@@ -159,28 +159,28 @@ class Trial:
                 return
             self._known = None
         assert self._fits is not None
-        clock = time.perf_counter()
+        start = time.perf_counter()
         try:
             while self.fit is None or len(self.fit.history) <= self.epochs:
                 self.fit = next(self._fits)
             self.epochs = len(self.fit.history)
             self.ended = self.epochs == self._last_epoch
-        except StopIteration:  # patience was at its end
+        except StopIteration:  # early stopping
             self.ended = True
         except Cancelled:
             raise
-        except Exception as error:  # noqa: BLE001 - one job's failure is not the end of the others
+        except Exception as error:  # noqa: BLE001 - the failure of a job must not stop the others
             self.fail(error)
-        self._seconds += time.perf_counter() - clock
+        self._seconds += time.perf_counter() - start
 
     def fail(self, error: Exception) -> None:
-        """End it so, whatever it was doing."""
+        """End the job as failed."""
         self.ended, self.failed, self.error = True, True, error
         self._traceback = "".join(traceback.format_exception(error))
 
     @property
     def summary(self) -> dict[str, float]:
-        """Of the best epoch so far; without metrics that no epoch has where only the history is known."""
+        """Metrics of the best epoch so far; if only the history is known, those of epochs alone."""
         if self._known is not None:
             if self._known.best_epoch <= self.epochs:
                 return self._known.summary
@@ -189,28 +189,28 @@ class Trial:
         return self._experiment.summary(self.fit) if self._experiment and self.fit else self._last
 
     def close(self, status: records.Status | None = None, *, stopped: bool = False) -> Outcome:
-        """Leave it in its folder as it stands.
+        """Write the job into its folder in its present state.
 
         Arguments:
-            status: FINISHED or FAILED if None, as it went.
-            stopped: whether halving ends it here.
+            status: None is FINISHED, or FAILED after an error.
+            stopped: whether halving stops it here.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the folder cannot be written.
         """
         if self._known is not None and status is None:
             self.closed = True
             return reused(self.job)
         try:
-            return self._leave(status, stopped=stopped)
+            return self._write(status, stopped=stopped)
         except OSError:
             raise
-        except Exception as error:  # noqa: BLE001 - judging a model takes memory too
+        except Exception as error:  # noqa: BLE001 - evaluating a model needs memory too
             self.fail(error)
             self._experiment = self.fit = None
-            return self._leave("FAILED", stopped=False)
+            return self._write("FAILED", stopped=False)
 
-    def _leave(self, status: records.Status | None, *, stopped: bool) -> Outcome:
+    def _write(self, status: records.Status | None, *, stopped: bool) -> Outcome:
         status = status or ("FAILED" if self.error else "FINISHED")
         record = capture.of(
             self.job.config,
@@ -222,14 +222,14 @@ class Trial:
             ended=int(time.time() * 1000),
             error=self._traceback or None,
             experiment=self._experiment,
-            fit=self.fit if self._experiment else None,  # what it was to go on from is not yet its own
+            fit=self.fit if self._experiment else None,  # else `fit` is still the state to continue from
             stopped=stopped,
             continued=self.job.continued,
         )
         record = folders.write(self.job.folder, record, self._experiment, self.fit)
         self.closed, self._last = True, record.summary
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
-        # A sweep may have many that have ended, and a traceback holds all that there was.
+        # Release the memory: a sweep may have many ended trials, and a traceback keeps local variables.
         self._fits = self._experiment = self.fit = self.error = None
         return Outcome(
             self.job,

@@ -56,7 +56,7 @@ def launch(
         refuse_unwritable(Path(todo.folder.partition("*")[0]))
         load_engines(todo)
         if todo.multirun and not quiet:
-            log.info(estimate.said(todo, threads.cores()))
+            log.info(estimate.summary(todo, threads.cores()))
         if todo.sweeper == "optuna" and (known := _known(composer, todo, overrides)):
             for line in known:
                 log.info(f"search: {line}")

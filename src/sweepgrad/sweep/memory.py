@@ -1,4 +1,4 @@
-"""Keeping jobs that run side by side within the memory that there is."""
+"""Keep jobs that run in parallel within the available memory."""
 
 import resource
 from collections.abc import Iterator
@@ -8,58 +8,58 @@ from threading import Condition
 
 import psutil
 
-_SHARE = 0.9  # of what is free: the rest is for what is not counted
+_SHARE = 0.9  # of the free memory: the rest is for what is not counted
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 class Room:
-    """Memory that jobs take and give back.
+    """Memory that jobs reserve and release.
 
     Arguments:
-        n_bytes: how much there is; None is what is free now.
+        n_bytes: the memory to distribute; None is the memory that is free now.
     """
 
     def __init__(self, n_bytes: int | None = None) -> None:
         self._free = int(_SHARE * (free() if n_bytes is None else n_bytes))
-        self._taken = 0
+        self._reserved = 0
         self._changed = Condition()
 
     @contextmanager
     def take(self, n_bytes: int) -> Iterator[None]:
-        """Within it a job may use so much; it waits while other jobs are within and leave too little.
+        """Reserve memory for a job within the context; wait while other jobs leave too little.
 
         Raises:
-            MemoryError: there is not so much, whoever ends.
+            MemoryError: the job needs more than all memory.
         """
         with self._changed:
             if n_bytes > self._free:
                 raise MemoryError(
-                    f"it takes about {n_bytes / 1e9:.1f} GB, and {self._free / 1e9:.1f} GB are free for it:"
-                    " a smaller model.hidden or train.batch_size, or engine.dtype=float32, takes less"
+                    f"the job needs about {n_bytes / 1e9:.1f} GB of memory, and {self._free / 1e9:.1f} GB are"
+                    " free: use a smaller model.hidden or train.batch_size, or engine.dtype=float32"
                 )
-            while self._taken + n_bytes > self._free:
+            while self._reserved + n_bytes > self._free:
                 self._changed.wait()
-            self._taken += n_bytes
+            self._reserved += n_bytes
         try:
             yield
         finally:
             with self._changed:
-                self._taken -= n_bytes
+                self._reserved -= n_bytes
                 self._changed.notify_all()
 
 
 def free() -> int:
-    """Bytes that this process can still get: of the machine's, of its control group's, of its own limit."""
+    """Return the bytes that this process can still get, under the limits of machine, cgroup and process."""
     process = psutil.Process()
     found = [int(psutil.virtual_memory().available)]
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
         found.append(limit - process.memory_info().vms)
-    try:  # the second version of control groups; containers have theirs at the root
+    try:  # cgroups version 2; a container has its own at the root
         limit_text = (_CGROUP / "memory.max").read_text().strip()
         if limit_text != "max":
-            counted = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-            cache = int(counted["inactive_file"])  # of files that were read: it is given up when needed
+            stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+            cache = int(stat["inactive_file"])  # of files that were read: the kernel frees it on demand
             found.append(int(limit_text) - int((_CGROUP / "memory.current").read_text()) + cache)
     except (OSError, ValueError, KeyError):
         pass

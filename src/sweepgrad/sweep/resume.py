@@ -1,4 +1,4 @@
-"""Which sweep a command goes on with, or that it begins a new one: decided by one process at a time."""
+"""Decide whether a command resumes an earlier sweep or starts a new one, one process at a time."""
 
 import glob
 import json
@@ -25,7 +25,7 @@ class Sweep:
     """A sweep that this process runs.
 
     Attributes:
-        earlier: what was left of it by the process that ran it before, if one did.
+        earlier: the record by the process that ran it before; None for a new sweep.
     """
 
     record: SweepRecord
@@ -33,20 +33,20 @@ class Sweep:
     earlier: SweepRecord | None
 
     def write(self, status: records.Status, halving: str = "") -> None:
-        """Record how it ended.
+        """Record how the sweep ended.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the record cannot be written.
         """
         sweep_record.write(self.folder, replace(self.record, status=status, halving=halving))
 
 
 def key(jobs: Sequence[str], settings: object) -> str:
-    """SHA-256 of what a sweep is.
+    """Return the SHA-256 that identifies a sweep.
 
     Arguments:
-        jobs: their digests, in order.
-        settings: all else that decides what is run and where it is sent, for JSON.
+        jobs: the digests of the jobs, in order.
+        settings: everything else that decides what is run and where it is sent, serializable as JSON.
     """
     return sha256(json.dumps([list(jobs), settings], sort_keys=True, default=str).encode()).hexdigest()
 
@@ -61,33 +61,33 @@ def start_or_resume(
     words: Sequence[str],
     resume: bool,
 ) -> Sweep:
-    """Take a sweep for this process: an earlier one with the same key if there is, else a new one.
+    """Resume the earlier sweep with the same key, or start a new one, in this process.
 
     Arguments:
-        pattern: the folder of a sweep, with * where its id goes, if its id is in it.
-        name: what the id of a new sweep begins with.
-        jobs: how many it has.
-        varying: the keys in which they differ.
-        words: of the command line, after `sweepgrad train`.
-        resume: whether to go on with an earlier one.
+        pattern: the folder of a sweep, with * in the place of its id if it contains the id.
+        name: the prefix of the id of a new sweep.
+        jobs: the number of jobs.
+        varying: the keys in which the jobs differ.
+        words: the arguments of the command line after `sweepgrad train`.
+        resume: whether to resume an earlier sweep.
 
     Raises:
-        UserError: another process runs it, or the folder holds another sweep.
-        OSError: the folder cannot be made.
+        UserError: another process runs the sweep, or the folder holds another sweep.
+        OSError: the folder cannot be created.
     """
     parent = Path(pattern.partition("*")[0] or ".")
     parent = parent if pattern.partition("*")[0].endswith("/") else parent.parent
     parent.mkdir(parents=True, exist_ok=True)
     with locked(parent):
         found = _earlier(pattern)
-        same = [(folder, record) for folder, record in found if record.key == key]
-        if resume and same:
-            folder, before = max(same, key=lambda pair: (pair[0] / SWEEP).stat().st_mtime)
+        matching = [(folder, record) for folder, record in found if record.key == key]
+        if resume and matching:
+            folder, before = max(matching, key=lambda pair: (pair[0] / SWEEP).stat().st_mtime)
             if _runs(before):
                 raise UserError(
-                    f"{before.id} is this very sweep, and process {before.process} of {before.host} runs it:"
-                    " wait for it, or say sweep.resume=false to train everything anew beside it. If it does"
-                    f" not run any more, remove {folder / SWEEP}: what it trained is taken over"
+                    f"process {before.process} on {before.host} is running this sweep as {before.id}: wait"
+                    " for it, or use sweep.resume=false to train everything again as another sweep. If that"
+                    f" process is no longer running, remove {folder / SWEEP}; finished runs are reused"
                 )
             earlier: SweepRecord | None = before
             id = before.id  # noqa: A001 - the field's word
@@ -96,7 +96,8 @@ def start_or_resume(
             folder, earlier = Path(pattern.replace("*", id)), None
             if found and "*" not in pattern:
                 raise UserError(
-                    f"{folder} holds the sweep {found[0][1].id}: choose another hydra.sweep.dir, or remove it"
+                    f"{folder} holds another sweep, {found[0][1].id}: choose another hydra.sweep.dir, or"
+                    " remove that folder"
                 )
         command = shlex.join(["sweepgrad", "train", *words])
         host = socket.gethostname()
@@ -112,13 +113,13 @@ def _earlier(pattern: str) -> list[tuple[Path, SweepRecord]]:
     for path in glob.glob(os.path.join(only_the_id_varies, SWEEP)):
         try:
             found.append((Path(path).parent, sweep_record.read(Path(path).parent)))
-        except (OSError, ValueError):  # of an older version: it cannot be gone on with
+        except (OSError, ValueError):  # an older version wrote it: it cannot be resumed
             continue
     return found
 
 
 def _runs(record: SweepRecord) -> bool:
-    """Whether some process is at it. Of another machine's there is no telling, so it is believed."""
+    """Return whether a process runs the sweep. The record is trusted for processes on other machines."""
     return record.status == "RUNNING" and (
         record.host != socket.gethostname() or process.lives(record.process)
     )

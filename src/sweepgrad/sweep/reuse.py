@@ -1,4 +1,4 @@
-"""Finding what was trained before, so that it need not be trained again."""
+"""Find the results of earlier runs, so that they are not trained again."""
 
 import logging
 import re
@@ -15,11 +15,11 @@ _HEAD_BYTES = 100
 
 
 Index = dict[str, list[Path]]
-"""Folders of results by digest, as their records say; not yet looked at more closely."""
+"""Folders of results by the digest in their records; the results are not checked yet."""
 
 
 def index(folders: Path) -> Index:
-    """What is kept below a folder. Of each record only the first bytes are read."""
+    """Return the results below a folder, from the first bytes of their records."""
     found: Index = {}
     for path in sorted(folders.rglob(records.RECORD)):
         try:
@@ -33,7 +33,7 @@ def index(folders: Path) -> Index:
 
 
 def find(digests: Collection[str], known: Index) -> dict[str, Path]:
-    """Return a folder for each digest of which there is a result, whole and well."""
+    """Return a folder for each digest that has an intact result of a finished run."""
     found = {}
     for digest in digests:
         for folder in known.get(digest, ()):
@@ -44,21 +44,21 @@ def find(digests: Collection[str], known: Index) -> dict[str, Path]:
 
 
 def whole(folder: Path, *, stopped_too: bool = False) -> records.Record | None:
-    """Return the record in a folder if training ended well there and its files are as they were written.
+    """Return the record in a folder if the run finished and its files are unchanged; else None.
 
     Arguments:
-        stopped_too: whether a run will do that halving has stopped.
+        stopped_too: whether to accept a run that halving has stopped.
     """
     try:
         record = records.read(folder)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning(f"{error}; it is trained again")
+        log.warning(f"{error}; the run is trained again")
         return None
     if record.status != "FINISHED" or (record.stopped and not stopped_too):
         return None
     if problem := folders.damage(folder, record):
-        log.warning(f"{problem}; it is trained again")
+        log.warning(f"{problem}; the run is trained again")
         return None
     return record

@@ -1,4 +1,4 @@
-"""Running jobs side by side in one process: a thread for each core, since the engine drops the GIL."""
+"""Run jobs in parallel in one process: one thread per core, since the engine releases the GIL."""
 
 import os
 import time
@@ -10,11 +10,11 @@ from sweepgrad.sweep.halving import Rungs
 from sweepgrad.sweep.job import Cancelled, Job, Outcome, Running, Trial
 from sweepgrad.sweep.memory import Room
 
-_QUIET_SECONDS = 0.1  # between two words of one thread on how far its job is
+_PROGRESS_SECONDS = 0.1  # between two progress events of a thread
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -29,20 +29,20 @@ def run(
     keep_partial: bool = False,
     room: Room | None = None,
 ) -> Generator[Running | Outcome, None, None]:
-    """Run jobs, and say how they come on; each ends with an `Outcome`.
+    """Run jobs and yield their progress; each job ends with an `Outcome`.
 
-    When the iterator is closed, or an exception is raised where it is used, the jobs under way are dropped
-    within tenths of a second.
+    When the iterator is closed, or its consumer raises an exception, running jobs are dropped within tenths
+    of a second.
 
     Arguments:
-        workers: how many run at once.
-        rungs: when jobs pause, and which of them go on then.
-        cancelled: set it to end all that is under way, without outcomes.
-        keep_partial: leave what is dropped in its folder, as KILLED.
-        room: the memory of this process, where others run jobs in it too.
+        workers: the number of jobs that run at the same time.
+        rungs: when jobs pause, and which of them continue.
+        cancelled: set it to stop all running jobs, without outcomes.
+        keep_partial: write dropped jobs into their folders, as KILLED.
+        room: the memory of this process, if others run jobs in it too.
 
     Raises:
-        OSError: a folder cannot be written. Nothing more is run then.
+        OSError: a folder cannot be written. No further job is started.
     """
     waiting = [Trial(job, cancelled) for job in jobs]
     events: SimpleQueue[Running | Outcome | BaseException | None] = SimpleQueue()
@@ -63,11 +63,11 @@ def run(
             if epoch is None or cancelled.is_set():
                 return
             waiting = [trial for trial in waiting if not trial.failed]
-            going_on = rungs.chosen(waiting)
+            continuing = rungs.chosen(waiting)
             for trial in waiting:
-                if trial not in going_on and not trial.ended:
+                if trial not in continuing and not trial.ended:
                     yield trial.close(stopped=True)
-            waiting = going_on
+            waiting = continuing
     finally:
         cancelled.set()
         for thread in threads:
@@ -86,11 +86,11 @@ def _start(
     cancelled: Event,
     events: "SimpleQueue[Running | Outcome | BaseException | None]",
 ) -> list[Thread]:
-    """Have threads take trials to an epoch, or to their end."""
+    """Start threads that train trials up to an epoch, or to their end."""
     todo, lock = iter(trials), Lock()
 
     def work() -> None:
-        said = time.monotonic()
+        latest = time.monotonic()
         try:
             while not cancelled.is_set():
                 with lock:
@@ -98,17 +98,17 @@ def _start(
                 if trial is None:
                     break
                 for running in _advance(trial, epoch, room):
-                    if time.monotonic() - said > _QUIET_SECONDS:
-                        said = time.monotonic()
+                    if time.monotonic() - latest > _PROGRESS_SECONDS:
+                        latest = time.monotonic()
                         events.put(running)
                 if trial.ended:
                     outcome = trial.close()
                     events.put(outcome)
                     if outcome.status == "FAILED" and trial.job.config.sweep.fail_fast:
-                        cancelled.set()  # here: whoever hears of it may be a job late
+                        cancelled.set()  # at once: the consumer of the event may be a job late
         except Cancelled:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised anew in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             events.put(error)
         finally:
             events.put(None)

@@ -32,9 +32,9 @@ from sweepgrad.tracking import shipping
 
 SRC = Path(__file__).parents[3] / "src"
 THERE = "hydra.sweep.dir=runs/sweeps/it"
-ANEW = "sweep.resume=false"  # what was trained before would be taken over
-GRID = (*SMALL, "model=wide,linear", "seed=1,2,3", "optimizer=adam,sgd", THERE, ANEW)
-# Of about a second each, so that something can happen amid the sweep.
+FROM_SCRATCH = "sweep.resume=false"  # what was trained before would be reused
+GRID = (*SMALL, "model=wide,linear", "seed=1,2,3", "optimizer=adam,sgd", THERE, FROM_SCRATCH)
+# Of about a second each, so that something can happen during the sweep.
 LONG = (
     "data=simulated",
     "data.rows=2000",
@@ -122,7 +122,7 @@ def begun(*words: str) -> subprocess.Popen[str]:
 
 
 def jobs(sweep: str = "it") -> dict[str, records.Record]:
-    """What a sweep left in its folders, by the names of these."""
+    """Return the records of a sweep by the names of its folders."""
     return {
         path.parent.name: records.read(path.parent)
         for path in Path("runs/sweeps", sweep).glob("*/record.json")
@@ -130,7 +130,7 @@ def jobs(sweep: str = "it") -> dict[str, records.Record]:
 
 
 def whole(sweep: str, n: int) -> None:
-    """All jobs have ended well, with files as they were written, and are in MLflow once."""
+    """Assert that all jobs finished with intact files, and are in MLflow once."""
     found = jobs(sweep)
     assert sorted(found, key=int) == [str(number) for number in range(n)]
     for name, record in found.items():
@@ -143,19 +143,19 @@ def whole(sweep: str, n: int) -> None:
 
 
 def same_bits(one: str, other: str) -> None:
-    """Two sweeps came to the same, but for when and where."""
+    """Assert that two sweeps have equal results, apart from times and machines."""
     ours, theirs = jobs(one), jobs(other)
     assert ours.keys() == theirs.keys()
     for name, record in ours.items():
-        twin = theirs[name]
-        mine, its = record.config, twin.config
+        expected = theirs[name]
+        mine, its = record.config, expected.config
         assert {**mine, "sweep": None} == {**its, "sweep": None}
-        assert record.history == twin.history
-        assert record.summary == twin.summary
+        assert record.history == expected.history
+        assert record.summary == expected.summary
         assert replace(record, job="", config={}, started=0, ended=0, environment={}, files={}) == replace(
-            twin, job="", config={}, started=0, ended=0, environment={}, files={}
+            expected, job="", config={}, started=0, ended=0, environment={}, files={}
         )
-        assert record.environment == twin.environment  # the same machine
+        assert record.environment == expected.environment  # the same machine
         assert arrays(Path("runs/sweeps", one, name)) == arrays(Path("runs/sweeps", other, name))
         bundles = [
             Path("runs/sweeps", sweep, name, "model/bundle.json").read_bytes() for sweep in (one, other)
@@ -342,8 +342,8 @@ def test_a_worker_that_joins_later_is_used(folder, dask):
 
 
 @pytest.mark.slow
-def test_a_job_that_kills_its_workers_fails_and_the_others_end_well(folder, tmp_path_factory):
-    """The system ends processes after some seconds of computing, and the first job takes many minutes."""
+def test_a_job_that_kills_its_workers_fails_and_the_others_finish(folder, tmp_path_factory):
+    """End processes after some seconds of computing, while the first job takes many minutes."""
     dask = Dask(tmp_path_factory.mktemp("dask"), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     try:
         dask.worker("--nworkers", "1", "--nthreads", "2", cpu_seconds=12)
@@ -352,13 +352,13 @@ def test_a_job_that_kills_its_workers_fails_and_the_others_end_well(folder, tmp_
     finally:
         dask.close()
     assert result.code == 1
-    assert "the worker that runs it dies, also with nothing beside it" in result.err
+    assert "each worker that ran this job died, even with no other job in parallel" in result.err
     found = jobs()
     assert {name: record.status for name, record in found.items()} == {
         "0": "FAILED",
         **{str(number): "FINISHED" for number in range(1, 7)},
     }
-    assert "dies" in str(found["0"].error)
+    assert "died" in str(found["0"].error)
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_a_worker_with_other_code_is_refused(folder, dask, other_code):
     until(lambda: (dask.folder / "log").read_text().count("Registered to") == 2)
     result = command("train", "-m", *GRID, *dask.launcher)
     assert result.code == 2
-    assert "not all workers" in result.err
+    assert "do not run the same software as this machine" in result.err
     assert "has other code" in result.err
     assert not jobs()
 
@@ -449,7 +449,7 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
     worker = psutil.Process(dask.worker("--no-nanny", "--nthreads", "1").pid)
     for end, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         there = f"hydra.sweep.dir=runs/sweeps/{end.name}"
-        running = begun(*SMALL[:2], "train.epochs=3,900000", there, ANEW, *dask.launcher)
+        running = begun(*SMALL[:2], "train.epochs=3,900000", there, FROM_SCRATCH, *dask.launcher)
         until(partial(jobs, end.name))  # the first, so the worker is at the second
         until(lambda: busy(worker))
         os.killpg(running.pid, end)
@@ -507,16 +507,16 @@ ANSWERS: list[worker.Answer] = []
 
 @contextlib.contextmanager
 def within() -> Iterator[tuple[str, str]]:
-    """The launcher of a real cluster whose worker is a thread of this process, for tests to change it."""
+    """Yield the launcher of a cluster whose worker is a thread of this process, which tests can patch."""
     ANSWERS.clear()
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
     ) as cluster:
         yield "hydra/launcher=dask", f"hydra.launcher.address={cluster.scheduler_address}"
 
 
 def refuses_halfway(order: worker.Order) -> worker.Answer:
-    """As `worker.train`, on a disk that is full before the last of several jobs."""
+    """Run `worker.train` on a disk that is full before the last of several jobs."""
     answer = TRAIN(order)
     if len(answer["results"]) > 1:
         answer["results"].pop()
@@ -538,7 +538,7 @@ def test_what_a_worker_did_before_it_refused_is_kept(folder, monkeypatch):
 
 
 class Unreadable(dict[str, object]):
-    """What cannot be read where it arrives."""
+    """An object that cannot be unpickled by its receiver."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return int, ("not a number",)
@@ -549,12 +549,12 @@ def answers_unreadably(order: worker.Order) -> Unreadable:
     return Unreadable()
 
 
-def test_a_batch_whose_results_never_arrive_is_not_trained_for_ever(folder, monkeypatch):
+def test_a_batch_whose_results_never_arrive_is_not_trained_without_end(folder, monkeypatch):
     monkeypatch.setattr(worker, "train", answers_unreadably)
     with within() as launcher:
         result = command("train", "-m", *GRID, *launcher)
     assert result.code == 2
-    assert "was lost 3 times on its way (ValueError" in result.err
+    assert "results from Dask workers were lost in transfer 3 times (ValueError" in result.err
     assert 3 <= len(ANSWERS) <= 6  # two batches are under way
     quiet(result.err)
 
@@ -570,7 +570,7 @@ def test_results_that_take_long_to_arrive_are_waited_for(folder, monkeypatch):
 
     monkeypatch.setattr(Scheduler, "gather", slowly)
     with within() as launcher:
-        result = command("train", "-m", *SMALL, "seed=1,2", THERE, ANEW, *launcher)
+        result = command("train", "-m", *SMALL, "seed=1,2", THERE, FROM_SCRATCH, *launcher)
     assert result.code == 0, result.err
     assert len(ANSWERS) == 2
     whole("it", 2)

@@ -1,4 +1,4 @@
-"""A study on disk: killed anywhere, it goes on to the same end; nobody else works on it meanwhile."""
+"""Studies on disk: a killed one resumes with the same outcome, and a lock keeps other processes out."""
 
 import json
 import math
@@ -32,18 +32,18 @@ PLAN = Plan("tpe", "minimize", seed=3, trials=22, batch=4)
 
 
 class Killed(BaseException):
-    """As SIGKILL: nobody catches it."""
+    """An exception that stands for SIGKILL; it is not caught."""
 
 
 def f(point: dict[str, str]) -> float:
-    """Some jobs fail, by their point."""
+    """Return the value of a point; NaN for some, as if their jobs failed."""
     if int(point["width"]) % 5 == 0:
         return math.nan
     return (math.log10(float(point["lr"])) + 2) ** 2 + float(point["share"]) + (point["model"] == "deep")
 
 
 def work(folder: Path, plan: Plan = PLAN, launches: int = 1000, space: Space = SPACE) -> list[Done]:
-    """Go on with a study; Killed after some launches, before they are told."""
+    """Resume a study; raise Killed after some launches, before their values are recorded."""
     with open_study(space, plan, folder, "s", {"x": "1"}) as study:
         while batch := study.ask():
             if launches == 0:
@@ -129,7 +129,7 @@ test_journal.work(Path(sys.argv[1]))
 def test_killed_by_the_system_it_ends_the_same(tmp_path, undisturbed):
     root = str(Path(__file__).parents[3])
     environment = {**os.environ, "PYTHONPATH": f"{root}/src:{root}"}
-    for jobs in (2, 11, 7):  # that finish before SIGKILL; of those the last batch is not told
+    for jobs in (2, 11, 7):  # that finish before SIGKILL; values of the last batch are not recorded
         words = [sys.executable, "-c", DYING, str(tmp_path), str(jobs)]
         assert subprocess.run(words, env=environment, check=False).returncode == -signal.SIGKILL
     assert work(tmp_path) == undisturbed
@@ -226,7 +226,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         suggested = first.stdout.readline()
         with start() as second:
             said, _ = second.communicate(timeout=120)
-        assert "another process is at work on this study" in said
+        assert "another process is using this study" in said
         assert "hydra.sweeper.study=NAME" in said
         first.kill()
     with start() as third:
@@ -235,7 +235,9 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
 
 def test_files_that_are_no_study_are_refused(tmp_path):
     (tmp_path / "s.log").write_text("no study\nat all\n")
-    with pytest.raises(UserError, match=r"s\.log: is no study that Optuna can read .* delete or rename it"):
+    with pytest.raises(
+        UserError, match=r"s\.log: Optuna cannot read this study .* delete or rename the file"
+    ):
         work(tmp_path)
 
 
@@ -257,7 +259,7 @@ def test_a_complete_study_is_known_before_anything_is_claimed(tmp_path):
     done = work(tmp_path)
     best = min(trial.value for trial in done if trial.value is not None)
     complete, found, _ = said(PLAN)
-    assert complete.startswith(f"{tmp_path / 's.log'} is complete with 22 trials, nothing is run.")
+    assert complete.startswith(f"{tmp_path / 's.log'} is complete with 22 trials; nothing was run.")
     assert found.startswith(f"best {best:.6g}, trial ")
     assert said(replace(PLAN, trials=23)) == []
     with pytest.raises(UserError, match="x: was 1, is 2"):

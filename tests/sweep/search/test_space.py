@@ -27,7 +27,7 @@ def the_loader() -> ConfigLoader:
 
 @pytest.fixture(scope="module")
 def loader() -> ConfigLoader:
-    """Of our own configuration."""
+    """Return the loader of this package's configuration."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return the_loader()
 
@@ -84,9 +84,9 @@ printable = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(printable, unique=True, min_size=2, max_size=4))
 @example(["", "İ"])
-def test_any_words_come_back(loader, words):
-    line = "k=" + ",".join(QuotedString(word, Quote.double).with_quotes() for word in words)
-    assert sorted(map(str, values_of(parse({}, [line], loader), "k"))) == sorted(words)
+def test_any_texts_come_back(loader, texts):
+    line = "k=" + ",".join(QuotedString(text, Quote.double).with_quotes() for text in texts)
+    assert sorted(map(str, values_of(parse({}, [line], loader), "k"))) == sorted(texts)
 
 
 @pytest.mark.parametrize("override", ["k=range(0,1,0.1)", "k=range(-0.3,0.31,0.1)", "k=range(1,2,0.3)"])
@@ -146,27 +146,27 @@ def test_the_command_line_wins_over_an_experiment(loader):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "problem"),
     [
         ([], "nothing to search"),
         (["model=wide"], "nothing to search"),
         (["seed=1,2", "seed=3"], "seed=1,2 seed=3: seed is given twice"),
         (["seed=1,2", "+seed=range(3)"], "seed is given twice"),
-        (["seed=1,2,1"], "seed=1,2,1: 1 is there twice"),
-        (["seed=range(3,1)"], "range(3,1): is empty"),
+        (["seed=1,2,1"], "seed=1,2,1: 1 is given twice"),
+        (["seed=range(3,1)"], "range(3,1): the range is empty"),
         (["k=range(0,1,0)"], "the step must not be 0"),
         (["k=interval(2,1)"], "the lower one first"),
-        (["k=interval(0,inf)"], "must be numbers"),
-        (["k=tag(log,interval(0,1))"], "begins above 0"),
+        (["k=interval(0,inf)"], "must be finite numbers"),
+        (["k=tag(log,interval(0,1))"], "must be positive"),
         (["k=tag(log,range(1,5))"], "tag log has no effect"),
         (["k=tag(foo,interval(1,5))"], "tag foo has no effect"),
-        (["model=glob(x*)"], "matches nothing"),
+        (["model=glob(x*)"], "no option matches"),
     ],
 )
-def test_faults_are_told(loader, overrides, said):
+def test_invalid_spaces_are_refused(loader, overrides, problem):
     with pytest.raises(UserError) as error:
         parse({}, overrides, loader)
-    assert said in str(error.value)
+    assert problem in str(error.value)
 
 
 def settings_of(loader: ConfigLoader, *overrides: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What is suggested: the same for the same arguments, by the law that was asked for, and worth its while."""
+"""Suggestions: deterministic, from the right distribution, and better than random ones."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Params = dict[str, float | int | str]
 
 
 def searched(space: Space, plan: Plan, f: Callable[[Params], float]) -> list[FrozenTrial]:
-    """A whole search for the best f."""
+    """Run a whole search for the best f."""
     trials: list[FrozenTrial] = []
     for batch in range(plan.trials // plan.batch):
         trials += [
@@ -117,11 +117,11 @@ def test_whole_numbers_are_even_and_lean_to_small_ones_where_logarithmic():
 
 def test_natural_directions():
     assert [natural_direction(m) for m in ("nll", "accuracy", "roc_auc")] == ["minimize", *["maximize"] * 2]
-    with pytest.raises(UserError, match=r"select\.metric: f1 is none of"):
+    with pytest.raises(UserError, match=r"select\.metric: unknown metric f1\. Choose one of"):
         natural_direction("f1")
 
 
 @pytest.mark.parametrize(("key", "trials", "batch"), [("trials", 0, 1), ("batch", 1, 0)])
 def test_numbers_below_one_are_refused(key, trials, batch):
-    with pytest.raises(UserError, match=rf"hydra\.sweeper\.{key}: must be at least 1, is 0"):
+    with pytest.raises(UserError, match=rf"hydra\.sweeper\.{key}: must be at least 1, but is 0"):
         Plan("tpe", "minimize", seed=0, trials=trials, batch=batch)

@@ -1,4 +1,4 @@
-"""A Dask cluster as the sweep sees it: who works there, and that they run our code and have our tables."""
+"""A Dask cluster: its workers, the check that they run the same code, and the upload of tables."""
 
 import asyncio
 import concurrent.futures
@@ -25,27 +25,27 @@ _PIECE = 1 << 24  # bytes of a table that are sent at once
 
 
 @dataclass(frozen=True)
-class Flight:
-    """A batch under way.
+class InFlight:
+    """A batch that the cluster is running.
 
     Attributes:
         only: the addresses of the workers that may run it; None for any.
-        sent: how many tables had been uploaded when it went.
-        barred: how many workers had been barred then.
+        n_uploaded: the number of tables that had been uploaded when it was submitted.
+        n_excluded: the number of workers that had been excluded then.
     """
 
     future: "Future[worker.Answer]"
     only: frozenset[str] | None
-    sent: int
-    barred: int
+    n_uploaded: int
+    n_excluded: int
 
 
 class Cluster:
     """A scheduler and its workers; use it as a context manager.
 
     Arguments:
-        address: of a scheduler that runs; None starts one with workers of its own on this machine.
-        workers: processes of the latter, with one thread each; None is one for each core.
+        address: of a running scheduler; None starts one with workers on this machine.
+        workers: the number of local worker processes with one thread each; None is one per core.
 
     Raises:
         UserError: the scheduler does not answer, or a worker runs other code.
@@ -54,19 +54,20 @@ class Cluster:
     def __init__(self, address: str | None, workers: int | None) -> None:
         self._sender = uuid.uuid4().hex
         self._threads: dict[str, int] = {}
-        self._barred, self._n_barred = set[str](), 0
+        self._excluded, self._n_excluded = set[str](), 0
         self._uploaded: dict[tuple[str, str], int] = {}
         with ExitStack() as stack:
             self.name = address or "this machine"
             self.client = stack.enter_context(connected(address, workers))
-            self.look()
+            self.refresh()
             if others := self._others():
                 raise UserError(
-                    f"not all workers of {self.name} run what runs here: {'; '.join(others.values())}"
+                    f"workers of {self.name} do not run the same software as this machine:"
+                    f" {'; '.join(others.values())}. Install the same versions there"
                 )
             self._open = stack.pop_all()
         if not self._threads:
-            log.info(f"dask: no worker has joined {self.name} yet; waiting for one …")
+            log.info(f"dask: waiting for a worker to join {self.name} …")
 
     def __enter__(self) -> "Cluster":
         return self
@@ -78,57 +79,57 @@ class Cluster:
 
     @property
     def cores(self) -> int:
-        """Threads of all workers that may be given jobs."""
-        return sum(n for address, n in self._threads.items() if address not in self._barred)
+        """The number of threads of all workers that may run jobs."""
+        return sum(n for address, n in self._threads.items() if address not in self._excluded)
 
-    def look(self) -> None:
-        """See who has joined, and who is gone.
+    def refresh(self) -> None:
+        """Update which workers have joined and which have left.
 
         Raises:
-            UserError: the scheduler is.
+            UserError: the connection to the scheduler is lost.
         """
         before = self._threads.keys()
         if not self._connected():
             return
         try:
             self._threads = self.client.nthreads()
-        except (OSError, RuntimeError):  # it has just gone
+        except (OSError, RuntimeError):  # the scheduler has just gone
             return
         for address in sorted(before - self._threads.keys()):
-            log.info(f"dask: worker {address} is gone; what it was at is run again")
-        self._barred &= self._threads.keys()
+            log.info(f"dask: lost worker {address}; its jobs are run again")
+        self._excluded &= self._threads.keys()
         if self._threads.keys() - before:
             n, cores = len(self._threads), self.cores
             workers = "1 worker" if n == 1 else f"{n} workers"
             log.info(f"dask: {workers} with {cores} core{'s' if cores > 1 else ''} on {self.name}")
 
     def _connected(self) -> bool:
-        """Whether there is a scheduler; Dask tries for some seconds to find it again.
+        """Return whether the scheduler is connected; Dask tries for some seconds to reconnect.
 
         Raises:
-            UserError: there is none.
+            UserError: the connection is lost.
         """
         if self.client.status in ("closing", "closed"):
             raise UserError(
-                f"the Dask scheduler at {self.name} is gone: what had ended by then is kept, and the same"
-                " command does the rest when it is back"
+                f"lost the connection to the Dask scheduler at {self.name}. Finished jobs are kept; when it"
+                " is back, run the same command to train the rest"
             )
         return bool(self.client.status == "running")
 
-    def take_back(self, futures: "Sequence[Future[worker.Answer]]") -> None:
-        """Have nobody work at these any more."""
-        with suppress(Exception):  # whatever is wrong with it, it does not
+    def cancel(self, futures: "Sequence[Future[worker.Answer]]") -> None:
+        """Cancel batches."""
+        with suppress(Exception):  # if the scheduler fails, the batches end with it
             self.client.cancel(futures, force=True)
 
-    def submit(self, jobs: Sequence[worker.GivenJob]) -> Flight:
-        """Have a batch trained.
+    def submit(self, jobs: Sequence[worker.GivenJob]) -> InFlight:
+        """Submit a batch for training.
 
         Raises:
-            UserError: the scheduler is gone.
+            UserError: the connection to the scheduler is lost.
         """
         self._connected()
         order: worker.Order = {"software": worker.software(), "jobs": [*jobs]}
-        only = frozenset(self._threads.keys() - self._barred) if self._barred else None
+        only = frozenset(self._threads.keys() - self._excluded) if self._excluded else None
         future = self.client.submit(
             worker.train,
             order,
@@ -136,85 +137,91 @@ class Cluster:
             pure=False,
             workers=None if only is None else sorted(only),
         )
-        return Flight(future, only, len(self._uploaded), self._n_barred)
+        return InFlight(future, only, len(self._uploaded), self._n_excluded)
 
     def fetch(self, future: "Future[worker.Answer]") -> "concurrent.futures.Future[worker.Answer]":
-        """Have what a batch came to sent here. It may take its time: other things go on meanwhile."""
-        loop: Any = self.client.loop  # Tornado's, around the one that is asked for
+        """Fetch the results of a batch in the background."""
+        loop: Any = self.client.loop  # Tornado's, which wraps asyncio's
         arriving = self.client.gather(future, asynchronous=True)
         return asyncio.run_coroutine_threadsafe(arriving, loop.asyncio_loop)
 
-    def stranded(self, flight: Flight) -> bool:
-        """Whether all that might run it are gone."""
+    def stranded(self, flight: InFlight) -> bool:
+        """Return whether all workers that may run a batch have left."""
         return flight.only is not None and not flight.only & self._threads.keys()
 
-    def bar(self, flight: Flight) -> bool:
-        """Give no jobs to workers that run other code; whether one may have had this batch.
+    def exclude(self, flight: InFlight) -> bool:
+        """Exclude workers that run other code; return whether one of them may have had this batch.
 
         Raises:
             UserError: no worker is left.
         """
-        self.look()
-        others = {address: what for address, what in self._others().items() if address not in self._barred}
-        for what in others.values():
-            log.info(f"dask: {what}: it gets no jobs")
-        self._barred |= others.keys()
-        self._n_barred += len(others)
+        self.refresh()
+        others = {address: why for address, why in self._others().items() if address not in self._excluded}
+        for why in others.values():
+            log.info(f"dask: {why}; it gets no jobs")
+        self._excluded |= others.keys()
+        self._n_excluded += len(others)
         if others and not self.cores:
-            raise UserError(f"no worker of {self.name} runs what runs here: {'; '.join(others.values())}")
-        return self._n_barred > flight.barred
+            raise UserError(
+                f"no worker of {self.name} runs the same software as this machine:"
+                f" {'; '.join(others.values())}"
+            )
+        return self._n_excluded > flight.n_excluded
 
-    def upload(self, to: worker.Answer, flight: Flight, sources: Mapping[str, str]) -> bool:
-        """Send the tables that a worker lacks, unless they came there while it said so.
+    def upload(self, answer: worker.Answer, flight: InFlight, sources: Mapping[str, str]) -> bool:
+        """Send the tables that a worker reports as missing, unless they have arrived since.
 
         Arguments:
-            to: what it said.
-            sources: where tables are here, by their SHA-256.
+            answer: the answer of the worker.
+            sources: the local paths of tables by their SHA-256.
 
         Returns:
-            Whether they are there now; if not, the worker could not be reached.
+            Whether the tables are on the worker now; if not, the worker could not be reached.
 
         Raises:
-            UserError: one is not what it was, or did not arrive as it is, or the worker has no room for it.
+            UserError: a table has changed, did not arrive intact, or the worker cannot store it.
         """
-        for digest in to.get("missing", ()):
-            before = self._uploaded.get((to["worker"], digest))
-            if before is None or before < flight.sent:
+        for digest in answer.get("missing", ()):
+            before = self._uploaded.get((answer["worker"], digest))
+            if before is None or before < flight.n_uploaded:
                 try:
-                    self._send(to["address"], digest, Path(sources[digest]))
-                except _Gone:
+                    self._send(answer["address"], digest, Path(sources[digest]))
+                except _WorkerLost:
                     return False
-                self._uploaded[to["worker"], digest] = len(self._uploaded)
+                self._uploaded[answer["worker"], digest] = len(self._uploaded)
         return True
 
     def _send(self, address: str, digest: str, source: Path) -> None:
         size, start, found = source.stat().st_size, 0, ""
         log.info(f"dask: sending {source.name} ({size / 1e6:.1f} MB) to worker {address}")
-        name, whole = worker.name_of_table(digest, str(source)), hashlib.sha256()
+        name, total = worker.name_of_table(digest, str(source)), hashlib.sha256()
         with source.open("rb") as file:
             while start == 0 or start < size:
                 piece = file.read(_PIECE)
-                whole.update(piece)
+                total.update(piece)
                 last = start + len(piece) >= size
-                if last and whole.hexdigest() != digest:
+                if last and total.hexdigest() != digest:
                     raise UserError(
-                        f"{source} has just been changed: its SHA-256 is {whole.hexdigest()} and was {digest}"
+                        f"{source} was changed during the sweep: its SHA-256 is {total.hexdigest()} and was"
+                        f" {digest}"
                     )
                 arguments = (self._sender, name, piece, start, digest if last else None)
                 answer = self._ask([address], worker.keep, *arguments).get(address)
                 if answer is None:
-                    raise _Gone
+                    raise _WorkerLost
                 if isinstance(answer, Exception):
                     raise UserError(
-                        f"worker {address} cannot keep {source.name}: {answer}. `dask worker"
-                        " --local-directory` says on which disk it keeps tables"
+                        f"worker {address} cannot store {source.name}: {answer}. Choose another folder for"
+                        " its tables with `dask worker --local-directory`"
                     )
                 start, found = start + len(piece), answer
         if found != digest:
-            raise UserError(f"{source} came to worker {address} with the SHA-256 {found}, and has {digest}")
+            raise UserError(
+                f"{source} arrived damaged at worker {address}: its SHA-256 there is {found}, not {digest}"
+            )
 
     def _others(self) -> dict[str, str]:
-        """In words, what workers run that do not run what runs here, by address."""
+        """Return why workers do not run the same software as this machine, by address."""
         ours, found = worker.software(), self._ask(None, worker.software)
         others = {}
         for address, theirs in found.items():
@@ -226,7 +233,7 @@ class Cluster:
                 )
             elif theirs != ours:
                 others[address] = (
-                    f"worker {address} has other code, or another NumPy, Numba or processor family"
+                    f"worker {address} has other code, another NumPy or Numba, or another processor family"
                     f" (code {theirs['code'][:12]}, here {ours['code'][:12]})"
                 )
         return others
@@ -234,20 +241,20 @@ class Cluster:
     def _ask(
         self, addresses: list[str] | None, function: Callable[..., Any], *arguments: Any
     ) -> dict[str, Any]:
-        """What a function says on workers, an exception if that is what comes of it, by address.
+        """Return the results of a function on workers, or the exceptions that it raised there, by address.
 
-        Workers that cannot be reached are left out.
+        Workers that cannot be reached are omitted.
         """
         answers: dict[str, Any] = self.client.run(function, *arguments, workers=addresses, on_error="return")
         return {address: answer for address, answer in answers.items() if not _unreached(answer)}
 
 
-class _Gone(Exception):
-    """The worker is."""
+class _WorkerLost(Exception):
+    """A worker cannot be reached."""
 
 
 def _unreached(answer: Any) -> bool:
-    """Whether it is an error of the way to a worker: one of the worker's disk is an `OSError` as well."""
+    """Return whether an answer is a connection error; errors of the worker's disk are `OSError`s too."""
     if isinstance(answer, CommClosedError | ConnectionError | TimeoutError):
         return True
-    return type(answer) is OSError and answer.errno is None  # Dask's own, when a worker does not answer
+    return type(answer) is OSError and answer.errno is None  # Dask raises it when a worker does not answer

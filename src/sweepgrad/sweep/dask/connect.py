@@ -1,4 +1,4 @@
-"""Reaching a Dask scheduler, or starting one on this machine: quietly, and leaving nothing of it behind."""
+"""Connect to a Dask scheduler, or start a local cluster, without log output or leftover files."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from distributed.security import Security
 from sweepgrad.errors import UserError
 from sweepgrad.sweep import threads
 
-_ANSWER_SECONDS = 5  # in which a scheduler must answer, at first and when it was lost
+_ANSWER_SECONDS = 5  # time limit for a scheduler to answer
 _LOGGERS = (
     "distributed",
     "distributed.client",
@@ -28,9 +28,9 @@ _LOGGERS = (
     "asyncio",
 )
 
-# The first is for us, the others for a cluster of our own. Dask's own care for memory is for data that it
-# keeps, and would have a worker that holds a large table wait for ever; that a process is ended before the
-# machine is out of memory stays.
+# The first is for the client, the others for a local cluster. Dask's memory management is for data that Dask
+# stores; it would pause a worker with a large table without end. Dask still ends a process before the machine
+# runs out of memory.
 _SETTINGS = {
     "distributed.comm.timeouts.connect": "10s",
     "distributed.scheduler.allowed-failures": 1,
@@ -45,14 +45,14 @@ _SETTINGS = {
 
 @contextmanager
 def connected(address: str | None, workers: int | None) -> Iterator[Client]:
-    """A client of a scheduler.
+    """Connect a client to a scheduler.
 
     Arguments:
-        address: where it runs; None starts one, with workers, until the context ends.
-        workers: processes of the latter, with one thread each; None is one for each core.
+        address: of the scheduler; None starts a local cluster that ends with the context.
+        workers: the number of local worker processes with one thread each; None is one per core.
 
     Raises:
-        UserError: it does not answer.
+        UserError: the scheduler does not answer.
     """
     with ExitStack() as stack:
         stack.enter_context(_silence())
@@ -62,25 +62,25 @@ def connected(address: str | None, workers: int | None) -> Iterator[Client]:
         try:
             yield client
         finally:
-            with suppress(Exception):  # whatever is wrong with it, nobody needs it any more
+            with suppress(Exception):  # the client is not needed any more
                 client.close(timeout=2)
 
 
 def _client(to: str | LocalCluster, name: str) -> Client:
     try:
         return Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # as its parts have it
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # raised by different parts of Dask
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"hydra.launcher.address: no Dask scheduler answers at {name} ({why}). Start one with"
-            " `dask scheduler`, or leave the address out to use this machine"
+            " `dask scheduler`, or omit the address to use this machine"
         ) from None
 
 
 @contextmanager
 def _local(workers: int) -> Iterator[LocalCluster]:
-    """A scheduler, and processes that work: ours alone, since whoever reached them could run code as us."""
-    environment = dict(os.environ)  # Dask sets some of it
+    """Start a local cluster that only this process can reach, since Dask runs any code it is sent."""
+    environment = dict(os.environ)  # Dask changes it
     with (
         tempfile.TemporaryDirectory(prefix="sweepgrad-", ignore_cleanup_errors=True) as folder,
         dask.config.set({"temporary-directory": folder}),
@@ -111,22 +111,22 @@ def _local(workers: int) -> Iterator[LocalCluster]:
 
 @contextmanager
 def _our_package_first() -> Iterator[None]:
-    """Let new processes, which take over `sys.path`, import the package from where this process has it.
+    """Let new processes, which inherit `sys.path`, import the package from the same place as this process.
 
-    A model that MLflow loaded puts the modules it brings before ours.
+    A model that MLflow has loaded puts its own modules first.
     """
     ours = str(Path(__file__).parents[3])
     sys.path.insert(0, ours)
     try:
         yield
     finally:
-        with suppress(ValueError):  # somebody else has removed it
+        with suppress(ValueError):  # something else has removed it
             sys.path.remove(ours)
 
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C wait, and never reach the processes that threads started within will start: we end those."""
+    """Block Ctrl-C in this context and in the processes started within, which this process ends itself."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -140,7 +140,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Dask tells its own story in the log; ours by `logging`."""
+    """Silence Dask's log messages; the sweep logs its own."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,7 +1,7 @@
-"""What runs on a Dask worker: batches of jobs, each batch on one of the worker's threads.
+"""Train batches of jobs on a Dask worker, each batch on one of the worker's threads.
 
-All that comes and goes is plain: dicts, lists, strings, numbers and bytes. Nothing is left on the worker but
-tables that were sent to it, in Dask's scratch folder, which Dask removes when the worker ends.
+Jobs and results are sent as plain dicts, lists, strings, numbers and bytes. Only tables that were sent remain
+on the worker, in Dask's scratch folder, which Dask removes when the worker ends.
 """
 
 import hashlib
@@ -32,15 +32,15 @@ from sweepgrad.sweep.memory import Room, free
 from sweepgrad.training.experiment import dtype_of
 
 _TABLES = "sweepgrad-tables"  # in the scratch folder
-_LOOKS_SECONDS = 0.2  # between two looks at whether a batch is still wanted
+_CHECK_SECONDS = 0.2  # between two checks whether a batch is still wanted
 
 
 class GivenJob(TypedDict):
-    """A job as it is sent.
+    """A job as it is sent to a worker.
 
     Attributes:
-        config: as JSON would have it.
-        path: where the sender has the table; None for one that is drawn.
+        config: the configuration as JSON values.
+        path: the sender's path of the table; None for simulated data.
         digests: of the table and its parts, see `digests.Digests`.
     """
 
@@ -54,14 +54,14 @@ class GivenJob(TypedDict):
 
 
 class Order(TypedDict):
-    """A batch as it is sent, and the software of the sender."""
+    """A batch as it is sent to a worker, with the software of the sender."""
 
     software: dict[str, str]
     jobs: list[GivenJob]
 
 
 class Result(TypedDict):
-    """What became of a job: its record as it is written, and the files of its model and state."""
+    """The result of a job: its record as text, and the files of its model and state."""
 
     number: int
     record: str
@@ -71,12 +71,12 @@ class Result(TypedDict):
 
 
 class Answer(TypedDict):
-    """What became of a batch, and which worker says so.
+    """The answer of a worker to a batch.
 
     Attributes:
-        results: of the jobs that ended; where some are lacking, one of the other two may say why.
-        missing: tables, by their SHA-256, that must be sent first.
-        refused: why this worker cannot run it at all.
+        results: of the jobs that ended; if some are missing, one of the other two may say why.
+        missing: the SHA-256 of tables that must be sent first.
+        refused: why this worker cannot run the batch at all.
     """
 
     worker: str
@@ -87,23 +87,23 @@ class Answer(TypedDict):
 
 
 def software() -> dict[str, str]:
-    """What must be the same on all machines for results to be."""
+    """Return the versions that must be equal on all machines for equal results."""
     return {"sweepgrad": __version__, "code": provenance.code()}
 
 
 def train(order: Order) -> Answer:
-    """Train a batch of jobs, one after another, while other threads of the worker do likewise."""
+    """Train the jobs of a batch one after another; other threads of the worker train other batches."""
     worker = get_worker()
     answer: Answer = {"worker": worker.id, "address": worker.address, "results": []}
     if software() != order["software"]:
-        return {**answer, "refused": "it runs another version of sweepgrad"}
+        return {**answer, "refused": "this worker runs another version of sweepgrad"}
     tables = Path(worker.local_directory, _TABLES)
     cancelled = Event()
     try:
         with tempfile.TemporaryDirectory(prefix="sweepgrad-", dir=worker.local_directory) as scratch:
             jobs, missing = [], set()
             for given in order["jobs"]:
-                config = _where_the_table_is(check(given["config"]), given["path"], given["digests"], tables)
+                config = _with_local_table(check(given["config"]), given["path"], given["digests"], tables)
                 if config is None:
                     missing.add(given["digests"]["table"])
                 else:
@@ -118,27 +118,27 @@ def train(order: Order) -> Answer:
     except UserError as error:
         answer["refused"] = str(error)
     except OSError as error:
-        place = error.filename or worker.local_directory  # a full disk has no file's name
-        answer["refused"] = f"cannot write {place}: {error.strerror}"
+        path = error.filename or worker.local_directory  # the error of a full disk has no file name
+        answer["refused"] = f"cannot write {path}: {error.strerror}"
     return answer
 
 
 def keep(
     sender: str, name: str, content: bytes, start: int, digest: str | None, dask_worker: Worker | None = None
 ) -> str:
-    """Take a piece of a table, and after the last one put the table where `train` looks for it.
+    """Store a piece of a table; after the last piece, move the table to where `train` looks for it.
 
     Arguments:
-        sender: tells this table's pieces from those that somebody else sends.
-        name: of the file.
-        start: where in it the piece begins.
-        digest: with the last piece, the SHA-256 that the file must have to be kept.
+        sender: an identifier that separates these pieces from those of other senders.
+        name: the name of the file.
+        start: the offset of the piece in the file.
+        digest: with the last piece, the SHA-256 that the file must have to be stored.
 
     Returns:
-        After the last piece, the SHA-256 that it has.
+        The SHA-256 of the file after the last piece, else "".
 
     Raises:
-        OSError: the folder takes no more; what came before is removed.
+        OSError: the folder cannot be written; earlier pieces are removed.
     """
     assert dask_worker is not None
     folder = Path(dask_worker.local_directory, _TABLES)
@@ -160,17 +160,17 @@ def keep(
 
 
 def name_of_table(digest: str, path: str) -> str:
-    """What a table that was sent is called, given its SHA-256 and where it comes from."""
+    """Return the file name of a table on a worker, from its SHA-256 and the sender's path."""
     return digest + Path(path).suffix.lower()
 
 
-def _where_the_table_is(
+def _with_local_table(
     config: Config, path: str | None, digests: Mapping[str, str], tables: Path
 ) -> Config | None:
-    """The configuration with the path that its table has on this worker; None if it has none.
+    """Return the configuration with the path of its table on this worker; None if the table is missing.
 
     Raises:
-        UserError: the table is here, and comes to something else.
+        UserError: the table is here, but its digests differ.
     """
     data, sent = config.data, True
     choices: list[FileData | SimulatedData] = [data]
@@ -179,18 +179,21 @@ def _where_the_table_is(
         digest = digests["table"]
         copy = tables / name_of_table(digest, path)
         sent = copy.exists()
-        named = [data.model_copy(update={"path": there, "sha256": digest}) for there in (str(copy), path)]
-        choices = [choice for choice in named if locate(choice).exists()]
+        paths = (str(copy), path)
+        candidates = [data.model_copy(update={"path": each, "sha256": digest}) for each in paths]
+        choices = [choice for choice in candidates if locate(choice).exists()]
     problem: UserError | None = None
     for choice in choices:
         try:
             found = asdict(open_training(choice, config.split, dtype_of(config)).digests)
-        except UserError as error:  # such as: it is another file
+        except UserError as error:  # for example: it is another file
             problem = error
             continue
         if found == digests:
             return config.model_copy(update={"data": choice})
-        problem = UserError(f"{data.name} is split otherwise: its digests are {found} and not {digests}")
+        problem = UserError(
+            f"{data.name}: the split on this worker is different: its digests are {found}, not {digests}"
+        )
     if sent and problem is not None:
         raise problem
     return None
@@ -211,45 +214,45 @@ def _result(outcome: Outcome) -> Result:
 
 @contextmanager
 def _while_wanted(worker: Worker, cancelled: Event) -> Iterator[None]:
-    """Cancel what this thread does within when whoever asked for it takes that back, or is gone.
+    """Cancel the batch of this thread when its sender cancels it or is gone.
 
-    Dask by itself lets a thread go on to its end.
+    Dask by itself lets a thread run to its end.
     """
     key, over = worker.get_current_task(), Event()
 
-    def look() -> None:
-        while not over.wait(_LOOKS_SECONDS):
+    def watch() -> None:
+        while not over.wait(_CHECK_SECONDS):
             task = worker.state.tasks.get(key)
             if task is None or task.state == "cancelled":
                 cancelled.set()
                 return
 
-    looking = Thread(target=look, daemon=True)
-    looking.start()
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         over.set()
-        looking.join()
+        watcher.join()
 
 
-_lock, _within, _shared = Lock(), 0, Room(0)
+_lock, _users, _shared = Lock(), 0, Room(0)
 
 
 @contextmanager
 def _room(worker: Worker) -> Iterator[Room]:
-    """The memory that the worker's threads share; how much there is, is looked up when none is within."""
-    global _within, _shared
+    """Share the worker's memory between its threads; it is measured while no thread uses it."""
+    global _users, _shared
     with _lock:
-        if _within == 0:
+        if _users == 0:
             n_bytes, limit = free(), worker.memory_manager.memory_limit
             if limit is not None:  # at which Dask ends the process
                 n_bytes = min(n_bytes, max(0, limit - psutil.Process().memory_info().rss))
             _shared = Room(n_bytes)
-        _within += 1
+        _users += 1
         room = _shared
     try:
         yield room
     finally:
         with _lock:
-            _within -= 1
+            _users -= 1

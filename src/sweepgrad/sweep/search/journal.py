@@ -1,11 +1,10 @@
-"""A search on disk, asked and told in batches, so that a killed one goes on as if nothing had happened.
+"""Keep a search on disk, batch by batch, so that a killed search resumes with the same outcome.
 
-A study is a text file, Optuna's journal: what was suggested and what came of it, one line for each, written
-when it is known. What was suggested and not told is run again as it stands; all else follows from what was
-told (see `sweepgrad.sweep.search.suggest`).
+A study is a text file, Optuna's journal, with a line for each suggestion and each result. Suggestions without
+a result are run again; all others follow from the results (see `sweepgrad.sweep.search.suggest`).
 
-A suggestion may come twice, above all in a small space. It is launched again: jobs are deterministic, and the
-launcher finds the earlier result. What failed stays failed, and Optuna leaves it out of account.
+A point may be suggested twice, above all in a small space. It is launched again: jobs are deterministic, and
+the launcher finds the earlier result. A failed trial stays failed, and Optuna ignores it.
 """
 
 import errno
@@ -33,34 +32,34 @@ _SETTING, _POINT = "setting", "point"  # attributes of a study and of a trial
 
 @dataclass(frozen=True)
 class Trial:
-    """What was suggested: the value of each dimension, as text."""
+    """A suggestion: the value of each dimension, as text."""
 
     number: int
     point: dict[str, str]
 
     @property
     def searched(self) -> list[str]:
-        """Its point as overrides."""
+        """The point as overrides."""
         return [f"{key}={value}" for key, value in self.point.items()]
 
 
 @dataclass(frozen=True)
 class Done(Trial):
-    """A finished trial; the value is None where the job failed."""
+    """A finished trial; the value is None if the job failed."""
 
     value: float | None
 
 
 class Study:
-    """A search that is kept in a file; made by `open_study`."""
+    """A search that is stored in a file; created by `open_study`."""
 
     def __init__(self, space: Space, plan: Plan, path: Path, kept: optuna.Study) -> None:
         self.space, self.plan, self.path, self._kept = space, plan, path, kept
 
     def ask(self) -> list[Trial]:
-        """What is to be run next: a batch, or what an interrupted one left of it; nothing when all is done.
+        """Return the trials to run next: a batch, or the rest of an interrupted one; empty when complete.
 
-        Whoever asks again before telling gets the same.
+        Until `tell` is called, it returns the same trials.
         """
         trials = self._kept.get_trials(deepcopy=False)
         first = next((t.number for t in trials if t.state == TrialState.RUNNING), len(trials))
@@ -74,7 +73,7 @@ class Study:
         return [Trial(trial.number, trial.user_attrs[_POINT]) for trial in trials[first:end]]
 
     def tell(self, trials: Sequence[Trial], values: Sequence[float]) -> None:
-        """What came of trials that were asked, NaN for a job that failed."""
+        """Record the values of trials; NaN for a failed job."""
         for trial, value in zip(trials, values, strict=True):
             if math.isnan(value):
                 self._kept.tell(trial.number, state=TrialState.FAIL)
@@ -82,7 +81,7 @@ class Study:
                 self._kept.tell(trial.number, value)
 
     def done(self) -> list[Done]:
-        """The finished trials, in order."""
+        """Return the finished trials, in order."""
         return [
             Done(trial.number, trial.user_attrs[_POINT], trial.value)
             for trial in self._kept.get_trials(deepcopy=False)
@@ -90,25 +89,25 @@ class Study:
         ]
 
     def best(self) -> Done | None:
-        """The best trial, the earliest of equal ones; None when all failed."""
+        """Return the best trial, the earliest of equal ones; None if all failed."""
         sign = 1 if self.plan.direction == "minimize" else -1
         finished = [trial for trial in self.done() if trial.value is not None]
         return min(finished, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
     @property
     def complete(self) -> str:
-        """That all trials are done, in words; empty while some are not."""
+        """The message that all trials are done; "" while some are not."""
         done = len(self.done())
         if done < self.plan.trials:
             return ""
         return (
-            f"{self.path} is complete with {done} trials, nothing is run. More: hydra.sweeper.trials=N;"
-            " to begin anew: sweep.resume=false"
+            f"{self.path} is complete with {done} trials; nothing was run. For more trials, set"
+            " hydra.sweeper.trials=N; to start from scratch, sweep.resume=false"
         )
 
     @property
     def outcome(self) -> list[str]:
-        """What came of it so far, in words."""
+        """The results so far, as lines of text."""
         best, done = self.best(), self.done()
         failed = sum(trial.value is None for trial in done)
         if best is None:
@@ -119,7 +118,7 @@ class Study:
         ]
 
     def _keep(self, params: Mapping[str, Any]) -> None:
-        """Note a suggestion as under way, in one line of the file, so that no half of it can be there."""
+        """Write a suggestion as a running trial, in one line, so that the file never holds half of it."""
         dimensions = self.space.dimensions
         point = {key: text(dimensions[key], value) for key, value in sorted(params.items())}
         self._kept.add_trial(
@@ -133,10 +132,10 @@ class Study:
 
 
 def if_complete(search: Search) -> list[str]:
-    """What to say of a search that has nothing left to run; empty if it has. Leaves no file.
+    """Return the messages for a complete search; empty if trials are left. Creates no file.
 
     Raises:
-        UserError: as `open_study`.
+        UserError: see `open_study`.
     """
     if not search.path.exists():
         return []
@@ -148,13 +147,13 @@ def if_complete(search: Search) -> list[str]:
 def open_study(
     space: Space, plan: Plan, folder: Path, name: str, setting: Mapping[str, str]
 ) -> Iterator[Study]:
-    """Open the study `name` in `folder`, or begin it; no other process can until this one leaves it.
+    """Open or create the study `name` in `folder`, and lock it against other processes.
 
     Arguments:
-        setting: all that results depend on besides `plan`, by key.
+        setting: everything besides `plan` that results depend on, by key.
 
     Raises:
-        UserError: it is in use, cannot be read or written, or is about something else.
+        UserError: the study is in use, cannot be read or written, or has another setting.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / f"{name}.log"
@@ -165,7 +164,7 @@ def open_study(
         _drop_torn_line(path)
         try:
             storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held(str(path))))
-            sampler = RandomSampler(seed=0)  # `suggest` has one of its own; this one suggests nothing
+            sampler = RandomSampler(seed=0)  # not used: `suggest` has its own samplers
             if storage.get_all_studies():
                 kept = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
             else:
@@ -174,7 +173,7 @@ def open_study(
                 )
         except (ValueError, KeyError, AssertionError) as error:
             raise UserError(
-                f"{path}: is no study that Optuna can read ({error}); delete or rename it."
+                f"{path}: Optuna cannot read this study ({error}); delete or rename the file."
             ) from None
         _check_setting(kept, path, {**about, **setting})
         yield Study(space, plan, path, kept)
@@ -194,16 +193,16 @@ def _check_setting(kept: optuna.Study, path: Path, setting: Mapping[str, str]) -
             for key in changed
         )
         raise UserError(
-            f"{path}: this study was begun with another setting; its results would not compare.{lines}\n"
-            "Give another name (hydra.sweeper.study=NAME), or delete that file to begin anew."
+            f"{path}: this study was started with another setting, so results would not compare.{lines}\n"
+            "Choose another name (hydra.sweeper.study=NAME), or delete that file to start from scratch."
         )
 
 
 class _Held(JournalFileOpenLock):
-    """Optuna's lock on single lines, not needed within `_locked`.
+    """A lock that does nothing, since `_locked` holds one on the study.
 
-    Its own, a link beside the file, stays behind after SIGKILL: the next process then waits for 30 seconds,
-    and for ever if the path is relative (Optuna 5.0).
+    Optuna's own lock, a link next to the file, remains after SIGKILL: the next process then waits for 30
+    seconds, and without end if the path is relative (Optuna 5.0).
     """
 
     def acquire(self) -> bool:
@@ -215,32 +214,32 @@ class _Held(JournalFileOpenLock):
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes off a study; the system lifts the lock when this process ends, however it ends."""
-    beside = path.with_suffix(".lock")
+    """Lock a study against other processes; the system releases the lock when this process ends."""
+    lock = path.with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = beside.open("a")
+        file = lock.open("a")
     except OSError as error:
-        raise UserError(_elsewhere(error, beside)) from None
+        raise UserError(_not_writable(error, lock)) from None
     with file:
         try:
             lock_for_this_process(file)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise UserError(_elsewhere(error, beside)) from None
+                raise UserError(_not_writable(error, lock)) from None
             raise UserError(
-                f"{path}: another process is at work on this study. Wait for it, or give another name:"
+                f"{path}: another process is using this study. Wait for it, or choose another name:"
                 " hydra.sweeper.study=NAME"
             ) from None
         yield
 
 
-def _elsewhere(error: OSError, path: Path) -> str:
-    return f"{path}: {error.strerror}; hydra.sweeper.storage=FOLDER keeps studies in another place."
+def _not_writable(error: OSError, path: Path) -> str:
+    return f"{path}: {error.strerror}; choose another folder for studies with hydra.sweeper.storage=FOLDER."
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Threshold off what a process wrote of a line before it was killed, or the disk was full."""
+    """Remove an incomplete last line, left by a process that was killed or by a full disk."""
     if path.exists():
         with path.open("r+b") as file:
             written = file.read()

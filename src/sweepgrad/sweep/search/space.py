@@ -1,10 +1,10 @@
-"""What a search may try: Hydra's sweep syntax read as a space, and a point of that space as overrides.
+"""Search spaces: parse Hydra's sweep syntax, and return a point of the space as overrides.
 
-key=choice(a,b), key=a,b, key=glob(*)  one of these, without order: shuffle() and sort() change nothing
-key=range(1,9,2)                       one of 1, 3, 5, 7; the end is left out, as when Hydra enumerates
-key=interval(0,0.6)                    a float, both ends included; Hydra makes floats of whole ends too
-key=int(interval(1,64))                a whole number, both ends included
-key=tag(log,interval(1e-4,1e-1))       as probable between 1e-4 and 1e-3 as between 1e-2 and 1e-1
+key=choice(a,b), key=a,b, key=glob(*)  one of these values, without order: shuffle() and sort() have no effect
+key=range(1,9,2)                       one of 1, 3, 5, 7; the end is excluded, as in Hydra
+key=interval(0,0.6)                    a float, both ends included; Hydra reads integer ends as floats too
+key=int(interval(1,64))                an integer, both ends included
+key=tag(log,interval(1e-4,1e-1))       a float whose logarithm is uniform
 key=value, +key=value, ~key            the same in every job
 """
 
@@ -33,16 +33,16 @@ from sweepgrad.compose.internals import (
 from sweepgrad.errors import UserError
 from sweepgrad.runs import provenance
 
-# Without ASCII, IGNORECASE takes İ for an i, which Hydra's words do not have.
+# ASCII: otherwise IGNORECASE matches İ as an i, which Hydra does not.
 _PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_./-]*", re.IGNORECASE | re.ASCII)
-# Sections that change where results go, and what is done with them, not what they are.
-_OF_NO_EFFECT = ("hydra", "tracking", "sweep", "select")
-_OF_EFFECT = ("select.metric", "sweep.halving")  # but for these: what a job tells, and after how many epochs
+# Sections that do not change the results of jobs, but where they are written and how they are used.
+_WITHOUT_EFFECT = ("hydra", "tracking", "sweep", "select")
+_WITH_EFFECT = ("select.metric", "sweep.halving")  # exceptions: the value of a job, and its epochs
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values, each written as Hydra reads it back."""
+    """One of several values, each as Hydra's override grammar writes it."""
 
     values: tuple[str, ...]
 
@@ -52,7 +52,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Steps:
-    """One of evenly spaced numbers, ascending."""
+    """One of several evenly spaced numbers, in ascending order."""
 
     values: range | tuple[float, ...]
 
@@ -62,10 +62,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Interval:
-    """A number from `low` to `high`, both included: a whole one if these are ints.
+    """A number from `low` to `high`, both included; an integer if these are ints.
 
     Attributes:
-        log: whether its logarithm is uniform, rather than itself.
+        log: whether the logarithm of the number is uniform, instead of the number.
     """
 
     low: float
@@ -82,17 +82,17 @@ Dimension = Choices | Steps | Interval
 
 @dataclass(frozen=True)
 class Space:
-    """A search space and what is the same in all its points.
+    """A search space and the overrides that all its points share.
 
     Attributes:
-        parts: by key (with + or ~ before it, if so given) a dimension or a whole override, in order.
+        parts: a dimension or a whole override by key (with its prefix + or ~, if any), in order.
     """
 
     parts: Mapping[str, Dimension | str]
 
     @property
     def dimensions(self) -> dict[str, Dimension]:
-        """By key, sorted: a command means the same whatever the order of its words."""
+        """The dimensions by key, sorted, so that the order of overrides does not matter."""
         return {key: part for key, part in sorted(self.parts.items()) if not isinstance(part, str)}
 
     @property
@@ -102,11 +102,11 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many points there are."""
+        """The number of points."""
         return math.prod(map(_count, self.dimensions.values()))
 
     def overrides(self, point: Mapping[str, str]) -> list[str]:
-        """A point as a job's overrides; `point` gives the value of each dimension as text."""
+        """Return the overrides of a point; `point` holds the value of each dimension as text."""
         return [part if isinstance(part, str) else f"{key}={point[key]}" for key, part in self.parts.items()]
 
 
@@ -114,30 +114,30 @@ def parse(params: Mapping[str, str], arguments: Sequence[str], loader: ConfigLoa
     """Read a search space.
 
     Arguments:
-        params: `hydra.sweeper.params`, as an experiment gives them.
-        arguments: the overrides of the command line, which win over `params`.
-        loader: knows the options that glob() matches.
+        params: `hydra.sweeper.params`, for example of an experiment.
+        arguments: the overrides of the command line, which take precedence over `params`.
+        loader: resolves the options that glob() matches.
 
     Raises:
-        UserError: nothing is to be searched, a key is given twice, or a dimension has no values.
+        UserError: there is nothing to search, a key is given twice, or a dimension has no values.
     """
     parser = OverridesParser.create(loader)
     parts: dict[str, tuple[str, Dimension | str]] = {}
-    for words in ([f"{key}={value}" for key, value in params.items()], arguments):
-        said: dict[str, Override] = {}
-        for override in parser.parse_overrides(list(words)):
+    for lines in ([f"{key}={value}" for key, value in params.items()], arguments):
+        given: dict[str, Override] = {}
+        for override in parser.parse_overrides(list(lines)):
             key = override.get_key_element()
             name = key if override.is_delete() else key.lstrip("+")
-            if name in said:
-                both = f"{said[name].input_line} {override.input_line}"
+            if name in given:
+                both = f"{given[name].input_line} {override.input_line}"
                 raise UserError(f"{both}: {name} is given twice; keep one of them.")
-            said[name] = override
+            given[name] = override
             parts.pop(name, None)
             parts[name] = key, _part(override)
     space = Space(dict(parts.values()))
     if not space.dimensions:
         raise UserError(
-            "hydra/sweeper=optuna has nothing to search: give some key more than one value, such as"
+            "hydra/sweeper=optuna: there is nothing to search. Give a key more than one value, such as"
             " 'optimizer.lr=tag(log, interval(1e-4, 1e-1))' or 'model=choice(wide,deep)'."
         )
     return space
@@ -146,30 +146,30 @@ def parse(params: Mapping[str, str], arguments: Sequence[str], loader: ConfigLoa
 def setting(
     space: Space, config: DictConfig, loader: ConfigLoader, tables: Mapping[str, str]
 ) -> dict[str, str]:
-    """All that the jobs' results depend on, by key: where it differs, results are not to be mixed.
+    """Return everything that the results of the jobs depend on, by key; studies with others are not mixed.
 
-    The configuration is taken before interpolation, so that no path of the machine enters. Of a config group
-    that is searched, the YAML of each option counts too.
+    The configuration is taken before interpolation, so that it contains no paths of this machine. For a
+    searched config group, the YAML of each option is included.
 
     Arguments:
-        tables: what tells the contents of each table, by name.
+        tables: an identifier of the contents of each table, by name.
     """
     fixed = [part for key, part in space.fixed.items() if _has_effect(key)]
-    said = dict(_flat(config))
-    said |= {key: part for key, part in space.fixed.items() if _has_effect(key)}
-    said["the code"] = provenance.code()
-    said |= {f"the table {name}": contents for name, contents in tables.items()}
+    values = dict(_flat(config))
+    values |= {key: part for key, part in space.fixed.items() if _has_effect(key)}
+    values["the code"] = provenance.code()
+    values |= {f"the table {name}": contents for name, contents in tables.items()}
     for key, dimension in space.dimensions.items():
-        said[key] = str(dimension)
+        values[key] = str(dimension)
         if isinstance(dimension, Choices) and loader.get_group_options(key.lstrip("+").partition("@")[0]):
             for value in dimension.values:
                 composed = loader.load_sweep_config(config, [*fixed, f"{key}={value}"])
-                said[f"the YAML of {key}={value}"] = digest(dict(_flat(composed)))
-    return said
+                values[f"the YAML of {key}={value}"] = digest(dict(_flat(composed)))
+    return values
 
 
 def digest(values: Mapping[str, str]) -> str:
-    """A short name for what `values` says."""
+    """Return a short digest of values."""
     return blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=5).hexdigest()
 
 
@@ -187,7 +187,10 @@ def _part(override: Override) -> Dimension | str:
         return line
     sweep = override.value()
     if isinstance(sweep, Sweep) and (unknown := sweep.tags - _known_tags(sweep)):
-        raise UserError(f"{line}: tag {', '.join(sorted(unknown))} has no effect; log on interval() has.")
+        raise UserError(
+            f"{line}: tag {', '.join(sorted(unknown))} has no effect here; the only tag is log, for"
+            " interval()."
+        )
     if isinstance(sweep, IntervalSweep):
         return _interval(line, sweep)
     if isinstance(sweep, RangeSweep):
@@ -195,9 +198,9 @@ def _part(override: Override) -> Dimension | str:
     values = sweep.list if isinstance(sweep, ChoiceSweep) else list(override.sweep_iterator())
     texts = sorted(Transformer.str(_quoted(value)) for value in values)
     if not texts:
-        raise UserError(f"{line}: matches nothing.")
+        raise UserError(f"{line}: no option matches.")
     if twice := sorted({text for text in texts if texts.count(text) > 1}):
-        raise UserError(f"{line}: {', '.join(twice)} is there twice; a search wants each value once.")
+        raise UserError(f"{line}: {', '.join(twice)} is given twice; give each value once.")
     return Choices(tuple(texts))
 
 
@@ -210,9 +213,9 @@ def _interval(line: str, sweep: IntervalSweep) -> Interval:
     assert low is not None
     assert high is not None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UserError(f"{line}: the ends must be numbers, the lower one first.")
+        raise UserError(f"{line}: both ends must be finite numbers, the lower one first.")
     if log and low <= 0:
-        raise UserError(f"{line}: a logarithmic interval begins above 0.")
+        raise UserError(f"{line}: the lower end of a logarithmic interval must be positive.")
     return Interval(low, high, log)
 
 
@@ -222,12 +225,12 @@ def _steps(line: str, sweep: RangeSweep) -> Steps:
     numbers = sweep.range()
     values = numbers if isinstance(numbers, range) else tuple(numbers)
     if not values:
-        raise UserError(f"{line}: is empty; range(a,b) goes from a to below b.")
+        raise UserError(f"{line}: the range is empty; range(a,b) starts at a and excludes b.")
     return Steps(values if sweep.step > 0 else values[::-1])
 
 
 def _quoted(value: Any) -> Any:
-    """A value with its strings in quotes where Hydra would else read something else, such as a number."""
+    """Return a value with quotes around strings that Hydra would otherwise read as another type."""
     if isinstance(value, list):
         return [_quoted(inner) for inner in value]
     if isinstance(value, dict):
@@ -240,12 +243,12 @@ def _quoted(value: Any) -> Any:
 
 def _has_effect(key: str) -> bool:
     name = key.lstrip("+~")
-    within = any(name == key or name.startswith(f"{key}.") for key in _OF_EFFECT)
-    return within or name.partition(".")[0] not in _OF_NO_EFFECT
+    within = any(name == key or name.startswith(f"{key}.") for key in _WITH_EFFECT)
+    return within or name.partition(".")[0] not in _WITHOUT_EFFECT
 
 
 def _flat(config: DictConfig) -> Iterator[tuple[str, str]]:
-    """The keys of a configuration that have an effect, with their values as JSON."""
+    """Yield the keys of a configuration that have an effect on results, with their values as JSON."""
     found: list[tuple[str, Any]] = [("", OmegaConf.to_container(config, resolve=False))]
     while found:
         key, value = found.pop()

@@ -1,7 +1,7 @@
-"""What a search tries next: a function of the space, the seed and the results of earlier batches, by Optuna.
+"""Suggest the next trials with Optuna, as a function of the space, the seed and earlier results.
 
-The sampler is made anew for each batch, from a seed of its own, in a study in memory that holds just those
-results. So it does not matter where a search was interrupted, nor how many trials it is to have.
+Each batch has a new sampler with a seed of its own, on an in-memory study with the results of earlier
+batches. So suggestions do not depend on where a search was interrupted, nor on the number of trials.
 """
 
 import re
@@ -33,11 +33,11 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to search.
+    """The settings of a search.
 
     Attributes:
-        trials: how many there are to be in the end, with those of earlier runs of the same study.
-        batch: how many are suggested at once, knowing only the results of the batches before.
+        trials: the total number of trials, including those of earlier runs of the same study.
+        batch: the number of trials suggested at once, from the results of earlier batches.
     """
 
     sampler: Literal["tpe", "random"]
@@ -49,17 +49,17 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("trials", "batch"):
             if getattr(self, name) < 1:
-                raise UserError(f"hydra.sweeper.{name}: must be at least 1, is {getattr(self, name)}.")
+                raise UserError(f"hydra.sweeper.{name}: must be at least 1, but is {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a command line searches, and the study that keeps it.
+    """The search of a command line, and its study.
 
     Attributes:
-        folder: of the studies' files.
-        name: of the study.
-        setting: all that results depend on besides `plan`, by key.
+        folder: the folder of study files.
+        name: the name of the study.
+        setting: everything else that results depend on, by key.
     """
 
     space: Space
@@ -77,52 +77,56 @@ class Search:
 def search_of(
     config: DictConfig, arguments: Sequence[str], loader: ConfigLoader, tables: Mapping[str, str]
 ) -> Search:
-    """The search that a command line asks for: the same for the same command, unless it begins anew.
+    """Return the search of a command line: the same for the same command, unless sweep.resume is false.
 
     Arguments:
-        config: as Hydra composed it for the whole sweep.
+        config: the configuration of the whole sweep, composed by Hydra.
         arguments: the overrides of the command line, without Hydra's own.
-        tables: what tells the contents of each table, by name.
+        tables: an identifier of the contents of each table, by name.
 
     Raises:
-        UserError: it makes no sense; or it is to begin anew by the name of a study that there is.
+        UserError: the search is invalid, or it should start from scratch but the named study exists.
     """
-    asked = config.hydra.sweeper
-    space = parse(asked.params or {}, arguments, loader)
+    sweeper = config.hydra.sweeper
+    space = parse(sweeper.params or {}, arguments, loader)
     if "select.metric" in (key.lstrip("+") for key in space.dimensions):
-        raise UserError("select.metric: a search wants one metric; values of several do not compare.")
+        raise UserError(
+            "select.metric: cannot be searched, since values of different metrics do not compare."
+        )
     direction = (
-        asked.direction.name
-        if asked.direction
+        sweeper.direction.name
+        if sweeper.direction
         else natural_direction(OmegaConf.select(config, "select.metric"))
     )
-    plan = Plan(asked.sampler.name, direction, asked.seed, asked.trials, asked.batch)
-    said = setting(space, config, loader, tables)
+    plan = Plan(sweeper.sampler.name, direction, sweeper.seed, sweeper.trials, sweeper.batch)
+    values = setting(space, config, loader, tables)
     about = {key: str(getattr(plan, key)) for key in ("sampler", "direction", "seed", "batch")}
-    name = asked.study or f"search-{digest({**said, **about})}"
+    name = sweeper.study or f"search-{digest({**values, **about})}"
     if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise UserError(f"hydra.sweeper.study: {name!r} names a file: letters, digits, _, - and . will do.")
-    anew = OmegaConf.select(config, "sweep.resume") is False
-    if anew and not asked.study:
-        name += f"-{uuid.uuid4().hex[:6]}"
-    search = Search(space, plan, Path(asked.storage), name, said)
-    if anew and search.path.exists():
         raise UserError(
-            f"sweep.resume=false begins a new study, and {search.path} is there already: give another name"
-            " (hydra.sweeper.study=NAME), or none, or leave out sweep.resume=false to go on with it."
+            f"hydra.sweeper.study: {name!r} is not a valid file name; use letters, digits, _, - and '.'."
+        )
+    from_scratch = OmegaConf.select(config, "sweep.resume") is False
+    if from_scratch and not sweeper.study:
+        name += f"-{uuid.uuid4().hex[:6]}"
+    search = Search(space, plan, Path(sweeper.storage), name, values)
+    if from_scratch and search.path.exists():
+        raise UserError(
+            f"hydra.sweeper.study: {search.path} exists, but sweep.resume=false starts a new study. Choose"
+            " another name (hydra.sweeper.study=NAME) or none, or omit sweep.resume=false to resume it."
         )
     return search
 
 
 def natural_direction(metric: object) -> Direction:
-    """Which way a metric is better.
+    """Return the direction in which a metric is better.
 
     Raises:
-        UserError: it is none that a job reports.
+        UserError: the metric is unknown.
     """
     if str(metric) not in METRICS:
         raise UserError(
-            f"select.metric: {metric} is none of {', '.join(METRICS)}; give one of them, or"
+            f"select.metric: unknown metric {metric}. Choose one of {', '.join(METRICS)}, or set"
             " hydra.sweeper.direction."
         )
     return "maximize" if METRICS[str(metric)].sign == 1 else "minimize"
@@ -131,28 +135,28 @@ def natural_direction(metric: object) -> Direction:
 def suggest(
     space: Space, plan: Plan, batch: int, earlier: Sequence[FrozenTrial]
 ) -> list[dict[str, float | int | str]]:
-    """The trials of a batch, in Optuna's own values; the same for the same arguments.
+    """Return the trials of a batch, in Optuna's own values; the same for the same arguments.
 
     Arguments:
         batch: its number, from 0.
-        earlier: the finished trials of all batches before.
+        earlier: the finished trials of all earlier batches.
     """
     memory = optuna.create_study(direction=plan.direction, sampler=_sampler(plan, batch))
     memory.add_trials(earlier)
-    asked = distributions(space)
-    return [memory.ask(asked).params for _ in range(plan.batch)]
+    fixed = distributions(space)
+    return [memory.ask(fixed).params for _ in range(plan.batch)]
 
 
 def _sampler(plan: Plan, batch: int) -> BaseSampler:
     seed = rng.key(plan.seed, "search", batch) & 0xFFFFFFFF  # NumPy's RandomState takes 32 bits
     if plan.sampler == "random":
         return RandomSampler(seed=seed)
-    # The liar takes trials under way for bad ones, so those of a batch do not crowd at one place.
+    # The constant liar treats running trials as bad ones, so that those of a batch spread out.
     return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words."""
+    """Return the dimensions of a space as Optuna's distributions."""
     return {key: _distribution(dimension) for key, dimension in space.dimensions.items()}
 
 
@@ -162,7 +166,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
             return CategoricalDistribution(values)
         case Steps(range() as values):
             return IntDistribution(values[0], values[-1], step=values.step)
-        case Steps(values):  # by place: Optuna's own steps of floats would miss Hydra's numbers by a rounding
+        case Steps(values):  # by index: Optuna's steps of floats would differ from Hydra's by rounding
             return IntDistribution(0, len(values) - 1)
         case Interval(int() as low, int() as high, log):
             return IntDistribution(low, high, log=log)
@@ -171,7 +175,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def text(dimension: Dimension, value: Any) -> str:
-    """A value of Optuna's as Hydra reads it."""
+    """Return a value of Optuna's as text that Hydra reads."""
     if isinstance(dimension, Steps) and isinstance(dimension.values, tuple):
         return repr(dimension.values[value])
     return value if isinstance(value, str) else repr(value)
