@@ -1,6 +1,6 @@
 """Run the code blocks of a Markdown page, and compare or rewrite the outputs that it shows.
 
-`python -m tests.documents docs/quickstart.md` rewrites the outputs of pages from what their commands print now.
+`python -m tests.documents docs/quickstart.md` replaces the outputs of a page by what its commands print now.
 
 | block | what is done with it |
 | --- | --- |
@@ -10,9 +10,9 @@
 | `text` right after `python` | compared with what that block printed |
 | any other whose first line is `# FOLDER/FILE` | written to that file |
 
-`<!-- not run: REASON -->` before a block leaves it out, `<!-- exit 2 -->` names another exit code than 0. In an
-output `…` stands for anything. Numbers, dates and the width of tables are not compared: they differ from machine
-to machine.
+`<!-- not run: REASON -->` before a block leaves it out, `<!-- exit 2 -->` names another exit code than 0.
+In an output `…` stands for anything. Numbers, dates and the width of tables are not compared: they differ
+from machine to machine.
 """
 
 import contextlib
@@ -66,8 +66,8 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file that the block's first line names."""
-        found = re.match(r"# ([\w./-]+\.\w+)\n", self.code)
+        """The file that a comment in the block's first line names, or in the second after `# @package`."""
+        found = re.match(r"(?:# @package .*\n)?# ([\w./-]+\.\w+)\n", self.code)
         return found[1] if found else None
 
 
@@ -101,7 +101,7 @@ class Page:
         return None
 
     def command(self, line: str) -> tuple[int, str]:
-        """Run a command line as a shell does that finds `sweepgrad`; its exit code, and all that it prints."""
+        """Run a command line as a shell does. Return its exit code and all that it prints."""
         words = shlex.split(line)
         if words[0] == "sweepgrad" and not {"|", ">", "&&", "&"} & {*words} and "$(" not in line:
             return _here(words[1:])
@@ -170,12 +170,12 @@ def blocks(text: str) -> list[Block]:
 
 
 def commands(code: str) -> list[str]:
-    """Return the command lines of a shell block, without comments; a line that ends with a backslash continues."""
+    """Return the command lines of a shell block, joined at backslashes and without comments."""
     return [line for line in code.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
 
 
 def cleaned(output: str) -> str:
-    """Return an output without spaces at line ends, and without the names of this machine, user and folder."""
+    """Return an output without trailing spaces and names of this machine, user and folder."""
     output = output.replace(f"{Path.cwd()}", "/home/you/churn")
     output = output.replace(f"by {getpass.getuser()} on {socket.gethostname()}", "by you on laptop")
     return "".join(f"{line.rstrip()}\n" for line in output.splitlines())
@@ -196,7 +196,7 @@ def agrees(shown: str, printed: str) -> bool:
 
 
 def fitted(shown: str, printed: str) -> str:
-    """Return what a page should show: the output, or those of its lines that the page shows between elisions."""
+    """Return what a page should show: the output, or those lines of it that the page shows."""
     if _ELISION not in {line.strip() for line in shown.splitlines()}:
         return printed
     left = printed.splitlines()
@@ -235,7 +235,7 @@ def check(page: Path, folder: Path) -> None:
         difference = "\n".join(
             difflib.unified_diff(block.code.splitlines(), found.splitlines(), "shown", "printed", lineterm="")
         )
-        assert same, f"{difference}\n\n`python -m tests.documents {page.relative_to(ROOT)}` rewrites it"
+        assert same, f"{difference}\n\n`python -m tests.documents {os.path.relpath(page, ROOT)}` rewrites it"
 
 
 def rewrite(page: Path, folder: Path) -> None:
@@ -249,13 +249,19 @@ def rewrite(page: Path, folder: Path) -> None:
     page.write_text(done + text[at:], encoding="utf-8")
 
 
-def main(paths: list[str]) -> None:
-    """Rewrite the outputs of pages."""
+def main(paths: list[str]) -> int:
+    """Rewrite the outputs of pages. A page with a command that fails stays as it is: return 1."""
+    failed = False
     for path in [Path(path).resolve() for path in paths]:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             prepare(Path(folder))
-            rewrite(path, Path(folder))
+            try:
+                rewrite(path, Path(folder))
+            except AssertionError as error:
+                failed = True
+                print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import os
 import re
 import shutil
 import socket
@@ -80,14 +79,56 @@ def test_outputs_are_compared_without_numbers_and_ids():
 
 def test_an_output_that_changed_is_rewritten_with_its_elisions(folder):
     page = folder / "page.md"
-    text = "<!-- exit 2 -->\n```console\n$ sweepgrad train optimizer.lrr=0.1\nsweepgrad: one problem\n…\n```\n"
+    text = (
+        "<!-- exit 2 -->\n```console\n$ sweepgrad train optimizer.lrr=0.1\nsweepgrad: one problem\n…\n```\n"
+    )
     page.write_text(text)
     with pytest.raises(AssertionError, match="one problem"):
-        documents.check(page.relative_to(folder).absolute(), folder)
+        documents.check(page, folder)
     documents.rewrite(page, folder)
     documents.check(page, folder)
     assert "one problem" not in page.read_text()
     assert "…" in page.read_text()
+
+
+def followed(block: documents.Block, copy: Path) -> None:
+    """Change a copy of the repository as a block of CONTRIBUTING.md says."""
+    first, _, code = block.code.partition("\n")
+    if block.language == "python":
+        _, way, file, before = (
+            re.fullmatch(r"# (append|insert) (?:in)?to (\S+)(?: before (\w+))?", first)
+            .expand(r"|\1|\2|\3")
+            .split("|")
+        )
+        text = (copy / file).read_text()
+        at = len(text) if way == "append" else re.search(rf"^{before}\b", text, flags=re.MULTILINE).start()
+        (copy / file).write_text(f"{text[:at]}\n\n{code}\n\n{text[at:]}")
+    elif block.language == "diff":
+        file = copy / first.removeprefix("# ")
+        lines = code.splitlines()
+        for old, new in zip(lines[::2], lines[1::2], strict=True):
+            text = file.read_text()
+            assert (old[0], new[0], text.count(old[1:])) == ("-", "+", 1), old
+            file.write_text(text.replace(old[1:], new[1:]))
+    elif block.file:
+        (copy / block.file).write_text(block.code)
+
+
+def test_the_first_change_of_the_page_on_contributing_works(tmp_path):
+    copy = tmp_path / "clone"
+    for name in ("src", "conf", "data", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    shown = [
+        block for block in documents.blocks((ROOT / "CONTRIBUTING.md").read_text()) if not block.left_out
+    ]
+    for block in shown:
+        followed(block, copy)
+    (commands,) = [block.code for block in shown if block.language == "bash"]
+    for command in commands.splitlines():
+        done = run(f"PYTHONPATH={copy / 'src'} {command}", copy)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert "val accuracy" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["trust.md"])
@@ -157,7 +198,9 @@ def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
         shown = re.search(rf"`sg\.{name}\((.*?)\)`", text)
         if shown:
             names = [
-                part.partition("=")[0].strip() for part in shown[1].split(",") if part.strip() not in ("*", "")
+                part.partition("=")[0].strip()
+                for part in shown[1].split(",")
+                if part.strip() not in ("*", "")
             ]
             assert names == [*inspect.signature(getattr(sweepgrad, name)).parameters], name
 

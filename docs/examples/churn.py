@@ -1,4 +1,4 @@
-"""Draw the customers of churn.csv, the example table of the pages: `python docs/examples/churn.py > churn.csv`."""
+"""Draw the example table of the pages: `python docs/examples/churn.py > churn.csv`."""
 
 import sys
 
@@ -9,7 +9,7 @@ ROWS = 1000
 
 
 def customers() -> pd.DataFrame:
-    """Return simulated customers; a rule of plan, complaints, visits and age decides who is likely to leave."""
+    """Return simulated customers. Plan, complaints, visits and age decide who is likely to leave."""
     draw = np.random.default_rng(1)
     household = draw.integers(0, 620, ROWS)
     plan = draw.choice(["basic", "plus", "family"], ROWS, p=[0.5, 0.3, 0.2])
@@ -17,7 +17,9 @@ def customers() -> pd.DataFrame:
     complaints = draw.poisson(np.where(plan == "basic", 1.2, 0.6))
     age = draw.normal(44, 13, ROWS).clip(18, 90)
     spent = draw.lognormal(3.2, 0.9, ROWS)
-    score = 0.8 * complaints - 0.4 * (visits - 6) + 1.1 * (plan == "basic") + 1.2 * ((age - 44) / 13) ** 2 - 3.2
+    score = (
+        0.8 * complaints - 0.4 * (visits - 6) + 1.1 * (plan == "basic") + 1.2 * ((age - 44) / 13) ** 2 - 3.2
+    )
     left = draw.random(ROWS) < 1 / (1 + np.exp(-1.3 * score))
     return pd.DataFrame(
         {
