@@ -205,12 +205,19 @@ def fitted(shown: str, printed: str) -> str:
         if line.strip() == _ELISION:
             lines.append(line)
             continue
-        close = difflib.get_close_matches(masked(line), [masked(each) for each in left], 1, 0.5)
-        if close:
-            at = next(i for i, each in enumerate(left) if masked(each) == close[0])
+        at = max(range(len(left)), key=lambda i: _likeness(line, left[i]), default=0)
+        if left and _likeness(line, left[at])[0] > 0.5:
             lines.append(left[at])
             left = left[at + 1 :]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _likeness(a: str, b: str) -> tuple[float, float]:
+    """Return how alike two lines are: without numbers, and with them."""
+    return (
+        difflib.SequenceMatcher(None, masked(a), masked(b)).ratio(),
+        difflib.SequenceMatcher(None, a, b).ratio(),
+    )
 
 
 def prepare(folder: Path) -> None:
