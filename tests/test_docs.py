@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pkgutil
 import re
 import shutil
 import socket
@@ -20,12 +21,23 @@ DOCS = ROOT / "docs"
 PAGES = sorted(
     [
         ROOT / "README.md",
+        DOCS / "index.md",
         DOCS / "quickstart.md",
+        DOCS / "reference" / "api.md",
         *DOCS.glob("howto/*.md"),
         *DOCS.glob("coming-from/*.md"),
     ]
 )
-FAST = {"README.md", "notebook.md", "troubleshoot.md"}  # the others train more, or evaluate many splits
+FAST = {"README.md", "api.md", "notebook.md", "troubleshoot.md"}  # others train more, or evaluate many splits
+ELSEWHERE = {  # pages whose commands other tests run, here or beside what the page is about
+    "engine.md",
+    "extending.md",
+    "many-machines.md",
+    "sweeps.md",
+    "tracking-server.md",
+    "trust.md",
+    "values.md",
+}
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -47,12 +59,8 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=() if page.name in FAST else pytest.mark.slow)
-        for page in PAGES
-        if page.name != "index.md"
-    ],
-    ids=lambda page: page.stem,
+    [pytest.param(page, marks=() if page.name in FAST else pytest.mark.slow) for page in PAGES],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_blocks_of_a_page_run_and_print_what_it_shows(page, folder):
     documents.prepare(folder)
@@ -66,6 +74,23 @@ def test_blocks_that_are_not_run_say_why():
                 assert re.search(r"<!-- not run: \w+ .+ -->", block.notes)
             else:
                 assert block.language in {"bash", "console", "python", "text", "yaml"}, page
+
+
+def test_no_page_has_commands_that_no_test_runs():
+    for page in DOCS.rglob("*.md"):
+        languages = {block.language for block in documents.blocks(page.read_text()) if not block.left_out}
+        if {"bash", "console", "python"} & languages:
+            assert page in PAGES or page.name in ELSEWHERE or page.parent.name == "lab", page
+
+
+def test_the_walks_name_modules_and_functions_that_exist():
+    text = (DOCS / "architecture.md").read_text()
+    walks = text.partition("## Four walks")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| \d+ \|.*\| (.*?) \|$", walks, flags=re.MULTILINE)
+    names = [name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)]
+    assert len(names) > 40
+    for name in names:
+        pkgutil.resolve_name(f"sweepgrad.{name}")
 
 
 def test_outputs_are_compared_without_numbers_and_ids():
@@ -236,7 +261,7 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
-        text = re.sub(r"```python.*?```", "", document.read_text(), flags=re.DOTALL)
+        text = re.sub(r"```(python|diff).*?```", "", document.read_text(), flags=re.DOTALL)
         assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
             document
         )
