@@ -12,15 +12,17 @@ Records = list[dict[str, Any]]
 BOTH = ("float64", "float32")
 
 HOW = """\
-Microseconds per model and step, lower is better; where there are two numbers, float64 / float32. One core.
-The task: 3,840 rows of 14 features, ReLU and dropout 0.5 after each hidden layer, plain SGD, seeds fixed.
+Microseconds per model and step; lower is better. Two numbers are float64 / float32. One core.
+Task: 3,840 rows of 14 features, ReLU and dropout 0.5 after each hidden layer, plain SGD, fixed seeds.
 """
 
 PEERS = """\
-- **ours, native**: a recorded tape, replayed by the machine; **NumPy**: the same tape, replayed by NumPy.
-- **eager Value**: our own `Value`s without a tape, float64.
-- **scalar Value**: automatic differentiation number by number in pure Python, as it is taught.
-- **PyTorch eager**: module, loss and optimizer, or gradients and one update call, the faster; float32.
+- **ours, native**: a recorded tape, replayed by compiled code; **ours, NumPy**: the same tape, replayed by
+  NumPy.
+- **eager Value**: sweepgrad's `Value`s without a tape, float64.
+- **scalar Value**: automatic differentiation of single numbers in pure Python, as in a course.
+- **PyTorch eager**: module, loss and optimizer, or gradients and one update call, whichever is
+  faster; float32.
 - **PyTorch compiled**: the whole step as one function under `torch.compile`, with a C++ wrapper and a hash
   for dropout; the smallest networks with 8 steps a call. Compiling only the module is slower than eager.
 - **JAX scan**: a whole epoch under `jit` and `lax.scan`, `jax.random.bernoulli` for dropout, as documented.
@@ -161,7 +163,7 @@ def aims(records: Records) -> list[dict[str, Any]]:
     ]
     shown = "; ".join([said(first, w.FIRST_STEP), *others]) if first else ""
     add(
-        "first step of an architecture never seen",
+        "first step of a new architecture",
         "",
         "under 20 ms",
         1,
@@ -191,7 +193,10 @@ def steps_table(records: Records) -> str:
 
 
 def aims_table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| work | against | aim | measured (ours, theirs) | met? |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| work | compared with | goal | measured (ours, theirs) | met? |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     words = {True: "yes", False: "no", None: "—"}
     lines += [
         f"| {r['work']} | {r['against']} | {r['aim']} | {r['shown']} | {words[r['met']]} |" for r in rows
@@ -218,22 +223,22 @@ def page(results: dict[str, Any], pictures: list[Path]) -> str:
     not_measured = absent(records)
     flops = useful_flops((256, 256), 256)
     parts = [
-        "# Side by side",
-        "Written by `make bench`; do not edit.",
+        "# Benchmarks",
+        "Times of a training step, compared with other libraries. Written by `make bench`; do not edit.",
         f"{results['date']}, {results['processor']}, {results['cores']} cores, {results['system']}; "
         f"Python {results['python']}, {versions}.",
         "## Time per step",
         HOW + "\n" + steps_table(records),
-        "## Aims",
-        "A ratio is their time over ours, of the faster precision each where none is named.\n"
-        f"The {flops / 1e6:.0f} million useful operations of the largest step are those of its matrix\n"
-        "products: forward, for the gradients of the weights, and for those of the inputs of all layers but\n"
+        "## Goals",
+        "A ratio is their time divided by ours, each in its faster precision unless one is named.\n"
+        f"The largest step has {flops / 1e6:.0f} million useful operations: the matrix products of the\n"
+        "forward pass, of the gradients of the weights, and of the gradients of the inputs of all layers but\n"
         "the first.\n\n" + aims_table(results["aims"]),
-        "## The peers",
+        "## What is compared",
         PEERS + (f"\nNot measured:\n\n{not_measured}\n" if not_measured else ""),
-        "## Again",
-        "    make peers    # PyTorch and JAX, once\n"
-        "    make bench    # half an hour or more, on a machine with nothing else to do",
+        "## Reproduce it",
+        "    make peers    # install PyTorch and JAX, once\n"
+        "    make bench    # half an hour or more; run nothing else on the machine",
         "## Pictures",
         *[f"![{picture.stem.replace('_', ' ')}]({picture.as_posix()})" for picture in pictures],
     ]

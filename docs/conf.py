@@ -1,4 +1,4 @@
-"""The documents as a site: `make docs`."""
+"""Sphinx configuration of the site that `make docs` builds."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 project = "sweepgrad"
 project_copyright = "sweepgrad contributors, MIT licence"
 extensions = ["myst_parser", "formulas", "beyond"]
-exclude_patterns = ["pictures/**", "lab/pictures/**", "extensions/**"]
+exclude_patterns = ["examples/**", "pictures/**", "lab/pictures/**", "extensions/**"]
 nitpicky = True
 
 myst_enable_extensions = ["amsmath", "dollarmath"]

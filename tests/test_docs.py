@@ -1,23 +1,46 @@
-"""What the documents show is run as they show it."""
+"""Run the code blocks of the README and of the pages, as they show them."""
 
 import ast
+import inspect
+import pkgutil
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+from tests import documents
 
+import sweepgrad
 from sweepgrad.paths import cache_dir
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        DOCS / "index.md",
+        DOCS / "quickstart.md",
+        DOCS / "reference" / "api.md",
+        *DOCS.glob("howto/*.md"),
+        *DOCS.glob("coming-from/*.md"),
+    ]
+)
+FAST = {"README.md", "api.md", "notebook.md", "troubleshoot.md"}  # others train more, or evaluate many splits
+ELSEWHERE = {  # pages whose commands other tests run, here or beside what the page is about
+    "engine.md",
+    "extending.md",
+    "many-machines.md",
+    "sweeps.md",
+    "tracking-server.md",
+    "trust.md",
+    "values.md",
+}
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -34,45 +57,109 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def shop(tmp_path):
-    """A folder with the customer's table that the README speaks of."""
-    rng = np.random.default_rng(0)
-    n = 400
-    visits, age = rng.poisson(5, n), rng.normal(45, 12, n)
-    left = visits + rng.normal(0, 2, n) < 4
-    frame = pd.DataFrame(
-        {
-            "customer_number": rng.permutation(n) + 1000,
-            "household": rng.integers(0, 250, n),
-            "visits": visits,
-            "age": np.where(rng.random(n) < 0.1, np.nan, age.round(1)),
-            "plan": rng.choice(["basic", "plus"], n),
-            "left": np.where(left, "yes_he_did", "no"),
-        }
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page.name in FAST else pytest.mark.slow) for page in PAGES],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_blocks_of_a_page_run_and_print_what_it_shows(page, folder):
+    documents.prepare(folder)
+    documents.check(page, folder)
+
+
+def test_blocks_that_are_not_run_say_why():
+    for page in PAGES:
+        for block in documents.blocks(page.read_text()):
+            if block.left_out:
+                assert re.search(r"<!-- not run: \w+ .+ -->", block.notes)
+            else:
+                assert block.language in {"bash", "console", "python", "text", "yaml"}, page
+
+
+def test_no_page_has_commands_that_no_test_runs():
+    for page in DOCS.rglob("*.md"):
+        languages = {block.language for block in documents.blocks(page.read_text()) if not block.left_out}
+        if {"bash", "console", "python"} & languages:
+            assert page in PAGES or page.name in ELSEWHERE or page.parent.name == "lab", page
+
+
+def test_the_walks_name_modules_and_functions_that_exist():
+    text = (DOCS / "architecture.md").read_text()
+    walks = text.partition("## Four walks")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| \d+ \|.*\| (.*?) \|$", walks, flags=re.MULTILINE)
+    names = [name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)]
+    assert len(names) > 40
+    for name in names:
+        pkgutil.resolve_name(f"sweepgrad.{name}")
+
+
+def test_outputs_are_compared_without_numbers_and_ids():
+    shown = "sweep-2026-11-28-090051-aa87: 12 runs\n…\ntest accuracy 78.5% on 205 rows\n"
+    assert documents.agrees(
+        shown, "sweep-2026-12-01-120000-00ff: 8 runs\nmore\nlines\ntest accuracy 9% on 5 rows"
     )
-    frame.drop(columns="customer_number").to_csv(tmp_path / "churn.csv", index=False)
-    return tmp_path
+    assert not documents.agrees(shown, "sweep-2026-12-01-120000-00ff: 8 runs\ntest precision 9% on 5 rows")
+    assert not documents.agrees(shown, "test accuracy 9% on 5 rows\n")
 
 
+def test_an_output_that_changed_is_rewritten_with_its_elisions(folder):
+    page = folder / "page.md"
+    text = (
+        "<!-- exit 2 -->\n```console\n$ sweepgrad train optimizer.lrr=0.1\nsweepgrad: one problem\n…\n```\n"
+    )
+    page.write_text(text)
+    with pytest.raises(AssertionError, match="one problem"):
+        documents.check(page, folder)
+    documents.rewrite(page, folder)
+    documents.check(page, folder)
+    assert "one problem" not in page.read_text()
+    assert "…" in page.read_text()
+
+
+def followed(block: documents.Block, copy: Path) -> None:
+    """Change a copy of the repository as a block of CONTRIBUTING.md says."""
+    first, _, code = block.code.partition("\n")
+    if block.language == "python":
+        _, way, file, before = (
+            re.fullmatch(r"# (append|insert) (?:in)?to (\S+)(?: before (\w+))?", first)
+            .expand(r"|\1|\2|\3")
+            .split("|")
+        )
+        text = (copy / file).read_text()
+        at = len(text) if way == "append" else re.search(rf"^{before}\b", text, flags=re.MULTILINE).start()
+        (copy / file).write_text(f"{text[:at]}\n\n{code}\n\n{text[at:]}")
+    elif block.language == "diff":
+        file = copy / first.removeprefix("# ")
+        lines = code.splitlines()
+        for old, new in zip(lines[::2], lines[1::2], strict=True):
+            text = file.read_text()
+            assert (old[0], new[0], text.count(old[1:])) == ("-", "+", 1), old
+            file.write_text(text.replace(old[1:], new[1:]))
+    elif block.file:
+        (copy / block.file).write_text(block.code)
+
+
+def test_the_first_change_of_the_page_on_contributing_works(tmp_path):
+    copy = tmp_path / "clone"
+    for name in ("src", "conf", "data", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    shown = [
+        block for block in documents.blocks((ROOT / "CONTRIBUTING.md").read_text()) if not block.left_out
+    ]
+    for block in shown:
+        followed(block, copy)
+    (commands,) = [block.code for block in shown if block.language == "bash"]
+    for command in commands.splitlines():
+        done = run(f"PYTHONPATH={copy / 'src'} {command}", copy)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert "val accuracy" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["trust.md"])
 @pytest.mark.slow
-def test_the_commands_of_the_readme_run_in_their_order(shop):
-    (config,) = blocks("yaml")
-    target = shop / "myconf" / "data" / "churn.yaml"
-    assert f"# {target.relative_to(shop)}" in config
-    target.parent.mkdir(parents=True)
-    # The table has no customer number where roles are guessed: an identifier would be refused, as it should.
-    target.write_text(config.replace("drop: [customer_number]", "drop: []"))
-    commands = [line for block in blocks("bash") for line in block.splitlines()]
-    assert len(commands) >= 8
-    for command in commands:
-        done = run(command, shop)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_page_on_trust_run_in_their_order(tmp_path):
-    page = (ROOT / "docs" / "trust.md").read_text()
+def test_the_commands_of_a_page_run_in_their_order(name, tmp_path):
+    page = (DOCS / name).read_text()
     for command in (line for block in blocks("bash", page) for line in block.splitlines()):
         done = run(command, tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
@@ -81,44 +168,25 @@ def test_the_commands_of_the_page_on_trust_run_in_their_order(tmp_path):
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
     commands = [
-        line
-        for block in blocks("bash", (ROOT / "docs" / "sweeps.md").read_text())
-        for line in block.splitlines()
+        line for block in blocks("bash", (DOCS / "sweeps.md").read_text()) for line in block.splitlines()
     ]
-    said = []
+    printed = []
     for command in commands:
         done = run(command, tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        said.append(done.stderr)
-    rehearsal, first, _, again, wider, anew, *_, halving, search = said
+        printed.append(done.stderr)
+    rehearsal, first, _, again, wider, from_scratch, *_, halving, search = printed
     assert "nothing was run" in rehearsal
-    assert "begins: 12 runs" in first
-    assert "12 runs had been trained before" in again
-    assert "12 runs had been trained before" in wider
-    assert "before" not in anew
+    assert re.search(r"^starting sweep \S+: 12 runs", first, flags=re.MULTILINE)
+    assert "reused 12 runs that had been trained before" in again
+    assert "reused 12 runs that had been trained before" in wider
+    assert "before" not in from_scratch
     assert "halving stopped 8 of 9 runs early" in halving
     assert "12 trials finished, 0 failed" in search
 
 
-def test_the_mistakes_of_the_readme_are_told_as_it_shows(tmp_path):
-    shown = re.search(r"^    \$ (sweepgrad .*)\n((?:    .*\n)+)", README, flags=re.MULTILINE)
-    assert shown
-    done = run(shown[1], tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == re.sub(r"^    ", "", shown[2], flags=re.MULTILINE)
-
-
-def test_the_python_of_the_readme_runs(tmp_path):
-    (code,) = blocks("python")
-    (tmp_path / "example.py").write_text(code)
-    done = run("python -W error example.py", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "Value(" in done.stdout
-
-
 def test_the_python_of_the_page_on_trust_runs(tmp_path):
-    (code,) = blocks("python", (ROOT / "docs" / "trust.md").read_text())
+    (code,) = blocks("python", (DOCS / "trust.md").read_text())
     (tmp_path / "example.py").write_text(code)
     done = run("python -W error example.py", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -126,7 +194,7 @@ def test_the_python_of_the_page_on_trust_runs(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
-    text = (ROOT / "docs" / "many-machines.md").read_text()
+    text = (DOCS / "many-machines.md").read_text()
     alone, by_hand = blocks("bash", text)
     done = run(alone, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -141,17 +209,41 @@ def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
 
 
 def test_the_python_for_many_machines_is_python():
-    text = (ROOT / "docs" / "many-machines.md").read_text()
+    text = (DOCS / "many-machines.md").read_text()
     scripts = blocks("python", text)
     assert len(scripts) == 2
     for script in scripts:
         ast.parse(script)
 
 
+def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
+    text = (DOCS / "reference" / "api.md").read_text()
+    for name in sweepgrad.__all__:
+        assert re.search(rf"`(sg\.)?{name}\b", text), f"docs/reference/api.md does not mention {name}"
+        shown = re.search(rf"`sg\.{name}\((.*?)\)`", text)
+        if shown:
+            names = [
+                part.partition("=")[0].strip()
+                for part in shown[1].split(",")
+                if part.strip() not in ("*", "")
+            ]
+            assert names == [*inspect.signature(getattr(sweepgrad, name)).parameters], name
+
+
+def test_the_example_table_is_what_its_script_draws():
+    done = run(f"python {DOCS / 'examples' / 'churn.py'}", ROOT)
+    drawn, kept = done.stdout.splitlines(), (DOCS / "examples" / "churn.csv").read_text().splitlines()
+    assert (drawn[0], len(drawn)) == (kept[0], len(kept))
+
+
 def test_links_and_pictures_of_the_documents_exist():
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data" / "README.md"):
         for link in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):
             assert document.parent.joinpath(link).exists(), f"{document} links to {link}"
+
+
+def test_the_readme_fits_on_two_screens():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
 
 
 @pytest.mark.slow
@@ -169,7 +261,7 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
-        text = re.sub(r"```python.*?```", "", document.read_text(), flags=re.DOTALL)
+        text = re.sub(r"```(python|diff).*?```", "", document.read_text(), flags=re.DOTALL)
         assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
             document
         )

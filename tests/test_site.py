@@ -1,4 +1,4 @@
-"""The documents as a site: complete, with formulas drawn, and without anything from elsewhere."""
+"""Build the documents as a site: all pages, valid links, drawn formulas, nothing loaded from elsewhere."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ PAGES = sorted(file.relative_to(ROOT / "docs").with_suffix(".html") for file in 
 
 
 class Page(HTMLParser):
-    """Links, ids, what is loaded, and the text outside of code and scripts."""
+    """A page of the site: its links, ids, loaded files, and text outside of code and scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -27,14 +27,14 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        said = {name: value or "" for name, value in attributes}
-        self.ids |= {said[name] for name in ("id", "name") if name in said}
-        if tag == "a" and "href" in said:
-            self.links.append(said["href"])
-        if "src" in said:
-            self.loaded.append(said["src"])
-        if tag == "link" and said.get("rel") in ("stylesheet", "icon", "preload", "search"):
-            self.loaded.append(said["href"])
+        values = {name: value or "" for name, value in attributes}
+        self.ids |= {values[name] for name in ("id", "name") if name in values}
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if "src" in values:
+            self.loaded.append(values["src"])
+        if tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload", "search"):
+            self.loaded.append(values["href"])
         if tag in ("code", "pre", "script", "style"):
             self._inside.append(tag)
 
@@ -50,9 +50,9 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    words = ["-q", "-n", "-W", "--keep-going", "-b", "html", "-d", str(folder / "trees")]
+    options = ["-q", "-n", "-W", "--keep-going", "-b", "html", "-d", str(folder / "trees")]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *words, str(ROOT / "docs"), str(folder / "html")],
+        [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(folder / "html")],
         capture_output=True,
         text=True,
         check=False,
@@ -65,7 +65,7 @@ def pages(site: Path) -> dict[Path, Page]:
     return {file: Page(file.read_text(encoding="utf-8")) for file in site.rglob("*.html")}
 
 
-def test_every_document_is_a_page_and_stands_in_the_contents(site):
+def test_every_document_is_a_page_and_is_in_the_contents(site):
     index = Page((site / "index.html").read_text(encoding="utf-8"))
     for page in PAGES:
         assert (site / page).is_file()
@@ -118,11 +118,11 @@ def test_pages_are_read_in_a_browser_without_a_network(site):
                 context = browser.new_context(
                     viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
                 )
-                said: list[str] = []
-                asked: list[str] = []
-                context.on("console", lambda message: said.append(message.text))  # noqa: B023
-                context.on("weberror", lambda error: said.append(str(error.error)))  # noqa: B023
-                context.on("request", lambda request: asked.append(request.url))  # noqa: B023
+                messages: list[str] = []
+                requests: list[str] = []
+                context.on("console", lambda message: messages.append(message.text))  # noqa: B023
+                context.on("weberror", lambda error: messages.append(str(error.error)))  # noqa: B023
+                context.on("request", lambda request: requests.append(request.url))  # noqa: B023
                 for page in PAGES:
                     tab = context.new_page()
                     tab.goto((site / page).as_uri())
@@ -131,8 +131,8 @@ def test_pages_are_read_in_a_browser_without_a_network(site):
                     for picture in tab.locator("article img").all():
                         assert picture.evaluate("image => image.naturalWidth") > 0
                     tab.close()
-                assert not said
-                assert all(url.startswith(("file:", "data:")) for url in asked)
+                assert not messages
+                assert all(url.startswith(("file:", "data:")) for url in requests)
                 context.close()
         tab = browser.new_page()
         tab.goto((site / "lab" / "backprop.html").as_uri())

@@ -1,4 +1,4 @@
-"""Links that lead out of docs/, to files of the repository: the site has no such pages, and names them."""
+"""Replace links out of docs/ by their text: the site has no pages for files of the repository."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 _LINK = re.compile(r"\[([^\]]+)\]\((?!https?://|#)([^)#\s]+)(#[^)]*)?\)")
 
 
-def _named(app: Sphinx, page: str, source: list[str]) -> None:
+def _without_outside_links(app: Sphinx, page: str, source: list[str]) -> None:
     here = Path(app.srcdir, page).parent
 
     def without(match: re.Match[str]) -> str:
@@ -19,5 +19,5 @@ def _named(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("source-read", _named)
+    app.connect("source-read", _without_outside_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

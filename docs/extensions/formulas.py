@@ -1,8 +1,7 @@
-"""Formulas as SVG when the site is built: the reader needs no network, no script and no font.
+"""Draw formulas as SVG while the site is built, so that reading it needs no network, script or font.
 
-ziamath draws them with the outlines of STIX Two Math. MathML, which browsers know by themselves, would need
-a mathematical font on the reader's machine to look as it should; KaTeX and MathJax need scripts and fonts
-beside the pages. The formula's LaTeX is its label, which screen readers read.
+ziamath draws them with the outlines of STIX Two Math. MathML would need a mathematical font on the reader's
+machine; KaTeX and MathJax would need scripts and fonts. The LaTeX source is the label for screen readers.
 """
 
 import re
@@ -14,14 +13,14 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-ziamath.config.svg2 = False  # every formula by itself, without ids that a page would have twice
+ziamath.config.svg2 = False  # without ids, which would not be unique on a page
 _INLINE, _BLOCK = 17.0, 18.0  # pixels, for text of 16
 _TAG = re.compile(r"\\tag\{(.*?)\}")
 _logger = logging.getLogger(__name__)
 
 
 def svg(latex: str, *, inline: bool) -> tuple[str, float]:
-    """The picture of a formula, in the colour of the text, and how far below the baseline it reaches."""
+    """Return the SVG of a formula, in the colour of the text, and its depth below the baseline in pixels."""
     drawn = ziamath.Latex(latex, size=_INLINE if inline else _BLOCK, inline=inline, color="currentColor")
     return drawn.svg().replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1), drawn.getyofst()
 
@@ -51,8 +50,8 @@ def _visit_block(translator: Any, node: nodes.Element) -> NoReturn:
 def _drawn(latex: str, node: nodes.Element, *, inline: bool) -> tuple[str, float]:
     try:
         return svg(latex, inline=inline)
-    except Exception as error:  # noqa: BLE001 - whatever a formula makes the library raise, the place is told
-        _logger.warning("%s: cannot be drawn: %r", latex, error, location=node)
+    except Exception as error:  # noqa: BLE001 - ziamath raises many types; the warning names the place
+        _logger.warning("cannot draw the formula %s: %r", latex, error, location=node)
         return escape(latex), 0.0
 
 

@@ -1,6 +1,7 @@
-"""Draw the README's pictures from the latest sweep in runs/, with Debian's Chromium: `make pictures`."""
+"""Draw the README's pictures of the latest sweep in runs/ with Debian's Chromium (`make pictures`)."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -9,24 +10,20 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
-
-from sweepgrad.selection.decide import standings
-from sweepgrad.selection.leaderboard import as_table
-from sweepgrad.tracking.store import Store
+from rich.text import Text
 
 HERE = Path(__file__).parent
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def leaderboard(page: Page) -> None:
-    """The leaderboard as a terminal shows it."""
-    store = Store("sqlite:///runs/mlflow.db", "sweepgrad")
-    sweep = store.latest_sweep()
-    assert sweep is not None, "there is no sweep: make run first"
-    runs = store.children(sweep)
-    entries, metric, decision, _ = standings(store, runs)
+    """Draw the leaderboard as a terminal shows it."""
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "142"}
+    done = subprocess.run(
+        ["sweepgrad", "leaderboard"], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
     console = Console(record=True, width=142, file=io.StringIO())
-    console.print(as_table(f"{sweep.name}: {len(runs)} runs", entries, metric, decision))
+    console.print(Text.from_ansi(done.stdout))
     page.set_viewport_size({"width": 1200, "height": 400})
     page.set_content(console.export_html(inline_styles=True))
     style = "pre { font: 13px/1.1 'DejaVu Sans Mono', monospace !important; display: inline-block }"
@@ -35,7 +32,7 @@ def leaderboard(page: Page) -> None:
 
 
 def comparison(page: Page) -> None:
-    """MLflow's comparison of the best run of each configuration, opened by the link `sweepgrad ui` prints."""
+    """Draw MLflow's comparison of configurations, which a link of `sweepgrad ui` opens."""
     with subprocess.Popen(["sweepgrad", "ui"], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         address = ""

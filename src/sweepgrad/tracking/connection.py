@@ -97,7 +97,8 @@ def fluent(uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        # MLflow derives it from the tracking URI unless it is set: set, it would not follow a later change.
+        mlflow.set_registry_uri(before[1] if before[1] != before[0] else "")
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
