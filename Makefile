@@ -15,7 +15,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow docs lab pictures architecture reference lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow docs lab pictures architecture reference checked lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -29,13 +29,24 @@ run: $(RUNTIME) $(PROJECT) ## Install, then sweep the Spotify songs, rank the ru
 ui: $(RUNTIME) $(PROJECT) ## Look at the runs in MLflow
 	@$(SWEEPGRAD) ui
 
-test: lint types ## Check style and types, then run all tests but the slow ones
-	@echo "testing …"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+# Where Python is told to keep no bytecode, each worker would rewrite the asserts of all tests again.
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
+test: lint checked ## Check style and types, then run all tests but the slow ones
+	@echo "testing …"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
+
+# They start processes and wait for them: one worker more keeps the cores busy.
 test-slow: $(DEV) $(PROJECT) ## Run the slow tests
 	@echo "testing, the slow ones …"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
+	@$(BIN)/python -m pytest -q -n $$(($(WORKERS) + 1)) --dist worksteal -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
+
+# Meanwhile another core compiles the engine, where it changed, so that no two test workers do so at once.
+COMPILE_ENGINE = from sweepgrad import engine; [engine.load("native", dtype) for dtype in ("float32", "float64")]
+
+checked: $(DEV) $(PROJECT)
+	@$(BIN)/python -c '$(COMPILE_ENGINE)' & compiler=$$!; \
+	$(MAKE) --no-print-directory types; code=$$?; wait $$compiler && exit $$code
 
 lint: $(DEV) $(PROJECT) ## Check style and formatting
 	@echo "checking style …"

@@ -5,15 +5,36 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from tests.servers import mlflow_server
 from tests.support import GRID, SMALL, Sweep, command, inside
 
 # On a busy machine an example takes long, and so does drawing it: neither is a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+# Begun last, they would keep one worker busy when the others have nothing left.
+LONGEST = (
+    "test_all_claims_hold_and_the_pages_say_what_was_found",
+    "test_the_two_commands_of_the_readme_work_in_a_clean_clone",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
+@event.listens_for(Engine, "connect")
+def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+    """Stores of tests need not survive a power cut; those of processes that tests start are as ever."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
@@ -28,6 +28,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
+from sweepgrad.compose.cache import Repository, composed
 from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
@@ -124,10 +125,11 @@ class SweepLoader(ConfigLoaderImpl):
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], CachingConfigRepository]:
+    ) -> tuple[list[Override], Repository]:
         parsed = self.parse(overrides)
-        repository = CachingConfigRepository(self.repository)
+        repository = Repository(self.repository, clone)
         self._process_config_searchpath(config_name, parsed, repository)
+        self._asked = repository
         return parsed, repository
 
     def _load_configuration_impl(
@@ -140,11 +142,16 @@ class SweepLoader(ConfigLoaderImpl):
     ) -> DictConfig:
         if run_mode == RunMode.RUN:
             with suppress(Exception):  # Hydra will meet the same error, and report it
-                composed = self._from_base(config_name, overrides)
-                if composed is not None:
-                    return composed
-        return super()._load_configuration_impl(
-            config_name, overrides, run_mode, from_shell, validate_sweep_overrides
+                config = self._from_base(config_name, overrides)
+                if config is not None:
+                    return config
+        return self._composed(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+
+    def _composed(self, config_name: str | None, lines: list[str], *settings: Any) -> DictConfig:
+        """Return what Hydra composes; it need not, where no file has changed since it last did."""
+        compose = partial(ConfigLoaderImpl._load_configuration_impl, self, config_name, lines, *settings)
+        return composed(
+            self.repository, lines, (config_name, *settings), clone, lambda: (compose(), self._asked)
         )
 
     def _from_base(self, config_name: str | None, lines: list[str]) -> DictConfig | None:
@@ -210,8 +217,8 @@ class SweepLoader(ConfigLoaderImpl):
     def _base(self, config_name: str | None, lines: list[str]) -> _Base | None:
         key = (config_name, os.getcwd(), *lines)
         if key not in self._bases:
-            composed = super()._load_configuration_impl(config_name, lines, RunMode.RUN)
-            self._bases[key] = _prepared(composed, self.parse(lines))
+            config = self._composed(config_name, lines, RunMode.RUN)
+            self._bases[key] = _prepared(config, self.parse(lines))
         return self._bases[key]
 
 
