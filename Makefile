@@ -29,7 +29,7 @@ run: $(RUNTIME) $(PROJECT) ## Install, then sweep the Spotify songs, rank the ru
 ui: $(RUNTIME) $(PROJECT) ## Look at the runs in MLflow
 	@$(SWEEPGRAD) ui
 
-# Where Python is told to keep no bytecode, each worker would rewrite the asserts of all tests again.
+# Without cached bytecode each worker would rewrite the asserts of all tests.
 test test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint checked ## Check style and types, then run all tests but the slow ones

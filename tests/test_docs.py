@@ -120,13 +120,13 @@ def followed(block: documents.Block, copy: Path) -> None:
     """Change a copy of the repository as a block of CONTRIBUTING.md says."""
     first, _, code = block.code.partition("\n")
     if block.language == "python":
-        _, way, file, before = (
-            re.fullmatch(r"# (append|insert) (?:in)?to (\S+)(?: before (\w+))?", first)
-            .expand(r"|\1|\2|\3")
-            .split("|")
-        )
+        target = re.fullmatch(r"# (?:append|insert) (?:in)?to (\S+)(?: before (\w+))?", first)
+        assert target, first
+        file, before = target.groups()
         text = (copy / file).read_text()
-        at = len(text) if way == "append" else re.search(rf"^{before}\b", text, flags=re.MULTILINE).start()
+        place = re.search(rf"^{before}\b", text, flags=re.MULTILINE) if before else None
+        assert before is None or place, before
+        at = place.start() if place else len(text)
         (copy / file).write_text(f"{text[:at]}\n\n{code}\n\n{text[at:]}")
     elif block.language == "diff":
         file = copy / first.removeprefix("# ")

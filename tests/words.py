@@ -38,7 +38,7 @@ AVOIDED = {
     r"\banew\b": "again, from scratch",
     r"\bfor ever\b": "forever, without end",
     r"\bat hand\b": "available",
-    r"\bto and fro\b|\bhereby\b|\bthereof\b|\bamid\b|\bupon\b|\bwhosoever\b|\bthereby\b": "plain words",
+    r"\bto and fro\b|\bthereof\b|\bamid\b|\bupon\b|\bwhosoever\b|\bthereby\b": "plain words",
     r"\bwhoever\b": "anyone who, the caller",
     r"\bnobody\b": "no one; say who does what",
     r"\bmends?\b|\bmended\b|\bmending\b": "fix",
@@ -81,12 +81,12 @@ _NO_VERB = frozenset(
 _QUESTIONS = frozenset(("What", "How", "Of", "As", "That", "Whether", "Which", "Where"))
 """Words with which no docstring begins."""
 
-_TEXTS = ("src", "conf", "docs", "benchmarks", "README.md", "CONTRIBUTING.md", "data/README.md", "Makefile")
+TEXTS = ("src", "conf", "docs", "benchmarks", "README.md", "CONTRIBUTING.md", "data/README.md", "Makefile")
 _OLD = {"src/sweepgrad/config/old_names.py"}  # says what names were
 _ENDS = {".py", ".md", ".yaml", ""}
 
 
-def files(roots: tuple[str, ...] = _TEXTS) -> Iterator[Path]:
+def files(roots: tuple[str, ...] = TEXTS) -> Iterator[Path]:
     """Yield the files whose words are looked at."""
     for root in roots:
         place = ROOT / root
@@ -131,7 +131,7 @@ def openers(file: Path) -> Iterator[tuple[int, str]]:
 def main(paths: list[str]) -> None:
     """Print counts, or each place in the given files and folders."""
     words, begins, n = Counter[str](), 0, 0
-    for file in files(tuple(paths) or _TEXTS):
+    for file in files(tuple(paths) or TEXTS):
         for number, pattern, line in avoided(file):
             words[pattern] += 1
             if paths:
