@@ -37,7 +37,7 @@ def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Value, ValueLik
     def method(self: Value, other: Any) -> Any:
         if isinstance(other, Value):
             other = other._data
-        elif not isinstance(other, int | float):  # which take the dtype of the array
+        elif not isinstance(other, int | float):  # plain numbers take the dtype of the array
             other = np.asarray(other)
             if other.dtype.kind not in "biuf":
                 return NotImplemented

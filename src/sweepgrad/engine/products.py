@@ -8,8 +8,8 @@ from numba import njit
 from sweepgrad.engine.tiles import inner_row_tile, inner_tile, product_tile
 from sweepgrad.engine.vector import view
 
-# Multiply-adds above which BLAS, which packs both operands, is faster than the tiles: for inner products; and
-# for others, times the bytes of a number.
+# Above this many multiply-adds BLAS, which packs both operands, is faster than the tiles. The second limit is
+# divided by the bytes of a number.
 BLAS_ABOVE_INNER = 1_500_000
 BLAS_ABOVE_OTHER = 80_000_000
 

@@ -26,7 +26,7 @@ class MLP:
         activation: of the hidden layers: relu, tanh or sigmoid.
         scale: the output is sigmoid(scale * score).
         batch_size: rows in a step.
-        seed: for the initial weights, the order of rows and dropout; the same seed gives the same bits.
+        seed: of the initial weights, the order of rows and dropout; the same seed gives the same bits.
         optimizer: sgd, momentum, adagrad or adam; or settings (`{"name": "adam", "beta1": 0.8}`); or an
             object from `sweepgrad.nn.optimizers`, which has its own learning rate.
         schedule: of the learning rate: constant, inverse_root, staircase or cosine; or settings
