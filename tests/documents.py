@@ -260,16 +260,27 @@ def rewrite(page: Path, folder: Path) -> None:
 
 def main(paths: list[str]) -> int:
     """Rewrite the outputs of pages. A page with a command that fails stays as it is: return 1."""
+    from sweepgrad.tracking.store import Store
+
     failed = False
-    for path in [Path(path).resolve() for path in paths]:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            prepare(Path(folder))
-            try:
-                rewrite(path, Path(folder))
-            except AssertionError as error:
-                failed = True
-                print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as template:
+        Store(f"sqlite:///{template}/mlflow.db", "template")  # it takes some seconds: once for all pages
+        for path in [Path(path).resolve() for path in paths]:
+            failed |= not _rewritten(path, Path(template, "mlflow.db"))
     return int(failed)
+
+
+def _rewritten(path: Path, store: Path) -> bool:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("runs").mkdir()
+        shutil.copy(store, "runs")
+        prepare(Path(folder))
+        try:
+            rewrite(path, Path(folder))
+        except AssertionError as error:
+            print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+            return False
+    return True
 
 
 if __name__ == "__main__":
