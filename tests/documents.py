@@ -224,7 +224,9 @@ def _likeness(a: str, b: str) -> tuple[float, float]:
 
 def prepare(folder: Path) -> None:
     """Put what the quick start makes into a folder: the example's table, and the YAML that describes it."""
-    shutil.copy(EXAMPLES / "churn.csv", folder)
+    (folder / "docs" / "examples").mkdir(parents=True)
+    for place in (folder, folder / "docs" / "examples"):
+        shutil.copy(EXAMPLES / "churn.csv", place)
     described = next(each for each in blocks((ROOT / "docs" / "quickstart.md").read_text()) if each.file)
     Page(folder).run(described)
 
