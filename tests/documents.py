@@ -19,6 +19,7 @@ import contextlib
 import difflib
 import getpass
 import io
+import logging
 import os
 import re
 import runpy
@@ -231,6 +232,22 @@ def prepare(folder: Path) -> None:
     Page(folder).run(described)
 
 
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
+    """Put environment variables and the levels and handlers of loggers back, which pages may change."""
+    variables, root, ours = dict(os.environ), logging.getLogger(), logging.getLogger("sweepgrad")
+    before = [(logger, logger.level, [*logger.handlers]) for logger in (root, ours)]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@_restored()
 def check(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, which is the current one.
 
@@ -249,6 +266,7 @@ def check(page: Path, folder: Path) -> None:
         assert same, f"{difference}\n\n`python -m tests.documents {os.path.relpath(page, ROOT)}` rewrites it"
 
 
+@_restored()
 def rewrite(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, and put what they print into the page."""
     text, run, done, at = page.read_text(encoding="utf-8"), Page(folder), "", 0
