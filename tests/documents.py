@@ -19,6 +19,7 @@ import contextlib
 import difflib
 import getpass
 import io
+import logging
 import os
 import re
 import runpy
@@ -224,11 +225,29 @@ def _likeness(a: str, b: str) -> tuple[float, float]:
 
 def prepare(folder: Path) -> None:
     """Put what the quick start makes into a folder: the example's table, and the YAML that describes it."""
-    shutil.copy(EXAMPLES / "churn.csv", folder)
+    (folder / "docs" / "examples").mkdir(parents=True)
+    for place in (folder, folder / "docs" / "examples"):
+        shutil.copy(EXAMPLES / "churn.csv", place)
     described = next(each for each in blocks((ROOT / "docs" / "quickstart.md").read_text()) if each.file)
     Page(folder).run(described)
 
 
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
+    """Put environment variables and the levels and handlers of loggers back, which pages may change."""
+    variables, root, ours = dict(os.environ), logging.getLogger(), logging.getLogger("sweepgrad")
+    before = [(logger, logger.level, [*logger.handlers]) for logger in (root, ours)]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@_restored()
 def check(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, which is the current one.
 
@@ -247,6 +266,7 @@ def check(page: Path, folder: Path) -> None:
         assert same, f"{difference}\n\n`python -m tests.documents {os.path.relpath(page, ROOT)}` rewrites it"
 
 
+@_restored()
 def rewrite(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, and put what they print into the page."""
     text, run, done, at = page.read_text(encoding="utf-8"), Page(folder), "", 0
@@ -260,16 +280,27 @@ def rewrite(page: Path, folder: Path) -> None:
 
 def main(paths: list[str]) -> int:
     """Rewrite the outputs of pages. A page with a command that fails stays as it is: return 1."""
+    from sweepgrad.tracking.store import Store
+
     failed = False
-    for path in [Path(path).resolve() for path in paths]:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            prepare(Path(folder))
-            try:
-                rewrite(path, Path(folder))
-            except AssertionError as error:
-                failed = True
-                print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as template:
+        Store(f"sqlite:///{template}/mlflow.db", "template")  # it takes some seconds: once for all pages
+        for path in [Path(path).resolve() for path in paths]:
+            failed |= not _rewritten(path, Path(template, "mlflow.db"))
     return int(failed)
+
+
+def _rewritten(path: Path, store: Path) -> bool:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("runs").mkdir()
+        shutil.copy(store, "runs")
+        prepare(Path(folder))
+        try:
+            rewrite(path, Path(folder))
+        except AssertionError as error:
+            print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+            return False
+    return True
 
 
 if __name__ == "__main__":
