@@ -79,8 +79,8 @@ def test_constants_bound_what_they_should(scale):
         assert variance_at(LOGISTIC, w, 1) <= LOGISTIC.variance
 
 
-def test_classes_that_a_plane_parts_are_refused():
-    with pytest.raises(UserError, match="parted by a plane"):
+def test_separable_classes_are_refused():
+    with pytest.raises(UserError, match="linearly separable"):
         drawn(8, 6, 1.0, 0)
 
 

@@ -208,7 +208,7 @@ def test_abandoned_runs_of_this_machine_alone_are_closed(store):
 
 def test_runs_of_other_programs_are_no_sweeps(store):
     client(store).create_run(store.experiment_id, run_name="foreign")
-    with pytest.raises(UserError, match="train some first"):
+    with pytest.raises(UserError, match="has no runs: run `sweepgrad train` first"):
         store.sweep(None)
     assert store.close_abandoned() == []
 

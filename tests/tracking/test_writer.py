@@ -110,7 +110,7 @@ def test_what_dead_processes_left_running_is_ended_and_reported(results, caplog)
     left = Store(URI, "sweepgrad", process=DEAD).sweep_run("theirs")
     assert answers([]) == [{"open": None}]
     assert caplog.messages == [
-        "run theirs was left running by a process that died: it is now marked KILLED",
+        "run theirs was still RUNNING, but its process has died: it is now marked KILLED",
     ]
     (run,) = logged("sweep")
     assert (run.info.run_id, run.info.status) == (left, "KILLED")

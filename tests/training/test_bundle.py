@@ -65,5 +65,5 @@ def test_a_later_format_is_refused(tmp_path):
     bundle("x", (), 1).save(tmp_path)
     description = json.loads((tmp_path / "bundle.json").read_text())
     (tmp_path / "bundle.json").write_text(json.dumps({**description, "format": 3}))
-    with pytest.raises(UserError, match="has format 3, and this version reads up to 2"):
+    with pytest.raises(UserError, match="has format 3, and this version reads formats up to 2"):
         Bundle.load(tmp_path)

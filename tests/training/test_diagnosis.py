@@ -129,9 +129,9 @@ def test_bundled_configurations_have_nothing_unusual(model, optimizer, engine):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("overrides", "problem"),
     [
-        ("model=middle optimizer.lr=0.5", "is high: a step moved"),
+        ("model=middle optimizer.lr=0.5", "is high: one step changed"),
         ("model=middle optimizer=sgd optimizer.lr=30", "is dead since epoch 1"),
         ("model=wide optimizer.lr=1e-7", "is low"),
         (
@@ -142,9 +142,9 @@ def test_bundled_configurations_have_nothing_unusual(model, optimizer, engine):
         ("model=linear model.scale=100 optimizer=sgd", "the output saturates, with model.scale 100"),
     ],
 )
-def test_constructed_faults_are_named(overrides, words):
+def test_constructed_problems_are_named(overrides, problem):
     for seed in (1, 2):
-        assert words in trained(*overrides.split(), f"seed={seed}")
+        assert problem in trained(*overrides.split(), f"seed={seed}")
 
 
 def logged(text):
@@ -160,11 +160,11 @@ def test_runs_of_one_configuration_are_reported_together():
     assert sentence(logged("")) == ""
 
 
-SICK = ("model=middle", "optimizer=sgd", "optimizer.lr=30", "seed=1,2")
+UNHEALTHY = ("model=middle", "optimizer=sgd", "optimizer.lr=30", "seed=1,2")
 
 
 def test_a_diagnosis_goes_into_the_record_mlflow_the_leaderboard_and_the_card(folder):
-    assert command("train", "-m", *SMALL, *SICK, "train.diagnose=true").code == 0
+    assert command("train", "-m", *SMALL, *UNHEALTHY, "train.diagnose=true").code == 0
     (path, _) = sorted(folder.glob("runs/sweeps/*/*/record.json"))
     record = records.read(path.parent)
     assert "is dead since epoch 1" in record.diagnosis
@@ -181,7 +181,7 @@ def test_a_diagnosis_goes_into_the_record_mlflow_the_leaderboard_and_the_card(fo
     assert "Diagnosis of its training: predicts the " in card.read_text()
 
 
-def test_a_run_that_was_not_diagnosed_has_no_signs_and_is_not_taken_over(folder):
+def test_a_run_that_was_not_diagnosed_has_no_statistics_and_is_not_reused(folder):
     well = ("model=wide", "train.epochs=30")
     assert command("train", "-m", *SMALL, *well).code == 0
     (path,) = folder.glob("runs/sweeps/*/*/record.json")

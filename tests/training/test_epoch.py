@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sweepgrad.config import old_names
 from sweepgrad.training.epoch import Epoch
 from sweepgrad.training.layer_stats import EpochStats, LayerStats
 
@@ -12,7 +13,7 @@ WRITTEN = {
     "train_accuracy": 0.75,
     "val_nll": 0.6,
     "val_accuracy": 0.7,
-    "signs": {
+    "layer_statistics": {
         "layers": [
             {"gradient_norm": 0.3, "update_ratio": 0.002, "dead_share": 0.0, "saturated_share": None},
             {"gradient_norm": 0.1, "update_ratio": 0.001, "dead_share": None, "saturated_share": None},
@@ -23,7 +24,7 @@ WRITTEN = {
 }
 
 
-def test_a_record_of_the_first_version_is_read_and_written_as_it_was():
+def test_an_epoch_is_read_and_written_with_the_keys_of_the_first_version():
     epoch = Epoch.from_json(json.loads(json.dumps(WRITTEN)))
     assert epoch == Epoch(
         {"nll": 0.5, "accuracy": 0.75},
@@ -34,8 +35,14 @@ def test_a_record_of_the_first_version_is_read_and_written_as_it_was():
     assert json.dumps(epoch.to_json()) == json.dumps(WRITTEN)
 
 
+def test_only_the_key_of_the_statistics_was_another_in_the_first_version():
+    first = {"signs" if key == "layer_statistics" else key: value for key, value in WRITTEN.items()}
+    assert Epoch.from_json(old_names.epoch(first)).to_json() == WRITTEN
+    assert old_names.epoch(WRITTEN) == WRITTEN
+
+
 def test_without_statistics_there_is_no_key_for_them():
-    plain = {key: value for key, value in WRITTEN.items() if key != "signs"}
+    plain = {key: value for key, value in WRITTEN.items() if key != "layer_statistics"}
     assert Epoch.from_json(plain).to_json() == plain
 
 

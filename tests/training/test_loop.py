@@ -199,7 +199,7 @@ def test_going_on_comes_to_the_bits_of_training_straight_through(
 def test_a_start_that_is_another_networks_or_optimizers_is_refused():
     start = run(NETWORK, Momentum(0.1, 0.9))[-1]
     for network, optimizer in ((LINEAR, Momentum(0.1, 0.9)), (NETWORK, SGD(0.1))):
-        with pytest.raises(ShapeError, match="go on from"):
+        with pytest.raises(ShapeError, match="the state to continue from must be"):
             run(network, optimizer, epochs=9, start=start)
 
 
@@ -371,11 +371,11 @@ def test_a_divergence_in_float32_is_one_too(lr):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda e: Examples(e.X[:0], e.y[:0]), "there must be rows"),
+        (lambda e: Examples(e.X[:0], e.y[:0]), "must have rows"),
         (lambda e: Examples(np.asfortranarray(e.X), e.y), "in C order"),
         (lambda e: Examples(e.X.astype(np.float16), e.y.astype(np.float16)), "float64 or float32"),
-        (lambda e: Examples(e.X.astype(np.float32), e.y.astype(np.float32)), "of one type"),
-        (lambda e: Examples(np.where(e.X[0, 0] == e.X, np.inf, e.X), e.y), "infinite or no number"),
+        (lambda e: Examples(e.X.astype(np.float32), e.y.astype(np.float32)), "have one dtype"),
+        (lambda e: Examples(np.where(e.X[0, 0] == e.X, np.inf, e.X), e.y), "infinite or NaN"),
     ],
 )
 def test_unfit_examples_are_refused(change, problem):
