@@ -36,7 +36,7 @@ N = 300
 
 
 def table():
-    """Features of every sort, two songs out of three in more than one row."""
+    """Return a table with features of every kind, where two of three songs have more than one row."""
     x = normal(key(0, "x"), (N, 2))
     y = labels(N)
     return pd.DataFrame(
@@ -108,7 +108,7 @@ def reachable(thing):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("mapped", [False, True])
-def test_no_way_leads_from_training_to_the_table(tmp_path, monkeypatch, suffix, mapped):
+def test_training_has_no_reference_to_the_table(tmp_path, monkeypatch, suffix, mapped):
     monkeypatch.setattr(arrays, "LARGE", 0 if mapped else 2**60)
     data = file_data(written(table(), tmp_path / f"t.{suffix}"))
     opened = open_training(data, shares())
@@ -147,7 +147,7 @@ def test_one_copy_for_all_jobs_until_the_file_changes(tmp_path):
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_no_value_of_a_validation_or_test_row_reaches_the_preprocessor(tmp_path_factory, data):
-    """Whatever stands in them, the split and all that is learned from the training rows stay the same."""
+    """Check that values of held-out rows change neither the split nor what is fitted to training rows."""
     frame = table()
     folder = tmp_path_factory.mktemp("leak")
     split = shares(seed=data.draw(st.integers(0, 5)))
@@ -157,7 +157,7 @@ def test_no_value_of_a_validation_or_test_row_reaches_the_preprocessor(tmp_path_
     garbled = frame.astype(object)
     strange = {
         "x1": st.floats(-1e300, 1e300),
-        "x2": st.one_of(st.none(), st.integers(-(2**62), 2**62)),  # a longer one makes pandas read text
+        "x2": st.one_of(st.none(), st.integers(-(2**62), 2**62)),  # pandas reads a longer one as text
         "count": st.one_of(st.none(), st.floats(-5, 5)),
         "genre": st.one_of(st.none(), st.text("abc", min_size=1)),
         "flag": st.one_of(st.none(), st.booleans(), st.sampled_from(["maybe", "7"])),
@@ -190,7 +190,7 @@ def test_a_column_that_is_constant_on_training_rows_is_dropped_from_every_part(t
         assert part.roles.categorical == ("genre", "flag")
         assert part.roles.dropped == ("almost",)
     assert opened.notices == (
-        "almost is same in every training row, so it is dropped; add it to data.drop to silence this",
+        "almost is 'same' in every training row, so it is dropped; add it to data.drop to silence this",
     )
     kept = data.model_copy(update={"keep": ("almost",)})
     assert "almost=same" in open_training(kept, shares()).preprocessor.names
@@ -231,7 +231,7 @@ def test_what_reveals_and_what_identifies_is_refused_in_one_message(tmp_path):
         open_test(Tables(), data, shares(), kept.digests, "it")
 
 
-def test_rows_that_have_been_changed_are_not_opened(tmp_path):
+def test_rows_that_have_changed_are_refused(tmp_path):
     path = written(table(), tmp_path / "t.csv")
     data = file_data(path)
     digests = open_training(data, shares()).digests
@@ -292,7 +292,7 @@ def test_songs_stay_together():
         assert not seen[0] & seen[1]
 
 
-def test_the_songs_are_split_as_ever():
+def test_the_songs_are_split_as_in_earlier_versions():
     """Compare with the digests of the split that the documents use."""
     digests = open_training(spotify(), shares()).digests
     assert digests.train.startswith("fce76edeab7020f9")

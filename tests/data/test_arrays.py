@@ -41,7 +41,7 @@ def is_mapped(array):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_one_array_that_nobody_can_write_to(fresh, dtype):
+def test_one_read_only_array(fresh, dtype):
     opened = open_training(simulated(), SPLIT, dtype)
     assert opened.X.shape == (160, 3)
     assert opened.y.shape == (160,)
@@ -157,7 +157,7 @@ def test_progress_is_reported_of_slow_steps_only(fresh, monkeypatch, caplog):
     assert messages[-1] == "s: computing features: 100% of the rows"
 
 
-def test_pace(monkeypatch, caplog):
+def test_progress_is_reported_once_a_second(monkeypatch, caplog):
     caplog.set_level("INFO", "sweepgrad")
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)

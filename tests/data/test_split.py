@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_parts_and_another_does_not():
         assert not np.array_equal(getattr(first, part), getattr(other, part))
 
 
-def test_single_rows_are_as_a_plain_shuffle_has_them():
+def test_single_rows_are_split_as_by_a_plain_shuffle():
     """Check the probability of each part for each row, and the independence of pairs of rows."""
     tested = np.zeros((2000, 20))
     for seed in range(2000):
@@ -135,7 +135,7 @@ def test_units_by_hand():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(*[st.one_of(st.none(), st.integers(0, 8))] * 3), min_size=1, max_size=15))
-def test_units_as_merging_by_hand_has_them(rows):
+def test_units_equal_those_merged_by_hand(rows):
     frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=object)
     keys = (("a", "b"), ("c",))
     found = units_of(frame, keys)
@@ -278,10 +278,17 @@ def test_in_an_outer_fold_every_other_row_is_validated_in_exactly_one_fold(rows,
 def test_the_first_outer_fold_tests_what_is_tested_without(n_outer, n, exactly):
     y, unit = labels(n), np.arange(n) // 2
     test = 1 / n_outer if exactly else round(1 / n_outer, 2)
-    said = {**shares(seed=3).model_dump(), "test": test, "train": 0.7 * (1 - test), "val": 0.3 * (1 - test)}
-    without = split_rows(y, unit, Split.model_validate(said))
+    fold_shares = {
+        **shares(seed=3).model_dump(),
+        "test": test,
+        "train": 0.7 * (1 - test),
+        "val": 0.3 * (1 - test),
+    }
+    without = split_rows(y, unit, Split.model_validate(fold_shares))
     parts = [
-        split_rows(y, unit, Split.model_validate({**said, "outer_folds": n_outer, "outer_fold": outer}))
+        split_rows(
+            y, unit, Split.model_validate({**fold_shares, "outer_folds": n_outer, "outer_fold": outer})
+        )
         for outer in range(n_outer)
     ]
     for part in ("train", "val", "test"):
@@ -290,7 +297,7 @@ def test_the_first_outer_fold_tests_what_is_tested_without(n_outer, n, exactly):
 
 
 def test_splits_without_outer_folds_are_what_they_were_before():
-    """Digests written down at commit 199d716, the last one without outer folds."""
+    """Compare with digests recorded at commit 199d716, the last one without outer folds."""
     y, unit = labels(500, seed=1), np.arange(500) // 3
     found = [
         split_rows(y, unit, Split(train=0.6, val=0.2, test=0.2, seed=7, stratify=True, fold=fold))

@@ -1,4 +1,4 @@
-"""Temperature scaling against a general optimizer on the loss as it is written in the books."""
+"""Compare temperature scaling with a general optimizer on the textbook loss."""
 
 import numpy as np
 import pytest

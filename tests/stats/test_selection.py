@@ -15,7 +15,7 @@ EACH = np.arange(N)
 
 
 def candidates(*means, seeds=1, n=N, seed=0):
-    """Candidates with normal contributions, with more parameters the later they stand."""
+    """Return candidates with normal contributions and increasing numbers of parameters."""
     draw = np.random.default_rng(seed)
     return [Candidate(10 + c, mean + draw.normal(size=(seeds, n))) for c, mean in enumerate(means)]
 
@@ -31,7 +31,7 @@ def test_contributions_have_the_metric_as_their_mean():
 
 
 def test_what_rounds_to_certainty_is_counted_and_ranked_all_the_same():
-    """Either mistake costs its log-odds, and of two positive rows the one that is surer is above."""
+    """Check that large log-odds keep their loss and rank although their probabilities round to 0 or 1."""
     y, z = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1000.0, -1000.0, 1002.0, 1001.0])
     assert_allclose(METRICS["nll"].contributions(y, z), [-1000, -1000, 0, -1001], atol=1e-12)
     above = [(1002 > 1000) + (1002 > 1001), 0]
@@ -68,7 +68,7 @@ def test_with_one_seed_and_independent_rows_errors_are_those_of_a_t_test():
 
 @pytest.mark.parametrize(("lead", "tied"), [(0.99, True), (1.01, False)])
 def test_two_candidates_are_tied_as_far_as_a_one_sided_t_test_goes(lead, tied):
-    """Two samples' quantiles of 20,000 draws are within 2 % of Student's."""
+    """Compare with a t-test, whose quantiles 20,000 draws reproduce within 2 %."""
     n = 12
     noise = np.random.default_rng(4).normal(size=n)
     noise = (noise - noise.mean()) / noise.std(ddof=1) / np.sqrt(1 / n)
@@ -120,7 +120,7 @@ def test_rows_and_seeds_add_up_and_their_interaction_counts_once():
     assert_allclose(standing.interval, (mean - half, mean + half))
 
 
-def test_seeds_that_agree_by_luck_and_single_seeds_borrow_from_the_others():
+def test_seeds_that_agree_by_chance_and_single_seeds_use_the_pooled_variance():
     draw = np.random.default_rng(7)
     rows = draw.normal(size=N)
     agree = Candidate(1, np.tile(rows, (2, 1)))
@@ -191,7 +191,7 @@ def test_what_lags_by_rounding_alone_is_tied_too():
 
 
 def test_copies_with_a_mean_of_zero_are_tied():
-    """No accuracy at all: rounding, which is relative, is then nothing."""
+    """Use an accuracy of 0, where a relative rounding error is 0."""
     choice = choose([Candidate(n, np.zeros((1, N))) for n in (10, 20)], EACH, "best", key=1)
     assert (choice.best, choice.tied) == (0, (0, 1))
 
@@ -213,7 +213,7 @@ def test_what_is_small_but_no_rounding_counts():
 
 @pytest.mark.parametrize(("lead", "tied"), [(0.97, True), (1.03, False)])
 def test_two_candidates_whose_seeds_differ_are_tied_as_far_as_a_t_test_of_the_seeds_goes(lead, tied):
-    """Two seeds each that differ alike, and rows that do not: a t-test with two degrees of freedom."""
+    """Compare with a t-test of two seeds each, with two degrees of freedom, on rows without variance."""
     per_seed = np.array([[-1.0], [1.0]]) / np.sqrt(2)  # of variance 1
     error = np.sqrt(1 / 2 + 1 / 2)
     limit = stats.t.ppf(0.95, 2) * error * lead
@@ -301,14 +301,14 @@ def test_the_same_key_gives_the_same_and_another_other_draws():
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
-def test_what_is_no_number_is_refused(bad):
+def test_contributions_that_are_not_finite_are_refused(bad):
     some = candidates(0.0, 0.1)
     some[1].contributions[0, 3] = bad
     with pytest.raises(ValueError, match=r"candidate 1: .* is not finite"):
         choose(some, EACH, "best", key=1)
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_shapes_are_refused():
     some = candidates(0.0, 0.1)
     with pytest.raises(ValueError, match="no candidate"):
         choose([], EACH, "best", key=1)
@@ -333,15 +333,15 @@ def test_the_best_two_of_equals_are_optimistic_as_the_larger_ones_are():
     assert optimism_of_best(level, np.arange(400), 4, key=1) < 0.1 * error
 
 
-def test_what_was_optimistic_before_stays_so():
+def test_earlier_optimism_is_added():
     lone = candidates(0.0)[0]
     assert choose([lone], EACH, "best", key=1).optimism < 0.02
     before = Candidate(lone.n_parameters, lone.contributions, optimism=0.5)
     assert choose([before], EACH, "best", key=1).optimism == pytest.approx(0.5, abs=0.02)
 
 
-def test_an_average_has_the_luck_of_its_members_seeds():
-    """Seeds 40 points apart make two means of them uncertain, but not the better one lucky."""
+def test_an_average_shares_the_random_effect_of_its_members_seeds():
+    """Check that an average of seeds 40 points apart is uncertain but not optimistic."""
     draw = np.random.default_rng(5)
     runs = (draw.random((2, 400)) < np.array([[0.5], [0.9]])).astype(float)
     single = Candidate(10, runs)

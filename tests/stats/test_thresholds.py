@@ -1,4 +1,4 @@
-"""Thresholds against trying them all."""
+"""Compare thresholds with trying them all."""
 
 from itertools import pairwise
 
@@ -74,7 +74,7 @@ def test_it_is_the_middle_of_the_widest_plateau_that_gives_both_answers(rule, dr
 
 
 def test_of_plateaus_that_are_equally_wide_the_lowest_is_taken():
-    """Three of four rows are right with a threshold in (0.25, 0.5], and with one in (0.75, 1]."""
+    """Use rows where thresholds in (0.25, 0.5] and in (0.75, 1] are both right on three of four."""
     y, p = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.25, 0.5, 0.75, 1.0])
     assert found("accuracy", y, p).threshold == 0.375
 
@@ -87,25 +87,25 @@ def test_a_single_answer_is_given_only_where_it_is_better():
     assert threshold == pytest.approx(0.4)
 
 
-def test_neighbouring_numbers_are_told_apart():
+def test_neighbouring_numbers_are_distinguished():
     p = np.array([0.5, np.nextafter(0.5, 1)])
     assert found("accuracy", np.array([0.0, 1.0]), p).threshold == p[1]
 
 
 @pytest.mark.parametrize("rule", ["accuracy", "f1"])
-def test_the_optimism_is_what_other_rows_show(rule):
-    """On labels that have little to do with p, tuning gains on its own rows and not on others."""
+def test_the_optimism_is_the_difference_from_other_rows(rule):
+    """Use labels that hardly depend on p, so that tuning gains on its own rows only."""
     draw = np.random.default_rng(1)
-    gaps, said = [], []
+    gaps, found = [], []
     for _ in range(200):
         p = draw.random((2, 80))
         y = (draw.random((2, 80)) < 0.4 + 0.2 * p).astype(float)
         cut = best_threshold(rule, y[0], p[0], np.arange(80), 0.5, 0, 30)
         gaps.append(cut.value - goal(rule, y[1], p[1], cut.threshold))
-        said.append(cut.optimism)
+        found.append(cut.optimism)
     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     assert np.mean(gaps) > 3 * error, "the example shows nothing"
-    assert 0.6 * np.mean(gaps) - 3 * error < np.mean(said) < np.mean(gaps) + 3 * error
+    assert 0.6 * np.mean(gaps) - 3 * error < np.mean(found) < np.mean(gaps) + 3 * error
 
 
 def test_rows_of_a_unit_are_optimistic_as_few_rows_are():

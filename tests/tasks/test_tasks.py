@@ -1,4 +1,4 @@
-"""A task is one record: a second one trains and ranks, and a further metric is reported and chosen by."""
+"""A second task trains and ranks through the same code, and a new metric is reported and selected by."""
 
 import json
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_targets_that_are_not_of_the_task_are_refused():
 
 @pytest.fixture
 def registered(monkeypatch):
-    """Registers metrics and tasks for a test alone."""
+    """Register metrics and tasks for one test."""
     monkeypatch.setattr("sweepgrad.config.metrics.NAMES", known := list(names.NAMES))
     monkeypatch.setattr("sweepgrad.tasks.registry.NAMES", known)
     before = dict(METRICS)

@@ -157,9 +157,10 @@ _WORDING = Wording(
     ),
     linear_loses="Better than logistic regression ({linear}, p = {p:.3f}).",
     baselines=(
-        "Logistic regression is scikit-learn's, fitted on the same features and training rows. Both\n"
-        "baselines use the threshold 0.5, the chosen model its own. McNemar's test of the difference has\n"
-        "p = {p:.3f} for logistic regression and\np = {p_simple:.3g} for the majority class."
+        "Logistic regression is scikit-learn's, fitted on the same features and training rows.\n"
+        "Both baselines use the threshold 0.5, the chosen model its own. McNemar's test gives\n"
+        "p = {p:.3f} for the difference from logistic regression, and\n"
+        "p = {p_simple:.3g} for the difference from the majority class."
     ),
     use=(
         "{in_order}. About one prediction in {one_in:.0f} is wrong, so decide about single rows only where"

@@ -73,7 +73,7 @@ def test_a_split_that_divides_groups_is_found(table):
     assert certified(table, parts_by(np.arange(N))).groups == {"unit": 99 - 19}
 
 
-def test_preprocessing_that_looks_at_all_rows_is_found(table, monkeypatch):
+def test_preprocessing_that_uses_all_rows_is_found(table, monkeypatch):
     def leaky(columns, y, roles, train, **how):
         everything = np.ones(N, dtype=bool)
         fitted = [Numeric.fit(columns.select([name], everything)[name]) for name in roles.numeric]
@@ -88,7 +88,7 @@ def test_preprocessing_that_looks_at_all_rows_is_found(table, monkeypatch):
     assert "preprocessing or" not in certificate_text(found, weights_isolated=True)
 
 
-def test_preprocessing_that_looks_at_the_labels_of_held_out_rows_is_found(table, monkeypatch):
+def test_preprocessing_that_uses_the_labels_of_held_out_rows_is_found(table, monkeypatch):
     def leaky(columns, y, roles, train, **how):
         fitted = Numeric("x", mean=float(y @ np.arange(N) ** 2.0), sd=1.0, missing=False)
         return type("Leaky", (), {"preprocessor": Preprocessor((fitted,), ()), "findings": ()})
@@ -133,11 +133,11 @@ def test_of_a_big_table_rows_of_every_part_are_searched(table, monkeypatch):
     assert n_rows == [90, 90]
 
 
-def test_where_nothing_could_be_shown_nothing_is_claimed(table):
+def test_a_test_that_is_not_possible_claims_nothing(table):
     found = certified(table, Parts(np.zeros(N, dtype=np.int8)))
     content = found.to_json()
     assert content["preprocessing"]["unmoved"] is None
-    assert content["preprocessing"]["proven"].startswith("nothing, the test was not possible: ")
+    assert content["preprocessing"]["proven"].startswith("nothing was tested: ")
     assert "was not possible" in content["left_out"][0]
     assert "preprocessing" not in certificate_text(found, weights_isolated=True)
 

@@ -1,4 +1,4 @@
-"""Parquet files give what the same table in a CSV file gives, however they are cut."""
+"""Parquet files give the same results as CSV files, whatever their block sizes."""
 
 import os
 
@@ -144,13 +144,13 @@ def test_whole_numbers_stay_whole_where_others_are_missing(tmp_path, written):
 
 
 @pytest.mark.parametrize("size", [11, N])
-def test_a_slip_is_named_by_its_row_in_whichever_block_it_is(tmp_path, size, monkeypatch):
+def test_a_wrong_value_is_reported_with_its_row_in_whichever_block_it_is(tmp_path, size, monkeypatch):
     monkeypatch.setattr(columnar, "VALUES", size)
-    words = [str(i / 7) for i in range(N)]
-    words[320] = "n/a?"
+    texts = [str(i / 7) for i in range(N)]
+    texts[320] = "n/a?"
     for end in ("csv", "parquet"):
         path = tmp_path / f"t.{end}"
-        frame = table().assign(x=words)
+        frame = table().assign(x=texts)
         frame.to_csv(path, index=False) if end == "csv" else frame.to_parquet(path)
         with pytest.raises(UserError, match=r"'x': row 321 has 'n/a\?', not a number"):
             read(data_of(path))

@@ -9,7 +9,7 @@ N = 600
 Y = (uniform(key(0, "labels"), (N,)) < 0.4).astype(float)
 
 
-def kind_of_objection(values, *, numeric, y=Y):
+def kind_of_finding(values, *, numeric, y=Y):
     """Return the kind of finding that `examine` returns for a feature."""
     column = pd.Series(values, name="a")
     finding = examine(column, np.array(y, dtype=np.int8), numeric=numeric, target="y")
@@ -27,19 +27,19 @@ def with_missing(values, where):
     return np.where(where, np.nan, values)
 
 
-def words(numbers):
+def texts(numbers):
     return [f"word{number}" for number in numbers]
 
 
 @pytest.mark.parametrize("value", [1.5, np.nan])
 def test_constant(value):
-    assert kind_of_objection([value] * N, numeric=True) == "constant"
-    assert kind_of_objection(["one"] * N, numeric=False) == "constant"
+    assert kind_of_finding([value] * N, numeric=True) == "constant"
+    assert kind_of_finding(["one"] * N, numeric=False) == "constant"
 
 
 def test_one_value_and_missing_is_not_constant():
     some = uniform(key(0, "some"), (N,)) < 0.3
-    assert kind_of_objection(with_missing(1.0, some), numeric=True) is None
+    assert kind_of_finding(with_missing(1.0, some), numeric=True) is None
 
 
 @pytest.mark.parametrize(
@@ -54,61 +54,61 @@ def test_one_value_and_missing_is_not_constant():
     ids=["above", "below", "above, some missing", "missing if positive", "missing if negative"],
 )
 def test_a_number_that_reveals_the_target(values):
-    assert kind_of_objection(values, numeric=True) == "revealing"
+    assert kind_of_finding(values, numeric=True) == "revealing"
 
 
 def test_a_strong_number_is_no_disguise():
     # Two normal distributions 2 apart: AUC = Phi(2 / sqrt 2) = 0.921.
-    assert kind_of_objection(noise() + 2 * Y, numeric=True) is None
+    assert kind_of_finding(noise() + 2 * Y, numeric=True) is None
 
 
 def test_levels_that_reveal_the_target():
     bins = permutation(key(0, "bins"), N) % 5
-    assert kind_of_objection(words(10 * bins + Y.astype(int)), numeric=False) == "revealing"
-    assert kind_of_objection([None if y else "there" for y in Y], numeric=False) == "revealing"
-    # A code that only positive rows have: each says little, all together say everything.
-    codes = np.where(Y == 1, words(np.cumsum(Y).astype(int) // 2), "none")
-    assert kind_of_objection(codes, numeric=False) == "revealing"
-    assert kind_of_objection(words(bins), numeric=False) is None
+    assert kind_of_finding(texts(10 * bins + Y.astype(int)), numeric=False) == "revealing"
+    assert kind_of_finding([None if y else "there" for y in Y], numeric=False) == "revealing"
+    # Codes that only positive rows have: each predicts little, all together predict everything.
+    codes = np.where(Y == 1, texts(np.cumsum(Y).astype(int) // 2), "none")
+    assert kind_of_finding(codes, numeric=False) == "revealing"
+    assert kind_of_finding(texts(bins), numeric=False) is None
     almost = np.where(uniform(key(3, "errors"), (N,)) < 0.05, 1 - Y, Y).astype(int)
-    assert kind_of_objection(words(almost), numeric=False) is None
+    assert kind_of_finding(texts(almost), numeric=False) is None
 
 
 def test_many_small_levels_reveal_nothing():
-    # 200 levels of three rows: in hindsight many agree within, but no more than chance has it.
-    assert kind_of_objection(words(np.arange(N) // 3), numeric=False) is None
+    # 200 levels of three rows: many rows of a level agree, but no more than by chance.
+    assert kind_of_finding(texts(np.arange(N) // 3), numeric=False) is None
     # 50 levels for 55 rows, and the five pairs happen to agree.
     y = np.concatenate([Y[:50], Y[:5]])
-    assert kind_of_objection(words([*range(50), *range(5)]), numeric=False, y=y) is None
+    assert kind_of_finding(texts([*range(50), *range(5)]), numeric=False, y=y) is None
 
 
 def test_a_rare_class_is_not_a_revealed_one():
     rare = np.zeros(N)
     rare[:2] = 1  # 99.7 % negative: every column is right on 99.5 % of the rows
-    assert kind_of_objection(words(np.arange(N) % 4), numeric=False, y=rare) is None
-    assert kind_of_objection(noise(), numeric=True, y=rare) is None
+    assert kind_of_finding(texts(np.arange(N) % 4), numeric=False, y=rare) is None
+    assert kind_of_finding(noise(), numeric=True, y=rare) is None
 
 
 @pytest.mark.parametrize("numeric", [True, False])
 def test_few_rows_may_agree_by_chance(numeric):
     y = [0, 0, 0, 0, 1, 1, 1, 1]  # 2 of 70 orders separate them
-    values = y if numeric else words(y)
-    assert kind_of_objection(values, numeric=numeric, y=y) is None
-    assert kind_of_objection(values * 3, numeric=numeric, y=y * 3) == "revealing"
+    values = y if numeric else texts(y)
+    assert kind_of_finding(values, numeric=numeric, y=y) is None
+    assert kind_of_finding(values * 3, numeric=numeric, y=y * 3) == "revealing"
 
 
 @pytest.mark.parametrize("y", [0, 1])
 @pytest.mark.parametrize("numeric", [True, False])
 def test_one_class_does_not_crash(y, numeric):
     values = np.arange(N) % 7
-    assert kind_of_objection(values if numeric else words(values), numeric=numeric, y=np.full(N, y)) is None
+    assert kind_of_finding(values if numeric else texts(values), numeric=numeric, y=np.full(N, y)) is None
 
 
-def test_words_that_identify_rows():
-    assert kind_of_objection(words(range(N)), numeric=False) == "identifying"
-    assert kind_of_objection(words(np.arange(N) // 2), numeric=False) == "identifying"
-    assert kind_of_objection(words(np.arange(N) % 50), numeric=False) is None
-    assert kind_of_objection(words(range(30)), numeric=False, y=Y[:30]) == "identifying"
+def test_text_that_identifies_rows():
+    assert kind_of_finding(texts(range(N)), numeric=False) == "identifying"
+    assert kind_of_finding(texts(np.arange(N) // 2), numeric=False) == "identifying"
+    assert kind_of_finding(texts(np.arange(N) % 50), numeric=False) is None
+    assert kind_of_finding(texts(range(30)), numeric=False, y=Y[:30]) == "identifying"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_words_that_identify_rows():
     ids=["running", "shuffled", "a sample", "ascending with gaps", "some missing"],
 )
 def test_numbers_that_identify_rows(ids):
-    assert kind_of_objection(ids, numeric=True) == "identifying"
+    assert kind_of_finding(ids, numeric=True) == "identifying"
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ def test_numbers_that_identify_rows(ids):
     ids=["sorted fractions", "halves", "far-flung whole numbers", "pairs", "dense but repeated"],
 )
 def test_measurements_do_not_identify_rows(measured):
-    assert kind_of_objection(measured, numeric=True) is None
+    assert kind_of_finding(measured, numeric=True) is None

@@ -46,7 +46,7 @@ def test_equal_rows_are_counted_as_by_comparing_each_with_each(seed):
     assert exact.pairs == len(across)
 
 
-def test_rows_that_are_there_twice_are_found_and_named_for_training_and_validation_alone():
+def test_repeated_rows_are_found_and_named_for_training_and_validation_only():
     frame, parts = continuous(), parts_of()
     frame.iloc[3] = frame.iloc[0]  # validation and training
     frame.iloc[[13, 18, 23]] = frame.iloc[[10, 11, 12]].to_numpy()
@@ -74,7 +74,7 @@ def test_nearly_equal_rows_are_found():
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 12])
 @pytest.mark.parametrize("tail", ["normal", "heavy"])
-def test_rows_that_merely_lie_dense_are_no_twins(columns, tail):
+def test_dense_rows_are_not_near_duplicates(columns, tail):
     for seed in range(5):
         frame = continuous(2000, columns, seed)
         frame = np.sinh(3 * frame) if tail == "heavy" else frame
@@ -112,7 +112,7 @@ def test_parts_are_named_in_their_order():
     ]
 
 
-def test_a_row_with_several_twins_is_counted_once_and_chance_not_at_all():
+def test_a_row_with_several_duplicates_is_counted_once_and_chance_not_at_all():
     frame, parts = continuous(), parts_of()
     for start in range(
         0, 100, 5
@@ -125,7 +125,7 @@ def test_a_row_with_several_twins_is_counted_once_and_chance_not_at_all():
     assert rows == 40
 
 
-def test_numbers_that_rounding_alone_parts_are_one():
+def test_numbers_that_differ_by_rounding_only_are_equal():
     k = np.random.default_rng(0).integers(-9, 9, (N, 2))
     half = (np.arange(N) % 2 == 0)[:, None]
     coarse = pd.DataFrame(np.where(half, k / 10, k * 0.1), columns=["a", "b"])
@@ -138,7 +138,7 @@ def test_numbers_that_rounding_alone_parts_are_one():
 
 
 @pytest.mark.parametrize("values", [[np.nan], [1.7e308, -1.7e308], [1.7e308, -1.7e308, np.nan, 5e-324, 0]])
-def test_a_column_without_values_or_with_the_largest_ones_is_no_hindrance(values):
+def test_columns_without_values_or_with_the_largest_ones_are_accepted(values):
     frame, parts = continuous(), parts_of()
     frame["odd"] = np.resize(values, N)
     frame.iloc[3] = frame.iloc[0]

@@ -92,7 +92,7 @@ def test_what_differs_is_named():
     assert found == ("mean",)
 
 
-def test_a_fit_that_fails_on_garbage_has_looked_at_it():
+def test_a_fit_that_fails_on_garbage_depends_on_it():
     def strict(rows, train):
         if not rows["town"].isin(["Ulm", "Rom"]).all():
             raise KeyError("another town")

@@ -43,7 +43,7 @@ def test_a_strong_column_is_no_copy(values, numeric):
     assert near_copy(pd.Series(values), Y, numeric=numeric) is None
 
 
-def test_where_a_class_is_rare_always_saying_no_is_no_copy():
+def test_where_a_class_is_rare_a_constant_is_no_copy():
     rare = (np.arange(N) < 15).astype(np.int8)
     assert near_copy(pd.Series(DRAW.normal(size=N)), rare, numeric=True) is None
     assert near_copy(pd.Series(np.arange(N) % 3), rare, numeric=True) is None
@@ -63,7 +63,7 @@ def test_noise_that_is_mostly_missing_is_no_copy_in_a_file_sorted_by_the_target(
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.3]), st.sampled_from([3, 13, 200]))
-def test_the_order_of_rows_has_no_say(seed, noise, values):
+def test_the_order_of_rows_does_not_matter(seed, noise, values):
     draw = np.random.default_rng(seed)
     y = np.sort(draw.random(200) < 0.4).astype(np.int8)
     copy = np.where(draw.random(200) < noise, 1 - y, y)

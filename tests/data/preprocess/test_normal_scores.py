@@ -83,7 +83,7 @@ def test_there_and_back(values):
 
 
 def test_as_scikit_learn_does_but_for_the_outermost():
-    """It puts ranks at (rank - 1) / (n - 1): the outermost then have no normal score, and it clips them."""
+    """Compare with scikit-learn, which uses (rank - 1) / (n - 1) and clips the outermost scores."""
     values = np.exp(normal(key(0, "x"), (20_000,)))
     other = QuantileTransformer(n_quantiles=20_000, subsample=None, output_distribution="normal")
     theirs = other.fit_transform(values[:, None])[:, 0]

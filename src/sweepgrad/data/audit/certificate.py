@@ -65,8 +65,8 @@ class Certificate:
                 for name, share in columns
             ),
             *(f"{n} groups of equal {key} are in more than one set" for key, n in self.groups.items() if n),
-            *_across_sets(self.duplicates, "duplicate rows in different sets", "equal in every feature to"),
-            *_across_sets(self.near_duplicates, "near-duplicate rows in different sets", "nearly equal to"),
+            *_across_sets(self.duplicates, "duplicate rows in different sets", "equal"),
+            *_across_sets(self.near_duplicates, "near-duplicate rows in different sets", "nearly equal"),
             *([f"preprocessing depends on held-out rows: {', '.join(self.moved)}"] if self.moved else []),
         )
 
@@ -92,9 +92,9 @@ class Certificate:
                     " garbage: the result is identical bit for bit"
                 )
                 if self.moved == ()
-                else f"nothing, the test was not possible: {self.untested}"
+                else f"nothing was tested: {self.untested}"
                 if self.moved is None
-                else "nothing",
+                else "nothing: the isolation test failed",
                 "garbage": [GARBAGE[0]],
             },
             "left_out": list(self._left_out()),
@@ -247,7 +247,7 @@ def _across_sets(found: Duplicates, title: str, relation: str) -> Iterator[str]:
     for pair, n in found.rows.items():
         one, other = (PART_NAMES[part] for part in pair.split("-"))
         if n:
-            counts.append(f"{n} {other} rows ({found.shares[pair]:.1%}) are {relation} a {one} row")
+            counts.append(f"{n} {other} rows ({found.shares[pair]:.1%}) {relation} a {one} row")
     yield f"{title}: {', '.join(counts)}"
 
 

@@ -16,4 +16,5 @@ def constant(feature: Feature) -> str | None:
     if not same:
         return None
     value = column.iloc[0]
-    return f"{feature.name} {'is missing' if pd.isna(value) else f'is {value}'} in every training row"
+    shown = "missing" if pd.isna(value) else repr(value) if isinstance(value, str) else value
+    return f"{feature.name} is {shown} in every training row"
