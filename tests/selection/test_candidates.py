@@ -91,7 +91,7 @@ def test_without_the_table_runs_are_ranked_by_what_was_logged(tmp_path, folder):
 
 
 def test_validation_rows_of_one_group_are_ranked_and_not_chosen_from(folder):
-    """With three sites, one is the validation set, so the variance between sites cannot be estimated."""
+    """Rank, but do not choose, if all validation rows are of one site, since sites may differ."""
     draw = np.random.default_rng(0)
     frame = pd.DataFrame({"site": np.repeat([1, 2, 3], 60), "x": draw.normal(size=180)})
     frame["y"] = (frame["x"] + draw.normal(size=180) > 0).astype(int)

@@ -136,7 +136,7 @@ def test_earlier_evaluations_are_named_if_there_are_any(whole):
 
 def test_the_page_says_how_splits_share_rows(whole):
     assert "test sets overlap" in markdown(whole)
-    assert "All rows of a group are in the same part." in markdown(whole)
+    assert "All rows of a group are in the same set." in markdown(whole)
     outer = markdown(replace(whole, outer_folds=4, grouped=False))
     assert "The 4 outer folds of a seed have disjoint test sets." in outer
     assert "the scores are optimistically biased" in outer

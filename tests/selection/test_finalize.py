@@ -323,7 +323,7 @@ def test_a_damaged_ledger_is_named(folder):
     Path("runs", ledger.LEDGER).write_text('{"id": "1"\n')
     refused = command("finalize")
     assert refused.code == 2
-    assert "test_evaluations.jsonl, line 1 is damaged" in refused.err
+    assert "test_evaluations.jsonl, line 1: this record of a test-set evaluation is damaged" in refused.err
 
 
 def test_a_sweep_that_did_not_finish_is_refused_unless_asked_for(folder):
@@ -612,7 +612,7 @@ def test_the_page_has_calibration_before_and_after_and_what_is_to_be_told(card):
 
 
 def test_the_page_warns_of_rows_split_at_random(card):
-    assert "All rows of a group are in the same part." in markdown(card)
+    assert "All rows of a group are in the same set." in markdown(card)
     page = markdown(replace(card, data={**card.data, "grouped": False}))
     assert "the scores are optimistically biased" in page
     assert "[14" not in page

@@ -38,14 +38,14 @@ RESULTS = {
     "interrupted_openings": "interrupted_evaluations",
     "turns": "outer_folds",
 }
-"""Keys of card.json, of its `choice` and `decisions`, and of evaluations."""
+"""Keys of card.json, of its sections on choice and decisions, and of evaluations."""
 
 DUPLICATES_RANDOM_KEY = "twins"
 """The random key of the grids in the search for near-duplicates; another key would find other rows."""
 
 
 def result(values: Any) -> Any:
-    """Return a model card, or the evaluation of a split, under today's keys.
+    """Return a card, or the evaluation of a split, under today's keys.
 
     A value that is not a mapping is returned unchanged.
     """

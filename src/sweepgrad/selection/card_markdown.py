@@ -283,7 +283,7 @@ def _test_set(card: Card) -> str:
     if card.earlier_of_table:
         sentences.append(earlier_of_table(card.earlier_of_table))
     sentences.append(
-        "All rows of a group are in the same part."
+        "All rows of a group are in the same set."
         if card.data["grouped"]
         else "Rows were split at random: if several rows describe the same thing, the scores are"
         " optimistically biased."

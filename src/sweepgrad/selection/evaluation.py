@@ -153,7 +153,7 @@ class Evaluation:
 
     Attributes:
         what: the target and its positive value, and the name of the table.
-        grouped: whether all rows of a group are in the same part.
+        grouped: whether all rows of a group are in the same set.
         outer_folds: the number of outer folds, if the splits are outer folds that test each row once; else
             None.
         earlier_of_table: the number of earlier evaluations of test rows of this table, with any split.

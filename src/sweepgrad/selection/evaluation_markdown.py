@@ -136,7 +136,7 @@ def markdown(whole: Evaluation) -> str:
         else "Each split is drawn independently, so test sets overlap."
     )
     groups = (
-        "All rows of a group are in the same part."
+        "All rows of a group are in the same set."
         if whole.grouped
         else "Rows were split at random: if several rows describe the same thing, the scores are"
         " optimistically biased."
