@@ -18,6 +18,7 @@ from sweepgrad.config import old_names
 from sweepgrad.data.digests import Digests
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked, naming
+from sweepgrad.runs.validation import described
 
 LEDGER = "test_evaluations.jsonl"
 JUDGED = "sweepgrad.judged"
@@ -167,8 +168,8 @@ def _entries(ledger: Path) -> Iterator[LedgerEntry]:
             yield _as_json().validate_json(line)
         except ValueError as error:
             raise UserError(
-                f"{ledger}, line {number}: this record of a test-set evaluation is damaged ({error}). Restore"
-                " the file from a backup, or fix the line"
+                f"{ledger}, line {number}: this record of a test-set evaluation is damaged:"
+                f" {described(error)}. Restore the file from a backup, or fix the line"
             ) from None
 
 
