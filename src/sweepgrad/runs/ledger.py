@@ -181,8 +181,8 @@ def before_of(known: Sequence[LedgerEntry], entry: LedgerEntry, *, kept: bool) -
     """
     of_table = once_each(known, entry.table)
     of_rows = [other for other in of_table if other.test == entry.test]
-    mine = [e for e in of_rows if not kept and (e.sweep, e.run_id) == (entry.sweep, entry.run_id)]
-    return Before(tuple(e for e in of_rows if e not in mine), tuple(mine), len(of_table))
+    interrupted = [e for e in of_rows if not kept and (e.sweep, e.run_id) == (entry.sweep, entry.run_id)]
+    return Before(tuple(e for e in of_rows if e not in interrupted), tuple(interrupted), len(of_table))
 
 
 def once_each(known: Sequence[LedgerEntry], table: str) -> list[LedgerEntry]:

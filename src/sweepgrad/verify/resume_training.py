@@ -88,8 +88,8 @@ def _refuse_other_training(name: str, record: Record, before: Config, after: Con
         raise UserError(f"{name} {problem}, so it cannot be continued: train it from scratch")
     if after.train.epochs <= done:
         raise UserError(
-            f"train.epochs: {after.train.epochs} is not more than the {done} epochs of {name}. Give more, such as"
-            f" train.epochs={2 * done}"
+            f"train.epochs: {after.train.epochs} is not more than the {done} epochs of {name}. Give more,"
+            f" such as train.epochs={2 * done}"
         )
     if after.schedule.name == "cosine" and after.train.epochs != before.train.epochs:
         raise UserError(
