@@ -28,7 +28,8 @@ CERTIFICATE = {
     "near_twins": "near_duplicates",
     "rows_with_twins": "rows_with_duplicates",
 }
-"""Keys of certificate.json, and of the certificate in a run's record."""
+"""Keys of certificate.json, and of the same in a run's record."""
+
 
 JUDGEMENTS = {
     "flattery": "optimism",
@@ -37,13 +38,13 @@ JUDGEMENTS = {
     "interrupted_openings": "interrupted_evaluations",
     "turns": "outer_folds",
 }
-"""Keys of card.json, of its sections on choice and decisions, and of evaluations."""
+"""Keys of card.json, of what it says of choice and decisions, and of evaluations."""
 
 
 def judgement(values: Any) -> Any:
-    """Return a card, or the evaluation of a split, under today's keys.
+    """Return what a card, or the evaluation of a split, says under today's keys.
 
-    A value that is not a mapping is returned unchanged.
+    What is no mapping is returned as it is.
     """
     if not isinstance(values, Mapping):
         return values
