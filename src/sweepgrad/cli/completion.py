@@ -55,10 +55,10 @@ def _of_the_lab(words: list[str]) -> list[str]:
 
 def _ask_hydra(overrides: str) -> list[str]:
     """Hydra's answers. It parts them with blanks: names of files that have some come in pieces."""
-    from sweepgrad.sweep.train import train
+    from sweepgrad.cli.verbs.train import ask_hydra
 
     answer = io.StringIO()
     os.environ["COMP_LINE"] = f"sweepgrad {overrides}"
     with redirect_stdout(answer):
-        train(["--shell-completion", "query=bash"])
+        ask_hydra(["--shell-completion", "query=bash"])
     return answer.getvalue().split()

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     try:
         if given[:1] == ["train"]:  # Hydra reads its own arguments
-            from sweepgrad.sweep.train import train
+            from sweepgrad.cli.verbs.train import train
 
             return train(given[1:])
         if given[:1] == ["complete"]:  # called by the completion script
