@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sweepgrad.errors import UserError
 from sweepgrad.files import naming
 
-_UNREADABLE = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_duration)
+_UNUSABLE = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_duration)
 
 
 def write_frame(frame: pd.DataFrame, folder: Path, name: str) -> Path:
@@ -62,23 +62,30 @@ def _table(frame: pd.DataFrame) -> Any:
 
 
 def _array(name: str, column: "pd.Series[Any]") -> Any:
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
     try:
         array = pa.array(column, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         kinds = sorted({type(value).__name__ for value in column.dropna()})
-        kind = f"values of several types ({', '.join(kinds)})" if len(kinds) > 1 else f"{column.dtype} values"
-        raise UserError(
-            f"data: column {name!r} holds {kind}, which Parquet cannot store; convert it, as with"
-            f" frame[{name!r}].astype(str), or drop it"
-        ) from None
-    if isinstance(array.type, pa.BaseExtensionType) or any(
-        unreadable(array.type) for unreadable in _UNREADABLE
-    ):
-        raise UserError(
-            f"data: column {name!r} holds {column.dtype} values ({array.type}), which are neither numbers nor"
-            " categories; convert it to one of these, or drop it"
-        )
+        if len(kinds) > 1:
+            raise UserError(
+                f"data: column {name!r} mixes values of type {', '.join(kinds)}; convert them to one type, as"
+                f" with frame[{name!r}].astype(str), or drop the column"
+            ) from None
+        raise _unusable(name, column) from None
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if isinstance(kind, pa.BaseExtensionType) or any(test(kind) for test in _UNUSABLE):
+        raise _unusable(name, column)
     return array
+
+
+def _unusable(name: str, column: "pd.Series[Any]") -> UserError:
+    example = next(iter(column.dropna()), None)
+    return UserError(
+        f"data: column {name!r} holds values of type {type(example).__name__} (dtype {column.dtype}); convert"
+        " them to numbers or text, or drop the column"
+    )
 
 
 def _digest(table: Any) -> str:
