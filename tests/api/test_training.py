@@ -27,6 +27,12 @@ def frame() -> pd.DataFrame:
     return people(200).drop(columns="person")
 
 
+def place(run: sg.Run) -> Path:
+    """Return the folder of a run, which has one."""
+    assert run.folder is not None
+    return run.folder
+
+
 # Configurations
 
 
@@ -60,7 +66,8 @@ def test_yaml_of_a_folder_is_added(folder):
 
 def test_a_run_says_what_came_of_it(folder, capfd) -> None:
     run = sg.train([*SMALL, "seed=4"], progress=False)
-    record = records.read(run.folder)
+    assert run.folder is not None
+    record = records.read(place(run))
     assert (run.name, run.status, run.config.seed) == (record.name, "FINISHED", 4)
     assert run.metrics == record.summary
     assert run.history.index.tolist() == [1, 2, 3]
@@ -76,17 +83,17 @@ def test_a_run_by_python_equals_one_by_the_command_line(folder):
     assert command("train", *SMALL, "model=deep", "seed=3").code == 0
     (cli,) = Path("runs", "single").iterdir()
     run = sg.train([*SMALL, "model=deep", "seed=3"])
-    assert records.read(run.folder).history == records.read(cli).history
-    assert weights(run.folder) == weights(cli)
+    assert records.read(place(run)).history == records.read(cli).history
+    assert weights(place(run)) == weights(cli)
 
 
 def test_a_run_that_fails_raises_and_is_kept(folder):
-    with pytest.raises(sg.UserError, match="the run failed: training diverged in epoch 1") as error:
+    with pytest.raises(sg.UserError, match=r"the run failed: training diverged in epoch 1") as error:
         sg.train([*SMALL, *DIVERGES])
     (kept,) = Path("runs", "single").iterdir()
     assert str(kept) in str(error.value)
     assert records.read(kept).status == "FAILED"
-    with pytest.raises(sg.UserError, match="failed, so it has no model: .*diverged"):
+    with pytest.raises(sg.UserError, match=r"failed, so it has no model: .*diverged"):
         sg.load_sweep().runs[0].model()
 
 
@@ -98,8 +105,8 @@ def test_a_sweep_by_python_equals_one_by_the_command_line(folder, sweep):
     assert [run.name for run in found.runs] == [records.read(job).name for job in sweep.jobs]
     for run, job in zip(found.runs, sweep.jobs, strict=True):
         assert run.folder is not None
-        assert weights(run.folder) == weights(job)
-        mine, theirs = records.read(run.folder), records.read(job)
+        assert weights(place(run)) == weights(job)
+        mine, theirs = records.read(place(run)), records.read(job)
         assert (mine.history, mine.summary, mine.digest) == (theirs.history, theirs.summary, theirs.digest)
         assert mine.overrides == theirs.overrides
     assert found.folder == Path("runs", "sweeps", found.name).absolute()
@@ -134,7 +141,7 @@ def test_a_failed_job_is_listed_and_a_warning_is_logged(folder, caplog):
 
 def test_a_sweep_that_ends_early_raises(folder):
     with pytest.raises(
-        sg.UserError, match="sweep.fail_fast: ended at the first failure; 0 of 2 runs finished"
+        sg.UserError, match=r"sweep\.fail_fast: ended at the first failure; 0 of 2 runs finished"
     ):
         sg.sweep([*SMALL, *DIVERGES, "seed=1,2", "sweep.fail_fast=true"])
 
@@ -149,7 +156,7 @@ def test_ctrl_c_keeps_what_finished_and_the_same_call_continues(folder, monkeypa
         if self.done == 2:
             raise KeyboardInterrupt
 
-    space = [*SMALL, "seed=1,2,3,4"]
+    space = [*SMALL, "seed=1,2,3,4", "train.epochs=1000"]
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "ended", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -178,16 +185,17 @@ def test_a_frame_is_trained_on_as_its_file_is(folder, frame):
     overrides = ["data.positive=yes", "train.epochs=2"]
     run = sg.train(overrides, data=frame, target="left")
     (table,) = Path("runs", "tables").iterdir()
-    assert run.config.data.path == str(table.absolute())
-    assert run.config.data.name == "frame"
-    assert records.read(run.folder).data.digests["table"] == digest(table)
+    record = records.read(place(run))
+    assert (record.config["data"]["path"], record.config["data"]["name"]) == (str(table.absolute()), "frame")
+    assert record.data is not None
+    assert record.data.digests["table"] == digest(table)
     again = sg.train([*overrides, "data.target=left"], data=frame.set_index(np.arange(3, 203)))
     assert list(Path("runs", "tables").iterdir()) == [table]
     frame.to_csv("people.csv", index=False)
     file = sg.train(overrides, data="people.csv", target="left")
     for other in (again, file):
-        assert weights(other.folder) == weights(run.folder)
-    assert command("verify", run.id).code == 0
+        assert weights(place(other)) == weights(place(run))
+    assert command("verify", str(run.id)).code == 0
 
 
 def test_a_sweep_of_a_frame_can_be_resumed_finalized_and_verified_from_the_command_line(folder, frame):
@@ -204,9 +212,9 @@ def test_a_frame_and_its_check(folder, frame):
     leaking = frame.assign(copy=frame["left"] == "yes")
     report = sg.check(data=leaking, target="left")
     assert any("copy" in problem for problem in report.problems)
-    with pytest.raises(sg.UserError, match="'copy'"):
+    with pytest.raises(sg.UserError, match="copy alone predicts left"):
         sg.train(data=leaking, target="left")
-    with pytest.raises(sg.UserError, match="names 2 tables or splits"):
+    with pytest.raises(sg.UserError, match="name 2 tables or splits"):
         sg.check(["split.seed=1,2"], data=frame, target="left")
 
 
@@ -282,11 +290,14 @@ def test_within_another_hydra_application(tmp_path):
 
         @hydra.main(version_base="1.2", config_path="conf", config_name="app")
         def main(cfg):
-            before = GlobalHydra.instance().hydra, HydraConfig.get().job.name, VersionBase.instance().getbase()
+            def state():
+                base = VersionBase.instance().getbase()
+                return GlobalHydra.instance().hydra, HydraConfig.get().job.name, base
+
+            before = state()
             run = sg.train({SMALL!r})
             found = sg.sweep([*{SMALL!r}, "seed=1,2"])
-            after = GlobalHydra.instance().hydra, HydraConfig.get().job.name, VersionBase.instance().getbase()
-            print(before == after, run.status, len(found.runs), cfg.x)
+            print(before == state(), run.status, len(found.runs), cfg.x)
 
         main()
         """
@@ -299,7 +310,7 @@ def test_within_another_hydra_application(tmp_path):
         text=True,
         check=False,
     )
-    assert result.stdout.split() == ["True", "FINISHED", "2", "2"], result.stderr
+    assert result.stdout.splitlines()[-1] == "True FINISHED 2 2", result.stderr
 
 
 def test_importing_costs_little_and_sweep_is_a_function_and_a_package():

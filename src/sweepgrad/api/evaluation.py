@@ -158,7 +158,7 @@ def resolve(source: Source, store: "Store | None") -> "tuple[Store, str | None]"
     """Return the store of a sweep or a run, and its name or id there.
 
     Raises:
-        UserError: there is no store, or the run was not sent to it.
+        UserError: there is no MLflow store, or the run was not sent to it.
     """
     if isinstance(source, Sweep):
         return source.store, source.id

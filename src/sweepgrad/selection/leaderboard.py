@@ -28,10 +28,11 @@ def as_table(
     averages = any(entry.ensemble for entry in entries)
     if averages:
         table.add_column("average of")
-    for key in entries[0].settings:
-        table.add_column(Text(key), justify="right")
-    several, seen = len(entries) > 1, entries[0].standing is not None
-    against = (("behind the leader",) if several else ()) + (("tied",) if several and seen else ())
+    keys = [key for key in entries[0].settings if not _implied(key, entries)]
+    for key in keys:
+        table.add_column(Text(key), justify="right", overflow="fold")
+    several, compared = len(entries) > 1, entries[0].standing is not None
+    against = (("behind the leader",) if several else ()) + (("tied",) if several and compared else ())
     others = [other for other in entries[0].metrics if other != metric]
     for name in (
         "parameters",
@@ -40,17 +41,17 @@ def as_table(
         *against,
         *(f"val {METRICS[o].heading}" for o in others),
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
             *([entry.ensemble] if averages else []),
-            *(Text(value) for value in entry.settings.values()),
+            *(Text(entry.settings.get(key, "")) for key in keys),
             str(entry.n_parameters),
             str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
             _mean(entry, metric),
             *([_behind(entry, first=place == 1)] if several else []),
-            *(["yes" if entry.tied else ""] if several and seen else []),
+            *(["yes" if entry.tied else ""] if several and compared else []),
             *(str(entry.metrics.get(other, "")) for other in others),
             style="bold" if place == 1 else None,
         )
@@ -59,7 +60,7 @@ def as_table(
         notes.append(
             "means over different folds are of different rows: compare by the column behind the leader"
         )
-    elif several and seen:
+    elif several and compared:
         notes += [
             f"→ finalize takes this one{_decided(decision)}. ±: standard error, of {METRICS[metric].heading}"
             " over rows and seeds, of other metrics over runs.",
@@ -69,6 +70,15 @@ def as_table(
     notes += [f"diagnosis of {place}: {text}" for place, text in diagnoses.items() if text]
     table.caption = Text("\n".join(notes)) if notes else None
     return table
+
+
+def _implied(key: str, entries: Sequence[Entry]) -> bool:
+    """Return whether a setting follows from the option of its group, as beta1 from optimizer.name."""
+    name = f"{key.partition('.')[0]}.name"
+    if key == name or name not in entries[0].settings:
+        return False
+    pairs = {(entry.settings.get(name), entry.settings.get(key)) for entry in entries}
+    return len(pairs) == len({option for option, _ in pairs})
 
 
 def _decided(decision: Decision | None) -> str:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         table = leaderboard.as_table(title, entries, metric, decision)
         console = Console()
         if not console.is_terminal:
-            console = Console(width=max(200, console.measure(table).maximum))
+            natural = console.measure(table, options=console.options.update(width=10_000)).maximum
+            console = Console(width=max(200, natural))
         console.print(table)
     return 0

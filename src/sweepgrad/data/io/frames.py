@@ -63,7 +63,7 @@ def _table(frame: pd.DataFrame) -> Any:
 
 def _array(name: str, column: "pd.Series[Any]") -> Any:
     if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
+        column = column.astype(column.dtype.subtype)
     try:
         array = pa.array(column, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
