@@ -164,7 +164,7 @@ def test_each_split_is_opened_once_and_what_was_judged_stays_closed(done):
         assert opening.test == split["digest"]
         assert opening in done.store.test_evaluations(opening.table)
     assert done.second.out == done.first.out
-    assert "judged before; the test rows stay closed" in done.second.err
+    assert "the test sets were evaluated before" in done.second.err
 
 
 def test_figures_are_on_the_sweeps_own_run_and_on_no_child(done):
@@ -206,7 +206,7 @@ def test_what_was_judged_before_ctrl_c_is_not_opened_again(folder, caplog):
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
 
     def interrupt(record: logging.LogRecord) -> bool:
-        if "(2 of 3 judged)" in record.getMessage():
+        if "(2 of 3 splits evaluated)" in record.getMessage():
             raise KeyboardInterrupt
         return True
 
@@ -294,7 +294,7 @@ def test_rows_are_opened_a_second_time_only_with_a_flag(folder):
     assert command("train", "-m", *SMALL, *splits, "model=linear").code == 0
     refused = command("evaluate")
     assert refused.code == 2
-    assert "the test rows of 2 of 2 splits were opened before:" in refused.err
+    assert "the test sets of 2 of 2 splits were evaluated before:" in refused.err
     assert f"2 times, first {first['splits'][0]['evaluated']}" in refused.err
     assert f"what was found: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 2
@@ -318,7 +318,7 @@ def test_finalize_and_evaluate_know_of_one_another(folder):
         command("train", "-m", *SMALL, "split.outer_fold=0,1").code == 0
     )  # turn 0 tests what finalize opened
     refused = command("evaluate")
-    assert "the test rows of 1 of 2 splits were opened before" in refused.err
+    assert "the test sets of 1 of 2 splits were evaluated before" in refused.err
     assert "what was found: runs/cards/" in refused.err
 
 
@@ -328,7 +328,7 @@ def test_leaderboard_and_finalize_point_here(done):
     assert refused.code == 2
     for said in (refused, shown):
         assert "cannot be compared" in said.err
-        assert "sweepgrad evaluate judges the procedure on its 3 splits" in said.err
+        assert "evaluate its 3 splits with sweepgrad evaluate" in said.err
 
 
 def test_one_split_is_refused(sweep: Sweep):

@@ -23,7 +23,6 @@ from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.runs import sweep_record
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.evaluation import corrected_mean
 from sweepgrad.selection.finalize import finalize
@@ -142,11 +141,14 @@ def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[flo
     Raises:
         UserError: a run failed; the test rows were opened before for another model; or as `train`.
     """
-    words = ["-m", *overrides, f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}"]
     log.info(f"sweepgrad train -m {shlex.join(overrides)} …")
-    if train(["-q", *words]):
+    own = (f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}")
+    launched = train([*overrides, *own], multirun=True, quiet=True)
+    if launched.status == "KILLED":
+        raise KeyboardInterrupt
+    if launched.status == "FAILED" or launched.unsent:
         raise UserError("a run of the sweep failed; its folder has the error")
-    store, sweep = Store(lab.uri, EXPERIMENT), _latest_by(words)
+    store, sweep = Store(lab.uri, EXPERIMENT), launched.sweep
     accuracies: dict[str, list[float]] = {}
     for run in store.children(store.sweep(sweep)):
         accuracies.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
@@ -157,15 +159,6 @@ def judged(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[flo
     if done.card is None:
         raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it away")
     return done.card, accuracies
-
-
-def _latest_by(words: Sequence[str]) -> str:
-    """The sweep that a command line was last the word of."""
-    command = f"sweepgrad train {shlex.join(words)}"
-    files = sorted(RUNS.glob(f"sweeps/*/{sweep_record.SWEEP}"), key=lambda file: file.stat().st_mtime)
-    return [
-        kept.id for kept in map(sweep_record.read, (file.parent for file in files)) if kept.command == command
-    ][-1]
 
 
 def worth_of_twins(experiment: Experiment, key: int) -> tuple[float, float]:

@@ -38,7 +38,7 @@ def check(frame, *more):
 
 def test_a_table_without_fault_is_left_alone(nowhere):
     code, found = check(table())
-    assert (code, found["dishonest"], found["remedies"]) == (0, [], [])
+    assert (code, found["problems"], found["remedies"]) == (0, [], [])
     assert found["majority"] == 0.6
     assert found["certificate"]["preprocessing"]["unmoved"]
     assert not list(nowhere.glob("runs"))  # nothing was trained

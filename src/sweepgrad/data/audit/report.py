@@ -60,7 +60,7 @@ class CheckReport:
     group_by: str | None
 
     @property
-    def dishonest(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """What would make a figure worth nothing, in words."""
         refused = (finding.reason for finding in self.findings if finding.refused)
         return (*refused, *self.certificate.found)
@@ -91,7 +91,7 @@ class CheckReport:
         return {
             "name": self.name,
             "source": self.source,
-            "dishonest": list(self.dishonest),
+            "problems": list(self.problems),
             "remedies": list(self.remedies),
             "roles": asdict(self.roles),
             "notices": list(self.notices),

@@ -31,11 +31,11 @@ def show(report: CheckReport, split: Split, console: Console) -> None:
         console.print(Text(title))
         for topic, text in lines:
             console.print(Text(f"  {topic}: {text}"))
-    for leak in report.dishonest:
+    for leak in report.problems:
         console.print(Text(f"finding: {leak}", style="bold red"))
     if report.remedies:
         console.print(Text(f"remedy: {shlex.join(report.remedies)}"))
-    elif report.dishonest:
+    elif report.problems:
         console.print(Text(f"remedy: {_by_hand(report)}"))
     else:
         console.print(Text("nothing to object to", style="bold green"))
