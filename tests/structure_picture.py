@@ -10,6 +10,7 @@ PURPOSES = {
     "autograd": "values and gradients",
     "bundle": "for models of 0.1.0",
     "cli": "the commands",
+    "api": "the Python API",
     "compose": "YAML and overrides",
     "config": "what YAML may say",
     "data": "tables, splits, leaks",

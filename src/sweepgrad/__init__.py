@@ -1,43 +1,117 @@
 """sweepgrad: a config-driven experiment runner for neural networks on tables, on its own autograd.
 
-Names are imported when they are first asked for, so that the command line answers at once.
+Names are imported when they are first used, so that `import sweepgrad` and the command line are fast.
 """
 
 import logging
 import os
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0.dev0"
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the package decides what is shown
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the application decides what is shown
 
-# For MLflow, which reads these when it is imported: it reports usage to its makers unless told not to, and it
-# waits many minutes for a server that is gone, where what a run produced is already safe on disk.
+# MLflow reads these when it is imported. It reports usage unless this is disabled, and it waits minutes for a
+# server that does not answer, although the results are safe on disk.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # as many bars as a sweep has runs
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for our results
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # there would be one for each run
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
 
 if TYPE_CHECKING:
+    from sweepgrad.api.evaluation import Card, Evaluation, evaluate, finalize
+    from sweepgrad.api.models import load_model
+    from sweepgrad.api.results import Run, Sweep
+    from sweepgrad.api.stored import load_sweep
+    from sweepgrad.api.tables import CheckReport, check
+    from sweepgrad.api.training import load_config, sweep, train
     from sweepgrad.autograd.functional import dropout, negative_loglikelihood, sigmoid
     from sweepgrad.autograd.value import Value, gradient
+    from sweepgrad.config.schema import Config
+    from sweepgrad.errors import UserError
+    from sweepgrad.tracking.store import Store
+    from sweepgrad.training.bundle import Bundle
     from sweepgrad.training.mlp import MLP
 
-_HOME = {
-    "MLP": "sweepgrad.training.mlp",
-    "Value": "sweepgrad.autograd.value",
-    "dropout": "sweepgrad.autograd.functional",
-    "gradient": "sweepgrad.autograd.value",
-    "negative_loglikelihood": "sweepgrad.autograd.functional",
-    "sigmoid": "sweepgrad.autograd.functional",
+_MODULES = {
+    "Bundle": "training.bundle",
+    "Card": "api.evaluation",
+    "CheckReport": "api.tables",
+    "Config": "config.schema",
+    "Evaluation": "api.evaluation",
+    "MLP": "training.mlp",
+    "Run": "api.results",
+    "Store": "tracking.store",
+    "Sweep": "api.results",
+    "UserError": "errors",
+    "Value": "autograd.value",
+    "check": "api.tables",
+    "dropout": "autograd.functional",
+    "evaluate": "api.evaluation",
+    "finalize": "api.evaluation",
+    "gradient": "autograd.value",
+    "load_config": "api.training",
+    "load_model": "api.models",
+    "load_sweep": "api.stored",
+    "negative_loglikelihood": "autograd.functional",
+    "sigmoid": "autograd.functional",
+    "sweep": "api.training",
+    "train": "api.training",
 }
 
-__all__ = ["MLP", "Value", "dropout", "gradient", "negative_loglikelihood", "sigmoid"]
+__all__ = [  # noqa: RUF022 - by topic
+    "load_config",
+    "check",
+    "train",
+    "sweep",
+    "load_sweep",
+    "finalize",
+    "evaluate",
+    "load_model",
+    "Config",
+    "CheckReport",
+    "Run",
+    "Sweep",
+    "Card",
+    "Evaluation",
+    "Bundle",
+    "Store",
+    "UserError",
+    "MLP",
+    "Value",
+    "gradient",
+    "sigmoid",
+    "negative_loglikelihood",
+    "dropout",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'sweepgrad' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"sweepgrad.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A package with a function and a subpackage of one name, `sweep`: the subpackage can be called."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "sweep" and isinstance(value, ModuleType):  # the import system has imported it
+            value.__class__ = _CallableModule
+        super().__setattr__(name, value)
+
+
+class _CallableModule(ModuleType):
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return __getattr__("sweep")(*arguments, **keywords)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -8,7 +8,7 @@ _CLOCK_SECONDS = 10  # tolerance for clock changes; process ids are not reused s
 
 
 def this() -> str:
-    """Return the id and start time of this process; ids alone are reused."""
+    """Return the id and start time of this process, since ids are reused."""
     return f"{os.getpid()}@{psutil.Process().create_time():.2f}"
 
 

@@ -236,8 +236,8 @@ def test_jobs_of_the_same_options_are_composed_without_reading_files(tmp_path, o
         loader.load_sweep_config(master, ["model=mine"])
         (tmp_path / "model" / "mine.yaml").unlink()
         job = loader.load_sweep_config(master, ["model=mine", override])
-        said = OmegaConf.to_container(job.hydra.overrides.task, resolve=False)
-        assert said == ["model=mine", override]
+        task = OmegaConf.to_container(job.hydra.overrides.task, resolve=False)
+        assert task == ["model=mine", override]
 
 
 def test_a_changed_job_changes_no_other(hydra):

@@ -22,13 +22,13 @@ def search(tmp_path: Path) -> list[str]:
     return [str(tmp_path)]
 
 
-def said(todo: Plan) -> list[str]:
+def lines_of(todo: Plan) -> list[str]:
     return [" ".join(job.overrides) for job in todo.jobs]
 
 
 def test_jobs_have_the_overrides_that_the_basic_sweeper_gives_them():
     todo = plan(["model=wide,deep", "seed=range(2)", "+train.clip=1", "hydra.verbose=false"], multirun=True)
-    assert said(todo) == [
+    assert lines_of(todo) == [
         f"model={model} seed={seed} +train.clip=1" for model in ("wide", "deep") for seed in (0, 1)
     ]
     assert [(job.config.model.hidden, job.config.seed) for job in todo.jobs] == [
@@ -40,7 +40,7 @@ def test_jobs_have_the_overrides_that_the_basic_sweeper_gives_them():
 
 def test_a_run_on_its_own_has_the_overrides_that_were_given():
     todo = plan(["seed=3", "hydra.run.dir=here"], multirun=False)
-    assert said(todo) == ["seed=3 hydra.run.dir=here"]
+    assert lines_of(todo) == ["seed=3 hydra.run.dir=here"]
     assert (todo.multirun, todo.complete, todo.varying) == (False, True, ())
 
 
@@ -72,14 +72,14 @@ def test_other_sweepers_get_each_value_of_a_choice_and_both_ends_of_the_rest(sea
         ("optimizer.lr", "0.1"), ("train.batch_size", "64"),
     ]  # fmt: skip
     expected = [first, *(first | {key: value} for key, value in others)]
-    assert said(todo) == [" ".join(f"{key}={value}" for key, value in job.items()) for job in expected]
+    assert lines_of(todo) == [" ".join(f"{key}={value}" for key, value in job.items()) for job in expected]
     assert (todo.complete, todo.sweeper) == (False, "guess")
     assert todo.varying == ("seed", "model", "model.dropout", "optimizer.lr", "train.batch_size")
 
 
 def test_samples_that_are_alike_are_kept_once(search):
     todo = plan(["hydra/sweeper=guess", "seed=choice(1,1,2)"], multirun=True, search=search)
-    assert said(todo) == ["seed=1", "seed=2"]
+    assert lines_of(todo) == ["seed=1", "seed=2"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_launcher_can_be_chosen_and_set(search):
     todo = plan(
         ["hydra/launcher=crowd", "hydra.launcher.workers=3", "seed=1,2"], multirun=True, search=search
     )
-    assert (todo.launcher, said(todo)) == ("crowd", ["seed=1", "seed=2"])
+    assert (todo.launcher, lines_of(todo)) == ("crowd", ["seed=1", "seed=2"])
     with pytest.raises(
         UserError, match=r"hydra\.launcher\.workrs: unknown key\. Did you mean hydra\.launcher\.workers\?"
     ):

@@ -57,7 +57,7 @@ def composed() -> DictConfig:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
         (["schedule=staircase", "schedule.every=30"], "schedule.every: 30 has no effect within 30 epochs"),
         (["optimizer.beta2=0.99999999"], "optimizer.beta2: 0.99999999 is 1 in float32"),
@@ -70,13 +70,13 @@ def composed() -> DictConfig:
         ),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(overrides, said):
+def test_settings_that_do_not_go_together_are_refused(overrides, expected):
     (line,) = problems(*overrides, "engine.dtype=float32")
-    assert line.startswith(said)
+    assert line.startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("optimizer.lr=-1", "optimizer.lr: -1 should be greater than 0"),
         ("optimizer.lr=0", "optimizer.lr: 0 should be greater than 0"),
@@ -161,7 +161,7 @@ def test_settings_that_do_not_go_together_are_refused(overrides, said):
         ("seed=${oc.env:NOT_SET_X}", "seed: "),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused(override, said):
+def test_a_value_that_makes_no_sense_is_refused(override, expected):
     key, _, value = override.partition("=")
     config = composed().copy()
     given_as_yaml = OmegaConf.to_container(OmegaConf.from_dotlist([f"it={value}"]))
@@ -170,11 +170,11 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
     with pytest.raises(ConfigErrors) as caught:
         checked(config)
     (error,) = caught.value.errors
-    assert f"{error.key}: {error.problem}".startswith(said)
+    assert f"{error.key}: {error.problem}".startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("model=5", "model: unknown option 5. Options: deep, linear, middle, wide"),
         ("model=wid", "model: unknown option wid. Did you mean wide?"),
@@ -195,14 +195,14 @@ def test_a_value_that_makes_no_sense_is_refused(override, said):
         ("sweep.id=mine", "sweep.id: is set by --multirun only. Remove it"),
     ],
 )
-def test_a_wrong_override_is_named_with_the_right_one(override, said):
+def test_a_wrong_override_is_named_with_the_right_one(override, expected):
     (line,) = problems(override)
-    assert line.startswith(said)
+    assert line.startswith(expected)
     assert f"[from {override.removeprefix('++')}" in line
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
         (["model=linear", "model.dropout=0.5"], "without hidden layers dropout has no effect"),
         (["data=simulated", "data.noise=0.5"], "should be less than 0.5"),
@@ -212,9 +212,9 @@ def test_a_wrong_override_is_named_with_the_right_one(override, said):
         (["optimizer=sgd", "optimizer.beta1=0.5"], "Use it with optimizer=adam"),
     ],
 )
-def test_an_error_of_a_combination_is_named(overrides, said):
+def test_an_error_of_a_combination_is_named(overrides, expected):
     (line,) = problems(*overrides)
-    assert said in line
+    assert expected in line
     assert overrides[-1] in line
 
 
@@ -222,7 +222,7 @@ COSTS = "{rule: cost, false_positive: 1, false_negative: 5}"
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("threshold=f2", "threshold.rule: must be one of 'half', 'accuracy', 'f1', 'prevalence', 'cost'"),
         ("threshold=3", "threshold.rule: must be one of 'half', "),
@@ -245,9 +245,9 @@ COSTS = "{rule: cost, false_positive: 1, false_negative: 5}"
         ("calibration=yes", "calibration: 'yes' should be 'none' or 'temperature'"),
     ],
 )
-def test_how_a_model_decides_is_checked(override, said):
+def test_how_a_model_decides_is_checked(override, expected):
     line, *_ = problems(f"select.{override}")
-    assert line.startswith(f"select.{said}")
+    assert line.startswith(f"select.{expected}")
 
 
 def test_costs_want_right_probabilities():
@@ -264,10 +264,10 @@ def test_a_bare_word_is_a_kind_without_settings():
 
 
 def test_sweeps_that_declared_nothing_decide_as_they_did():
-    said = one().model_dump()
+    values = one().model_dump()
     for key in ("calibration", "threshold", "ensemble"):
-        del said["select"][key]
-    select = Config.model_validate(said).select
+        del values["select"][key]
+    select = Config.model_validate(values).select
     assert (select.calibration, select.threshold.rule, select.ensemble.kind) == ("none", "half", "none")
 
 

@@ -74,7 +74,7 @@ def test_the_table_shows_who_is_tied_and_what_would_be_taken(folder):
     assert "→ 1" in out
     assert "± " in out
     assert ("yes" in out) == any(entry["tied"] for entry in entries)
-    assert "tied: not told apart from the leader" in out
+    assert "tied: not significantly different from the leader" in out
 
 
 def test_without_the_table_runs_are_ranked_by_what_was_logged(tmp_path, folder):
@@ -84,7 +84,7 @@ def test_without_the_table_runs_are_ranked_by_what_was_logged(tmp_path, folder):
     Path("t.csv").unlink()
     result = command("leaderboard", "--json")
     assert result.code == 0
-    assert "without intervals over the validation rows" in result.err
+    assert "no intervals over the validation rows" in result.err
     assert "t.csv" in result.err
     (entry,) = json.loads(result.out)["entries"]
     assert entry["by_rows/se"] is None

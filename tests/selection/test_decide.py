@@ -161,7 +161,7 @@ def test_what_was_judged_is_recorded_with_the_sweep_and_shown_again(decided):
     assert "and 2 ensembles of them of sweep" in page
     with contextlib.chdir(decided.folder):
         again = command("finalize", "--json")
-    assert "judged before" in again.err
+    assert "the test set was evaluated before" in again.err
     assert json.loads(again.out) == decided.card
 
 

@@ -164,7 +164,7 @@ def test_each_test_set_is_evaluated_once(done):
         assert entry.test == split["digest"]
         assert entry in done.store.test_evaluations(entry.table)
     assert done.second.out == done.first.out
-    assert "judged before; the test rows stay closed" in done.second.err
+    assert "the test sets were evaluated before" in done.second.err
 
 
 def test_figures_are_on_the_sweeps_own_run_and_on_no_child(done):
@@ -210,7 +210,7 @@ def test_splits_evaluated_before_ctrl_c_are_not_evaluated_again(folder, caplog):
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
 
     def interrupt(record: logging.LogRecord) -> bool:
-        if "(2 of 3 judged)" in record.getMessage():
+        if "(2 of 3 splits evaluated)" in record.getMessage():
             raise KeyboardInterrupt
         return True
 
@@ -298,7 +298,7 @@ def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):
     assert command("train", "-m", *SMALL, *splits, "model=linear").code == 0
     refused = command("evaluate")
     assert refused.code == 2
-    assert "the test rows of 2 of 2 splits were opened before:" in refused.err
+    assert "the test sets of 2 of 2 splits were evaluated before:" in refused.err
     assert f"2 times, first {first['splits'][0]['evaluated']}" in refused.err
     assert f"what was found: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 2
@@ -322,7 +322,7 @@ def test_finalize_and_evaluate_know_of_one_another(folder):
         command("train", "-m", *SMALL, "split.outer_fold=0,1").code == 0
     )  # outer fold 0 has the test set that finalize evaluated
     refused = command("evaluate")
-    assert "the test rows of 1 of 2 splits were opened before" in refused.err
+    assert "the test sets of 1 of 2 splits were evaluated before" in refused.err
     assert "what was found: runs/cards/" in refused.err
 
 
@@ -332,7 +332,7 @@ def test_leaderboard_and_finalize_point_here(done):
     assert refused.code == 2
     for said in (refused, shown):
         assert "cannot be compared" in said.err
-        assert "sweepgrad evaluate judges the procedure on its 3 splits" in said.err
+        assert "evaluate its 3 splits with sweepgrad evaluate" in said.err
 
 
 def test_one_split_is_refused(sweep: Sweep):

@@ -188,8 +188,7 @@ def test_the_files_of_the_card_are_kept_and_sent(done):
 def test_what_was_judged_is_shown_again_with_its_test_rows_closed(done):
     assert done.second.code == 0
     assert done.second.out == done.first.out
-    assert "judged before" in done.second.err
-    assert "the test rows stay closed" in done.second.err
+    assert f"the test set was evaluated before, on {done.card['evaluated']}" in done.second.err
 
 
 def test_every_test_set_evaluation_is_named(done):
@@ -221,7 +220,7 @@ def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):
     assert command("train", "-m", *data, "seed=3,4").code == 0
     refused = command("finalize")
     assert refused.code == 2
-    assert "the test rows of simulated were opened once before" in refused.err
+    assert "the test set of simulated was evaluated once before" in refused.err
     assert "--again" in refused.err
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 1
     assert len(json.loads(command("finalize", "--again", "--json").out)["earlier_evaluations"]) == 1
@@ -240,7 +239,7 @@ def test_an_evaluation_is_known_though_the_store_or_the_ledger_is_lost(folder, e
             Path(f"{lost}{more}").unlink(missing_ok=True)
         shutil.copy(empty_store, lost)
     assert command("train", *data, "seed=7").code == 0
-    assert "opened once before" in command("finalize").err
+    assert "was evaluated once before" in command("finalize").err
 
 
 def test_an_evaluation_by_another_experiment_of_the_store_is_known_without_the_ledger(folder):
@@ -251,7 +250,7 @@ def test_an_evaluation_by_another_experiment_of_the_store_is_known_without_the_l
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     store._client.delete_experiment(store.experiment_id)
     assert command("train", *data, "seed=7", "tracking.experiment=other").code == 0
-    assert "opened once before" in command("finalize", "--experiment", "other").err
+    assert "was evaluated once before" in command("finalize", "--experiment", "other").err
     assert command("train", *data, "split.seed=1", "tracking.experiment=other").code == 0
     result = command("finalize", "--experiment", "other", "--json")
     assert json.loads(result.out)["earlier_of_table"] == 1
@@ -277,7 +276,7 @@ def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
     lost, kept = ledger.read(file)
     result = command("finalize", "--json")
     assert result.code == 0, result.err
-    assert "the test rows stay closed" in result.err
+    assert "this is the card of that evaluation" in result.err
     card = json.loads(result.out)
     assert (card["evaluated"], card["interrupted_evaluations"], card["earlier_evaluations"]) == (
         str(kept),
@@ -310,7 +309,7 @@ def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
     (file / "card.json").write_text(json.dumps(card))
     store._client.log_artifact(store.sweep(None).run_id, str(file / "card.json"))
     shown, data = command("finalize"), command("finalize", "--json")
-    assert "by another version of sweepgrad" in shown.err
+    assert "another version of sweepgrad evaluated the test set" in shown.err
     assert shown.out == (file / "card.md").read_text()
     assert json.loads(data.out) == card
     (file / "card.json").write_text("{")
@@ -642,5 +641,5 @@ def test_columns_that_a_check_objects_to_no_longer_are_told_before_test_rows_are
         assert command("train", *CSV, "data.drop=[person]", "train.epochs=1").code == 0
     refused = command("finalize")
     assert refused.code == 2
-    assert "trained on other columns than would be trained on now (age)" in refused.err
+    assert "trained on other columns than a run would be now (age)" in refused.err
     assert not Path("runs", ledger.LEDGER).exists()

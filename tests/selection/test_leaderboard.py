@@ -129,7 +129,7 @@ def test_the_order_of_the_runs_has_no_say(order):
 
 def test_json_and_csv_hold_full_precision():
     entries = ranking.rank([run(1 / 3, hidden="[6, 6]", seed=1), run(1 / 7, hidden="[9]", seed=1)])
-    listed = json.loads(leaderboard.as_json(run(), entries))["entries"]
+    listed = json.loads(leaderboard.as_json("mine", "id", entries))["entries"]
     assert [entry["val/accuracy"] for entry in listed] == [1 / 3, 1 / 7]
     assert [entry["val/accuracy_se"] for entry in listed] == [None, None]
     header, first, _ = leaderboard.as_csv(entries).splitlines()
@@ -289,7 +289,7 @@ def test_the_table_says_which_sign_and_the_files_hold_all():
     assert f" {differences.mean():.4f} ± {error:.4f} │" in second
     assert "wide" in second
     assert "different folds" not in captured.get()
-    listed = json.loads(leaderboard.as_json(run(), entries))["entries"]
+    listed = json.loads(leaderboard.as_json("mine", "id", entries))["entries"]
     assert listed[1]["behind_leader"] == pytest.approx(differences.mean(), rel=1e-12)
     assert listed[1]["behind_leader_se"] == pytest.approx(error, rel=1e-9)
     assert [entry["pairs_with_leader"] for entry in listed] == [0, 6]

@@ -130,8 +130,8 @@ def test_the_first_failure_ends_the_sweep_if_asked(folder):
     space = ("optimizer=sgd", "optimizer.lr=1e300,0.1,0.2", "train.epochs=100000")
     result = command("train", "-m", *SMALL, *space, "sweep.fail_fast=true")
     assert result.code == 1
-    assert "ended at the first failure, as sweep.fail_fast asks; 0 of 3 runs finished" in result.err
-    assert "the same command again does what is missing" in result.err
+    assert "sweep.fail_fast: ended at the first failure; 0 of 3 runs finished" in result.err
+    assert "run the same command again to train what is missing" in result.err
     assert sweep_record.read(sweeps()[0]).status == "FAILED"
 
 
@@ -146,14 +146,14 @@ def test_configurations_are_counted_once_however_many_splits_there_are(folder, s
     ensemble = "select.ensemble={kind: best, size: 3}"
     result = command("train", "-m", *SMALL, "model=wide,linear", *splits.split(), ensemble)
     assert result.code == 2
-    assert "the 3 best of 2 configurations are to be averaged" in result.err
+    assert "cannot average the 3 best of 2 configurations" in result.err
 
 
 @pytest.mark.parametrize(
     ("ensemble", "said"),
     [
         ("seeds", "select.ensemble: no configuration has two seeds to average"),
-        ("{kind: best, size: 3}", "select.ensemble: the 3 best of 2 configurations are to be averaged"),
+        ("{kind: best, size: 3}", "select.ensemble: cannot average the 3 best of 2 configurations"),
     ],
 )
 def test_an_ensemble_that_no_job_can_be_part_of_is_refused(folder, ensemble, said):
@@ -193,7 +193,7 @@ def test_halving_from_the_command_line_says_what_it_saved(folder):
     listed = json.loads(command("leaderboard", "--json").out)["entries"]
     assert len(listed) >= 1
     again = command("train", "-m", *SMALL, *space, "sweep.halving={first:1,factor:3}")
-    assert "12 runs had been trained before" in again.err
+    assert "reused 12 runs that had been trained before" in again.err
     assert kept(sweep) == found
 
 
@@ -227,7 +227,7 @@ def test_one_launchers_results_are_taken_over_by_another(folder):
     assert command("train", "-m", *SMALL, "seed=1,2", "hydra/launcher=basic").code == 0
     result = command("train", "-m", *SMALL, "seed=1,2,3")
     assert result.code == 0
-    assert "2 runs had been trained before" in result.err
+    assert "reused 2 runs that had been trained before" in result.err
 
 
 @pytest.mark.slow

@@ -144,7 +144,7 @@ def overall(shown: Progress, capsys: pytest.CaptureFixture[str], running: Runnin
     if running is not None:
         shown.running(running)
     else:
-        shown._tell("", "")
+        shown._show("", "")
     return capsys.readouterr().err.strip()
 
 

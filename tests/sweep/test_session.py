@@ -149,7 +149,7 @@ def test_a_failure_is_no_number_to_a_sweeper(outbox):
     bad, good = whole.run(todo, execute)
     assert isnan(value(bad))
     assert value(good) == good.summary["best/val/nll"]
-    assert whole.rerun(bad.job) == "sweepgrad train seed=0"
+    assert whole.rerun_command(bad.job) == "sweepgrad train seed=0"
 
 
 def test_what_halving_saved_is_the_sum_over_the_records(outbox):

@@ -209,7 +209,7 @@ def test_another_environment_is_named_and_rounding_forgiven(copied):
     result = command("verify", str(job))
     assert result.code == 0
     assert "numpy: was 1.0," in result.out
-    assert "1 of 1 bit-equal, in spite of the above" in result.out
+    assert "1 of 1 bit-equal, despite the differences above" in result.out
     changed(job, lambda r: r["history"][0].update(train_nll=r["history"][0]["train_nll"] + 1e-9))
     result = command("verify", str(job))
     assert result.code == 0

@@ -66,10 +66,10 @@ def _lab(typed: list[str]) -> list[str]:
 
 def _ask_hydra(overrides: str) -> list[str]:
     """Return Hydra's completions. It separates them by spaces, so file names with spaces are split."""
-    from sweepgrad.sweep.train import train
+    from sweepgrad.cli.verbs.train import ask_hydra
 
     answer = io.StringIO()
     os.environ["COMP_LINE"] = f"sweepgrad {overrides}"
     with redirect_stdout(answer):
-        train(["--shell-completion", "query=bash"])
+        ask_hydra(["--shell-completion", "query=bash"])
     return answer.getvalue().split()

@@ -1,6 +1,7 @@
 """The `sweepgrad` command. A verb's module is imported when the verb is run, so that --help is fast."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -51,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with shown():
-        return _run(given)
+        return _flushed(_run(given))
 
 
 def _run(given: list[str]) -> int:
     try:
         if given[:1] == ["train"]:  # Hydra reads its own arguments
-            from sweepgrad.sweep.train import train
+            from sweepgrad.cli.verbs.train import train
 
             return train(given[1:])
         if given[:1] == ["complete"]:  # called by the completion script
@@ -81,9 +82,31 @@ def _run(given: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno != errno.ENOSPC:
+            raise
+        return _unwritable(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _flushed(code: int) -> int:
+    """Flush standard output and return the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _unwritable(error)
+    return code
+
+
+def _unwritable(error: OSError) -> int:
+    """Report that standard output cannot be written, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"sweepgrad: cannot write to standard output: {error.strerror}", file=sys.stderr)
+    return 2
 
 
 def overview() -> str:

@@ -56,15 +56,17 @@ def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
             raise UserError(f"--config-dir {folder}: there is no such folder")
         url = f"file://{Path(folder).resolve()}"
         search_path.prepend("command-line", url, SearchPathQuery(provider="schema"))
-    version.setbase("1.3")
+    base = version.VersionBase.instance()
     in_use = GlobalHydra.instance()
     before, in_use.hydra = in_use.hydra, None
+    base_before = base.version_base  # of another Hydra application, from which we may be called
+    version.setbase("1.3")
     try:
         hydra = Hydra(task_name="train", config_loader=SweepLoader(search_path))
         in_use.initialize(hydra)
         yield hydra
     finally:
-        in_use.hydra = before
+        in_use.hydra, base.version_base = before, base_before
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Errors:
     """The errors found so far, each with its origin; they are reported together.
 
     Attributes:
-        partial: whether wrong overrides were left out: then errors that may be due to that are not reported.
+        partial: whether wrong overrides were dropped; then only errors that do not depend on them are added.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Errors:
             self._lines.setdefault((error.key, error.problem), line)
 
     def drop_wrong(self, loader: SweepLoader, overrides: Sequence[Override]) -> list[Override]:
-        """Return the overrides but those that are wrong in themselves, whose errors are added."""
+        """Return the overrides without the wrong ones, and add the errors of these."""
         wrong = list(wrong_overrides(loader, overrides))
         for _, error in wrong:
             self.add(error, on_command_line(error, overrides))

@@ -17,7 +17,7 @@ _SYNONYMS = {  # what other libraries call a key
     "alpha": "weight_decay",
     "l2": "weight_decay",
 }
-_AS_GOOD = 0.1  # candidates whose scores differ by less are all named
+_AS_GOOD = 0.1  # candidates this close to the best score are all named
 _AT_MOST = 5
 
 

@@ -23,7 +23,6 @@ from sweepgrad.lab.ask import EXPERIMENT
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.workers import side_by_side
-from sweepgrad.runs import sweep_record
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.evaluation import corrected_mean
 from sweepgrad.selection.finalize import finalize
@@ -143,11 +142,14 @@ def evaluated(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[
     Raises:
         UserError: a run failed; the test set was evaluated before for another model; or as `train`.
     """
-    arguments = ["-m", *overrides, f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}"]
     log.info(f"sweepgrad train -m {shlex.join(overrides)} …")
-    if train(["-q", *arguments]):
+    own = (f'tracking.uri="{lab.uri}"', f"tracking.experiment={EXPERIMENT}")
+    launched = train([*overrides, *own], multirun=True, quiet=True)
+    if launched.status == "KILLED":
+        raise KeyboardInterrupt
+    if launched.status == "FAILED" or launched.unsent:
         raise UserError("a run of the sweep failed; its folder has the error")
-    store, sweep = Store(lab.uri, EXPERIMENT), _latest_by(arguments)
+    store, sweep = Store(lab.uri, EXPERIMENT), launched.sweep
     accuracies: dict[str, list[float]] = {}
     for run in store.children(store.sweep(sweep)):
         accuracies.setdefault(run.params["model.hidden"], []).append(run.metrics["best/val/accuracy"])
@@ -158,15 +160,6 @@ def evaluated(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[
     if done.card is None:
         raise UserError(f"{done.folder} has a card of another version of sweepgrad: move it elsewhere")
     return done.card, accuracies
-
-
-def _latest_by(arguments: Sequence[str]) -> str:
-    """Return the latest sweep of a command line."""
-    command = f"sweepgrad train {shlex.join(arguments)}"
-    files = sorted(RUNS.glob(f"sweeps/*/{sweep_record.SWEEP}"), key=lambda file: file.stat().st_mtime)
-    return [
-        kept.id for kept in map(sweep_record.read, (file.parent for file in files)) if kept.command == command
-    ][-1]
 
 
 def duplicate_effect(experiment: Experiment, key: int) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""From the runs of a sweep to the model to be judged, by validation rows: which one, and how it decides."""
+"""Decide, on validation rows, which model of a sweep to evaluate, and its temperature and threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +32,18 @@ from sweepgrad.training.experiment import dtype_of
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """All that is decided before test rows are opened.
+    """Everything that is decided before the test set is evaluated.
 
     Attributes:
-        entries: all candidates, ranked; `choice` numbers them.
-        runs: those of the model, of one fold; several make an ensemble.
-        configs: theirs.
-        trained: the model as it was trained, deciding at one half.
-        bundle: the model as it is to be judged.
-        scale: what its log-odds were multiplied by; 1 where they were left alone.
-        cut: how the threshold was found on validation rows; None for one half and where it follows from costs
-            alone.
-        val: the validation rows that all this went by; of the model's fold.
-        notices: what is to be told of scale and threshold.
+        entries: all candidates, ranked; `choice` refers to them by number.
+        runs: of the model, all of one fold; several make an ensemble.
+        configs: of these runs.
+        trained: the model as it was trained, with a threshold of 0.5.
+        bundle: the model to evaluate.
+        scale: the factor of its log-odds; 1 without calibration.
+        cut: how the threshold was found on validation rows; None for 0.5, and if it follows from costs.
+        val: the validation rows of the model's fold.
+        notices: remarks on the scale and the threshold.
     """
 
     entries: list[Entry]
@@ -60,45 +60,48 @@ class Decision:
 
     @property
     def entry(self) -> Entry:
+        """The candidate that was chosen."""
         return self.entries[self.choice.chosen]
 
     @property
     def temperature(self) -> float:
+        """The divisor of the log-odds."""
         return 1 / self.scale
 
     @property
     def digests(self) -> Digests:
-        """Of the rows that the model was trained on and compared on; they are still what they were."""
+        """The digests of the rows that the model was trained and compared on."""
         return digests_of(self.runs[0])
 
     def training(self, tables: Tables) -> Training:
-        """Return the rows that the model was trained on and compared on."""
+        """Return the rows that the model was trained and compared on."""
         config = self.configs[0]
         return tables.training(config.data, config.split, dtype_of(config))
 
     @property
     def as_trained(self) -> bool:
-        """Whether the model is that of its one run, unchanged."""
+        """True if the model is that of its one run, unchanged."""
         return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
 
 
 def decide(store: Store, tables: Tables, jobs: Sequence[Logged]) -> Decision:
-    """Choose by validation, as the runs themselves declare (`select`).
+    """Choose a model by validation, by the rule in the runs' own configuration (`select`).
 
-    A configuration or an ensemble is chosen by its mean over seeds and folds. Of it the first fold is taken,
-    and of a configuration the best seed on that: folds have different validation rows, so the best run of
-    all would be the one with the easiest rows.
+    A configuration or an ensemble is chosen by its mean over seeds and folds. The model is of its first fold,
+    and of a configuration the best seed there: folds have different validation rows, so the best run of all
+    folds would be the one with the easiest rows.
 
     Arguments:
         jobs: the runs of a sweep.
 
     Raises:
-        UserError: nothing to choose from, runs that cannot be compared, or a table or split that has changed
-            since.
+        UserError: no run finished, the runs cannot be compared, or the table or the split has changed.
     """
+    if not jobs:
+        raise UserError("the sweep has no runs that ended: train it first")
     first = next((run for run in jobs if finished(run)), None)
     if first is None:
-        raise UserError(f"none of the {len(jobs)} runs finished, so there is nothing to choose from")
+        raise UserError(f"{_none_finished(len(jobs))}, so there is no model to choose")
     select = configuration(store, first).select
     return _decided(store, tables, rank(jobs, select.metric), select)
 
@@ -107,34 +110,34 @@ def _decided(store: Store, tables: Tables, entries: Sequence[Entry], select: Sel
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         several = len(splits(candidates))
-        instead = f"; sweepgrad evaluate judges the procedure on its {several} splits" if several > 1 else ""
+        instead = f"; or evaluate its {several} splits with sweepgrad evaluate" if several > 1 else ""
         raise UserError(
-            "the runs of this sweep were made on different tables or splits, so their validation figures"
-            f" cannot be compared: sweep with one data source, one split.seed and one split.folds{instead}"
+            "the runs of this sweep are on different tables or splits, so their metrics cannot be compared:"
+            f" sweep with one table, one split.seed and one split.folds{instead}"
         )
     if folds(entries[0].runs) != folds(candidates):
         raise UserError(
-            "no configuration finished on every fold, so their means are of different rows and cannot be"
-            " compared: train what is missing"
+            "no configuration finished on every fold, so their means cannot be compared: train the runs that"
+            " are missing"
         )
     return settle(store, tables, *compare(store, tables, entries, select), select)
 
 
 def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, select: Select) -> Decision:
-    """The model of the entry that was chosen, with its scale and its threshold.
+    """Return the model of the entry that was chosen, with its scale and its threshold.
 
     Raises:
-        UserError: the table, the split or the columns are not what the runs were made on.
+        UserError: the table, the split or the columns have changed since the runs were trained.
     """
     runs = entries[choice.chosen].members
     configs = tuple(configuration(store, run) for run in runs)
     val = validation_of(tables, runs[0], configs[0])
     trained = ensemble([bundle_of(store, run) for run in runs])
-    if unlike := set(trained.columns) ^ set(val.roles.features):  # baselines would learn from others
+    if unlike := set(trained.columns) ^ set(val.roles.features):  # else baselines would learn from others
         raise UserError(
-            f"run {runs[0].name} was trained on other columns than would be trained on now"
-            f" ({', '.join(sorted(unlike))}): a leak check of an extension came or went; put it back, or"
-            " train anew"
+            f"run {runs[0].name} was trained on other columns than a run would be now"
+            f" ({', '.join(sorted(unlike))}): a column check of an extension was added or removed. Restore"
+            " it, or train again"
         )
     scale, of_scale = _scale(task_of(configs[0].data), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
@@ -148,60 +151,78 @@ def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, s
     )
 
 
-def standings(
-    store: Store, tables: Tables, runs: Sequence[Logged]
-) -> tuple[list[Entry], str, Decision | None, str]:
-    """The runs of a sweep ranked, with what the validation rows say of them where these can be had.
+class Standings(NamedTuple):
+    """The runs of a sweep, ranked.
 
-    Returns:
-        The entries, the metric that they are ranked by, what `finalize` would judge, None where it would
-        refuse, and what the user should be told; empty for nothing.
+    Attributes:
+        metric: the one that they are ranked by.
+        decision: the model that `finalize` would evaluate; None if it would refuse.
+        notice: a remark to the user; empty if there is none.
+    """
+
+    entries: list[Entry]
+    metric: str
+    decision: Decision | None
+    notice: str
+
+
+def standings(store: Store, tables: Tables, runs: Sequence[Logged]) -> Standings:
+    """Rank the runs of a sweep, with intervals over the validation rows if the table can be read.
 
     Raises:
         UserError: no run finished.
     """
+    if not runs:
+        raise UserError("the sweep has no runs that ended: train it first")
     first = next((run for run in runs if finished(run)), None)
     if first is None:
-        return rank(runs, BINARY.default), BINARY.default, None, ""  # which says so
+        raise UserError(f"{_none_finished(len(runs))}, so there is nothing to rank")
     try:
         select = configuration(store, first).select
     except UserError as error:
-        told = f"ranked by {BINARY.default}, for its configuration cannot be read: {error}"
-        return rank(runs, BINARY.default), BINARY.default, None, told
+        notice = f"ranked by {BINARY.default}, since the configuration cannot be read: {error}"
+        return Standings(rank(runs, BINARY.default), BINARY.default, None, notice)
     entries = rank(runs, select.metric)
     try:
         decision = _decided(store, tables, entries, select)
     except UserError as error:
-        return entries, select.metric, None, f"without intervals over the validation rows: {error}"
-    return decision.entries, select.metric, decision, "\n".join(decision.notices)
+        return Standings(entries, select.metric, None, f"no intervals over the validation rows: {error}")
+    return Standings(decision.entries, select.metric, decision, "\n".join(decision.notices))
+
+
+def _none_finished(n: int) -> str:
+    return "the run has not finished" if n == 1 else f"none of the {n} runs finished"
 
 
 def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool) -> None:
-    """See whether there is a whole sweep to choose from.
+    """Check that a sweep has ended.
+
+    Arguments:
+        incomplete: accept one that ended before all its runs had finished.
 
     Raises:
-        UserError: it is running, or did not finish and this is not asked for.
+        UserError: it is running, or not all of its runs finished.
     """
     if sweep.status == "RUNNING":
-        raise UserError(f"{sweep.name} is still running: wait for it, or look with sweepgrad leaderboard")
+        raise UserError(f"{sweep.name} is still running: wait until it ends")
     if sweep.status != "FINISHED" and not incomplete:
         done = sum(run.status == "FINISHED" for run in runs)
-        of = sweep.tags.get(N_JOBS, str(len(runs)))
+        total = sweep.tags.get(N_JOBS, str(len(runs)))
         raise UserError(
-            f"{sweep.name} is {sweep.status}: {done} of {of} runs finished. Run it again, or choose among"
-            " these with --incomplete"
+            f"{sweep.name} is {sweep.status}: {done} of {total} runs finished. Run the same command again, or"
+            " choose among these with --incomplete (in Python: incomplete=True)"
         )
 
 
 def _scale(task: Task, select: Select, y: Array, scores: Array) -> tuple[float, str]:
-    """What log-odds are multiplied by, and why they are not where they were to be."""
+    """Return the factor of the log-odds, and a notice if none could be found."""
     if select.calibration == "none":
         return 1.0, ""
     found = task.best_scale(y, scores)
     if found is None:
         return 1.0, (
-            "the probabilities are left as they were trained: on the validation rows no temperature is best,"
-            " since the model tells all of them apart, or none better than by chance"
+            "select.calibration: no temperature was found, so the probabilities are as trained; the model"
+            " separates the two classes on the validation rows perfectly, or no better than by chance"
         )
     return found, ""
 
@@ -226,7 +247,7 @@ def _of_threshold(bundle: Bundle, p: Array) -> str:
     if 0 < share < 1:
         return ""
     answer = bundle.positive if share else bundle.negative
-    at = f"at the threshold {bundle.threshold:.3g} every validation row is taken for"
+    at = f"at the threshold {bundle.threshold:.3g} every validation row is predicted"
     return f"{at} {bundle.target} = {answer}"
 
 
@@ -234,5 +255,5 @@ def _of_ensembles(select: Select, entries: Sequence[Entry]) -> str:
     if select.ensemble.kind == "none" or any(entry.ensemble for entry in entries):
         return ""
     if select.ensemble.kind == "seeds":
-        return "select.ensemble: there is nothing to average, for no configuration has two seeds"
-    return f"select.ensemble: there are no {select.ensemble.size} configurations to average"
+        return "select.ensemble: no average was made, since no configuration has two seeds"
+    return f"select.ensemble: no average was made of fewer than {select.ensemble.size} configurations"

@@ -1,7 +1,7 @@
-"""Judging a whole procedure: in each split of a sweep choose by validation, then open its test rows.
+"""Evaluate a procedure: on each split of a sweep, choose a model by validation and evaluate its test set.
 
-A sweep over `split.seed` or `split.outer_fold` repeats the same search on other parts of one table. Each
-split is chosen from and judged as `finalize` does with one; what it came to is kept as soon as it is known.
+A sweep over `split.seed` or `split.outer_fold` repeats the same search on other splits of one table. Each
+split is treated as by `finalize`; its result is kept at once.
 """
 
 import json
@@ -25,6 +25,7 @@ from sweepgrad.selection.candidates import bundle_of
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
 from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds, kept_in
+from sweepgrad.selection.finalize import reserved
 from sweepgrad.selection.ranking import Entry, fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
 from sweepgrad.stats.metrics import METRICS
@@ -44,22 +45,22 @@ _ByRows = dict[tuple[str, str], SplitResult]  # by the digest of the test rows, 
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What `evaluate` came to.
+class EvaluateResult:
+    """The result of `evaluate`.
 
     Attributes:
-        folder: where the page is.
-        opened: on how many splits test rows were read for it; the others had been judged before.
+        folder: of the page and its files.
+        n_evaluated: how many test sets this call evaluated; the others were evaluated before.
     """
 
     evaluation: Evaluation
     folder: Path
-    opened: int
+    n_evaluated: int
 
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """A split that is chosen from and not judged yet."""
+    """A split, and the model that was chosen on it."""
 
     name: str
     decision: Decision
@@ -69,57 +70,59 @@ class _Split:
         return " ".join(run.run_id for run in self.decision.runs)
 
     @property
-    def judged_as(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str]:
         return self.decision.digests.test, self.run_ids
 
 
 def evaluate(
-    store: Store, which: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
-) -> Outcome:
-    """Choose and judge on each split of a sweep, write and log what that says of the procedure.
+    store: Store, name: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
+) -> EvaluateResult:
+    """Choose a model on each split of a sweep, evaluate it on the split's test set, write and log a page.
 
-    All splits are chosen from before the test rows of any are opened, and every opening is recorded, in the
-    store and in the ledger, before rows are read. What was judged before is not judged again; what was
-    interrupted before it was kept is.
+    The models of all splits are chosen before any test set is read. Every evaluation is recorded before it,
+    in the store and in the ledger. Test sets that were evaluated before, for the same model, are not read
+    again; an evaluation that was interrupted is repeated.
 
     Arguments:
-        which: the sweep, as for `Store.sweep`.
-        runs: the folder of evaluations/, in which the sweep's own folder is made, and of the ledger.
-        incomplete: choose among the runs that finished, though others did not.
-        again: open test rows that were opened before.
+        name: of the sweep, as for `Store.sweep`.
+        runs: the folder that holds the evaluations and the ledger.
+        incomplete: choose among the runs that finished, although others did not.
+        again: evaluate test sets that were evaluated before.
 
     Raises:
-        UserError: fewer than two splits, several tables, a split that cannot be chosen from (see
-            `decide.decide`), a table that has changed, test rows that were opened before, or kept figures
-            that are damaged.
+        UserError: there are fewer than two splits or several tables, no model can be chosen on a split (see
+            `decide.decide`), the table has changed, a test set was evaluated before, or results that were
+            kept are damaged.
     """
-    sweep = store.sweep(which)
+    sweep = store.sweep(name)
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     folder = runs / "evaluations" / sweep.name
     tables = Tables()
     found = _chosen(store, tables, jobs, sweep.name)
-    with ledger.reserved(folder):
-        sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
-        judged = _judged_before(store, sweep, folder)
-        todo = [split for split in found if split.judged_as not in judged]
+    with reserved(folder):
+        sweep = store.sweep(sweep.run_id)  # another process may have evaluated it in the meantime
+        results = _earlier_results(store, sweep, folder)
+        todo = [split for split in found if split.key not in results]
         if not again:
             _refuse_seen(store, sweep, todo, len(found), runs)
         for number, split in enumerate(todo, 1):
             entry, before = _enter(store, sweep, split, runs / ledger.LEDGER, again=again)
             for other in before.interrupted:
-                log.info(f"{split.name}: taken up again, for nothing was kept when it was opened {other}")
-            judged[split.judged_as] = _judge(store, tables, split, entry, before)
-            write_json(folder / "splits.json", [each.to_json() for each in judged.values()])
-            test = judged[split.judged_as].test
+                log.info(f"{split.name}: repeating an evaluation that was interrupted ({other})")
+            results[split.key] = _evaluate(store, tables, split, entry, before)
+            write_json(folder / "splits.json", [each.to_json() for each in results.values()])
+            test = results[split.key].test
             figure = METRICS[test.main].figure(test.value)
-            log.info(f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} judged)")
-        whole = _whole(sweep, found, judged, _known(store, found[0].decision.digests.table, runs))
-        latest = max(split.evaluated for split in whole.splits)  # each begins with its moment
+            log.info(
+                f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} splits evaluated)"
+            )
+        whole = _whole(sweep, found, results, _known(store, found[0].decision.digests.table, runs))
+        latest = max(split.evaluated for split in whole.splits)  # each begins with its time
         sent = sweep.tags.get(ledger.JUDGED) == latest
         if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
             _write(store, sweep, whole, folder, latest)
-    return Outcome(whole, folder, len(todo))
+    return EvaluateResult(whole, folder, len(todo))
 
 
 def _known(store: Store, table: str, runs: Path) -> list[LedgerEntry]:
@@ -128,25 +131,26 @@ def _known(store: Store, table: str, runs: Path) -> list[LedgerEntry]:
 
 
 def _enter(store: Store, sweep: Logged, split: _Split, file: Path, *, again: bool) -> _Entered:
-    """Write down that a split's test rows are about to be read."""
+    """Record that a split's test set is about to be evaluated."""
     entry = ledger.entry_now(sweep.name, split.run_ids, split.decision.digests)
     of_store = store.test_evaluations(entry.table)
     try:
         with ledger.entering(file, of_store, entry, kept=False, again=again) as before:
             store.record_test_evaluation(sweep, entry, split.decision.digests)
     except ledger.AlreadyEvaluated as seen:
-        raise UserError(f"{split.name} was opened by another process just now: {seen.earlier[-1]}") from None
+        raise UserError(
+            f"{split.name}: another process has just evaluated its test set: {seen.earlier[-1]}"
+        ) from None
     return entry, before
 
 
 def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) -> list[_Split]:
-    """The splits of a sweep, each with its model; of one table, and with test rows of their own."""
+    """Choose a model on each split of a sweep."""
     by_name = splits(jobs)
     if len(by_name) < 2:
         raise UserError(
-            f"{sweep} has one split, which says nothing of how splits differ: sweepgrad finalize judges"
-            " its model. For the procedure sweep over splits, such as 'split.seed=range(1000,1020)' or"
-            " 'split.outer_fold=range(5)'"
+            f"{sweep} has one split, and sweepgrad evaluate needs several: sweep over"
+            " 'split.seed=range(1000,1020)' or 'split.outer_fold=range(5)'; or use sweepgrad finalize"
         )
     found = []
     for number, (name, members) in enumerate(by_name.items(), 1):
@@ -157,28 +161,28 @@ def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) ->
         found.append(_Split(name, decision))
         log.info(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
     if len({split.decision.digests.table for split in found}) > 1:
-        raise UserError("the splits are of different tables, so they are no repetitions: sweep with one")
+        raise UserError("the splits are of different tables: sweep with one table")
     if len({split.decision.digests.test for split in found}) < len(found):
         raise UserError(
-            "two splits have the same test rows, which would count twice: split.outer_fold=0 tests those of"
-            " split.outer_fold=null, and a table of few rows leaves few ways to split it"
+            "two splits have the same test rows, which would count twice: split.outer_fold=0 has those of"
+            " split.outer_fold=null, and a table of few rows can be split in few ways"
         )
     return found
 
 
-def _judge(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, before: Before) -> SplitResult:
-    """Read the test rows, and see what the chosen model and the baselines make of them."""
+def _evaluate(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, before: Before) -> SplitResult:
+    """Evaluate the chosen model and the baselines on the test set."""
     decision, bundle, val = split.decision, split.decision.bundle, split.decision.val
     training, config = decision.training(tables), decision.configs[0]
     test = open_test(tables, config.data, config.split, decision.digests, split.name)
     task = task_of(config.data)
     units = {part: units_of(rows.frame, rows.roles.group) for part, rows in (("val", val), ("test", test))}
 
-    def worth(bundle: Bundle, rows: Rows, part: str) -> Scores:
+    def scored(bundle: Bundle, rows: Rows, part: str) -> Scores:
         return scores(task, rows.y, bundle.scores(rows.frame), units[part], bundle.threshold)
 
     chosen, metric = decision.entry, decision.select.metric
-    siblings = [worth(model, test, "test") for model in _models(store, chosen)]
+    siblings = [scored(model, test, "test") for model in _models(store, chosen)]
     return SplitResult(
         split=split.name,
         run_id=split.run_ids,
@@ -191,11 +195,11 @@ def _judge(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, befo
         optimism=decision.choice.optimism,
         n_learned=training.n_train + training.n_val,
         n_test_units=len(np.unique(units["test"])),
-        validation=worth(bundle, val, "val"),
-        test=worth(bundle, test, "test"),
+        validation=scored(bundle, val, "val"),
+        test=scored(bundle, test, "test"),
         baselines={
-            name: scores(task, test.y, scored, units["test"])
-            for name, scored in baselines(task, training, test.frame).items()
+            name: scores(task, test.y, predicted, units["test"])
+            for name, predicted in baselines(task, training, test.frame).items()
         },
         evaluated=str(entry),
         earlier_evaluations=tuple(map(str, before.seen)),
@@ -204,7 +208,7 @@ def _judge(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, befo
 
 
 def _models(store: Store, entry: Entry) -> list[Bundle]:
-    """Those over which the entry's means are taken: each run's, or of an ensemble one a fold."""
+    """Return the models over which the entry's means are taken: of each run, or an ensemble of each fold."""
     if not entry.ensemble:
         return [bundle_of(store, run) for run in entry.runs]
     by_fold: dict[str, list[Bundle]] = {}
@@ -214,12 +218,12 @@ def _models(store: Store, entry: Entry) -> list[Bundle]:
 
 
 def _whole(
-    sweep: Logged, found: Sequence[_Split], judged: _ByRows, known: Sequence[LedgerEntry]
+    sweep: Logged, found: Sequence[_Split], results: _ByRows, known: Sequence[LedgerEntry]
 ) -> Evaluation:
     first = found[0].decision
-    of_splits = tuple(replace(judged[split.judged_as], split=split.name) for split in found)
-    mine = {split.evaluated for split in of_splits}
-    earlier = [entry for entry in known if entry.when <= min(mine) and str(entry) not in mine]
+    of_splits = tuple(replace(results[split.key], split=split.name) for split in found)
+    own = {split.evaluated for split in of_splits}
+    earlier = [entry for entry in known if entry.when <= min(own) and str(entry) not in own]
     return Evaluation(
         sweep=sweep.name,
         what=f"{first.bundle.target} = {first.bundle.positive}, from {first.configs[0].data.name}",
@@ -233,8 +237,8 @@ def _whole(
     )
 
 
-def _judged_before(store: Store, sweep: Logged, folder: Path) -> _ByRows:
-    """What is known of splits of this sweep, by their test rows and the run that was chosen."""
+def _earlier_results(store: Store, sweep: Logged, folder: Path) -> _ByRows:
+    """Return the results of earlier evaluations of this sweep, by their test rows and the run chosen."""
     file = folder / "splits.json"
     if not file.exists() and EVALUATED in sweep.tags:
         store.download(sweep, file.name, folder)
@@ -242,14 +246,14 @@ def _judged_before(store: Store, sweep: Logged, folder: Path) -> _ByRows:
 
 
 def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: int, runs: Path) -> None:
-    """Look at all before any is opened; say for which sweeps some were, and where it is what was found.
+    """Check that no test set was evaluated before; name the sweeps and the pages if one was.
 
     Raises:
-        UserError: test rows were opened before.
+        UserError: one was.
     """
     known = _known(store, todo[0].decision.digests.table, runs) if todo else []
-    to_be = [ledger.entry_now(sweep.name, split.run_ids, split.decision.digests) for split in todo]
-    if not (seen := [e for each in to_be if (e := ledger.before_of(known, each, kept=False).seen)]):
+    entries = [ledger.entry_now(sweep.name, split.run_ids, split.decision.digests) for split in todo]
+    if not (seen := [e for each in entries if (e := ledger.before_of(known, each, kept=False).seen)]):
         return
     by_sweep: dict[str, list[LedgerEntry]] = {}
     for entry in sorted(sum(seen, ()), key=lambda entry: entry.when):
@@ -258,18 +262,18 @@ def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: 
     for name, some in by_sweep.items():
         times = "once" if len(some) == 1 else f"{len(some)} times, first"
         pages = (runs / "evaluations" / name / "evaluation.md", runs / "cards" / name / "card.md")
-        said = "".join(f"\n    what was found: {page}" for page in pages if page.exists())
-        lines.append(f"\n  {times} {some[0]}{said}")
+        listed = "".join(f"\n    result: {page}" for page in pages if page.exists())
+        lines.append(f"\n  {times} {some[0]}{listed}")
     raise UserError(
-        f"the test rows of {len(seen)} of {n_splits} splits were opened before:{''.join(lines)}\nTheir"
-        " figures have been seen, so what was chosen or changed since is not judged honestly by them. Take"
-        " other splits, such as split.seed=range(2000,2020), and train anew; or say --again to open them once"
-        " more, which the page will tell"
+        f"the test sets of {len(seen)} of {n_splits} splits were evaluated before:{''.join(lines)}\nTheir"
+        " results are known, so models that were chosen or changed since would be judged too optimistically."
+        " Train again with other splits, such as split.seed=range(2000,2020); or repeat the evaluation with"
+        " --again (in Python: again=True), which the page will say"
     )
 
 
 def _written(folder: Path) -> object:
-    """What the page's data say, if there are any."""
+    """Return the data of the page in a folder; None if there are none."""
     try:
         return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

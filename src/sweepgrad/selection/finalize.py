@@ -1,8 +1,9 @@
-"""Opening the test rows for the model that was decided on by validation."""
+"""Choose the model of a sweep by validation, and evaluate it on the test set once."""
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
 from sweepgrad.tracking.limits import MAX_TAG
 from sweepgrad.tracking.mapping import BUNDLE, Logged
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.tags import CHOSEN
+from sweepgrad.tracking.tags import CHOSEN, REGISTERED
 from sweepgrad.training import plots
 
 CARD_FILES = ("card.md", "card.json", "calibration.png")
@@ -26,51 +27,51 @@ CARD_FILES = ("card.md", "card.json", "calibration.png")
 
 @dataclass(frozen=True)
 class FinalizeResult:
-    """What `finalize` came to.
+    """The result of `finalize`.
 
     Attributes:
-        card: None where another version judged before, whose card.md and card.json are in the folder.
-        folder: where the card is.
-        opened: whether the test rows were read for it; else the card is the one that was written then.
+        card: None if another version of sweepgrad wrote it; its card.md and card.json are in the folder.
+        folder: of the card's files.
+        evaluated_now: whether this call evaluated the test set; if not, the card is an earlier one.
     """
 
     card: Card | None
     folder: Path
-    opened: bool
+    evaluated_now: bool
 
 
 def finalize(
-    store: Store, which: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
+    store: Store, name: str | None, runs: Path, *, incomplete: bool = False, again: bool = False
 ) -> FinalizeResult:
-    """Decide on the model of a sweep by validation, judge it on the test rows, write and log its card.
+    """Choose the model of a sweep by validation, evaluate it on the test set, write and log its card.
 
-    What was judged before is not judged again: its card is shown once more, and the test rows stay closed. An
-    opening for the same model that was interrupted before there was a card is taken up again.
+    A model is evaluated once: a second call returns its card and does not read the test set. An evaluation
+    that was interrupted before there was a card is repeated.
 
-    All that can be done before the test rows are opened is done then, and the opening is recorded, in the
-    store and in a ledger beside it, before they are read.
+    Everything that can be done before the test set is read is done then. The evaluation is recorded before,
+    in the store and in a ledger on disk.
 
     Arguments:
-        which: the sweep, as for `Store.sweep`.
-        runs: the folder of cards/, in which the card's own folder is made, and of the ledger.
-        incomplete: choose among the runs that finished, though others did not.
-        again: open test rows that were opened before.
+        name: of the sweep, as for `Store.sweep`.
+        runs: the folder that holds the cards and the ledger.
+        incomplete: choose among the runs that finished, although others did not.
+        again: evaluate a test set that was evaluated before.
 
     Raises:
-        UserError: nothing to choose from, a sweep that has not finished, runs that cannot be compared, a
-            table or split that has changed since, test rows that were opened before, or a damaged card.
+        UserError: no run finished, the sweep has not ended, its runs cannot be compared, the table or the
+            split has changed, the test set was evaluated before, or the card is damaged.
     """
-    sweep = store.sweep(which)
+    sweep = store.sweep(name)
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     tables = Tables()
     decision = decide(store, tables, jobs)
     config, training = decision.configs[0], decision.training(tables)
     folder = runs / "cards" / sweep.name
-    with ledger.reserved(folder):
-        sweep = store.sweep(sweep.run_id)  # another process may have judged it in the meantime
+    with reserved(folder):
+        sweep = store.sweep(sweep.run_id)  # another process may have evaluated it in the meantime
         chosen = " ".join(run.run_id for run in decision.runs)[:MAX_TAG]
-        if not again and (known := _judged_before(store, sweep, folder, chosen)):
+        if not again and (known := _earlier_card(store, sweep, folder, chosen)):
             return known
         run_id = decision.runs[0].run_id if len(decision.runs) == 1 else sweep.run_id
         entry = ledger.entry_now(sweep.name, run_id, decision.digests)
@@ -81,7 +82,7 @@ def finalize(
                 registered = _register(store, sweep, decision, f"sweepgrad-{config.data.name}")
                 store.record_test_evaluation(sweep, entry, decision.digests)
         except ledger.AlreadyEvaluated as seen:
-            raise UserError(_evaluated_before(training.source, seen.earlier)) from None
+            raise UserError(_refusal(training.source, seen.earlier)) from None
 
         test = open_test(tables, config.data, config.split, decision.digests, f"run {run_id}")
         card = score_card.card(
@@ -102,22 +103,34 @@ def finalize(
         )
         plots.reliability(*score_card.reliability(decision, test), folder / "calibration.png")
         (folder / "card.md").write_text(markdown(card), encoding="utf-8")
-        write_json(folder / "card.json", card.to_json())  # last: where it is, the others are
+        write_json(folder / "card.json", card.to_json())  # last, so that a folder that has it has the others
         _send(store, sweep, card, folder, chosen)
-        return FinalizeResult(card, folder, opened=True)
+        return FinalizeResult(card, folder, evaluated_now=True)
+
+
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Make a folder of results and keep other processes out; remove it if nothing was written to it."""
+    try:
+        with ledger.reserved(folder):
+            yield
+    finally:
+        with suppress(OSError):  # it has files
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) -> None:
     store.log_result(
         sweep.run_id,
         {f"test/{key}": value for key, value in card.test.metrics.items()},
-        {CHOSEN: chosen, "sweepgrad.registered_model": card.registered, ledger.JUDGED: card.evaluated},
+        {CHOSEN: chosen, REGISTERED: card.registered, ledger.JUDGED: card.evaluated},
         [folder / name for name in CARD_FILES],
     )
 
 
 def _register(store: Store, sweep: Logged, decision: Decision, name: str) -> str:
-    """Register the very model that is judged: that of its run, or what was made of it, with the sweep."""
+    """Register the model that is evaluated: of its run, or, if it was changed since, with the sweep."""
     if decision.as_trained:
         return f"{name}/{store.register(decision.runs[0].run_id, name)}"
     with tempfile.TemporaryDirectory() as folder:
@@ -125,30 +138,30 @@ def _register(store: Store, sweep: Logged, decision: Decision, name: str) -> str
         return f"{name}/{store.register(sweep.run_id, name, Path(folder, BUNDLE))}"
 
 
-def _judged_before(store: Store, sweep: Logged, folder: Path, chosen: str) -> FinalizeResult | None:
-    """The card that the choice has, in its folder or in the store; where either lacks it, it gets it.
+def _earlier_card(store: Store, sweep: Logged, folder: Path, chosen: str) -> FinalizeResult | None:
+    """Return the card of an earlier evaluation of the same model; copy it to where it is missing.
 
     Raises:
         UserError: the store's card is damaged.
     """
     card = _card_in(folder)
     if card is not None and " ".join(member["run_id"] for member in card.members)[:MAX_TAG] != chosen:
-        card = None  # of another choice
+        card = None  # of another model
     in_store = sweep.tags.get(ledger.JUDGED, "") if sweep.tags.get(CHOSEN) == chosen else None
-    # An opening begins with its moment, so the later one is the greater.
+    # Evaluations begin with their time, so the later one is the greater.
     if card is not None and (in_store is None or in_store <= card.evaluated):
         if in_store != card.evaluated:
             _send(store, sweep, card, folder, chosen)
-        return FinalizeResult(card, folder, opened=False)
+        return FinalizeResult(card, folder, evaluated_now=False)
     if in_store is None:
         return None
     for name in CARD_FILES:
         store.download(sweep, name, folder)
-    return FinalizeResult(_card_in(folder), folder, opened=False)
+    return FinalizeResult(_card_in(folder), folder, evaluated_now=False)
 
 
 def _card_in(folder: Path) -> Card | None:
-    """The card of a folder; None where there is none, or that of another version.
+    """Return the card in a folder; None if there is none, or if another version wrote it.
 
     Raises:
         UserError: it is damaged.
@@ -160,8 +173,8 @@ def _card_in(folder: Path) -> Card | None:
         return None
     except ValueError as error:
         raise UserError(
-            f"{file} is damaged ({error}): it says what test rows came to. Put it back as it was, or move it"
-            " away: where it was sent to the store it comes back from there"
+            f"{file} is damaged ({error}). Restore it, or move it away: if it was sent to the store, the next"
+            " sweepgrad finalize restores it from there"
         ) from None
     try:
         return Card.from_json(values)
@@ -169,10 +182,11 @@ def _card_in(folder: Path) -> Card | None:
         return None
 
 
-def _evaluated_before(source: str, earlier: Sequence[LedgerEntry]) -> str:
-    said = "".join(f"\n  {entry}" for entry in earlier)
+def _refusal(source: str, earlier: Sequence[LedgerEntry]) -> str:
+    lines = "".join(f"\n  {entry}" for entry in earlier)
     return (
-        f"the test rows of {source} were opened {ledger.times(len(earlier))} before:{said}\nTheir figure"
-        " has been seen, so what was chosen or changed since is not judged honestly by them. Take another"
-        " split.seed and train anew; or say --again to open them once more, which the card will tell"
+        f"the test set of {source} was evaluated {ledger.times(len(earlier))} before:{lines}\nIts result is"
+        " known, so a model that was chosen or changed since would be judged too optimistically. Train again"
+        " with another split.seed; or repeat the evaluation with --again (in Python: again=True), which the"
+        " card will say"
     )

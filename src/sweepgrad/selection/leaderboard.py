@@ -1,9 +1,10 @@
-"""A ranking as a table for people, and as CSV and JSON for programs."""
+"""A leaderboard as a table, a DataFrame, CSV and JSON."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -13,22 +14,25 @@ from sweepgrad.selection.decide import Decision
 from sweepgrad.selection.ranking import Entry, Estimate, comparable, folds
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.binary import BINARY
-from sweepgrad.tracking.mapping import Logged
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def as_table(
     title: str, entries: Sequence[Entry], metric: str = BINARY.default, decision: Decision | None = None
 ) -> Table:
-    """For a terminal: the metric that was ranked by first, and how far each is behind the leader in it."""
+    """Return a table for a terminal, with the metric of the ranking first."""
     table = Table(title=Text(title), title_justify="left", caption_justify="left")
     table.add_column("#", justify="right")
     averages = any(entry.ensemble for entry in entries)
     if averages:
         table.add_column("average of")
-    for key in entries[0].settings:
-        table.add_column(Text(key), justify="right")
-    several, seen = len(entries) > 1, entries[0].standing is not None
-    against = (("behind the leader",) if several else ()) + (("tied",) if several and seen else ())
+    keys = [key for key in entries[0].settings if not _implied(key, entries)]
+    for key in keys:
+        table.add_column(Text(key), justify="right", overflow="fold")
+    several, compared = len(entries) > 1, entries[0].standing is not None
+    against = (("behind the leader",) if several else ()) + (("tied",) if several and compared else ())
     others = [other for other in entries[0].metrics if other != metric]
     for name in (
         "parameters",
@@ -37,42 +41,51 @@ def as_table(
         *against,
         *(f"val {METRICS[o].heading}" for o in others),
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
             *([entry.ensemble] if averages else []),
-            *(Text(value) for value in entry.settings.values()),
+            *(Text(entry.settings.get(key, "")) for key in keys),
             str(entry.n_parameters),
             str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
             _mean(entry, metric),
             *([_behind(entry, first=place == 1)] if several else []),
-            *(["yes" if entry.tied else ""] if several and seen else []),
+            *(["yes" if entry.tied else ""] if several and compared else []),
             *(str(entry.metrics.get(other, "")) for other in others),
             style="bold" if place == 1 else None,
         )
     notes = []
     if len({frozenset(folds(entry.runs)) for entry in entries}) > 1:
-        notes.append("means over different folds are of different rows: go by how far behind the leader")
-    elif several and seen:
+        notes.append(
+            "means over different folds are of different rows: compare by the column behind the leader"
+        )
+    elif several and compared:
         notes += [
-            f"→ is what finalize takes{_decided(decision)}. ±: a standard error, of {METRICS[metric].heading}"
-            " over rows and seeds, of others over runs.",
-            "tied: not told apart from the leader at 95 %, all comparisons together",
+            f"→ finalize takes this one{_decided(decision)}. ±: standard error, of {METRICS[metric].heading}"
+            " over rows and seeds, of other metrics over runs.",
+            "tied: not significantly different from the leader (95 %, for all comparisons together)",
         ]
-    said = {place: diagnosis_text.of_runs(entry.runs) for place, entry in enumerate(entries, 1)}
-    notes += [f"diagnosis of {place}: {text}" for place, text in said.items() if text]
+    diagnoses = {place: diagnosis_text.of_runs(entry.runs) for place, entry in enumerate(entries, 1)}
+    notes += [f"diagnosis of {place}: {text}" for place, text in diagnoses.items() if text]
     table.caption = Text("\n".join(notes)) if notes else None
     return table
 
 
+def _implied(key: str, entries: Sequence[Entry]) -> bool:
+    """Return whether a setting follows from the option of its group, as beta1 from optimizer.name."""
+    name = f"{key.partition('.')[0]}.name"
+    if key == name or name not in entries[0].settings:
+        return False
+    pairs = {(entry.settings.get(name), entry.settings.get(key)) for entry in entries}
+    return len(pairs) == len({option for option, _ in pairs})
+
+
 def _decided(decision: Decision | None) -> str:
-    """How the model that finalize takes decides, where that is not as it was trained."""
+    """Describe the temperature and the threshold of the model that finalize takes, if it has them."""
     if decision is None or decision.as_trained:
         return ""
-    return (
-        f", with temperature {decision.temperature:.3f} and positive from {decision.bundle.threshold:.3f} on"
-    )
+    return f", with temperature {decision.temperature:.3f} and threshold {decision.bundle.threshold:.3f}"
 
 
 def _mean(entry: Entry, metric: str) -> str:
@@ -89,7 +102,7 @@ def _behind(entry: Entry, *, first: bool) -> str:
 
 
 def as_rows(entries: Sequence[Entry], metric: str = BINARY.default) -> list[dict[str, object]]:
-    """For programs: one flat record for each entry; null is what was not looked at."""
+    """Return a flat record for each entry; None is what was not computed."""
     return [
         {
             "rank": place,
@@ -114,6 +127,20 @@ def as_rows(entries: Sequence[Entry], metric: str = BINARY.default) -> list[dict
     ]
 
 
+def as_frame(entries: Sequence[Entry], metric: str = BINARY.default) -> "pd.DataFrame":
+    """Return the records of `as_rows` as a DataFrame, indexed by rank."""
+    import pandas as pd
+
+    frame = pd.DataFrame(as_rows(entries, metric)).set_index("rank")
+    for key in entries[0].settings:  # settings are text in MLflow
+        values = [None if value in ("", "null") else value for value in frame[key]]
+        try:
+            frame[key] = pd.to_numeric(pd.Series(values, index=frame.index))
+        except ValueError:
+            frame[key] = pd.Series(values, index=frame.index, dtype=object)
+    return frame
+
+
 def _by_rows(entry: Entry, metric: str) -> dict[str, object]:
     found = entry.standing
     low, high = sorted(METRICS[metric].sign * end for end in found.interval) if found else (None, None)
@@ -129,7 +156,8 @@ def _by_rows(entry: Entry, metric: str) -> dict[str, object]:
 
 
 def as_json(
-    sweep: Logged,
+    sweep: str,
+    sweep_id: str,
     entries: Sequence[Entry],
     metric: str = BINARY.default,
     decision: Decision | None = None,
@@ -137,8 +165,8 @@ def as_json(
     rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries, metric)]
     return json.dumps(
         {
-            "sweep": sweep.name,
-            "sweep_id": sweep.run_id,
+            "sweep": sweep,
+            "sweep_id": sweep_id,
             "metric": metric,
             "comparable": comparable([run for entry in entries for run in entry.runs]),
             "entries": rows,

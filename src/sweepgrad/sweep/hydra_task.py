@@ -1,4 +1,4 @@
-"""What Hydra is given to run, and what our own launchers find behind it."""
+"""The task function that Hydra runs, through which our launchers reach the session."""
 
 import os
 from collections.abc import Generator, Sequence
@@ -23,42 +23,42 @@ SWEEP_ID = "sweep.id="
 
 
 class Task:
-    """The jobs of a command line, as Hydra's launchers ask for them: one by one, or all at once."""
+    """The jobs of a launch. Hydra's launchers call it for each job; ours run many at once by `launch`."""
 
     def __init__(self, todo: Plan, session: Session) -> None:
         self._todo, self.session = todo, session
         self._planned = {job.overrides: job.config for job in todo.jobs}
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run one job, which Hydra composed and made a folder for."""
+        """Run one job that Hydra composed and made a folder for."""
         hydra = HydraConfig.get()
         number = hydra.job.num if self._todo.multirun else 0
-        said = [line for line in hydra.overrides.task if not line.startswith(SWEEP_ID)]
+        overrides = [line for line in hydra.overrides.task if not line.startswith(SWEEP_ID)]
         folder = Path(hydra.runtime.output_dir)
-        job = self.session.job(number, self._name(said, folder), said, checked(cfg), folder)
+        job = self.session.job(number, self._name(overrides, folder), overrides, checked(cfg), folder)
         (outcome,) = self.session.run([job], one_of_many if self._todo.multirun else alone)
         return value(outcome)
 
     def jobs(
         self, overrides: Sequence[Sequence[str]], first: int, master: DictConfig, loader: ConfigLoader
     ) -> list[Job]:
-        """The jobs that a sweeper asks a launcher for.
+        """Make the jobs that a sweeper asks a launcher for.
 
         Arguments:
-            overrides: of each.
-            first: the number of the first of them.
-            master: the sweep's own configuration.
+            overrides: of each job.
+            first: the number of the first job.
+            master: the configuration of the sweep itself.
         """
         jobs, by_number = [], numbered(master)
         for number, lines in enumerate(overrides, first):
-            said = [line for line in lines if not line.startswith(SWEEP_ID)]
-            config, name = self._planned.get(tuple(said)), str(number)
+            own = [line for line in lines if not line.startswith(SWEEP_ID)]
+            config, name = self._planned.get(tuple(own)), str(number)
             if config is None or not by_number:
                 composed = loader.load_sweep_config(master, list(lines))
                 config = config or checked(composed)
                 name = folder_of(composed, number)
             folder = Path(str(master.hydra.sweep.dir), name).absolute()
-            jobs.append(self.session.job(number, self._name(said, folder), said, config, folder))
+            jobs.append(self.session.job(number, self._name(own, folder), own, config, folder))
         return jobs
 
     @property
@@ -67,12 +67,12 @@ class Task:
         return tables_of(self._todo)
 
     def rungs(self, jobs: Sequence[Job]) -> Rungs:
-        """Where jobs pause, as `sweep.halving` says."""
+        """Return the epochs at which jobs pause, by `sweep.halving`."""
         config = self._todo.jobs[0].config
         return Rungs(config.sweep.halving, config.select.metric, jobs)
 
     def launch(self, jobs: Sequence[Job], execute: Execute) -> list[JobReturn]:
-        """Run jobs by our own means, and give the sweeper what it expects of them."""
+        """Run jobs through the session, and return their results in Hydra's form."""
         outcomes = self.session.run(jobs, execute)
         return [
             JobReturn(
@@ -86,32 +86,32 @@ class Task:
         ]
 
     def _name(self, overrides: Sequence[str], folder: Path) -> str:
-        """What tells a job from the others of its sweep, short enough for a column: `wide dropout=0.5`."""
+        """Return a short name for a job, from the keys that vary in its sweep: `wide dropout=0.5`."""
         if not self._todo.multirun:
             return folder.name
-        said = dict(override.split("=", 1) for override in overrides if "=" in override)
-        words = [
-            said[key] if key in GROUPS else f"{key.rpartition('.')[2]}={said[key]}"
+        values = dict(override.split("=", 1) for override in overrides if "=" in override)
+        parts = [
+            values[key] if key in GROUPS else f"{key.rpartition('.')[2]}={values[key]}"
             for key in self._todo.varying
-            if key in said
+            if key in values
         ]
-        return " ".join(words) or "run"
+        return " ".join(parts) or "run"
 
 
 def alone(jobs: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
-    """Run a run on its own, which is kept as far as it came."""
+    """Train a run on its own; keep what was trained if it is interrupted."""
     return threads.run(jobs, 1, Rungs(None, "accuracy", jobs), cancelled, keep_partial=True)
 
 
 def one_of_many(jobs: Sequence[Job], cancelled: Event) -> Generator[Running | Outcome, None, None]:
-    """Run one job of a sweep, for a launcher that asks for them one by one."""
+    """Train one job of a sweep, for a launcher that runs them one by one."""
     return threads.run(jobs, 1, Rungs(None, "accuracy", jobs), cancelled)
 
 
 def tables_of(todo: Plan) -> dict[str, str]:
-    """SHA-256 of the tables that a plan reads, by name, so that searches notice when a file is changed.
+    """Return the SHA-256 of the files that a plan reads, by name, so that searches notice a changed file.
 
-    The parts follow from these, from `split` and from the code; a simulated table from its settings.
+    A simulated table follows from its settings, so it has none.
 
     Raises:
         UserError: as `open_training`.
@@ -126,11 +126,11 @@ def tables_of(todo: Plan) -> dict[str, str]:
 
 
 def task_of(function: object, launcher: str) -> Task:
-    """The task that Hydra hands to a launcher of ours.
+    """Return the task that Hydra hands to a launcher of ours.
 
     Raises:
-        UserError: it is another program's.
+        UserError: it is the task of another program.
     """
     if not isinstance(function, Task):
-        raise UserError(f"hydra/launcher={launcher} runs the jobs of `sweepgrad train` and no others")
+        raise UserError(f"hydra/launcher={launcher} runs jobs of sweepgrad only")
     return function

@@ -1,7 +1,6 @@
-"""From a plan to its jobs trained: what must hold before the first, who launches them, what is said last."""
+"""Launch the runs of a plan: check, train, send to MLflow, report."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from sweepgrad.errors import UserError
 from sweepgrad.runs.record import Status
 from sweepgrad.sweep import estimate, resume, reuse, threads
 from sweepgrad.sweep.hydra_task import SWEEP_ID, Task, alone, tables_of
+from sweepgrad.sweep.launched import Launched, n_runs, report, unsent
 from sweepgrad.sweep.preflight import check_tables, load_engines, refuse_nothing_to_average, refuse_unwritable
 from sweepgrad.sweep.progress import Progress
 from sweepgrad.sweep.session import Ended, Session, digest_of, unwritten
@@ -29,45 +29,42 @@ from sweepgrad.training.loop import Fit
 
 log = logging.getLogger(__name__)
 
-_RUNS = Path("runs")  # where earlier results are looked for, below the folder in which we are
+_RUNS = Path("runs")  # below the current folder; earlier results are looked for here
 
 
 def launch(
-    composer: Hydra, todo: Plan, words: list[str], overrides: list[str], outbox: Outbox | None, *, quiet: bool
-) -> int:
-    """Run what was planned; the exit code, as of `train`.
+    composer: Hydra,
+    todo: Plan,
+    outbox: Outbox,
+    *,
+    command: Sequence[str],
+    overrides: list[str],
+    quiet: bool = False,
+    bar: bool | None = None,
+) -> Launched:
+    """Check the tables of a plan, then train its runs and send the results to MLflow.
 
     Arguments:
-        words: of the command line, after `sweepgrad train`.
+        command: arguments of the command line, to be recorded.
         overrides: those among them.
-        outbox: None for a rehearsal, which ends before the first job.
-        quiet: say nothing but what went wrong.
+        quiet, bar: see `Progress`.
 
     Raises:
-        UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
+        UserError: nothing was run.
     """
     settings = todo.jobs[0].config
-    for key in KEEPING + CHOOSING:
-        if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
-            raise UserError(f"{key}: must be the same for all runs of a sweep")
-    refuse_nothing_to_average(todo)
-    with Progress(quiet=quiet, metric=settings.select.metric) as progress:
-        check_tables(todo)
-        refuse_unwritable(Path(todo.folder.partition("*")[0]))
-        load_engines(todo)
-        if todo.multirun and not quiet:
-            log.info(estimate.summary(todo, threads.cores()))
-        if todo.sweeper == "optuna" and (known := _known(composer, todo, overrides)):
+    with Progress(quiet=quiet, bar=bar, metric=settings.select.metric) as progress:
+        _check(todo, quiet=quiet)
+        if known := _known(composer, todo, overrides):
             for line in known:
                 log.info(f"search: {line}")
-            return 0
-        if outbox is None:
-            _rehearse(todo)
-            return 0
+            earlier = resume.find(todo.folder, _key(todo, overrides))
+            folder, name = (earlier[0], earlier[1].id) if earlier else (None, None)
+            return Launched((), todo.n_jobs, name, folder, "FINISHED", nothing_left=True)
         outbox.connect(settings.tracking)
         outbox.open()
         try:
-            sweep = _started(todo, words, overrides)
+            sweep = _started(todo, command, overrides)
         except OSError as error:
             raise UserError(f"{unwritten(error)}; nothing was run") from None
         session = Session(
@@ -82,26 +79,50 @@ def launch(
         progress.start(todo.n_jobs)
         if sweep is not None:
             varying = ", ".join(todo.varying) or "nothing"
-            goes_on = "goes on" if sweep.earlier else "begins"
-            log.info(f"sweep {sweep.record.id} {goes_on}: {_runs(todo.n_jobs)}, varying {varying}")
+            action = "resuming" if sweep.earlier else "starting"
+            log.info(f"{action} sweep {sweep.record.id}: {n_runs(todo.n_jobs)}, varying {varying}")
             outbox.begin(sweep.folder)
         return _trained(session, todo, lambda: _call(composer, task, overrides))
 
 
-def go_on(config: Config, folder: Path, start: Fit, origin: str, words: Sequence[str], *, quiet: bool) -> int:
-    """Train a run on its own from where another one ended; the exit code, as of `train`.
+def rehearse(composer: Hydra, todo: Plan, overrides: list[str], *, quiet: bool = False) -> list[str]:
+    """Check what `launch` would check; a line for each run of a sweep.
+
+    Raises:
+        UserError: `launch` would run nothing.
+    """
+    with Progress(quiet=quiet, metric=todo.jobs[0].config.select.metric):
+        _check(todo, quiet=quiet)
+        if known := _known(composer, todo, overrides):
+            for line in known:
+                log.info(f"search: {line}")
+            return []
+        digests = [digest_of(job.config) for job in todo.jobs]
+        found = reuse.find(digests, reuse.index(_RUNS) if todo.multirun else {})
+        trained = {place for place, digest in enumerate(digests) if digest in found}
+        if trained:
+            log.info(f"{len(trained)} of {n_runs(todo.n_jobs)} were trained before")
+        log.info("nothing was run")
+        resumed = trained if todo.jobs[0].config.sweep.resume else set()
+        return list(estimate.listed(todo, resumed)) if todo.multirun else []
+
+
+def continue_training(
+    config: Config, folder: Path, start: Fit, origin: str, overrides: Sequence[str], *, quiet: bool
+) -> Launched:
+    """Train a run on its own, starting where another one ended.
 
     Arguments:
-        config: the new run's.
-        folder: where it is left.
-        start: what to go on from.
-        origin: the id of the job that this is from.
-        words: what the configuration was changed by.
+        config: of the new run.
+        folder: of the new run.
+        start: the state that the other run ended in.
+        origin: the id of its job.
+        overrides: the changes to its configuration.
 
     Raises:
         UserError: as `launch`.
     """
-    planned = PlannedJob(config, tuple(words))
+    planned = PlannedJob(config, tuple(overrides))
     todo = Plan(
         multirun=False,
         jobs=(planned,),
@@ -123,7 +144,9 @@ def go_on(config: Config, folder: Path, start: Fit, origin: str, words: Sequence
             outbox.open()
             session = Session(None, outbox, progress, resume=False, fail_fast=False, runs=_RUNS.absolute())
             job = replace(
-                session.job(0, folder.name, words, config, folder.absolute()), start=start, continued=origin
+                session.job(0, folder.name, overrides, config, folder.absolute()),
+                start=start,
+                continued=origin,
             )
             progress.start(1)
             return _trained(session, todo, lambda: session.run([job], alone))
@@ -131,33 +154,51 @@ def go_on(config: Config, folder: Path, start: Fit, origin: str, words: Sequence
         outbox.drop()
 
 
-def _trained(session: Session, todo: Plan, run: Callable[[], object]) -> int:
-    """Have the jobs of a session run, their results sent, and the end told; the exit code."""
+def _check(todo: Plan, *, quiet: bool) -> None:
+    """Check everything that can be checked before the first run.
+
+    Raises:
+        UserError: a setting, a table or a folder is not as it must be.
+    """
+    settings = todo.jobs[0].config
+    for key in KEEPING + CHOOSING:
+        if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
+            raise UserError(f"{key}: must be the same for all runs of a sweep")
+    refuse_nothing_to_average(todo)
+    check_tables(todo)
+    refuse_unwritable(Path(todo.folder.partition("*")[0]))
+    load_engines(todo)
+    if todo.multirun and not quiet:
+        log.info(estimate.summary(todo, threads.cores()))
+
+
+def _trained(session: Session, todo: Plan, run: Callable[[], object]) -> Launched:
+    """Train the jobs of a session, wait until MLflow has the results, and report how it ended."""
     with _sigterm_as_ctrl_c():
         status, problem = _train(session, run)
         try:
             _close(session, status)
         except KeyboardInterrupt:
-            log.warning("not waiting for MLflow: sweepgrad sync sends what it does not have")
-            return 130
-    return _report(session, todo, status, problem)
-
-
-def _rehearse(todo: Plan) -> None:
-    """Say what would be run."""
-    digests = [digest_of(job.config) for job in todo.jobs]
-    found = reuse.find(digests, reuse.index(_RUNS) if todo.multirun else {})
-    trained = {place for place, digest in enumerate(digests) if digest in found}
-    if todo.multirun:
-        for line in estimate.listed(todo, trained if todo.jobs[0].config.sweep.resume else ()):
-            print(line)
-    if trained:
-        log.info(f"{len(trained)} of {_runs(todo.n_jobs)} were trained before")
-    log.info("nothing was run")
+            status, problem = "KILLED", problem or "interrupted"
+            log.warning("interrupted while writing to MLflow: sweepgrad sync sends the rest")
+    outcomes = sorted(session.outcomes, key=lambda outcome: outcome.job.number)
+    launched = Launched(
+        tuple(outcomes),
+        todo.n_jobs,
+        session.sweep.record.id if session.sweep else None,
+        session.sweep.folder if session.sweep else session.last_folder,
+        status,
+        problem,
+        unsent(session.outbox),
+    )
+    report(session, launched)
+    return launched
 
 
 def _known(composer: Hydra, todo: Plan, overrides: list[str]) -> list[str]:
-    """What to say of a search that has nothing left to run; empty if it has."""
+    """Return the results of a search that has nothing left to run; nothing for all else."""
+    if todo.sweeper != "optuna" or not todo.multirun:
+        return []
     from sweepgrad.sweep.search.journal import if_complete
     from sweepgrad.sweep.search.suggest import search_of  # Optuna takes a while to import
 
@@ -167,7 +208,7 @@ def _known(composer: Hydra, todo: Plan, overrides: list[str]) -> list[str]:
 
 
 def _call(composer: Hydra, task: Task, overrides: list[str]) -> None:
-    """Have Hydra's sweeper and launcher call for the jobs."""
+    """Let Hydra's sweeper and launcher run the jobs."""
     sweep = task.session.sweep
     if sweep is None:
         composer.run(CONFIG_NAME, task, overrides, with_log_configuration=False)
@@ -178,7 +219,7 @@ def _call(composer: Hydra, task: Task, overrides: list[str]) -> None:
 
 
 def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
-    """Have the jobs run; how that ended, and what went wrong."""
+    """Train the jobs; return how that ended, and what went wrong."""
     problem = ""
     try:
         with session.resources:
@@ -188,8 +229,8 @@ def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
         problem = str(end)
     except KeyboardInterrupt:
         return "KILLED", "interrupted"
-    except OSError as error:  # of Hydra's own files
-        problem = f"{unwritten(error)}; nothing more is run"
+    except OSError as error:  # about Hydra's own files
+        problem = f"{unwritten(error)}; the sweep ends here"
     except HydraException as error:
         problem = str(error).removesuffix(".")
     except BaseException:
@@ -199,77 +240,37 @@ def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
 
 
 def _close(session: Session, status: Status) -> None:
-    """Leave word of the sweep's end, and wait until MLflow has everything."""
+    """Record how the sweep ended, and wait until MLflow has everything."""
     if session.sweep is not None:
         try:
             session.sweep.write(status, session.saved_by_halving)
             session.outbox.end(session.sweep.folder)
-        except OSError as error:  # the runs beside it matter more
-            log.warning(f"{error.filename} cannot be written: {error.strerror}")
+        except OSError as error:  # the runs matter more than the sweep's own record
+            log.warning(f"cannot write {error.filename}: {error.strerror}")
     session.outbox.close(session.progress.sending)
 
 
-def _report(session: Session, todo: Plan, status: Status, problem: str) -> int:
-    """Say what came of it; the exit code."""
-    done = sum(outcome.status == "FINISHED" for outcome in session.outcomes)
-    reused = sum(outcome.reused for outcome in session.outcomes)
-    where = os.path.relpath(session.sweep.folder if session.sweep else session.last_folder)
-    if problem:
-        log.warning(f"{problem}; {done} of {_runs(todo.n_jobs)} finished and kept in {where}")
-    if reused:
-        log.info(f"{_runs(reused)} had been trained before (sweep.resume=false trains them again)")
-    if session.saved_by_halving:
-        log.info(session.saved_by_halving)
-    if session.failed:
-        log.warning(
-            f"{len(session.failed)} of {_runs(todo.n_jobs)} failed; one alone is run again by its line:"
-        )
-        for outcome in session.failed:
-            log.warning(f"  {session.rerun(outcome.job)}")
-    if session.sweep is not None and (problem or session.failed):
-        log.warning("the same command again does what is missing")
-    if session.outbox.unsent:
-        log.warning(
-            f"{_unsent(session.outbox)} could not be sent to MLflow; the results are kept in {where}."
-            " When the store answers again: sweepgrad sync"
-        )
-        if status == "FINISHED":
-            return 2
-    elif status == "FINISHED" and not session.progress.quiet:
-        print(f"kept in {where} and in MLflow;")
-        print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
-    if status == "KILLED":
-        return 130
-    return {"FINISHED": 0, "FAILED": 2 if problem and not session.failed else 1}[status]
-
-
-def _started(todo: Plan, words: list[str], overrides: list[str]) -> resume.Sweep | None:
+def _started(todo: Plan, command: Sequence[str], overrides: list[str]) -> resume.Sweep | None:
     if not todo.multirun:
         return None
-    config = todo.jobs[0].config
-    # What a search will ask for follows from its overrides.
-    sections = [section.model_dump() for section in (config.tracking, config.sweep, config.select)]
-    settings = [*sections, None if todo.complete else overrides]
     return resume.start_or_resume(
         todo.folder,
-        resume.key([digest_of(job.config) for job in todo.jobs], settings),
+        _key(todo, overrides),
         name=todo.experiment or "sweep",
         jobs=todo.n_jobs,
         varying=todo.varying,
-        words=words,
-        resume=config.sweep.resume,
+        words=command,
+        resume=todo.jobs[0].config.sweep.resume,
     )
 
 
-def _unsent(outbox: Outbox) -> str:
-    whys = sorted({why for why in outbox.unsent.values() if why})
-    runs = sum(what.startswith("send ") for what in outbox.unsent)
-    what = _runs(runs) if runs else "word of the sweep"
-    return f"{what} ({'; '.join(whys[:3])})" if whys else what
-
-
-def _runs(n: int) -> str:
-    return "1 run" if n == 1 else f"{n} runs"
+def _key(todo: Plan, overrides: list[str]) -> str:
+    """Return the key by which a sweep is resumed."""
+    config = todo.jobs[0].config
+    # The runs of a search follow from its overrides.
+    sections = [section.model_dump() for section in (config.tracking, config.sweep, config.select)]
+    settings = [*sections, None if todo.complete else overrides]
+    return resume.key([digest_of(job.config) for job in todo.jobs], settings)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What must hold before the first run: tables fit, the engine is compiled, and results can be kept."""
+"""Checks and preparations before the first run: tables, folders, the compiled engine."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 
 def check_tables(todo: Plan) -> None:
-    """Read and split each table once, so that an unfit one is refused before anything trains."""
+    """Read and split each table once, so that an unusable one is refused before anything trains."""
     configs = [job.config for job in todo.jobs]
     for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
         training = open_training(data, split, dtype)
         for notice in training.notices:
             log.info(f"{data.name}: {notice}")
         for leak in training.certificate.found:
-            log.info(f"{data.name}: {leak}; sweepgrad check says what to do")
+            log.info(f"{data.name}: {leak}; see sweepgrad check")
         log.info(
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
@@ -31,41 +31,49 @@ def check_tables(todo: Plan) -> None:
 
 
 def load_engines(todo: Plan) -> None:
-    """Compile what is not compiled yet before the first run, which would else seem to hang."""
+    """Compile the engine before the first run, which would seem to hang otherwise."""
     configs = [job.config for job in todo.jobs]
     for name, dtype in dict.fromkeys((c.engine.name, dtype_of(c)) for c in configs):
         engine.load(name, dtype)
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Where results will be kept, or the nearest folder above it that is there already."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"results are kept in {folder}, but {there} is a file: move it, or work elsewhere")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"results are kept in {folder}, but {there} is not yours to write to: work elsewhere")
+    """Check that results can be written.
+
+    Raises:
+        UserError: a file is in the way, or the folder is not writable.
+    """
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not parent.is_dir():
+        raise UserError(
+            f"cannot write results to {folder}: {parent} is a file. Move it, or work in another folder"
+        )
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(
+            f"cannot write results to {folder}: no permission to write to {parent}. Work in another folder"
+        )
 
 
 def refuse_nothing_to_average(todo: Plan) -> None:
-    """See whether jobs can be part of the ensemble that is asked for. (A search may yet find members.)
+    """Check that `select.ensemble` has an effect. (Not for a search, whose runs are not known yet.)
 
     Raises:
-        UserError: none can, so that the setting would have no effect.
+        UserError: no ensemble can be made of the runs.
     """
     ensemble = todo.jobs[0].config.select.ensemble
     if not (todo.multirun and todo.complete):
         return
     seeds: dict[str, set[int]] = {}
-    configurations: dict[tuple[int, int | None], set[str]] = {}  # of each split: networks of two share none
+    configurations: dict[tuple[int, int | None], set[str]] = {}  # by split: an ensemble is of one split
     for config in (job.config for job in todo.jobs):
         settings = candidate(config)
         seeds.setdefault(settings, set()).add(config.seed)
         configurations.setdefault((config.split.seed, config.split.outer_fold), set()).add(settings)
     if isinstance(ensemble, SeedsEnsemble) and max(map(len, seeds.values())) < 2:
-        raise UserError("select.ensemble: no configuration has two seeds to average; say seed=1,2,3")
+        raise UserError("select.ensemble: no configuration has two seeds to average; set seed=1,2,3")
     most = max(map(len, configurations.values()))
     if isinstance(ensemble, BestEnsemble) and most < ensemble.size:
         raise UserError(
-            f"select.ensemble: the {ensemble.size} best of {most} configurations are to be averaged;"
-            " say a smaller size, or vary more"
+            f"select.ensemble: cannot average the {ensemble.size} best of {most} configurations; set a"
+            " smaller size, or vary more"
         )

@@ -1,6 +1,7 @@
-"""Telling how far things are on standard error: one live line on a terminal, plain lines elsewhere."""
+"""Progress of training: log messages for what ended, and one live line on a terminal or in a notebook."""
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,61 +19,85 @@ from sweepgrad.tasks.registry import task_of
 log = logging.getLogger(__name__)
 
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended
-_FEW = 100  # of so many jobs each gets a line of its own
+_FEW = 100  # jobs; up to this number each gets a line of its own
+
+
+class _NotebookLine:
+    """One line on standard error that is written over, for notebooks: they are no terminals."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def start(self) -> None:
+        pass
+
+    def update(self, text: str) -> None:
+        print(f"\r{text.ljust(self._length)}", end="", file=sys.stderr, flush=True)
+        self._length = len(text)
+
+    def stop(self) -> None:
+        if self._length:
+            self.update("")
+            print("\r", end="", file=sys.stderr, flush=True)
 
 
 class Progress:
     """Progress over jobs; use it as a context manager.
 
     Arguments:
-        quiet: say nothing but what went wrong.
-        metric: which one the best so far is told by, on validation rows.
+        quiet: print errors only.
+        bar: None prints log messages to standard error, as the command line does, with a live line below them
+            on a terminal. True shows the live line alone, also in a notebook; False shows nothing.
+        metric: the metric of the best job so far, on validation rows.
     """
 
-    def __init__(self, *, quiet: bool = False, metric: str = "accuracy") -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, bar: bool | None = None, metric: str = "accuracy") -> None:
+        self.quiet, self._prints = quiet, bar is None
         self.metric = METRICS[metric]
         self.total = self.done = self.failed = 0
         self.best: Outcome | None = None
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._status: Status | None = None
-        if self._console.is_terminal and not quiet:
-            self._status = self._console.status("getting ready")
+        console = Console(stderr=True, highlight=False, soft_wrap=True, force_jupyter=False)
+        self._line: Status | _NotebookLine | None = None
+        if console.is_terminal and not quiet and bar is not False:
+            self._line = console.status("preparing")
+        elif bar:
+            self._line = _NotebookLine()
         self._shown = ExitStack()
-        self._shares: dict[int, float] = {}  # of the jobs under way
+        self._shares: dict[int, float] = {}  # of the jobs under way, how much is done
         self._trained = 0
         self._started = self._last = time.monotonic()
 
     def __enter__(self) -> "Progress":
-        self._shown.enter_context(shown(logging.WARNING if self.quiet else logging.INFO))
-        if self._status:
-            self._status.start()
+        if self._prints:
+            self._shown.enter_context(shown(logging.WARNING if self.quiet else logging.INFO))
+        if self._line:
+            self._line.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._status:
-            self._status.stop()
+        if self._line:
+            self._line.stop()
         self._shown.close()
 
     def start(self, total: int) -> None:
-        """Training begins, of so many jobs."""
+        """Start training `total` jobs."""
         self.total = total
         self._started = self._last = time.monotonic()
 
     def running(self, running: Running) -> None:
-        """A job has come further."""
+        """Show how far a job is."""
         job = running.job
         self._shares[job.number] = running.epoch / job.config.train.epochs
         text = (
             f"[{job.number + 1}/{self.total}] {job.name}  epoch {running.epoch}/{job.config.train.epochs}"
             f"  val {_figures(running.val)}"
         )
-        self._tell(text if self.total == 1 else "", text)
+        self._show(text if self.total == 1 else "", text)
 
     def ended(self, outcome: Outcome) -> None:
-        """A job has ended, or had ended before."""
+        """Show how a job ended."""
         job = outcome.job
         self._shares.pop(job.number, None)
         self.done += 1
@@ -85,7 +110,7 @@ class Progress:
         if self.best is None or self._score(outcome) > self._score(self.best):
             self.best = outcome
         if self.total > _FEW or outcome.reused:
-            self._tell("", "")
+            self._show("", "")
             return
         self._last = time.monotonic()
         ending = f"stopped after epoch {outcome.epochs}" if outcome.stopped else f"{outcome.seconds:.1f} s"
@@ -94,12 +119,12 @@ class Progress:
         log.info(
             f"{where}  val {figures}  best epoch {outcome.best_epoch}/{job.config.train.epochs}  {ending}"
         )
-        self._tell("", "")
+        self._show("", "")
 
     def sending(self, left: int) -> None:
-        """All is trained, and so much is still to be written to MLflow."""
-        if self._status:
-            self._status.update(f"writing to MLflow: {left} left")
+        """Show how many results are still to be written to MLflow."""
+        if self._line:
+            self._line.update(f"writing to MLflow: {left} left")
         elif time.monotonic() - self._last > _LINE_SECONDS:
             self._last = time.monotonic()
             log.info(f"writing to MLflow: {left} left")
@@ -107,36 +132,39 @@ class Progress:
     def _score(self, outcome: Outcome) -> float:
         return self.metric.sign * outcome.summary[self.metric.key]
 
-    def _tell(self, live: str, line: str) -> None:
-        """Show how far the sweep is: on a terminal at once, elsewhere a line at times."""
-        if self._status:
-            self._status.update(escape(f"{live}  {self._overall()}" if live else self._overall()))
+    def _show(self, live: str, line: str) -> None:
+        """Show how far the sweep is: in the live line at once, else as a log message every few seconds."""
+        if self._line:
+            self._line.update(self._escaped(f"{live}  {self._overall()}" if live else self._overall()))
         elif not self.quiet and time.monotonic() - self._last > _LINE_SECONDS:
             self._last = time.monotonic()
             log.info(line if line and self.total <= _FEW else self._overall())
 
+    def _escaped(self, text: str) -> str:
+        return escape(text) if isinstance(self._line, Status) else text
+
     def _overall(self) -> str:
         seconds = time.monotonic() - self._started
         trained = self._trained + sum(self._shares.values())
-        words = [f"{self.done} of {self.total} done"]
+        parts = [f"{self.done} of {self.total} done"]
         if self.failed:
-            words.append(f"{self.failed} failed")
+            parts.append(f"{self.failed} failed")
         if trained:
             rate = trained / max(seconds, 1e-9)
-            words.append(f"{rate:.1f} a second" if rate > 1 else f"{1 / rate:.1f} s each")
-            words.append(f"{readable((self.total - self.done - sum(self._shares.values())) / rate)} left")
+            parts.append(f"{rate:.1f} a second" if rate > 1 else f"{1 / rate:.1f} s each")
+            parts.append(f"{readable((self.total - self.done - sum(self._shares.values())) / rate)} left")
         if self.best is not None:
             value = self.best.summary[self.metric.key]
-            words.append(f"best val {self.metric.name} {value:.3f} ({self.best.job.name})")
-        return ", ".join(words)
+            parts.append(f"best val {self.metric.name} {value:.3f} ({self.best.job.name})")
+        return ", ".join(parts)
 
 
 def readable(seconds: float) -> str:
-    """A duration, as people say it."""
+    """Return a duration as text, in seconds, minutes or hours."""
     if seconds < 90:
         return f"{max(seconds, 0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _figures(of: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {METRICS[name].progress(value)}" for name, value in of.items())
+def _figures(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {METRICS[name].progress(value)}" for name, value in metrics.items())

@@ -107,6 +107,12 @@ def start_or_resume(
     return Sweep(record, folder, earlier)
 
 
+def find(pattern: str, key: str) -> tuple[Path, SweepRecord] | None:
+    """Return the folder and the record of the latest sweep with this key, if there is one."""
+    same = [(folder, record) for folder, record in _earlier(pattern) if record.key == key]
+    return max(same, key=lambda pair: (pair[0] / SWEEP).stat().st_mtime, default=None)
+
+
 def _earlier(pattern: str) -> list[tuple[Path, SweepRecord]]:
     found = []
     only_the_id_varies = "*".join(glob.escape(part) for part in pattern.split("*"))

@@ -1,80 +1,28 @@
-"""`sweepgrad train`: one run, or a sweep of them, composed and launched by Hydra."""
+"""Plan, check and train the runs that a list of overrides asks for."""
 
-import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweepgrad.errors import UserError
 from sweepgrad.tracking.outbox import Outbox
 
-# Hydra is imported late, and what launches later still: they take tenths of a second and most of one, in
-# which the process that writes to MLflow can start. --help needs neither.
+if TYPE_CHECKING:
+    from sweepgrad.compose.internals import Hydra
+    from sweepgrad.compose.plan import Plan, PlannedJob
+    from sweepgrad.sweep.launched import Launched
 
-_QUIET, _DRY = {"-q", "--quiet"}, "--dry-run"
-_ANSWERED_AT_ONCE = {
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--shell-completion",
-    "-sc",
-}
+# Hydra takes tenths of a second to import and `launch` most of a second. Both are imported late, so that the
+# process that writes to MLflow starts in the meantime.
 
-
-def train(arguments: Sequence[str]) -> int:
-    """Do what follows `sweepgrad train` on a command line; the exit code.
-
-    0 when every job finished, 1 when one failed, 130 after Ctrl-C.
-
-    Raises:
-        UserError: nothing was run, or the results could not be sent to MLflow and wait on disk.
-    """
-    dry, quiet = _DRY in arguments, bool(_QUIET & set(arguments))
-    words = [word for word in arguments if word != _DRY and word not in _QUIET]
-    with _outbox(needed=not dry and not _ANSWERED_AT_ONCE & set(words)) as outbox:
-        return _train(words, outbox, quiet=quiet)
-
-
-def _train(words: list[str], outbox: Outbox | None, *, quiet: bool) -> int:
-    from hydra.errors import HydraException
-
-    from sweepgrad.compose.internals import get_args_parser
-    from sweepgrad.compose.loader import hydra_for
-    from sweepgrad.compose.plan import plan_with
-
-    flags = get_args_parser().parse_intermixed_args(words)
-    # Hydra wants its flags before or after all overrides; people also put them between.
-    ordered = [*(word for word in words if word not in flags.overrides), *flags.overrides]
-    if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
-        try:
-            _hand_to_hydra(ordered)
-        except HydraException as error:  # --help composes too
-            raise UserError(str(error)) from None
-        return 0
-    if flags.config_name or flags.config_path:
-        raise UserError("--config-name and --config-path do not work here: --config-dir adds YAML")
-    search = [flags.config_dir] if flags.config_dir else []
-    with hydra_for(search) as composer:
-        todo = plan_with(composer, flags.overrides, multirun=flags.multirun)
-        tracking = todo.jobs[0].config.tracking
-        file = Path(tracking.uri.removeprefix("sqlite:///"))
-        if outbox is not None and (not tracking.uri.startswith("sqlite:") or file.exists()):
-            outbox.connect(tracking)  # a store that is not there is made only when the tables are fit
-        from sweepgrad.sweep.launch import launch
-
-        return launch(composer, todo, ordered, flags.overrides, outbox, quiet=quiet)
+_ONE_AT_A_TIME = threading.RLock()  # Hydra's state is global
 
 
 @contextmanager
-def _outbox(*, needed: bool) -> Iterator[Outbox | None]:
-    """What takes results to MLflow: begun first, since it takes as long to start as all else together."""
-    if not needed:
-        yield None
-        return
+def mlflow_writer() -> Iterator[Outbox]:
+    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else."""
     outbox = Outbox()
     try:
         yield outbox
@@ -82,23 +30,101 @@ def _outbox(*, needed: bool) -> Iterator[Outbox | None]:
         outbox.drop()
 
 
-def _hand_to_hydra(arguments: Sequence[str]) -> None:
-    """Let Hydra answer --help and its like, as if it were the whole program."""
+def train(
+    overrides: Sequence[str],
+    *,
+    multirun: bool,
+    search: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+    quiet: bool = False,
+    bar: bool | None = None,
+    single: bool = False,
+    outbox: Outbox | None = None,
+) -> "Launched":
+    """Train one run, or a sweep of runs, and send the results to MLflow.
 
-    import hydra
+    Calls from several threads train one after another.
 
-    from sweepgrad.compose.loader import CONFIG_NAME
-    from sweepgrad.compose.search_path import search_extensions
-    from sweepgrad.paths import config_dir
+    Arguments:
+        overrides: as after `sweepgrad train`, without flags.
+        multirun: whether this is a sweep.
+        search: more folders of YAML, as --config-dir gives them.
+        command: arguments of the command line, to be recorded; None for those that follow from `overrides`.
+        quiet: print errors only.
+        bar: see `progress.Progress`.
+        single: refuse an experiment that is a sweep.
+        outbox: a running writer to MLflow; None starts one.
 
-    search_extensions()
+    Raises:
+        UserError: nothing was run.
+    """
+    if command is None:
+        command = [*(["-m"] if multirun else []), *overrides]
+    with ExitStack() as stack:
+        if outbox is None:
+            outbox = stack.enter_context(mlflow_writer())
+        composer, todo = stack.enter_context(_planned(overrides, multirun, search, single=single))
+        tracking = todo.jobs[0].config.tracking
+        file = Path(tracking.uri.removeprefix("sqlite:///"))
+        if not tracking.uri.startswith("sqlite:") or file.exists():
+            outbox.connect(tracking)  # a new store is made only after the tables were checked
+        from sweepgrad.sweep.launch import launch
 
-    def no_job(cfg: object) -> None:  # Hydra wants a function, and looks where it was defined
-        raise AssertionError("--help and its like run none")
+        return launch(
+            composer, todo, outbox, command=command, overrides=list(overrides), quiet=quiet, bar=bar
+        )
 
-    before = sys.argv
-    sys.argv = ["sweepgrad train", *arguments]
-    try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=CONFIG_NAME)(no_job)()
-    finally:
-        sys.argv = before
+
+def rehearse(
+    overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = (), quiet: bool = False
+) -> list[str]:
+    """Check what `train` would check, and train nothing.
+
+    Returns:
+        A line for each run of a sweep.
+
+    Raises:
+        UserError: `train` would run nothing.
+    """
+    with _planned(overrides, multirun, search) as (composer, todo):
+        from sweepgrad.sweep.launch import rehearse
+
+        return rehearse(composer, todo, list(overrides), quiet=quiet)
+
+
+def plan_one(overrides: Sequence[str], search: Sequence[str] = ()) -> "PlannedJob":
+    """Plan one run, and train nothing.
+
+    Raises:
+        UserError: the configuration is wrong, or is of several runs.
+    """
+    with _planned(overrides, False, search, single=True) as (_, todo):
+        return todo.jobs[0]
+
+
+@contextmanager
+def _planned(
+    overrides: Sequence[str], multirun: bool, search: Sequence[str], *, single: bool = False
+) -> Iterator[tuple["Hydra", "Plan"]]:
+    from sweepgrad.compose.loader import hydra_for
+    from sweepgrad.compose.plan import plan_with
+
+    with _ONE_AT_A_TIME, hydra_for(search) as composer:
+        if single:
+            _refuse_several_values(composer, overrides)
+        todo = plan_with(composer, overrides, multirun=multirun)
+        if single and todo.multirun:
+            raise UserError("experiment: it is a sweep of several runs; call sweepgrad.sweep")
+        yield composer, todo
+
+
+def _refuse_several_values(composer: "Hydra", overrides: Sequence[str]) -> None:
+    from sweepgrad.compose.loader import SweepLoader
+
+    loader = composer.config_loader
+    assert isinstance(loader, SweepLoader)
+    several = []
+    with suppress(Exception):  # `plan_with` reports what is wrong
+        several = [str(each.input_line) for each in loader.parse(overrides) if each.is_sweep_override()]
+    if several:
+        raise UserError(f"{' '.join(several)}: asks for several runs; call sweepgrad.sweep")

@@ -66,6 +66,25 @@ def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) ->
     else:
         with fluent(uri), quiet("mlflow"):
             folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}", dst_path=str(into)))
+    return _bundle_in(folder)
+
+
+def download(uri: str, address: str, into: Path) -> Path:
+    """Return the folder of the bundle in a copy of a model.
+
+    Arguments:
+        address: MLflow's URI of the model, such as `models:/NAME@chosen`.
+        into: a folder for the copy.
+
+    Raises:
+        ValueError: it is no model of sweepgrad.
+        OSError: it cannot be read.
+    """
+    with fluent(uri), quiet("mlflow"):
+        return _bundle_in(Path(mlflow.artifacts.download_artifacts(address, dst_path=str(into))))
+
+
+def _bundle_in(folder: Path) -> Path:
     try:
         described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
         return Path(folder, described["flavors"]["python_function"]["artifacts"][BUNDLE]["path"])

@@ -359,6 +359,18 @@ class Store:
         with reaching(self.uri):
             return models.bundle_of(self._client, self.uri, run.run_id, into)
 
+    def registered(self, address: str, into: Path) -> Path:
+        """See `models.download`.
+
+        Raises:
+            UserError: there is no such model.
+        """
+        try:
+            with reaching(self.uri):
+                return models.download(self.uri, address, into)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{address} in {self.uri}: cannot load the model: {error}") from None
+
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
         """Return the path of a copy of a run's artifact, a file or a folder."""
         with reaching(self.uri), quiet("mlflow"):

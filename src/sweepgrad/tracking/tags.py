@@ -21,6 +21,7 @@ PARENT = "mlflow.parentRunId"
 HOST, PROCESS = "sweepgrad.host", "sweepgrad.process"
 CHOSEN = "sweepgrad.chosen_run"  # several for an ensemble
 N_JOBS = "sweepgrad.jobs"
+REGISTERED = "sweepgrad.registered_model"  # name and version of the model that was evaluated
 TEST_EVALUATED = "sweepgrad.test_evaluated."  # of a sweep's own run; + the beginning of a ledger entry's id
 LEAKS, DUPLICATES = "sweepgrad.leaks", "sweepgrad.duplicates_across_parts"
 ISOLATION, PASSED, NOT_PASSED = "sweepgrad.isolation_test", "passed", "not passed"

@@ -54,6 +54,13 @@ class Bundle:
     negative: str | int | float | bool
     threshold: float = 0.5
 
+    def __repr__(self) -> str:
+        networks = "1 network" if len(self.members) == 1 else f"{len(self.members)} networks"
+        return (
+            f"Bundle({self.target} = {self.positive!r}, {networks}, {self.n_parameters} parameters,"
+            f" threshold {self.threshold:.3g})"
+        )
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The raw columns that are needed."""

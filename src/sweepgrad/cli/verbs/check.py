@@ -25,23 +25,19 @@ def run(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from sweepgrad.compose.plan import plan
-    from sweepgrad.data.access import open_check
+    from sweepgrad.api.tables import check_tables
     from sweepgrad.data.audit import report_text
 
-    configs = [job.config for job in plan(options.overrides, multirun=True, search=search_of(options)).jobs]
-    wanted = dict.fromkeys((config.data, config.split) for config in configs)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=100_000, highlight=False)
-    reports = []
-    for number, (data, split) in enumerate(wanted):
-        report = open_check(data, split)
-        reports.append(report)
-        if not options.json:
-            if number:
-                console.print()
-            report_text.show(report, split, console)
+    reports = check_tables(options.overrides, search_of(options))
     if options.json:
         print(json.dumps([report.to_json() for report in reports], indent=1, allow_nan=False))
+    else:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(width=100_000, highlight=False)
+        for number, report in enumerate(reports):
+            if number:
+                console.print()
+            assert report.split is not None
+            report_text.show(report, report.split, console)
     return 1 if any(report.problems for report in reports) else 0

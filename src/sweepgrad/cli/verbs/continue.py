@@ -32,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
     from datetime import datetime
     from pathlib import Path
 
+    from sweepgrad.cli.verbs.train import report
     from sweepgrad.config.schema import Tracking, store_uri
-    from sweepgrad.sweep.launch import go_on
+    from sweepgrad.sweep.launch import continue_training
     from sweepgrad.verify.resume_training import continuation
     from sweepgrad.verify.sources import find
 
@@ -48,7 +49,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         log.info(f"continuing {kept.name} after epoch {len(todo.start.history)}")
     folder = RUNS / "single" / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    return go_on(todo.config, folder, todo.start, todo.origin, options.changes, quiet=options.quiet)
+    launched = continue_training(
+        todo.config, folder, todo.start, todo.origin, options.changes, quiet=options.quiet
+    )
+    return report(launched, quiet=options.quiet)
 
 
 def _change(word: str) -> tuple[str, object]:

@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
+from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
@@ -40,27 +40,24 @@ def run(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from sweepgrad.api.evaluation import evaluate
     from sweepgrad.selection import evaluation_markdown
-    from sweepgrad.selection.evaluate import evaluate
 
     done = evaluate(
-        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
+        options.sweep, incomplete=options.incomplete, again=options.again, store=store_of(options)
     )
-    if not done.opened:
-        log.info("judged before; the test rows stay closed")
+    if not done.n_evaluated:
+        log.info("the test sets were evaluated before; this is the result of that evaluation")
     if options.json:
-        print(json.dumps(done.evaluation.to_json(), indent=1, allow_nan=False))
+        print(json.dumps(done.to_json(), indent=1, allow_nan=False))
     elif options.csv:
-        print(evaluation_markdown.as_csv(done.evaluation), end="")
+        print(evaluation_markdown.as_csv(done), end="")
     else:
         console = Console()
         if not console.is_terminal:
             console = Console(width=200)
-        console.print(evaluation_markdown.as_table(done.evaluation))
-        for line in (
-            *evaluation_markdown.summary(done.evaluation),
-            *evaluation_markdown.warnings(done.evaluation),
-        ):
+        console.print(evaluation_markdown.as_table(done))
+        for line in (*evaluation_markdown.summary(done), *evaluation_markdown.warnings(done)):
             console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
         print(f"page: {done.folder / 'evaluation.md'}")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 import logging
 
-from sweepgrad.cli.verbs.stores import RUNS, add_store, add_sweep, store_of
+from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
@@ -36,38 +36,42 @@ def run(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from sweepgrad.selection.finalize import finalize
+    from sweepgrad.api.evaluation import OtherVersion, finalize
     from sweepgrad.stats.metrics import METRICS
 
-    done = finalize(
-        store_of(options), options.sweep, RUNS, incomplete=options.incomplete, again=options.again
-    )
-    card, folder = done.card, done.folder
-    if card is None:
-        log.info(
-            "judged before, by another version of sweepgrad, whose card this is; the test rows stay closed"
+    try:
+        card = finalize(
+            options.sweep, incomplete=options.incomplete, again=options.again, store=store_of(options)
         )
+    except OtherVersion as other:
+        log.info("another version of sweepgrad evaluated the test set and wrote this card")
         name = "card.json" if options.json else "card.md"
-        print((folder / name).read_text(encoding="utf-8"), end="")
+        print((other.folder / name).read_text(encoding="utf-8"), end="")
         return 0
-    if not done.opened:
-        log.info(f"judged before, {card.evaluated}; the test rows stay closed")
-    for opening in card.interrupted_evaluations if done.opened else ():
-        log.info(f"taken up again, for nothing was kept when the test rows were opened {opening}")
+    if not card.evaluated_now:
+        log.info(
+            f"the test set was evaluated before, on {card.evaluated}; this is the card of that evaluation"
+        )
+    for entry in card.interrupted_evaluations if card.evaluated_now else ():
+        log.info(f"repeated an evaluation that was interrupted ({entry})")
     if options.json:
         print(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
     metric = METRICS[card.test.main]
     low, high = map(metric.figure, card.test.interval)
-    averages = f" and {card.n_ensembles} average{'s' if card.n_ensembles > 1 else ''}"
-    of = f"{card.n_candidates}{averages if card.n_ensembles else ''}"
-    several = f"{len(card.members)} networks averaged, the first with " if len(card.members) > 1 else ""
-    print(f"chosen of {of} by validation: {several}layers {card.model['layers']}, run {card.run_id}")
+    ensembles = f" and {card.n_ensembles} ensemble{'s' if card.n_ensembles > 1 else ''}"
+    candidates = (
+        f"{card.n_candidates} run{'s' if card.n_candidates > 1 else ''}{ensembles * bool(card.n_ensembles)}"
+    )
+    members = f"an ensemble of {len(card.members)} networks, the first with " if len(card.members) > 1 else ""
+    print(
+        f"chosen from {candidates} by validation: {members}layers {card.model['layers']}, run {card.run_id}"
+    )
     for notice in card.notices:
         log.info(notice)
     print(f"test {metric.title} {metric.figure(card.test.value)} ({low} to {high}) on {card.test.n} rows")
     for name, scores in card.baselines.items():
         print(f"  {name}: {metric.figure(scores.value)}")
     Console(width=100).print(card.verdict)
-    print(f"card: {folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
+    print(f"card: {card.folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
     return 0

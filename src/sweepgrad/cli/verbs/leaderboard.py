@@ -28,29 +28,27 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from sweepgrad.data.access import Tables
+    from sweepgrad.api.stored import load_sweep
     from sweepgrad.selection import leaderboard
-    from sweepgrad.selection.decide import standings
-    from sweepgrad.tracking.tags import N_JOBS
 
-    store = store_of(options)
-    sweep = store.sweep(options.sweep)
-    runs = store.children(sweep)
-    entries, metric, decision, notice = standings(store, Tables(), runs)
+    sweep = load_sweep(options.sweep, store=store_of(options))
+    ranking = sweep.standings()
+    entries, metric, decision, notice = ranking
     if notice:
         log.info(notice)
     if options.json:
-        print(leaderboard.as_json(sweep, entries, metric, decision))
+        print(leaderboard.as_json(sweep.name, sweep.id, entries, metric, decision))
     elif options.csv:
         print(leaderboard.as_csv(entries, metric), end="")
     else:
-        unfinished = len(runs) - sum(len(entry.runs) for entry in entries if not entry.ensemble)
-        of = int(sweep.tags.get(N_JOBS, len(runs)))
-        title = f"{sweep.name}: {of} run{'s' if of > 1 else ''}"
-        if missing := of - len(runs) + unfinished:
+        finished = sum(len(entry.runs) for entry in entries if not entry.ensemble)
+        title = f"{sweep.name}: {sweep.n_jobs} run{'s' if sweep.n_jobs > 1 else ''}"
+        if missing := sweep.n_jobs - finished:
             title += f", {missing} not finished"
+        table = leaderboard.as_table(title, entries, metric, decision)
         console = Console()
         if not console.is_terminal:
-            console = Console(width=200)
-        console.print(leaderboard.as_table(title, entries, metric, decision))
+            natural = console.measure(table, options=console.options.update(width=10_000)).maximum
+            console = Console(width=max(200, natural))
+        console.print(table)
     return 0

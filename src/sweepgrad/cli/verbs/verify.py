@@ -52,19 +52,19 @@ def run(options: argparse.Namespace) -> int:
     store = cache(lambda: store_of(options))
     with tempfile.TemporaryDirectory(prefix="sweepgrad-fetched-") as scratch:
         found: dict[str, Kept] = {}
-        for which in options.runs:
-            found |= {kept.id: kept for kept in find(which, store, RUNS, Path(scratch))}
+        for name in options.runs:
+            found |= {kept.id: kept for kept in find(name, store, RUNS, Path(scratch))}
         kept = list(found.values())
         check_rows(kept)
         verdicts: list[Verdict] = []
-        said = time.monotonic()
+        logged = time.monotonic()
         for event in verify(kept, cores()):
             if isinstance(event, Verdict):
                 verdicts.append(event)
-            if time.monotonic() - said > _LINE_SECONDS:
-                said = time.monotonic()
-                under_way = "" if isinstance(event, Verdict) else f", {event.job.name} at epoch {event.epoch}"
-                log.info(f"{len(verdicts)} of {len(kept)} trained again{under_way}")
+            if time.monotonic() - logged > _LINE_SECONDS:
+                logged = time.monotonic()
+                current = "" if isinstance(event, Verdict) else f", {event.job.name} at epoch {event.epoch}"
+                log.info(f"{len(verdicts)} of {len(kept)} trained again{current}")
     order = {run.id: place for place, run in enumerate(kept)}
     verdicts.sort(key=lambda verdict: order[verdict.run.id])
     if options.json:
@@ -84,9 +84,9 @@ def _summary(verdicts: "list[Verdict]") -> dict[str, object]:
 
 
 def _lines(verdicts: "list[Verdict]") -> Iterator[str]:
-    """What is other about the machine, once; the runs that are not bit-equal, and why; how many are."""
+    """Yield the report: differences of the environment, runs that are not bit-equal, and counts."""
     for environment in dict.fromkeys(verdict.environment for verdict in verdicts if verdict.environment):
-        yield "trained where numbers may be rounded otherwise:"
+        yield "trained in another environment, in which numbers may be rounded differently:"
         yield from (f"  {difference}" for difference in environment)
     for verdict in verdicts:
         if verdict.kind != "bit-equal" or len(verdicts) == 1:
@@ -94,10 +94,10 @@ def _lines(verdicts: "list[Verdict]") -> Iterator[str]:
             yield f"{verdict.run.name} ({verdict.run.id}), {epochs}: {verdict.kind}"
             yield from (f"  {finding}" for finding in verdict.findings)
     counts = Counter(verdict.kind for verdict in verdicts)
-    words = [f"{counts['bit-equal']} of {len(verdicts)} bit-equal"]
-    words += [f"{rounded} equal to rounding"] if (rounded := counts["equal to rounding"]) else []
-    words += (
+    parts = [f"{counts['bit-equal']} of {len(verdicts)} bit-equal"]
+    parts += [f"{rounded} equal to rounding"] if (rounded := counts["equal to rounding"]) else []
+    parts += (
         [f"{counts['differs']} differ{'s' if counts['differs'] == 1 else ''}"] if counts["differs"] else []
     )
-    in_spite = counts["bit-equal"] and any(v.environment and v.kind == "bit-equal" for v in verdicts)
-    yield ", ".join(words) + (", in spite of the above" if in_spite else "")
+    despite = counts["bit-equal"] and any(v.environment and v.kind == "bit-equal" for v in verdicts)
+    yield ", ".join(parts) + (", despite the differences above" if despite else "")
