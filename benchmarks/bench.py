@@ -81,7 +81,7 @@ def measure(measurement: Measurement, cores: list[int], seconds: float) -> dict[
     except subprocess.TimeoutExpired:
         return {"why_not": f"took longer than {TIMEOUT // 60} minutes"}
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["said nothing"]
+        lines = done.stderr.strip().splitlines() or ["printed nothing"]
         return {"why_not": f"ended with {done.returncode}: {lines[-1]}"}
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -117,8 +117,8 @@ def run(measurements: list[Measurement], seconds: float) -> list[dict[str, Any]]
             if "value" in answer:
                 record["rounds"].append(answer["value"] / m.divide)
                 record["value"] = (max if m.work == workloads.RATE else min)(record["rounds"])
-        said = record["why_not"] or report.said(record["rounds"][-1], m.work)
-        print(f"{number:3} of {len(measurements)}  {m.name}: {said}", flush=True)
+        printed = record["why_not"] or report.formatted(record["rounds"][-1], m.work)
+        print(f"{number:3} of {len(measurements)}  {m.name}: {printed}", flush=True)
     return [*records.values()]
 
 

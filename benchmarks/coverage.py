@@ -43,7 +43,7 @@ class Setting:
     unit: float = 0.0
     own: float = 0.0
     seed: float = 0.0
-    said: str = field(default="", kw_only=True)
+    label: str = field(default="", kw_only=True)
 
     @property
     def units(self) -> NDArray[np.int64]:
@@ -88,13 +88,13 @@ def intervals_of_accuracy(repetitions: int, draw: np.random.Generator) -> list[l
     found = []
     for truth in (0.7, 0.95):
         for setting in (
-            Setting(rows(300), said="300 independent rows"),
-            Setting(rows(1200), said="1,200 independent rows"),
-            Setting(np.full(100, 12), unit=0.3, said="100 units of 12"),
-            Setting(np.full(20, 60), unit=0.3, said="20 units of 60"),
-            Setting(unequal(60), unit=0.3, said="60 units of 2 to 60"),
-            Setting(unequal(20), unit=0.3, said="20 units of 2 to 60"),
-            Setting(unequal(20), said="20 units of 2 to 60 that mean nothing"),
+            Setting(rows(300), label="300 independent rows"),
+            Setting(rows(1200), label="1,200 independent rows"),
+            Setting(np.full(100, 12), unit=0.3, label="100 units of 12"),
+            Setting(np.full(20, 60), unit=0.3, label="20 units of 60"),
+            Setting(unequal(60), unit=0.3, label="60 units of 2 to 60"),
+            Setting(unequal(20), unit=0.3, label="20 units of 2 to 60"),
+            Setting(unequal(20), label="20 units of 2 to 60 that mean nothing"),
         ):
             held = []
             for _ in range(repetitions):
@@ -102,7 +102,7 @@ def intervals_of_accuracy(repetitions: int, draw: np.random.Generator) -> list[l
                 p = setting.right(np.array([truth]), draw)[0, 0].astype(np.float64)
                 low, high = accuracy_interval(y, p, units=setting.units)
                 held.append(low <= truth <= high)
-            found.append([f"{setting.said}, accuracy {truth}", share(held)])
+            found.append([f"{setting.label}, accuracy {truth}", share(held)])
     return found
 
 
@@ -111,15 +111,15 @@ def intervals_of_standings(repetitions: int, draw: np.random.Generator) -> list[
     found = []
     for truth in (np.array([0.85, 0.75]), np.array([0.9] + [0.75] * 19)):
         for setting in (
-            Setting(rows(300), 1, row=0.4, own=0.3, said="300 rows, 1 seed"),
-            Setting(rows(1200), 1, row=0.4, own=0.3, said="1,200 rows, 1 seed"),
-            Setting(np.full(100, 12), 1, unit=0.3, own=0.3, said="100 units of 12, 1 seed"),
-            Setting(np.full(20, 60), 1, unit=0.3, own=0.3, said="20 units of 60, 1 seed"),
-            Setting(rows(1200), 3, row=0.4, own=0.3, said="1,200 rows, 3 seeds, all alike"),
-            Setting(rows(1200), 3, row=0.4, own=0.3, seed=0.002, said="1,200 rows, 3 seeds, a little apart"),
-            Setting(rows(1200), 3, row=0.4, own=0.3, seed=0.02, said="1,200 rows, 3 seeds, far apart"),
-            Setting(rows(1200), 10, row=0.4, own=0.3, seed=0.02, said="1,200 rows, 10 seeds, far apart"),
-            Setting(np.full(100, 12), 3, unit=0.3, own=0.2, seed=0.01, said="100 units of 12, 3 seeds"),
+            Setting(rows(300), 1, row=0.4, own=0.3, label="300 rows, 1 seed"),
+            Setting(rows(1200), 1, row=0.4, own=0.3, label="1,200 rows, 1 seed"),
+            Setting(np.full(100, 12), 1, unit=0.3, own=0.3, label="100 units of 12, 1 seed"),
+            Setting(np.full(20, 60), 1, unit=0.3, own=0.3, label="20 units of 60, 1 seed"),
+            Setting(rows(1200), 3, row=0.4, own=0.3, label="1,200 rows, 3 seeds, all alike"),
+            Setting(rows(1200), 3, row=0.4, own=0.3, seed=0.002, label="1,200 rows, 3 seeds, a little apart"),
+            Setting(rows(1200), 3, row=0.4, own=0.3, seed=0.02, label="1,200 rows, 3 seeds, far apart"),
+            Setting(rows(1200), 10, row=0.4, own=0.3, seed=0.02, label="1,200 rows, 10 seeds, far apart"),
+            Setting(np.full(100, 12), 3, unit=0.3, own=0.2, seed=0.01, label="100 units of 12, 3 seeds"),
         ):
             held, differs = [], []
             for repetition in range(repetitions):
@@ -130,7 +130,7 @@ def intervals_of_standings(repetitions: int, draw: np.random.Generator) -> list[
                 if choice.best == 0:
                     off = worse.behind - (truth[0] - truth[1])
                     differs.append(abs(off) <= 1.96 * worse.behind_error)
-            found.append([f"{len(truth)} candidates, {setting.said}", share(held), share(differs)])
+            found.append([f"{len(truth)} candidates, {setting.label}", share(held), share(differs)])
     return found
 
 
@@ -142,13 +142,13 @@ def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
     better[7] += BETTER
     for name, truth in (("equal", np.full(CANDIDATES, 0.8)), ("spread", spread), ("one better", better)):
         for setting in (
-            Setting(rows(300), 1, said="300 rows, errors independent"),
-            Setting(rows(1200), 1, said="1,200 rows, errors independent"),
-            Setting(rows(300), 1, row=0.8, said="300 rows, errors correlated"),
-            Setting(rows(1200), 1, row=0.8, said="1,200 rows, errors correlated"),
-            Setting(rows(5000), 1, row=0.8, said="5,000 rows, errors correlated"),
-            Setting(np.full(100, 12), 1, unit=0.3, row=0.4, said="100 units of 12, errors correlated"),
-            Setting(rows(1200), 3, row=0.8, seed=0.002, said="1,200 rows, 3 seeds, errors correlated"),
+            Setting(rows(300), 1, label="300 rows, errors independent"),
+            Setting(rows(1200), 1, label="1,200 rows, errors independent"),
+            Setting(rows(300), 1, row=0.8, label="300 rows, errors correlated"),
+            Setting(rows(1200), 1, row=0.8, label="1,200 rows, errors correlated"),
+            Setting(rows(5000), 1, row=0.8, label="5,000 rows, errors correlated"),
+            Setting(np.full(100, 12), 1, unit=0.3, row=0.4, label="100 units of 12, errors correlated"),
+            Setting(rows(1200), 3, row=0.8, seed=0.002, label="1,200 rows, 3 seeds, errors correlated"),
         ):
             ties, among, sole, says, optimism = [], [], [], [], []
             # Fewer repetitions, since each takes more than a tenth of a second.
@@ -160,7 +160,7 @@ def winners(repetitions: int, draw: np.random.Generator) -> list[list[Any]]:
                 says.append(100 * choice.optimism)
                 optimism.append(100 * (choice.standings[choice.best].mean - truth[choice.best]))
             row = [share(ties), share(among), share(sole) if name == "one better" else ""]
-            found.append([f"{name}: {setting.said}", *row, share(says), share(optimism)])
+            found.append([f"{name}: {setting.label}", *row, share(says), share(optimism)])
     return found
 
 
@@ -174,10 +174,10 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], list[list[Any]]], l
         winners,
         [
             f"{CANDIDATES} candidates",
-            "said: tied",
+            "label: tied",
             "share of candidates tied",
             f"{100 * BETTER:.0f} points better and sole winner",
-            "optimism, said, points",
+            "optimism, label, points",
             "optimism, true, points",
         ],
     ),

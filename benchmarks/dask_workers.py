@@ -30,7 +30,7 @@ def main() -> None:
             config = planned.config.model_copy(update={"seed": n, "sweep": sweep})
             jobs.append(Job(n, "", (), config, Path(folder, "jobs", str(n)), str(n)))
         seconds: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
-        with Cluster(None, 1, print) as one, Cluster(None, 2, print) as two:
+        with Cluster(None, 1) as one, Cluster(None, 2) as two:
             clusters = {1: one, 2: two}
             for cluster in clusters.values():
                 timed(jobs[:8], cluster)

@@ -34,7 +34,7 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}" if x < 1 else f"{x:.{2 if x < 10 else 1}f}"
 
 
-def said(value: float, work: str) -> str:
+def formatted(value: float, work: str) -> str:
     """Format a value in a suitable unit."""
     if work == w.RATE:
         return f"{value / 1e9:.1f} GFLOP/s"
@@ -103,7 +103,7 @@ def aims(records: Records) -> list[dict[str, Any]]:
     ) -> None:
         ratio = peer / ours if ours and peer else None
         shown = (
-            f"{number(ratio)} × ({said(ours, unit_of)}, {said(peer, unit_of)})"
+            f"{number(ratio)} × ({formatted(ours, unit_of)}, {formatted(peer, unit_of)})"
             if ours and peer and ratio
             else ""
         )
@@ -129,7 +129,7 @@ def aims(records: Records) -> list[dict[str, Any]]:
     rate = best(records, [w.MACHINE], w.RATE)
     ours = best(records, [w.OURS_NATIVE], w.STEP, (256, 256), 256, ("float32",))
     share = useful_flops((256, 256), 256) / ours / rate if ours and rate else None
-    shown = f"{share:.0%} of {said(rate, w.RATE)}" if share and rate else ""
+    shown = f"{share:.0%} of {formatted(rate, w.RATE)}" if share and rate else ""
     work = f"{w.network((256, 256))}, batch 256, float32"
     add(work, "the machine's sgemm, one core", "85 % of its rate", 0.85, share, shown)
 
@@ -155,11 +155,11 @@ def aims(records: Records) -> list[dict[str, Any]]:
         faster(work, against, 30, shapes, many(w.SHAPES, [peer]), w.SHAPES)
     first = best(records, native, w.FIRST_STEP)
     others = [
-        f"{name} {said(value, w.FIRST_STEP)}"
+        f"{name} {formatted(value, w.FIRST_STEP)}"
         for name, peer in (("PyTorch eager", w.PYTORCH), ("JAX", w.JAX))
         if (value := best(records, [peer], w.FIRST_STEP))
     ]
-    shown = "; ".join([said(first, w.FIRST_STEP), *others]) if first else ""
+    shown = "; ".join([formatted(first, w.FIRST_STEP), *others]) if first else ""
     add(
         "first step of an architecture never seen",
         "",

@@ -249,4 +249,5 @@ def test_a_run_goes_on_from_its_state_as_if_straight_through(left):
     for found, other in zip(further["history"], straight["history"], strict=True):
         for name in ("train_nll", "val_nll"):
             assert found[name] == pytest.approx(other[name], rel=1e-6)
-        assert found["signs"].keys() == other["signs"].keys() == then["history"][0]["signs"].keys()
+        keys = then["history"][0]["signs"].keys()
+        assert found["layer_statistics"].keys() == other["layer_statistics"].keys() == keys

@@ -249,7 +249,7 @@ def test_results_that_cannot_be_written_are_refused(nowhere):
 
 @pytest.mark.parametrize("verb", ["leaderboard", "finalize"])
 def test_an_empty_store_says_to_train_first(verb, folder):
-    assert "train some first" in refused(verb)
+    assert "run `sweepgrad train` first" in refused(verb)
 
 
 @pytest.mark.parametrize("verb", ["leaderboard", "finalize"])
@@ -270,7 +270,7 @@ def test_an_ambiguous_beginning_is_refused(folder):
     for name in ("sweep-a", "sweep-b"):
         store.sweep_run(name)
     message = refused("leaderboard", "sweep")
-    assert "more than one sweep" in message
+    assert "matches 2 sweeps" in message
     assert "sweep-a" in message
     assert "sweep-b" in message
 

@@ -7,7 +7,7 @@ from sweepgrad import rng
 from sweepgrad.lab import bias_variance as module
 from sweepgrad.lab import random_features
 from sweepgrad.lab.bias_variance import answer
-from sweepgrad.lab.bias_variance_world import Settings, Way, World
+from sweepgrad.lab.bias_variance_world import Method, Settings, World
 from sweepgrad.lab.decomposition import Parts, difference, jackknife, seed_share
 from sweepgrad.lab.questions import Lab, settings
 from sweepgrad.lab.random_features import features, predictions, smallest_singular_value
@@ -145,19 +145,21 @@ def test_it_answers():
 
 def test_what_does_not_add_up_fails(monkeypatch):
     monkeypatch.setattr(World, "noise", property(lambda self: 0.0))
-    monkeypatch.setattr(module, "_ways", lambda *of: [])
+    monkeypatch.setattr(module, "_methods", lambda *of: [])
     assert not answer(asked(), LAB).claims[0].holds
 
 
 def test_without_a_peak_nothing_descends_twice(monkeypatch):
-    monkeypatch.setattr(module, "_ways", lambda *of: [])
+    monkeypatch.setattr(module, "_methods", lambda *of: [])
     monkeypatch.setattr(
         random_features, "predictions", lambda rows, points, width, key: np.full(len(points), 0.5)
     )
     assert not answer(asked(), LAB).claims[1].holds
 
 
-def test_a_way_that_changes_nothing_fails(monkeypatch):
-    monkeypatch.setattr(module, "_ways", lambda world, many: [Way("nothing", many[:, 0], raises_bias=False)])
+def test_a_method_that_changes_nothing_fails(monkeypatch):
+    monkeypatch.setattr(
+        module, "_methods", lambda world, many: [Method("nothing", many[:, 0], raises_bias=False)]
+    )
     claims = answer(asked(), LAB).claims
     assert [claim.holds for claim in claims if claim.text.startswith("Nothing")] == [False]

@@ -159,7 +159,7 @@ def test_what_is_stationary_stays():
 @pytest.mark.parametrize("name", ["native", "numpy"])
 def test_trajectories_are_those_of_a_plain_loop(problem, name):
     rates, key = np.array([0.3, 0.2, 0.4, 0.1]), rng.key(0, "test")
-    went = descend(problem, rates, start=W, batch_size=2, trajectories=5, key=key, name=name)
+    course = descend(problem, rates, start=W, batch_size=2, trajectories=5, key=key, name=name)
     order = rows_drawn(key, 12, 4, 2, 5)
     excess = np.zeros((4, 5))
     for t in range(5):
@@ -168,11 +168,11 @@ def test_trajectories_are_those_of_a_plain_loop(problem, name):
             w = w - rate * problem.row_gradients(w)[order[step, :, t]].mean(axis=0)
             excess[step, t] = problem.losses(w[:, None])[0]
     running = np.cumsum(excess, axis=0) / np.arange(1, 5)[:, None]
-    np.testing.assert_allclose(went.mean, excess.mean(axis=1), rtol=1e-11)
-    np.testing.assert_allclose(went.deviation, excess.std(axis=1, ddof=1), rtol=1e-6)
-    np.testing.assert_allclose(went.running_mean, running.mean(axis=1), rtol=1e-11)
-    np.testing.assert_allclose(went.running_deviation, running.std(axis=1, ddof=1), rtol=1e-6)
-    np.testing.assert_allclose(went.late, excess[2:].mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(course.mean, excess.mean(axis=1), rtol=1e-11)
+    np.testing.assert_allclose(course.deviation, excess.std(axis=1, ddof=1), rtol=1e-6)
+    np.testing.assert_allclose(course.running_mean, running.mean(axis=1), rtol=1e-11)
+    np.testing.assert_allclose(course.running_deviation, running.std(axis=1, ddof=1), rtol=1e-6)
+    np.testing.assert_allclose(course.late, excess[2:].mean(axis=0), rtol=1e-10)
 
 
 def test_rows_are_drawn_evenly_and_by_each_trajectory_for_itself():
@@ -186,9 +186,11 @@ def test_rows_are_drawn_evenly_and_by_each_trajectory_for_itself():
 def test_the_mean_course_is_the_expected_one():
     rates = np.full(30, 0.5 / SQUARES.K)
     expected, _ = expected_course(SQUARES, np.zeros(3), rates, 4)
-    went = descend(SQUARES, rates, start=np.zeros(3), batch_size=4, trajectories=2000, key=rng.key(0, "test"))
+    course = descend(
+        SQUARES, rates, start=np.zeros(3), batch_size=4, trajectories=2000, key=rng.key(0, "test")
+    )
     # Thirty means at once, each off by 5 standard errors once in two million.
-    assert (np.abs(went.mean - expected) / went.error(went.deviation)).max() < 5
+    assert (np.abs(course.mean - expected) / course.error(course.deviation)).max() < 5
 
 
 def test_gradient_descent_keeps_under_its_bound():

@@ -23,7 +23,7 @@ def experiment(tmp_path, *more: str) -> Experiment:
 
 
 def test_duplicates_of_coin_tosses_gain_half(tmp_path):
-    """A model that saw a duplicate knows the answer; one that did not can only guess."""
+    """Check that a model that saw a duplicate knows the answer, and that another can only guess."""
     more = ("data.keep=[coin]", "train.epochs=50", "optimizer.lr=0.1")
     remembers = experiment(tmp_path, "model=linear", *more)
     share, gain = duplicate_effect(remembers, rng.key(0, "test"))

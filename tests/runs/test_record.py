@@ -75,3 +75,18 @@ def test_a_figure_that_is_no_number_is_not_believed(value, record, tmp_path):
     file.write_text(json.dumps(values))
     with pytest.raises(ValueError, match="damaged"):
         records.read(tmp_path)
+
+
+def test_a_damaged_record_is_described_in_one_line(record, tmp_path):
+    records.write(tmp_path, record)
+    file = tmp_path / records.RECORD
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps({**values, "n_parameters": "many", "best_epoch": None}))
+    with pytest.raises(ValueError, match="damaged, or of another version: best_epoch: ") as damaged:
+        records.read(tmp_path)
+    assert "; n_parameters: " in str(damaged.value)
+    assert "\n" not in str(damaged.value)
+    file.write_text("{")
+    with pytest.raises(ValueError, match="Invalid JSON") as cut:
+        records.read(tmp_path)
+    assert "\n" not in str(cut.value)

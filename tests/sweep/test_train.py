@@ -418,7 +418,7 @@ def test_a_damaged_record_does_not_keep_the_others_from_being_sent(folder, empty
     sync = [console_script(), "sync"]
     result = subprocess.run(sync, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "2 runs sent, 1 not sent or closed" in result.stderr
+    assert "2 runs sent, 1 failed:" in result.stderr
     assert str(jobs[1] / "record.json") in result.stderr
     show = "from sweepgrad.tracking.store import Store; s = Store('sqlite:///runs/mlflow.db', 'sweepgrad');"
     show += "p = s.sweep(None); print(p.status, len(s.children(p)))"

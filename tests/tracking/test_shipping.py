@@ -71,8 +71,8 @@ def test_a_model_loads_with_and_without_us(trained, installed):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    said, where, elsewhere = done.stdout.splitlines()[-3:]
+    printed, where, elsewhere = done.stdout.splitlines()[-3:]
     assert Path(where) == model / "code" / "sweepgrad" / "__init__.py"
     assert elsewhere == "absent" if installed == "hidden" else Path(elsewhere).is_relative_to(SRC)
     expected = Bundle.load(trained / "runs" / "it" / "model").predict(pd.read_csv(trained / "people.csv"))
-    assert said == expected.to_json(double_precision=15)
+    assert printed == expected.to_json(double_precision=15)

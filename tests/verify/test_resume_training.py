@@ -64,14 +64,14 @@ def test_what_patience_ended_continues_only_with_more_of_it(folder):
     assert done < 40
     result = command("continue", str(job), "train.epochs=50")
     assert result.code == 2
-    assert f"training ends after epoch {done}" in result.err
+    assert f"train.patience: 2 ends training after epoch {done}" in result.err
     assert len(continued(job, "train.patience=null", f"train.epochs={done + 2}").history) == done + 2
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        (["train.epochs=3"], "train.epochs: ended has been trained for 3 epochs, and this is 3"),
+        (["train.epochs=3"], "train.epochs: 3 is not more than the 3 epochs of ended"),
         (["train.epochs=9", "optimizer.lr=1"], "only train.epochs and train.patience"),
         (["train.epochs=x"], "train.epochs: 'x' should be a valid integer"),
         (["train.epochs"], "is no KEY=VALUE"),

@@ -44,9 +44,9 @@ def test_a_job_is_found_by_the_beginning_of_its_id(sweep, monkeypatch):
     run_id = json.loads((sweep.jobs[2] / "mlflow.json").read_text())["run_id"]
     result = command("verify", run_id[:12], "--json")
     assert result.code == 0, result.err
-    said = json.loads(result.out)
-    assert [run["run"] for run in said["runs"]] == [run_id]
-    assert (said["bit_equal"], said["differ"]) == (1, 0)
+    printed = json.loads(result.out)
+    assert [run["run"] for run in printed["runs"]] == [run_id]
+    assert (printed["bit_equal"], printed["differ"]) == (1, 0)
 
 
 def test_a_flipped_bit_of_the_weights_is_found(copied):

@@ -14,7 +14,7 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab import random_features
 from sweepgrad.lab.bias_variance_picture import picture
-from sweepgrad.lab.bias_variance_world import Settings, Way, World
+from sweepgrad.lab.bias_variance_world import Method, Settings, World
 from sweepgrad.lab.decomposition import Parts, difference, seed_share
 from sweepgrad.lab.finding import Claim, Finding, table
 from sweepgrad.lab.questions import Lab
@@ -35,7 +35,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     log.info("six methods for a better trade-off …")
     many = world.predictions(settings.recipe, seeds=settings.ensemble, first=10_000)
     base = many[:, 0]  # methods are compared on the same training sets and, if possible, seeds
-    ways = _ways(world, many)
+    methods = _methods(world, many)
     errors, smallest = _of_random_features(world)
     boot = _bootstrap(world)
     return Finding(
@@ -43,7 +43,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             _adds_up(world, base),
             _descends_twice(settings, errors),
             _by_width(world, by_width),
-            *(_way(world, way, base) for way in ways),
+            *(_method(world, method, base) for method in methods),
             _ensemble(settings, many, base, world),
         ),
         numbers={
@@ -52,16 +52,16 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             "base/variance": Parts.of(base, world.truth).variance,
             "bootstrap/variance": boot,
             **{
-                f"{way.name.replace(' ', '_')}/error": Parts.of(way.predictions, world.truth).error
-                for way in ways
+                f"{method.name.replace(' ', '_')}/error": Parts.of(method.predictions, world.truth).error
+                for method in methods
             },
         },
-        tables=(_table(world, base, ways), _of_bootstrap(boot, base, world)),
-        pictures={"bias_variance": picture(world, by_width, errors, smallest, base, ways)},
+        tables=(_table(world, base, methods), _of_bootstrap(boot, base, world)),
+        pictures={"bias_variance": picture(world, by_width, errors, smallest, base, methods)},
     )
 
 
-def _ways(world: World, many: Array) -> list[Way]:
+def _methods(world: World, many: Array) -> list[Method]:
     settings, recipe = world.settings, world.settings.recipe
     more = [drawn(settings.more * settings.rows, world.key("more", r)) for r in range(settings.replicates)]
     augmented = [
@@ -69,14 +69,14 @@ def _ways(world: World, many: Array) -> list[Way]:
         for r, rows in enumerate(world.sets)
     ]
     return [
-        Way(
+        Method(
             "weight decay", world.predictions(replace(recipe, weight_decay=settings.weight_decay))[:, 0], True
         ),
-        Way("dropout", world.predictions(replace(recipe, dropout=settings.dropout))[:, 0], True),
-        Way("early stopping", world.predictions(replace(recipe, stopped=True))[:, 0], True),
-        Way("ensembling", many.mean(axis=1), False),
-        Way("more data", world.predictions(recipe, more)[:, 0], False),
-        Way("augmented data", world.predictions(recipe, augmented)[:, 0], False),
+        Method("dropout", world.predictions(replace(recipe, dropout=settings.dropout))[:, 0], True),
+        Method("early stopping", world.predictions(replace(recipe, stopped=True))[:, 0], True),
+        Method("ensembling", many.mean(axis=1), False),
+        Method("more data", world.predictions(recipe, more)[:, 0], False),
+        Method("augmented data", world.predictions(recipe, augmented)[:, 0], False),
     ]
 
 
@@ -157,14 +157,14 @@ def _by_width(world: World, by_width: dict[int, Array]) -> Claim:
     )
 
 
-def _way(world: World, way: Way, base: Array) -> Claim:
-    bias2 = difference(way.predictions, base, world.truth, lambda parts: parts.bias2)
-    variance = difference(way.predictions, base, world.truth, lambda parts: parts.variance)
-    error = difference(way.predictions, base, world.truth, lambda parts: parts.error)
+def _method(world: World, method: Method, base: Array) -> Claim:
+    bias2 = difference(method.predictions, base, world.truth, lambda parts: parts.bias2)
+    variance = difference(method.predictions, base, world.truth, lambda parts: parts.variance)
+    error = difference(method.predictions, base, world.truth, lambda parts: parts.error)
     better = variance.high < 0 and error.high < 0
     return Claim(
-        f"{way.name.capitalize()} changes variance by {variance}, bias² by {bias2}, their sum by {error}.",
-        better and (not way.raises_bias or bias2.low > 0),
+        f"{method.name.capitalize()} changes variance by {variance}, bias² by {bias2}, their sum by {error}.",
+        better and (not method.raises_bias or bias2.low > 0),
     )
 
 
@@ -204,9 +204,12 @@ def _of_bootstrap(boot: float, base: Array, world: World) -> str:
     )
 
 
-def _table(world: World, base: Array, ways: list[Way]) -> str:
+def _table(world: World, base: Array, methods: list[Method]) -> str:
     rows = []
-    for name, predictions in (("no method", base), *((way.name, way.predictions) for way in ways)):
+    for name, predictions in (
+        ("no method", base),
+        *((method.name, method.predictions) for method in methods),
+    ):
         parts = Parts.of(predictions, world.truth)
         rows.append([name, f"{parts.bias2:.4f}", f"{parts.variance:.4f}", f"{parts.error:.4f}"])
     return table([f"width {world.settings.width}", "bias²", "variance", "sum"], rows)

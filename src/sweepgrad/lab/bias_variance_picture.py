@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.bias_variance_world import Way, World
+from sweepgrad.lab.bias_variance_world import Method, World
 from sweepgrad.lab.decomposition import Parts
 from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
@@ -15,7 +15,7 @@ def picture(
     errors: dict[int, Array],
     smallest: dict[int, float],
     base: Array,
-    ways: list[Way],
+    methods: list[Method],
 ) -> Figure:
     """Draw errors by width, singular values, and the decomposition for each method."""
     figure = Figure(figsize=(10, 7), layout="constrained")
@@ -51,8 +51,8 @@ def picture(
     values.plot(list(smallest), list(smallest.values()), color=TEST, marker="o", markersize=4)
     values.axvline(n, color=GREY, linestyle=":")
     values.set(xscale="log", yscale="log", xlabel="random features", title="smallest singular value")
-    names = ["no method", *(way.name for way in ways)]
-    found = [Parts.of(base, world.truth), *(Parts.of(way.predictions, world.truth) for way in ways)]
+    names = ["no method", *(method.name for method in methods)]
+    found = [Parts.of(base, world.truth), *(Parts.of(method.predictions, world.truth) for method in methods)]
     places = np.arange(len(names))
     bias2 = [max(p.bias2, 0) for p in found]
     bars.barh(places, bias2, color=TRAIN, label="bias²")

@@ -94,7 +94,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Way:
+class Method:
     """A method for a better trade-off, and its predictions, (R, X)."""
 
     name: str

@@ -70,11 +70,11 @@ def jackknife(statistic: Callable[[NDArray[np.int64]], float], replicates: int) 
     return Estimate(whole, whole - half, whole + half, float(error))
 
 
-def difference(way: Array, base: Array, truth: Array, part: Callable[[Parts], float]) -> Estimate:
+def difference(method: Array, base: Array, truth: Array, part: Callable[[Parts], float]) -> Estimate:
     """Return the difference of a part between a method and `base`, on the same training sets, (R, X) each."""
 
     def statistic(chosen: NDArray[np.int64]) -> float:
-        return part(Parts.of(way[chosen], truth)) - part(Parts.of(base[chosen], truth))
+        return part(Parts.of(method[chosen], truth)) - part(Parts.of(base[chosen], truth))
 
     return jackknife(statistic, len(base))
 

@@ -257,14 +257,15 @@ def _of_clipping(rows: Examples, settings: Settings) -> list[Claim]:
     before = float(((spoiled - spoiled.mean(axis=0)) ** 2).sum(axis=1).mean())
     steeper = of_examples = of_batches = 0.0
     key = rng.key(settings.seed, "lab/gradients/clipping")
-    for way in range(10):
-        step = rng.normal(rng.fold(key, way), flat.shape)
-        there = flat + 0.1 * step / np.linalg.norm(step)
-        other = example_gradients(network, there, rows)
+    for number in range(10):
+        step = rng.normal(rng.fold(key, number), flat.shape)
+        moved_weights = flat + 0.1 * step / np.linalg.norm(step)
+        other = example_gradients(network, moved_weights, rows)
         lengths = np.linalg.norm(clipped(other, c) - clipped(plain, c), axis=1)
         of_examples = max(of_examples, float((lengths / np.linalg.norm(other - plain, axis=1)).max()))
         means, elsewhere = (
-            batch_gradients(network, w, rows, settings.batch_size, rng.fold(key, 99)) for w in (flat, there)
+            batch_gradients(network, w, rows, settings.batch_size, rng.fold(key, 99))
+            for w in (flat, moved_weights)
         )
         lengths = np.linalg.norm(clipped(means, c) - clipped(elsewhere, c), axis=1)
         of_batches = max(of_batches, float((lengths / np.linalg.norm(means - elsewhere, axis=1)).max()))

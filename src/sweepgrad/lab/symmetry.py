@@ -55,9 +55,9 @@ def matched(weights: Weights, to: Weights, activation: Activation) -> Weights:
     """
     if activation == "relu":
         weights, to = balanced(weights), balanced(to)
-    mine, theirs = units(weights), units(to)
-    plain = ((theirs[:, None] - mine[None]) ** 2).sum(axis=2)
-    flipped = ((theirs[:, None] + mine[None]) ** 2).sum(axis=2)
+    own, other = units(weights), units(to)
+    plain = ((other[:, None] - own[None]) ** 2).sum(axis=2)
+    flipped = ((other[:, None] + own[None]) ** 2).sum(axis=2)
     costs = np.minimum(plain, flipped) if activation == "tanh" else plain
     rows, order = linear_sum_assignment(costs)
     signs = np.where(flipped[rows, order] < plain[rows, order], -1.0, 1.0)
@@ -66,5 +66,5 @@ def matched(weights: Weights, to: Weights, activation: Activation) -> Weights:
 
 def distance(weights: Weights, to: Weights) -> float:
     """Return the norm of the difference divided by the norm of the other's weights."""
-    mine, theirs = (np.concatenate([w.reshape(-1) for w in each]) for each in (weights, to))
-    return float(np.linalg.norm(mine - theirs) / np.linalg.norm(theirs))
+    own, other = (np.concatenate([w.reshape(-1) for w in each]) for each in (weights, to))
+    return float(np.linalg.norm(own - other) / np.linalg.norm(other))

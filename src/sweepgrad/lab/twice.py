@@ -39,13 +39,13 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     teacher = Teacher.of(settings)
     network, X = teacher.network, teacher.rows.X
     log.info(f"training {settings.seeds} networks …")
-    *nets, again, parallel = side_by_side(
+    *nets, repeated, parallel = side_by_side(
         lambda seed: teacher.trained(seed, settings), [*range(1, settings.seeds + 1), 1, 1]
     )
     permuted, flipped = symmetries(network, rng.key(settings.seed, "lab/twice/coins"))
     start = network.initial(1)
     claims = [
-        _same_bits(nets[0], again, parallel),
+        _same_bits(nets[0], repeated, parallel),
         _other_seeds(nets),
         _same_function(network, nets[0], X, permuted, flipped),
         _training_keeps_symmetries(teacher, settings, start, permuted, flipped),
@@ -71,10 +71,10 @@ def _bits(weights: Weights) -> bytes:
     return b"".join(w.tobytes() for w in weights)
 
 
-def _same_bits(first: Weights, again: Weights, parallel: Weights) -> Claim:
+def _same_bits(first: Weights, repeated: Weights, parallel: Weights) -> Claim:
     return Claim(
         "With the same seed the weights are equal to the last bit, also when two threads train at the same time.",
-        _bits(first) == _bits(again) == _bits(parallel),
+        _bits(first) == _bits(repeated) == _bits(parallel),
     )
 
 

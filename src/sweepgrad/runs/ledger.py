@@ -18,6 +18,7 @@ from sweepgrad.config import old_names
 from sweepgrad.data.digests import Digests
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked, naming
+from sweepgrad.runs.validation import described
 
 LEDGER = "test_evaluations.jsonl"
 JUDGED = "sweepgrad.judged"
@@ -167,8 +168,8 @@ def _entries(ledger: Path) -> Iterator[LedgerEntry]:
             yield _as_json().validate_json(line)
         except ValueError as error:
             raise UserError(
-                f"{ledger}, line {number}: this record of a test-set evaluation is damaged ({error}). Restore"
-                " the file from a backup, or fix the line"
+                f"{ledger}, line {number}: this record of a test-set evaluation is damaged:"
+                f" {described(error)}. Restore the file from a backup, or fix the line"
             ) from None
 
 
@@ -180,8 +181,8 @@ def before_of(known: Sequence[LedgerEntry], entry: LedgerEntry, *, kept: bool) -
     """
     of_table = once_each(known, entry.table)
     of_rows = [other for other in of_table if other.test == entry.test]
-    mine = [e for e in of_rows if not kept and (e.sweep, e.run_id) == (entry.sweep, entry.run_id)]
-    return Before(tuple(e for e in of_rows if e not in mine), tuple(mine), len(of_table))
+    interrupted = [e for e in of_rows if not kept and (e.sweep, e.run_id) == (entry.sweep, entry.run_id)]
+    return Before(tuple(e for e in of_rows if e not in interrupted), tuple(interrupted), len(of_table))
 
 
 def once_each(known: Sequence[LedgerEntry], table: str) -> list[LedgerEntry]:

@@ -107,7 +107,7 @@ def _instructions() -> str:
         return ""
     name = os.environ.get("NUMBA_CPU_NAME") or get_host_cpu_name()
     chosen = os.environ.get("NUMBA_CPU_FEATURES")
-    present = [feature for feature, there in get_host_cpu_features().items() if there]
+    present = [feature for feature, enabled in get_host_cpu_features().items() if enabled]
     return " ".join([name, *(chosen.split(",") if chosen else sorted(present))])
 
 

@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, ConfigDict, FiniteFloat, PlainSerializer, 
 
 from sweepgrad import files
 from sweepgrad.config import old_names
+from sweepgrad.runs.validation import described
 from sweepgrad.training.epoch import Epoch
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -141,7 +142,7 @@ def read(folder: Path) -> Record:
     try:
         return parse((folder / RECORD).read_bytes())
     except ValueError as error:
-        raise ValueError(f"{folder / RECORD} is damaged, or of another version: {error!r}") from None
+        raise ValueError(f"{folder / RECORD} is damaged, or of another version: {described(error)}") from None
 
 
 def write(folder: Path, record: Record) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter
 from sweepgrad import files
 from sweepgrad.config import old_names
 from sweepgrad.runs.record import Status
+from sweepgrad.runs.validation import described
 
 SWEEP = "sweep.json"
 
@@ -62,7 +63,7 @@ def read(folder: Path) -> SweepRecord:
     try:
         return _as_json().validate_json((folder / SWEEP).read_bytes())
     except ValueError as error:
-        raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {error!r}") from None
+        raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {described(error)}") from None
 
 
 def write(folder: Path, record: SweepRecord) -> None:

@@ -53,5 +53,5 @@ def sync(runs: Path) -> int:
             problems.append(str(error))
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
-        raise UserError(f"{sent} runs were sent; {len(problems)} problems:{lines}")
+        raise UserError(f"{sent} runs sent, {len(problems)} failed:{lines}")
     return sent

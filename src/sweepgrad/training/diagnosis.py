@@ -96,11 +96,13 @@ def _causes(
     ]
     if dead:  # the layers below get no gradient, so their statistics add nothing
         return causes
-    way = max(steps_an_epoch * sum(each.layers[i].update_ratio for each in stats) for i in range(n_layers))
-    if way < SHORT_WAY:
+    distance = max(
+        steps_an_epoch * sum(each.layers[i].update_ratio for each in stats) for i in range(n_layers)
+    )
+    if distance < SHORT_WAY:
         causes.append(
             f"the learning rate ({lr:g}) is low: judging by the first step of each epoch, the whole training"
-            f" changed no layer's weights by more than about {way:.2g} times their norm"
+            f" changed no layer's weights by more than about {distance:.2g} times their norm"
         )
     first, last = (median(each.layers[i].gradient_norm for each in stats) for i in (0, -1))
     if first < VANISHING * last:

@@ -22,54 +22,54 @@ from sweepgrad.verify.sources import Copy, InStore, Kept
 _BUNDLE, _WEIGHTS = records.FILES
 
 
-def findings(run: Kept, here: Copy, tolerance: float) -> list[str]:
+def findings(run: Kept, retrained: Copy, tolerance: float) -> list[str]:
     """Return the differences between what is kept of a run and the result of retraining it, as text."""
     found = []
     for copy in run.copies:
         place = "" if copy.place == run.id else f"{copy.place}: "
-        found += [f"{place}{difference}" for difference in _of_copy(copy, here, tolerance)]
+        found += [f"{place}{difference}" for difference in _of_copy(copy, retrained, tolerance)]
     first, *others = run.copies
     for other in others:
         leaves = of_leaves(_plain(first.record), _plain(other.record), "record", f"in {other.place}")
         found += [f"{first.place}: {difference}" for difference in leaves]
     if run.store is not None:
         # MLflow must have what was recorded, bit for bit, even if retraining rounds differently.
-        sent = run.record if tolerance else here.record
+        sent = run.record if tolerance else retrained.record
         found += _of_store(run.store, run.record, sent)
     return found
 
 
-def _of_copy(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
+def _of_copy(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
     if copy.damage:
         yield copy.damage
     yield from _of_itself(copy)
-    record, again = copy.record, here.record
+    record, new = copy.record, retrained.record
     if (last := _last_epoch(record)) != len(record.history):
         yield f"its history ends after epoch {len(record.history)}; training would end after epoch {last}"
-    yield from of_numbers(_numbers(record), _numbers(_with_metrics_of(record, again)), tolerance)
+    yield from of_numbers(_numbers(record), _numbers(_with_metrics_of(record, new)), tolerance)
     for name in ("best_epoch", "n_parameters"):
-        if getattr(record, name) != getattr(again, name):
-            yield f"{name} is {getattr(record, name)}; retrained: {getattr(again, name)}"
-    yield from of_leaves(_rows(record), _rows(again), "data", tolerance=tolerance)
-    yield from _of_texts(record, again)
-    yield from _of_files(copy, here, tolerance)
+        if getattr(record, name) != getattr(new, name):
+            yield f"{name} is {getattr(record, name)}; retrained: {getattr(new, name)}"
+    yield from of_leaves(_rows(record), _rows(new), "data", tolerance=tolerance)
+    yield from _of_texts(record, new)
+    yield from _of_files(copy, retrained, tolerance)
 
 
-def _of_texts(record: Record, again: Record) -> Iterator[str]:
+def _of_texts(record: Record, new: Record) -> Iterator[str]:
     """Compare certificate, diagnosis and file names of runs of this version.
 
     Another version may describe the same result in another way.
     """
     names = ("code", "record_code", "sweepgrad")
-    if any(record.environment.get(name) != again.environment[name] for name in names):
+    if any(record.environment.get(name) != new.environment[name] for name in names):
         return
-    certified, certificate = record.certificate, again.certificate
+    certified, certificate = record.certificate, new.certificate
     if certified and certificate and record.status == "KILLED":  # it was not tested
         certificate = {**certificate, "weights": certified.get("weights")}
     yield from of_leaves(certified, certificate, "certificate")
-    yield from of_leaves(record.diagnosis, again.diagnosis, "diagnosis")
-    if record.files.keys() != again.files.keys():
-        yield f"its files are {', '.join(record.files) or 'none'}; retrained: {', '.join(again.files)}"
+    yield from of_leaves(record.diagnosis, new.diagnosis, "diagnosis")
+    if record.files.keys() != new.files.keys():
+        yield f"its files are {', '.join(record.files) or 'none'}; retrained: {', '.join(new.files)}"
 
 
 def _of_itself(copy: Copy) -> Iterator[str]:
@@ -120,11 +120,11 @@ def _numbers(record: Record) -> dict[tuple[int, str], float]:
     return {(metric.step, metric.key): metric.value for metric in mapping.metrics(record)}
 
 
-def _with_metrics_of(record: Record, again: Record) -> Record:
+def _with_metrics_of(record: Record, new: Record) -> Record:
     """Return the retrained record without metrics that extensions have added since."""
-    if _extensions(record) == _extensions(again):
-        return again
-    return replace(again, summary={k: v for k, v in again.summary.items() if k in record.summary})
+    if _extensions(record) == _extensions(new):
+        return new
+    return replace(new, summary={k: v for k, v in new.summary.items() if k in record.summary})
 
 
 def _extensions(record: Record) -> dict[str, str]:
@@ -162,9 +162,11 @@ def _of_store(store: InStore, record: Record, sent: Record) -> Iterator[str]:
         yield f"the model in MLflow: {store.model_damage}"
 
 
-def _of_files(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
+def _of_files(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
     try:
-        one, other = (json.loads(side.path_of(_BUNDLE).read_text(encoding="utf-8")) for side in (copy, here))
+        one, other = (
+            json.loads(side.path_of(_BUNDLE).read_text(encoding="utf-8")) for side in (copy, retrained)
+        )
     except (OSError, ValueError) as error:
         yield f"{_BUNDLE} cannot be read: {error}"
     else:
@@ -175,7 +177,7 @@ def _of_files(copy: Copy, here: Copy, tolerance: float) -> Iterator[str]:
         except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
             yield f"{name} cannot be read: {error}"
             continue
-        yield from of_arrays(found, _arrays(here.path_of(name)), tolerance)
+        yield from of_arrays(found, _arrays(retrained.path_of(name)), tolerance)
 
 
 def _arrays(path: Path) -> dict[str, Array]:

@@ -88,8 +88,8 @@ def _refuse_other_training(name: str, record: Record, before: Config, after: Con
         raise UserError(f"{name} {problem}, so it cannot be continued: train it from scratch")
     if after.train.epochs <= done:
         raise UserError(
-            f"train.epochs: {name} has been trained for {done} epochs, and this is {after.train.epochs}. Give"
-            f" more, such as train.epochs={2 * done}"
+            f"train.epochs: {after.train.epochs} is not more than the {done} epochs of {name}. Give more,"
+            f" such as train.epochs={2 * done}"
         )
     if after.schedule.name == "cosine" and after.train.epochs != before.train.epochs:
         raise UserError(
@@ -104,9 +104,9 @@ def _refuse_other_training(name: str, record: Record, before: Config, after: Con
             waited = epoch - 1 - losses.index(min(losses[:epoch]))
             if waited >= patience:
                 raise UserError(
-                    f"train.patience: with {patience}, training ends after epoch {epoch}, where the"
-                    f" validation loss has not fallen for {waited} epochs, and {name} already has {done}."
-                    " Give a higher one, or train.patience=null"
+                    f"train.patience: {patience} ends training after epoch {epoch}, since the lowest"
+                    f" validation loss until then is that of epoch {epoch - waited}; but {name} already has"
+                    f" {done} epochs. Give more, or train.patience=null"
                 )
 
 

@@ -14,6 +14,7 @@ from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, Record
 from sweepgrad.runs.sweep_record import SWEEP
+from sweepgrad.runs.validation import described
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import KIND, RUN_KIND, SWEEP_KIND
@@ -200,7 +201,7 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
     try:
         parsed = records.parse(record.read_bytes())
     except ValueError as error:
-        raise UserError(f"{record} is damaged, or of another version: {error!r}") from None
+        raise UserError(f"{record} is damaged, or of another version: {described(error)}") from None
     return Copy(place, record.parent, BUNDLE, parsed)
 
 

@@ -102,15 +102,15 @@ def _verdict(run: Kept, outcome: Outcome) -> Verdict:
     epochs = len(run.record.history)
     if outcome.status == "FAILED":
         return Verdict(run, "differs", epochs, (), (f"retraining failed: {outcome.problem}",))
-    again = records.read(outcome.job.folder)
-    here = Copy("retrained", outcome.job.folder, records.MODEL, again)
-    environment = provenance.differences(run.record.environment, again.environment)
-    exact = findings(run, here, 0.0)
+    record = records.read(outcome.job.folder)
+    copy = Copy("retrained", outcome.job.folder, records.MODEL, record)
+    environment = provenance.differences(run.record.environment, record.environment)
+    exact = findings(run, copy, 0.0)
     if not exact:
         return Verdict(run, "bit-equal", epochs, environment)
     if not environment:
         return Verdict(run, "differs", epochs, (), tuple(exact))
-    beyond = findings(run, here, TOLERANCE[run.config.engine.dtype])
+    beyond = findings(run, copy, TOLERANCE[run.config.engine.dtype])
     if not beyond:
         return Verdict(run, "equal to rounding", epochs, environment, tuple(exact))
     return Verdict(run, "differs", epochs, environment, tuple(beyond))
