@@ -32,9 +32,7 @@ log = logging.getLogger(__name__)
 Data = FileData | SimulatedData
 
 _MOST = 4  # cached tables, whatever their size
-_SMALL = (
-    2**30
-)  # bytes: more tables are cached up to this size, since a sweep over folds uses one after another
+_SMALL = 2**30  # bytes: up to this size more tables are cached, for sweeps over folds
 _LARGE = 100_000_000  # bytes, read in about a second
 
 

@@ -213,9 +213,8 @@ def accuracy_interval(
         sizes = np.bincount(units)
         n_units = int(np.count_nonzero(sizes))
         if n_units > 1:
-            off = np.bincount(units, weights=right - share) / (
-                n - sizes
-            )  # the change of the share without the unit
+            # the change of the share without the unit
+            off = np.bincount(units, weights=right - share) / (n - sizes)
             between = (n_units - 1) / n_units * float(np.sum(off**2))
             effect = between / (share * (1 - share) / n)
             if effect > 1:

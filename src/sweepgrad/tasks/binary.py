@@ -137,9 +137,8 @@ def _majority(_: Array, y: Array, X: Array) -> Array:
 
 def _logistic(X_train: Array, y: Array, X: Array) -> Array:
     """Return the log-odds of scikit-learn's logistic regression."""
-    from sklearn.linear_model import (
-        LogisticRegression,
-    )  # late: it is slow to import, and training does not need it
+    # late: it is slow to import, and training does not need it
+    from sklearn.linear_model import LogisticRegression
 
     return np.asarray(LogisticRegression(max_iter=1000).fit(X_train, y).decision_function(X))
 

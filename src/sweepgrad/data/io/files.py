@@ -68,9 +68,8 @@ def open_columns(path: Path, sha256: str | None) -> Columns:
 
 
 def _parquet(path: Path, sha256: str | None) -> Columns:
-    from sweepgrad.data.io.parquet import (
-        ParquetColumns,
-    )  # late: pyarrow is slow to import, and not always needed
+    # late: pyarrow is slow to import, and not always needed
+    from sweepgrad.data.io.parquet import ParquetColumns
 
     return ParquetColumns(path, sha256)
 

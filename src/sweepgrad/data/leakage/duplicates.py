@@ -123,9 +123,8 @@ def _scaled(values: Floats) -> Floats:
     present = values[~np.isnan(values)]
     if not present.size:
         return values
-    low, high = np.quantile(
-        present / 4, [0.16, 0.84]
-    )  # a quarter, so that differences of the largest numbers are finite
+    # a quarter, so that differences of the largest numbers are finite
+    low, high = np.quantile(present / 4, [0.16, 0.84])
     spread = (high - low) * 2 or np.std(np.clip(present, -1e150, 1e150)) or 1.0
     with np.errstate(over="ignore"):
         scaled: Floats = np.clip(values / spread, -_FAR, _FAR)
