@@ -172,7 +172,7 @@ def test_what_was_finalized_shows_its_card_and_opens_nothing(lost, left):
     result = command("finalize", JUDGED, "--json")
     assert result.code == 0, result
     card = json.loads(result.out)
-    assert f"judged before, {card['evaluated']}" in result.err  # else this version could not read it
+    assert f"the test set was evaluated before, on {card['evaluated']}" in result.err
     assert list(apart(card, expected("finalize.json"))) == []
     kept = json.loads(Path("runs", "cards", JUDGED, "card.json").read_text(encoding="utf-8"))
     assert kept == json.loads(Path("expected", "card.json").read_text(encoding="utf-8"))  # as it was written
@@ -186,7 +186,7 @@ def test_what_was_evaluated_shows_its_figures_and_opens_nothing(lost, left):
     before = opened()
     result = command("evaluate", TURNS, "--json")
     assert result.code == 0, result
-    assert "stay closed" in result.err
+    assert "the test sets were evaluated before" in result.err
     assert list(apart(json.loads(result.out), expected("evaluate.json"))) == []
     assert opened() == before
 
