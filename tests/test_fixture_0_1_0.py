@@ -173,7 +173,7 @@ def test_what_was_finalized_shows_its_card_and_opens_nothing(lost, left):
     result = command("finalize", JUDGED, "--json")
     assert result.code == 0, result
     card = json.loads(result.out)
-    assert f"judged before, {card['evaluated']}" in result.err  # else this version could not read it
+    assert f"the test set was evaluated before, on {card['evaluated']}" in result.err
     then = expected("finalize.json")
     verdicts = card.pop("verdict"), then.pop("verdict")  # today's words on the figures of then
     assert all(verdict.startswith("Not good enough to deploy: ") for verdict in verdicts)
@@ -191,7 +191,7 @@ def test_what_was_evaluated_shows_its_figures_and_opens_nothing(lost, left):
     before = opened()
     result = command("evaluate", TURNS, "--json")
     assert result.code == 0, result
-    assert "stay closed" in result.err
+    assert "the test sets were evaluated before" in result.err
     assert list(apart(json.loads(result.out), expected("evaluate.json"))) == []
     assert opened() == before
 

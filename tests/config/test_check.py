@@ -499,7 +499,7 @@ def test_ctrl_c_says_how_far_it_is_and_the_same_command_goes_on(place, undisturb
     assert "Traceback" not in result.err
     trained = len(left(place))
     assert f"interrupted; {trained} of {N_JOBS} runs finished and kept in runs/sweeps/" in result.err
-    assert "the same command again does what is missing" in result.err
+    assert "run the same command again to train what is missing" in result.err
     ((parent, children),) = sweeps(store(place)).values()
     assert parent.info.status == "KILLED"
     assert {run.info.status for run in children} == {"FINISHED"}

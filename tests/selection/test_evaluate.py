@@ -300,7 +300,7 @@ def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):
     assert refused.code == 2
     assert "the test sets of 2 of 2 splits were evaluated before:" in refused.err
     assert f"2 times, first {first['splits'][0]['evaluated']}" in refused.err
-    assert f"what was found: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
+    assert f"result: runs/evaluations/{first['sweep']}/evaluation.md" in refused.err
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 2
     again = json.loads(command("evaluate", "--again", "--json").out)
     assert [split["earlier_evaluations"] for split in again["splits"]] == [
@@ -323,7 +323,7 @@ def test_finalize_and_evaluate_know_of_one_another(folder):
     )  # outer fold 0 has the test set that finalize evaluated
     refused = command("evaluate")
     assert "the test sets of 1 of 2 splits were evaluated before" in refused.err
-    assert "what was found: runs/cards/" in refused.err
+    assert "result: runs/cards/" in refused.err
 
 
 def test_leaderboard_and_finalize_point_here(done):

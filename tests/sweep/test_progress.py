@@ -239,6 +239,32 @@ def test_writing_to_mlflow_is_told_where_nobody_watches_too(capsys, at_once):
     assert capsys.readouterr().err == "writing to MLflow: 7 left\n"
 
 
+# In a notebook
+
+
+def test_in_a_notebook_one_line_is_written_over_and_cleared(todo, capsys, clock):
+    with Progress(bar=True) as shown:
+        shown.start(2)
+        shown.ended(outcome(todo[0]))
+        shown.running(Running(todo[1], 2, {"nll": 0.4}))  # too soon to be shown
+        clock.now += 1
+        shown.ended(outcome(todo[1]))
+    frames = capsys.readouterr().err.split("\r")
+    assert [frame.partition(",")[0].strip() for frame in frames] == ["", "1 of 2 done", "2 of 2 done", "", ""]
+    assert len(frames[-2]) >= len(frames[-3].rstrip())
+
+
+def test_without_a_bar_nothing_is_written_and_messages_go_to_logging_alone(todo, capsys, caplog, at_once):
+    caplog.set_level("INFO", "sweepgrad")
+    with Progress(bar=False) as shown:
+        shown.start(2)
+        shown.ended(outcome(todo[0]))
+        shown.ended(failure(todo[1]))
+    assert capsys.readouterr().err == ""
+    assert "[1/2] job 0  val accuracy 0.750" in caplog.text
+    assert "FAILED: it [diverged]" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

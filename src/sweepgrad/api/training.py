@@ -30,6 +30,7 @@ def load_config(
     Arguments:
         overrides: as after `sweepgrad train` on a command line, such as `["model=wide", "seed=1"]`.
         data: the table: a DataFrame, or the path of a CSV or Parquet file; None if the overrides name it.
+            A DataFrame is written, without its index, to a Parquet file in `runs/tables`.
         target: the column to predict; short for the override `data.target`.
         config_dir: a folder of more YAML files, as `--config-dir`.
 

@@ -56,9 +56,7 @@ def report(session: Session, launched: Launched) -> None:
     if launched.problem:
         log.warning(f"{launched.problem}; {launched.n_finished} of {total} finished and kept in {folder}")
     if reused:
-        log.info(
-            f"reused {n_runs(reused)} that had been trained before (sweep.resume=false trains them again)"
-        )
+        log.info(f"{n_runs(reused)} had been trained before (sweep.resume=false trains them again)")
     if session.saved_by_halving:
         log.info(session.saved_by_halving)
     if launched.failed:

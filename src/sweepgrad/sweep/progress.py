@@ -18,6 +18,7 @@ from sweepgrad.tasks.registry import task_of
 
 log = logging.getLogger(__name__)
 
+_FRAME_SECONDS = 0.1  # between frames in a notebook, which limits how much is written
 _LINE_SECONDS = 2.0  # between plain lines about jobs that have not ended
 _FEW = 100  # jobs; up to this number each gets a line of its own
 
@@ -26,18 +27,22 @@ class _NotebookLine:
     """One line on standard error that is written over, for notebooks: they are no terminals."""
 
     def __init__(self) -> None:
-        self._length = 0
+        self._length, self._last = 0, 0.0
 
     def start(self) -> None:
         pass
 
     def update(self, text: str) -> None:
+        if time.monotonic() - self._last > _FRAME_SECONDS:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
         print(f"\r{text.ljust(self._length)}", end="", file=sys.stderr, flush=True)
-        self._length = len(text)
+        self._length, self._last = len(text), time.monotonic()
 
     def stop(self) -> None:
         if self._length:
-            self.update("")
+            self._write("")
             print("\r", end="", file=sys.stderr, flush=True)
 
 
