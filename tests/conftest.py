@@ -1,4 +1,4 @@
-"""What the tests of jobs, tracking and the command line share: folders with a store, a sweep, a server."""
+"""Fixtures of the tests of jobs, tracking and the command line: folders with a store, a sweep, a server."""
 
 import contextlib
 import shutil
@@ -19,7 +19,7 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-# Begun last, they would keep one worker busy when the others have nothing left.
+# Start the longest tests first: started last, they would run alone at the end.
 LONGEST = (
     "test_all_claims_hold_and_the_pages_say_what_was_found",
     "test_the_two_commands_of_the_readme_work_in_a_clean_clone",
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @event.listens_for(Engine, "connect")
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
-    """Stores of tests need not survive a power cut; those of processes that tests start are as ever."""
+    """Turn off fsync in this process: stores of tests need not survive a power cut."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous=OFF")
 
@@ -45,7 +45,7 @@ def _no_store_from_outside(monkeypatch):
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its tables made, which takes some seconds, and nothing in it."""
+    """Return the path of an empty store; creating its tables takes seconds, so tests copy it."""
     from sweepgrad.tracking.store import Store
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
@@ -57,7 +57,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch, empty_store) -> Path:
-    """The current folder, with an empty store at `runs/mlflow.db`."""
+    """Enter an empty folder with an empty store at `runs/mlflow.db`."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     shutil.copy(empty_store, "runs/mlflow.db")
@@ -66,7 +66,7 @@ def folder(tmp_path: Path, monkeypatch, empty_store) -> Path:
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory, empty_store) -> Sweep:
-    """Two architectures and two seeds on simulated data."""
+    """Train two architectures with two seeds on simulated data."""
     folder = tmp_path_factory.mktemp("sweep")
     with inside(folder, empty_store):
         result = command("train", "-m", *SMALL, *GRID.split())
@@ -76,7 +76,7 @@ def sweep(tmp_path_factory, empty_store) -> Sweep:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, empty_store) -> Iterator[str]:
-    """The address of a real `mlflow server`."""
+    """Start an `mlflow server` and return its address."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
     with mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}") as running:

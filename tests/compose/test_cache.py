@@ -1,4 +1,4 @@
-"""Compositions are used again only while they would come out the same."""
+"""Test that compositions are reused only while they would come out the same."""
 
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 from sweepgrad.compose.loader import CONFIG_NAME, hydra_for
 
 
-def composed(*words: Path | str, mode: RunMode = RunMode.RUN) -> DictConfig:
+def composed(*given: Path | str, mode: RunMode = RunMode.RUN) -> DictConfig:
     """Compose as a command of its own does, with folders of YAML and overrides."""
-    lines = [word for word in words if isinstance(word, str)]
-    with hydra_for([str(word) for word in words if isinstance(word, Path)]) as hydra:
+    lines = [each for each in given if isinstance(each, str)]
+    with hydra_for([str(each) for each in given if isinstance(each, Path)]) as hydra:
         config: DictConfig = hydra.config_loader.load_configuration(CONFIG_NAME, lines, mode)
     return config
 
 
 @pytest.fixture
 def calls(monkeypatch) -> list[Any]:
-    """One entry for each time that Hydra itself composed."""
+    """Count the compositions that Hydra itself makes: one entry each."""
     calls: list[Any] = []
     original = ConfigLoaderImpl._load_configuration_impl
 

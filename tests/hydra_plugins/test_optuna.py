@@ -1,17 +1,19 @@
 """`hydra/sweeper=optuna` run by Hydra, with our configuration and jobs that compute a formula."""
 
+import contextlib
 import json
 import math
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import log10
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,6 +21,7 @@ from hydra.errors import CompactHydraException, ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 from tests.support import SMALL, command, environment
 
+from sweepgrad.compose.loader import hydra_for
 from sweepgrad.paths import config_dir
 
 SEARCH = (
@@ -43,7 +46,21 @@ def formula(cfg: DictConfig) -> float:
     return float(wide + (log10(cfg.optimizer.lr) + 2) ** 2 + cfg.model.dropout**2 + 1 / cfg.train.batch_size)
 
 
-def multirun(*overrides: str, job: Callable[[DictConfig], Any] = formula, sweep: str = "one") -> list[int]:
+@contextlib.contextmanager
+def plain_hydra() -> Iterator[Hydra]:
+    """Yield Hydra without our loader, which composes each job from its files: the same result, only slower."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def multirun(
+    *overrides: str,
+    job: Callable[[DictConfig], Any] = formula,
+    sweep: str = "one",
+    hydra_for: Callable[[], contextlib.AbstractContextManager[Hydra]] = hydra_for,
+) -> list[int]:
     """Run `sweepgrad train --multirun OVERRIDES` through Hydra; return the numbers of the jobs."""
     numbers = []
 
@@ -51,9 +68,7 @@ def multirun(*overrides: str, job: Callable[[DictConfig], Any] = formula, sweep:
         numbers.append(HydraConfig.get().job.num)
         return job(cfg)
 
-    with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="train"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
+    with hydra_for() as hydra:
         said = [*overrides, "hydra/launcher=basic", "hydra.output_subdir=.hydra"]
         said += [f"hydra.sweep.dir=runs/sweeps/{sweep}", f"sweep.id={sweep}"]
         hydra.multirun("config", task, said, with_log_configuration=False)
@@ -78,7 +93,7 @@ def points(found: dict[str, Any]) -> list[dict[str, Any]]:
 def undisturbed(tmp_path_factory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("undisturbed"))
-        multirun(*SEARCH)
+        multirun(*SEARCH, hydra_for=plain_hydra)
         return results()
 
 
