@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
@@ -28,7 +28,6 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
-from sweepgrad.compose.cache import Repository, composed
 from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
@@ -127,11 +126,10 @@ class SweepLoader(ConfigLoaderImpl):
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], Repository]:
+    ) -> tuple[list[Override], CachingConfigRepository]:
         parsed = self.parse(overrides)
-        repository = Repository(self.repository, clone)
+        repository = CachingConfigRepository(self.repository)
         self._process_config_searchpath(config_name, parsed, repository)
-        self._asked = repository
         return parsed, repository
 
     def _load_configuration_impl(
@@ -147,13 +145,8 @@ class SweepLoader(ConfigLoaderImpl):
                 config = self._from_base(config_name, overrides)
                 if config is not None:
                     return config
-        return self._composed(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
-
-    def _composed(self, config_name: str | None, lines: list[str], *settings: Any) -> DictConfig:
-        """Return what Hydra composes; it need not, where no file has changed since it last did."""
-        compose = partial(ConfigLoaderImpl._load_configuration_impl, self, config_name, lines, *settings)
-        return composed(
-            self.repository, lines, (config_name, *settings), clone, lambda: (compose(), self._asked)
+        return super()._load_configuration_impl(
+            config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
 
     def _from_base(self, config_name: str | None, lines: list[str]) -> DictConfig | None:
@@ -219,7 +212,7 @@ class SweepLoader(ConfigLoaderImpl):
     def _base(self, config_name: str | None, lines: list[str]) -> _Base | None:
         key = (config_name, os.getcwd(), *lines)
         if key not in self._bases:
-            config = self._composed(config_name, lines, RunMode.RUN)
+            config = super()._load_configuration_impl(config_name, lines, RunMode.RUN)
             self._bases[key] = _prepared(config, self.parse(lines))
         return self._bases[key]
 
