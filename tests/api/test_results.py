@@ -172,7 +172,7 @@ def test_the_model_of_a_sweep_is_that_which_finalize_would_evaluate(folder):
     ("source", "message"),
     [
         ("nowhere", "nowhere: there is no such folder"),
-        (".", "holds no readable model"),
+        (".", "no readable model"),
         ("models:/nix@chosen", "nix"),
         (3, "cannot load a model from int"),
     ],

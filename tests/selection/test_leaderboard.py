@@ -4,8 +4,10 @@ import csv
 import io
 import itertools
 import json
+import subprocess
 from dataclasses import replace
 from math import sqrt
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import SMALL, command
+from tests.support import SMALL, command, console_script, environment
 
 from sweepgrad.errors import UserError
 from sweepgrad.runs import record as records
@@ -125,6 +127,43 @@ def test_the_order_of_the_runs_has_no_say(order):
     runs = [run(0.5 + i / 20, 0.5 - i / 50, hidden=i // 2) for i in range(8)]
     expected = [entry.settings["hidden"] for entry in ranking.rank(runs)]
     assert [entry.settings["hidden"] for entry in ranking.rank([runs[i] for i in order])] == expected
+
+
+def test_the_table_leaves_out_what_follows_from_an_option_and_the_files_hold_it():
+    optimizers = ({"name": "adam", "beta1": "0.9"}, {"name": "sgd"}, {"name": "momentum", "momentum": "0.9"})
+    settings = [{f"optimizer__{k}": v for k, v in each.items()} for each in optimizers]
+    entries = ranking.rank([run(0.7, optimizer__lr=lr, **each) for each in settings for lr in (0.1, 0.2)])
+    headers = [str(column.header) for column in leaderboard.as_table("", entries).columns]
+    assert {"optimizer.name", "optimizer.lr"} <= set(headers)
+    assert not {"optimizer.beta1", "optimizer.momentum"} & set(headers)
+    assert {"optimizer.beta1", "optimizer.momentum"} <= set(leaderboard.as_frame(entries).columns)
+    both = ranking.rank([run(0.7, **{**settings[0], "optimizer__beta1": beta}) for beta in (0.8, 0.9)])
+    assert "optimizer.beta1" in [str(column.header) for column in leaderboard.as_table("", both).columns]
+
+
+def test_a_frame_has_numbers_where_all_values_are():
+    entries = ranking.rank([run(0.7, a=0.1, b="null", c="x"), run(0.6, a=2, b=3, c=1)])
+    frame = leaderboard.as_frame(entries)
+    assert frame.index.tolist() == [1, 2]
+    assert frame["a"].tolist() == [0.1, 2.0]
+    assert frame["b"].isna().tolist() == [True, False]
+    assert frame["c"].tolist() == ["x", "1"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_output_that_cannot_be_written_is_an_error_without_a_traceback(sweep):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [console_script(), "leaderboard", "--csv"],
+            cwd=sweep.folder,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert result.stderr == "sweepgrad: cannot write to standard output: No space left on device\n"
 
 
 def test_json_and_csv_hold_full_precision():

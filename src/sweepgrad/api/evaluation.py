@@ -1,6 +1,6 @@
 """Functions that evaluate test sets: `finalize` and `evaluate`, and their results."""
 
-import logging
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,6 @@ from sweepgrad.stats.metrics import METRICS
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
-
-log = logging.getLogger(__name__)
 
 Source = Sweep | Run | str | None
 
@@ -55,7 +53,7 @@ class Card(cards.Card):
             "chosen from": f"{self.n_candidates} runs",
             "registered as": self.registered,
             "test set evaluated": self.evaluated,
-            "card": str(self.folder / "card.md"),
+            "card": os.path.relpath(self.folder / "card.md"),
         }
         return display.page(
             f"Model card of {self.sweep}",
@@ -133,7 +131,9 @@ def finalize(
     done = finalizing.finalize(opened, name, RUNS, incomplete=incomplete, again=again)
     if done.card is None:
         raise OtherVersion(done.folder)
-    return Card(**_values(done.card), folder=done.folder, evaluated_now=done.evaluated_now, store=opened)
+    return Card(
+        **_values(done.card), folder=done.folder.absolute(), evaluated_now=done.evaluated_now, store=opened
+    )
 
 
 def evaluate(
@@ -151,7 +151,7 @@ def evaluate(
 
     opened, name = resolve(sweep, store)
     done = evaluating.evaluate(opened, name, RUNS, incomplete=incomplete, again=again)
-    return Evaluation(**_values(done.evaluation), folder=done.folder, n_evaluated=done.n_evaluated)
+    return Evaluation(**_values(done.evaluation), folder=done.folder.absolute(), n_evaluated=done.n_evaluated)
 
 
 def resolve(source: Source, store: "Store | None") -> "tuple[Store, str | None]":

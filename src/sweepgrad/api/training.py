@@ -1,6 +1,5 @@
 """Functions that train: `load_config`, `train` and `sweep`."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepgrad.sweep.launched import Launched
-
-log = logging.getLogger(__name__)
 
 
 def load_config(

@@ -159,7 +159,7 @@ def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) ->
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         found.append(_Split(name, decision))
-        log.info(f"{name}: chosen from {len(members)} runs ({number} of {len(by_name)} splits)")
+        log.info(f"{name}: chosen by validation, runs: {len(members)} ({number} of {len(by_name)} splits)")
     if len({split.decision.digests.table for split in found}) > 1:
         raise UserError("the splits are of different tables: sweep with one table")
     if len({split.decision.digests.test for split in found}) < len(found):

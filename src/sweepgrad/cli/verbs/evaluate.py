@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 
 from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
@@ -59,5 +60,5 @@ def run(options: argparse.Namespace) -> int:
         console.print(evaluation_markdown.as_table(done))
         for line in (*evaluation_markdown.summary(done), *evaluation_markdown.warnings(done)):
             console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-        print(f"page: {done.folder / 'evaluation.md'}")
+        print(f"page: {os.path.relpath(done.folder / 'evaluation.md')}")
     return 0

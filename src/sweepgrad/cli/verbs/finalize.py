@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 
 from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
@@ -73,5 +74,5 @@ def run(options: argparse.Namespace) -> int:
     for name, scores in card.baselines.items():
         print(f"  {name}: {metric.figure(scores.value)}")
     Console(width=100).print(card.verdict)
-    print(f"card: {card.folder / 'card.md'}; in MLflow: {card.registered}, alias chosen")
+    print(f"card: {os.path.relpath(card.folder / 'card.md')}; in MLflow: {card.registered}, alias chosen")
     return 0
