@@ -111,13 +111,13 @@ def followed(block: documents.Block, copy: Path) -> None:
     """Change a copy of the repository as a block of CONTRIBUTING.md says."""
     first, _, code = block.code.partition("\n")
     if block.language == "python":
-        target = re.fullmatch(r"# (?:append|insert) (?:in)?to (\S+)(?: before (\w+))?", first)
-        assert target, first
-        file, before = target.groups()
+        asked = re.fullmatch(r"# (?:append |insert in)to (\S+)(?: before (\w+))?", first)
+        assert asked, first
+        file, before = asked.groups()
         text = (copy / file).read_text()
-        place = re.search(rf"^{before}\b", text, flags=re.MULTILINE) if before else None
-        assert before is None or place, before
+        place = re.search(rf"^{before}\b", text, flags=re.MULTILINE)
         at = place.start() if place else len(text)
+        assert bool(place) == bool(before), first
         (copy / file).write_text(f"{text[:at]}\n\n{code}\n\n{text[at:]}")
     elif block.language == "diff":
         file = copy / first.removeprefix("# ")
