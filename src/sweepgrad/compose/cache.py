@@ -16,7 +16,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-_MOST = 500  # entries; a process that composes without end does not fill the memory
+_MOST = 300  # entries, of 0.1 MB each
 
 _Question = tuple[str, ...]
 
@@ -113,7 +113,8 @@ class _Kept:
     """A composition.
 
     Attributes:
-        store: what was registered in Hydra's store. Kept, since the key has no more than their ids.
+        asked: the files and groups it depends on, see `Repository`.
+        store: what was registered in Hydra's store. The key holds only the ids, so the objects must live.
     """
 
     config: DictConfig
@@ -172,5 +173,5 @@ def _nodes(repo: dict[str, Any]) -> Iterator[ConfigNode]:
 def _put(cache: dict[Any, Any], key: Any, value: Any) -> None:
     with _lock:
         if len(cache) >= _MOST:
-            cache.clear()
+            del cache[next(iter(cache))]  # the oldest
         cache[key] = value
