@@ -11,6 +11,7 @@ DEV := $(VENV)/.dev-installed
 PROJECT := $(VENV)/.project-installed
 PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 WORKERS ?= 2
+SLOW_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,7 +40,7 @@ test: lint checked ## Check style and types, then run all tests but the slow one
 # They start processes and wait for them: one worker more keeps the cores busy.
 test-slow: $(DEV) $(PROJECT) ## Run the slow tests
 	@echo "testing, the slow ones …"
-	@$(BIN)/python -m pytest -q -n $$(($(WORKERS) + 1)) --dist worksteal -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
+	@$(BIN)/python -m pytest -q -n $(SLOW_WORKERS) --dist worksteal -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
 
 # Meanwhile another core compiles the engine, where it changed, so that no two test workers do so at once.
 COMPILE_ENGINE = from sweepgrad import engine; [engine.load("native", dtype) for dtype in ("float32", "float64")]

@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.sweep.dask import scheduler
-from sweepgrad.sweep.dask.cluster import Cluster
-from sweepgrad.sweep.job import Job
+from sweepgrad.sweeps.dask import scheduler
+from sweepgrad.sweeps.dask.cluster import Cluster
+from sweepgrad.sweeps.job import Job
 
 JOBS, ROUNDS, AIM = 32, 3, 1.8
 SETTINGS = ("data=simulated", "data.rows=2000", "model=wide", "train.epochs=1000")

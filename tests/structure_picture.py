@@ -29,7 +29,7 @@ PURPOSES = {
     "runs": "results on disk",
     "selection": "ranking, judging, card",
     "stats": "metrics, errors, ties",
-    "sweep": "jobs and launchers",
+    "sweeps": "jobs and launchers",
     "tasks": "targets and losses",
     "tracking": "MLflow",
     "training": "loop, steps, models",

@@ -22,7 +22,7 @@ FLOORS = (
     ("training",),
     ("bundle", "runs"),
     ("tracking",),
-    ("selection", "sweep"),
+    ("selection", "sweeps"),
     ("hydra_plugins", "lab", "verify"),
     ("api",),
     ("cli",),
@@ -157,7 +157,10 @@ def test_only_tracking_imports_mlflow():
 
 
 def test_only_the_search_imports_optuna():
-    assert files_that_import("optuna") == {"sweepgrad.sweep.search.suggest", "sweepgrad.sweep.search.journal"}
+    assert files_that_import("optuna") == {
+        "sweepgrad.sweeps.search.suggest",
+        "sweepgrad.sweeps.search.journal",
+    }
 
 
 def test_plugins_are_imported_at_every_start_and_so_import_little():

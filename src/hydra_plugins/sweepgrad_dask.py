@@ -12,9 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
-    from sweepgrad.sweep.dask.cluster import Cluster
-    from sweepgrad.sweep.hydra_task import Task
-    from sweepgrad.sweep.job import Job, Outcome
+    from sweepgrad.sweeps.dask.cluster import Cluster
+    from sweepgrad.sweeps.hydra_task import Task
+    from sweepgrad.sweeps.job import Job, Outcome
 
 
 @dataclass
@@ -50,7 +50,7 @@ class DaskLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from sweepgrad.errors import UserError
-        from sweepgrad.sweep.hydra_task import task_of
+        from sweepgrad.sweeps.hydra_task import task_of
 
         if self._address is not None and self._workers is not None:
             raise UserError(
@@ -66,8 +66,8 @@ class DaskLauncher(Launcher):
         return self._task.launch(jobs, self._execute)
 
     def _execute(self, jobs: "Sequence[Job]", cancelled: Event) -> "Generator[Outcome, None, None]":
-        from sweepgrad.sweep.dask import scheduler
-        from sweepgrad.sweep.dask.cluster import Cluster
+        from sweepgrad.sweeps.dask import scheduler
+        from sweepgrad.sweeps.dask.cluster import Cluster
 
         if not jobs:
             return

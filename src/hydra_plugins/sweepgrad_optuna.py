@@ -1,6 +1,6 @@
 """`hydra/sweeper=optuna`: searches the space of the overrides; the basic sweeper tries every combination.
 
-Hydra imports this file whenever it starts, so it imports little; `sweepgrad.sweep.search.journal` implements
+Hydra imports this file whenever it starts, so it imports little; `sweepgrad.sweeps.search.journal` implements
 the search.
 """
 
@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
-    from sweepgrad.sweep.search.journal import Study, Trial
-    from sweepgrad.sweep.search.space import Space
+    from sweepgrad.sweeps.search.journal import Study, Trial
+    from sweepgrad.sweeps.search.space import Space
 
 RESULTS = "optimization_results.json"  # in the sweep's folder
 
@@ -108,9 +108,9 @@ class OptunaSweeper(Sweeper):
             raise CompactHydraException(str(error)) from None  # Hydra prints it without a traceback
 
     def _search(self, arguments: Sequence[str]) -> None:
-        from sweepgrad.sweep.hydra_task import Task
-        from sweepgrad.sweep.search.journal import open_study
-        from sweepgrad.sweep.search.suggest import search_of
+        from sweepgrad.sweeps.hydra_task import Task
+        from sweepgrad.sweeps.search.journal import open_study
+        from sweepgrad.sweeps.search.suggest import search_of
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -148,8 +148,8 @@ class OptunaSweeper(Sweeper):
         """Return whether the configuration of a trial is valid; print the reason if not."""
         from sweepgrad.compose.plan import checked
         from sweepgrad.config.check import ConfigErrors
-        from sweepgrad.sweep.hydra_task import Task
-        from sweepgrad.sweep.session import digest_of
+        from sweepgrad.sweeps.hydra_task import Task
+        from sweepgrad.sweeps.session import digest_of
 
         assert self.hydra_context is not None
         assert self.config is not None

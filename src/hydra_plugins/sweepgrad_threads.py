@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:  # Hydra imports every plugin to answer --help
-    from sweepgrad.sweep.hydra_task import Task
+    from sweepgrad.sweeps.hydra_task import Task
 
 
 @dataclass
@@ -38,13 +38,13 @@ class ThreadsLauncher(Launcher):
         self._workers = workers
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from sweepgrad.sweep.hydra_task import task_of
+        from sweepgrad.sweeps.hydra_task import task_of
 
         self._task: Task = task_of(task_function, "threads")
         self._context, self._config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from sweepgrad.sweep import threads
+        from sweepgrad.sweeps import threads
 
         workers = self._workers or threads.cores()
         jobs = self._task.jobs(job_overrides, initial_job_idx, self._config, self._context.config_loader)

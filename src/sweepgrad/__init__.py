@@ -5,9 +5,7 @@ Names are imported when they are first used, so that `import sweepgrad` and the 
 
 import logging
 import os
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0.dev0"
@@ -98,20 +96,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """A package with a function and a subpackage of one name, `sweep`: the subpackage can be called."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "sweep" and isinstance(value, ModuleType):  # the import system has imported it
-            value.__class__ = _CallableModule
-        super().__setattr__(name, value)
-
-
-class _CallableModule(ModuleType):
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return __getattr__("sweep")(*arguments, **keywords)
-
-
-sys.modules[__name__].__class__ = _Package

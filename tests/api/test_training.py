@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.support import GRID, SMALL, command, environment, people
-from tests.sweep.support import weights
+from tests.sweeps.support import weights
 
 import sweepgrad as sg
 from sweepgrad.files import digest
@@ -147,7 +147,7 @@ def test_a_sweep_that_ends_early_raises(folder):
 
 
 def test_ctrl_c_keeps_what_finished_and_the_same_call_continues(folder, monkeypatch):
-    from sweepgrad.sweep.progress import Progress
+    from sweepgrad.sweeps.progress import Progress
 
     ended = Progress.ended
 
@@ -269,7 +269,7 @@ def test_logging_stays_as_the_application_set_it(folder):
 
 
 def test_one_line_of_progress_is_written_over(folder, capfd, monkeypatch):
-    monkeypatch.setattr("sweepgrad.sweep.progress._FRAME_SECONDS", -1.0)
+    monkeypatch.setattr("sweepgrad.sweeps.progress._FRAME_SECONDS", -1.0)
     sg.sweep([*SMALL, "seed=1,2"], progress=True)
     out, err = capfd.readouterr()
     assert out == ""
@@ -321,8 +321,8 @@ def test_importing_costs_little_and_sweep_is_a_function_and_a_package():
         assert not {"numpy", "pandas", "hydra", "mlflow", "pydantic"} & sys.modules.keys()
         assert set(sg.__all__) <= set(dir(sg))
         first = sg.sweep
-        import sweepgrad.sweep.resume
-        from sweepgrad.sweep import reuse
+        import sweepgrad.sweeps.resume
+        from sweepgrad.sweeps import reuse
         for name in sg.__all__:
             getattr(sg, name)
         for function in (first, sg.sweep):

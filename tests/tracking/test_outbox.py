@@ -15,14 +15,14 @@ import psutil
 import pytest
 from mlflow.entities import Run
 from tests.support import SMALL, command, console_script, environment, until
-from tests.sweep.support import jobs
-from tests.sweep.support import run as train
+from tests.sweeps.support import jobs
+from tests.sweeps.support import run as train
 
 from sweepgrad.config.schema import Tracking
 from sweepgrad.errors import UserError
 from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
-from sweepgrad.sweep.resume import Sweep, start_or_resume
+from sweepgrad.sweeps.resume import Sweep, start_or_resume
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.tracking.store import Store
 

@@ -17,12 +17,12 @@ import mlflow
 import psutil
 import pytest
 from tests.support import environment, until
-from tests.sweep.support import jobs, run
+from tests.sweeps.support import jobs, run
 
 from sweepgrad import process
 from sweepgrad.runs import record as records
 from sweepgrad.runs import sweep_record
-from sweepgrad.sweep.resume import start_or_resume
+from sweepgrad.sweeps.resume import start_or_resume
 from sweepgrad.tracking import writer
 from sweepgrad.tracking.connection import Unreachable
 from sweepgrad.tracking.store import Store

@@ -15,7 +15,7 @@ from tests.support import CSV, SMALL, Sweep, command, people
 
 from sweepgrad.compose.plan import plan
 from sweepgrad.runs import record as records
-from sweepgrad.sweep.job import Job, Trial
+from sweepgrad.sweeps.job import Job, Trial
 
 
 @pytest.fixture

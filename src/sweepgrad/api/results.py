@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepgrad.selection.decide import Standings
-    from sweepgrad.sweep.job import Outcome
+    from sweepgrad.sweeps.job import Outcome
     from sweepgrad.tracking.store import Store
     from sweepgrad.training.bundle import Bundle
 

@@ -12,7 +12,7 @@ from sweepgrad.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweepgrad.sweep.launched import Launched
+    from sweepgrad.sweeps.launched import Launched
 
 
 def load_config(
@@ -34,7 +34,7 @@ def load_config(
     Raises:
         UserError: the configuration is wrong; the message lists every error.
     """
-    from sweepgrad.sweep.train import plan_one
+    from sweepgrad.sweeps.train import plan_one
 
     return plan_one(overrides_for(overrides, data, target), search_path(config_dir)).config
 
@@ -57,7 +57,7 @@ def train(
         UserError: the configuration or the table is wrong, or training failed. The run's folder is kept.
         KeyboardInterrupt: training was interrupted. What was trained is kept.
     """
-    from sweepgrad.sweep import train as training
+    from sweepgrad.sweeps import train as training
 
     lines, search = overrides_for(overrides, data, target), search_path(config_dir)
     launched = training.train(lines, multirun=False, search=search, bar=shows_bar(progress), single=True)
@@ -91,7 +91,7 @@ def sweep(
         UserError: the configuration or the table is wrong, or no run finished.
         KeyboardInterrupt: training was interrupted. Runs that finished are kept.
     """
-    from sweepgrad.sweep import train as training
+    from sweepgrad.sweeps import train as training
 
     lines, search = overrides_for(overrides, data, target), search_path(config_dir)
     launched = training.train(lines, multirun=True, search=search, bar=shows_bar(progress))

@@ -26,7 +26,7 @@ from sweepgrad.lab.workers import side_by_side
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.evaluation import corrected_mean
 from sweepgrad.selection.finalize import finalize
-from sweepgrad.sweep.train import train
+from sweepgrad.sweeps.train import train
 from sweepgrad.tracking.store import Store
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sweepgrad.sweep.threads import cores
+from sweepgrad.sweeps.threads import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,9 +13,9 @@ from sweepgrad.data.digests import Digests, changed
 from sweepgrad.errors import UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs import record as records
-from sweepgrad.sweep import threads
-from sweepgrad.sweep.halving import Rungs
-from sweepgrad.sweep.job import Job, Outcome, Running
+from sweepgrad.sweeps import threads
+from sweepgrad.sweeps.halving import Rungs
+from sweepgrad.sweeps.job import Job, Outcome, Running
 from sweepgrad.training.experiment import dtype_of
 from sweepgrad.verify.compare import findings
 from sweepgrad.verify.differences import TOLERANCE

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
     from sweepgrad.cli.verbs.train import report
     from sweepgrad.config.schema import Tracking, store_uri
-    from sweepgrad.sweep.launch import continue_training
+    from sweepgrad.sweeps.launch import continue_training
     from sweepgrad.verify.resume_training import continuation
     from sweepgrad.verify.sources import find
 

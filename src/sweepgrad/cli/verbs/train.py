@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
-    from sweepgrad.sweep.launched import Launched
+    from sweepgrad.sweeps.launched import Launched
 
 _QUIET, _DRY = {"-q", "--quiet"}, "--dry-run"
 _ANSWERED_BY_HYDRA = {
@@ -38,7 +38,7 @@ def train(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         outbox = None
         if not dry and not _ANSWERED_BY_HYDRA & set(rest):
-            from sweepgrad.sweep.train import mlflow_writer
+            from sweepgrad.sweeps.train import mlflow_writer
 
             outbox = stack.enter_context(mlflow_writer())  # first: it starts while Hydra is imported
         from sweepgrad.compose.internals import get_args_parser
@@ -52,7 +52,7 @@ def train(arguments: Sequence[str]) -> int:
         if flags.config_name or flags.config_path:
             raise UserError("--config-name and --config-path do not work here; --config-dir adds YAML files")
         search = [flags.config_dir] if flags.config_dir else []
-        from sweepgrad.sweep.train import rehearse, train
+        from sweepgrad.sweeps.train import rehearse, train
 
         if outbox is None:
             for line in rehearse(flags.overrides, multirun=flags.multirun, search=search, quiet=quiet):

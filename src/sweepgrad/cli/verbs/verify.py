@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from functools import cache
     from pathlib import Path
 
-    from sweepgrad.sweep.threads import cores
+    from sweepgrad.sweeps.threads import cores
     from sweepgrad.verify.sources import Kept, find
     from sweepgrad.verify.verify import Verdict, check_rows, verify
 

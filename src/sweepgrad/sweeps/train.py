@@ -1,0 +1,130 @@
+"""Plan, check and train the runs that a list of overrides asks for."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepgrad.errors import UserError
+from sweepgrad.tracking.outbox import Outbox
+
+if TYPE_CHECKING:
+    from sweepgrad.compose.internals import Hydra
+    from sweepgrad.compose.plan import Plan, PlannedJob
+    from sweepgrad.sweeps.launched import Launched
+
+# Hydra takes tenths of a second to import and `launch` most of a second. Both are imported late, so that the
+# process that writes to MLflow starts in the meantime.
+
+_ONE_AT_A_TIME = threading.RLock()  # Hydra's state is global
+
+
+@contextmanager
+def mlflow_writer() -> Iterator[Outbox]:
+    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else."""
+    outbox = Outbox()
+    try:
+        yield outbox
+    finally:
+        outbox.drop()
+
+
+def train(
+    overrides: Sequence[str],
+    *,
+    multirun: bool,
+    search: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+    quiet: bool = False,
+    bar: bool | None = None,
+    single: bool = False,
+    outbox: Outbox | None = None,
+) -> "Launched":
+    """Train one run, or a sweep of runs, and send the results to MLflow.
+
+    Calls from several threads train one after another.
+
+    Arguments:
+        overrides: as after `sweepgrad train`, without flags.
+        multirun: whether this is a sweep.
+        search: more folders of YAML, as --config-dir gives them.
+        command: arguments of the command line, to be recorded; None for those that follow from `overrides`.
+        quiet: print errors only.
+        bar: see `progress.Progress`.
+        single: refuse an experiment that is a sweep.
+        outbox: a running writer to MLflow; None starts one.
+
+    Raises:
+        UserError: nothing was run.
+    """
+    if command is None:
+        command = [*(["-m"] if multirun else []), *overrides]
+    with ExitStack() as stack:
+        if outbox is None:
+            outbox = stack.enter_context(mlflow_writer())
+        composer, todo = stack.enter_context(_planned(overrides, multirun, search, single=single))
+        tracking = todo.jobs[0].config.tracking
+        file = Path(tracking.uri.removeprefix("sqlite:///"))
+        if not tracking.uri.startswith("sqlite:") or file.exists():
+            outbox.connect(tracking)  # a new store is made only after the tables were checked
+        from sweepgrad.sweeps.launch import launch
+
+        return launch(
+            composer, todo, outbox, command=command, overrides=list(overrides), quiet=quiet, bar=bar
+        )
+
+
+def rehearse(
+    overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = (), quiet: bool = False
+) -> list[str]:
+    """Check what `train` would check, and train nothing.
+
+    Returns:
+        A line for each run of a sweep.
+
+    Raises:
+        UserError: `train` would run nothing.
+    """
+    with _planned(overrides, multirun, search) as (composer, todo):
+        from sweepgrad.sweeps.launch import rehearse
+
+        return rehearse(composer, todo, list(overrides), quiet=quiet)
+
+
+def plan_one(overrides: Sequence[str], search: Sequence[str] = ()) -> "PlannedJob":
+    """Plan one run, and train nothing.
+
+    Raises:
+        UserError: the configuration is wrong, or is of several runs.
+    """
+    with _planned(overrides, False, search, single=True) as (_, todo):
+        return todo.jobs[0]
+
+
+@contextmanager
+def _planned(
+    overrides: Sequence[str], multirun: bool, search: Sequence[str], *, single: bool = False
+) -> Iterator[tuple["Hydra", "Plan"]]:
+    from sweepgrad.compose.loader import hydra_for
+    from sweepgrad.compose.plan import plan_with
+
+    with _ONE_AT_A_TIME, hydra_for(search) as composer:
+        if single:
+            _refuse_several_values(composer, overrides)
+        todo = plan_with(composer, overrides, multirun=multirun)
+        if single and todo.multirun:
+            raise UserError("experiment: it is a sweep of several runs; call sweepgrad.sweeps")
+        yield composer, todo
+
+
+def _refuse_several_values(composer: "Hydra", overrides: Sequence[str]) -> None:
+    from sweepgrad.compose.loader import SweepLoader
+
+    loader = composer.config_loader
+    assert isinstance(loader, SweepLoader)
+    several = []
+    with suppress(Exception):  # `plan_with` reports what is wrong
+        several = [str(each.input_line) for each in loader.parse(overrides) if each.is_sweep_override()]
+    if several:
+        raise UserError(f"{' '.join(several)}: asks for several runs; call sweepgrad.sweeps")
