@@ -236,10 +236,10 @@ def damaged(kind: str) -> tuple[pd.DataFrame, str]:
         case "text in numbers":
             table["age"] = table["age"].astype(object)
             table.loc[6, "age"] = "old"
-            return table, "row 7 holds 'old'"
+            return table, "row 7 has 'old'"
         case "infinite":
             table.loc[4, "age"] = float("inf")
-            return table, "row 5 holds an infinite value"
+            return table, "row 5 has an infinite value"
         case "no rows":
             return table.iloc[:0], "no rows"
         case "reveals":
@@ -272,17 +272,17 @@ def test_an_unfit_table_is_refused_before_anything_is_made(kind, nowhere):
 
 
 def test_a_missing_file_is_refused_before_anything_is_made(nowhere):
-    assert "there is no such file" in refused("train", *CSV)
+    assert "no such file" in refused("train", *CSV)
     assert not list(nowhere.iterdir())
 
 
 def test_a_part_without_rows_is_refused(nowhere):
-    assert "part" in refused("train", "data=simulated", "data.rows=4")
+    assert "validation set has no rows" in refused("train", "data=simulated", "data.rows=4")
 
 
 def test_an_error_in_one_table_of_a_sweep_stops_the_whole_sweep(folder):
     people(60).to_csv("people.csv", index=False)
-    assert "no such column" in refused("train", "-m", *CSV, "data.drop=[person],[persn]")
+    assert "the file has no column 'persn'" in refused("train", "-m", *CSV, "data.drop=[person],[persn]")
     assert not Path("runs", "sweeps").exists()
     assert Store("sqlite:///runs/mlflow.db", "sweepgrad").latest_sweep() is None
 

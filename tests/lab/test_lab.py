@@ -69,7 +69,7 @@ def test_a_claim_that_does_not_hold_gives_exit_code_1():
     ("arguments", "problem"),
     [
         (("skale",), "Did you mean scale?"),
-        (("all", "rows=60"), "rows=60: settings are those of one question, not of all"),
+        (("all", "rows=60"), "rows=60: settings need one experiment, not all"),
         (("scale", "rows=three"), "rows: 'three' should be a valid integer [from rows=three]"),
         (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is not an MLflow store"),
         (("spotify", "models=[wid]"), "Did you mean wide?"),
@@ -87,7 +87,7 @@ def test_mistakes_are_reported_and_nothing_is_done(arguments, problem, here):
 def test_a_question_is_no_experiment_to_train():
     result = command("train", "experiment=lab/scale")
     assert result.code == 2
-    assert "'lab/scale' is a question: ask it with sweepgrad lab scale" in result.err
+    assert "lab/scale is a question of the lab. Run sweepgrad lab scale" in result.err
 
 
 def test_names_and_keys_are_completed():

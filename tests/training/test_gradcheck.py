@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.support import command
 
-from sweepgrad.autograd import value
+from sweepgrad.autograd import operations
 from sweepgrad.nn.network import Network
 from sweepgrad.training import gradcheck as module
 from sweepgrad.training import steps
@@ -61,7 +61,7 @@ def test_a_batch_in_which_relus_bend_everywhere_still_passes(seed):
     ],
 )
 def test_a_wrong_local_gradient_is_caught(monkeypatch, forgets_tapes, operation, network):
-    broken = getattr(value, operation)
+    broken = getattr(operations, operation)
     first, *others = broken.gradients
     wrong = (lambda *arguments: first(*arguments) * 1.001, *others)
     monkeypatch.setitem(broken.__dict__, "gradients", wrong)

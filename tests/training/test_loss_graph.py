@@ -46,7 +46,7 @@ def test_json_is_for_programs():
         (("a +",), "is not an expression"),
         (("a + b", "a=1", "b"), "'b' must be NAME=NUMBER"),
         (("--network", "model.hiden=[2]"), "Did you mean model.hidden?"),
-        (("--rows", "0"), "--rows 0: at least 1"),
+        (("--rows", "0"), "--rows 0: should be 1 or more"),
         (("(a - 1) ** 0.5", "a=1"), "a gradient does not exist"),
         (("--network", "experiment=assignment"), "these are 9 runs, and only one can be drawn"),
     ],

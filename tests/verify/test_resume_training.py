@@ -74,7 +74,7 @@ def test_what_patience_ended_continues_only_with_more_of_it(folder):
         (["train.epochs=3"], "train.epochs: 3 is not more than the 3 epochs of ended"),
         (["train.epochs=9", "optimizer.lr=1"], "only train.epochs and train.patience"),
         (["train.epochs=x"], "train.epochs: 'x' should be a valid integer"),
-        (["train.epochs"], "is no KEY=VALUE"),
+        (["train.epochs"], "not of the form KEY=VALUE"),
         (["train.epochs=9", "train.patience=9"], "has no effect"),
     ],
 )
