@@ -233,8 +233,7 @@ def page(results: dict[str, Any], pictures: list[Path]) -> str:
         "A ratio is their time divided by ours, each in its faster precision unless one is named.\n"
         f"The largest step has {flops / 1e6:.0f} million useful operations: the matrix products of the\n"
         "forward pass, of the gradients of the weights, and of the gradients of the inputs of all layers\n"
-        "but the first.\n\n"
-        f"{aims_table(results['aims'])}",
+        "but the first.\n\n" + aims_table(results["aims"]),
         "## What is compared",
         PEERS + (f"\nNot measured:\n\n{not_measured}\n" if not_measured else ""),
         "## Reproduce it",

@@ -170,8 +170,8 @@ def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
     rehearsal, first, _, again, wider, from_scratch, *_, halving, search = printed
     assert "nothing was run" in rehearsal
     assert re.search(r"^starting sweep \S+: 12 runs", first, flags=re.MULTILINE)
-    assert "reused 12 runs that had been trained before" in again
-    assert "reused 12 runs that had been trained before" in wider
+    for printed_again in (again, wider):
+        assert "12 runs had been trained before" in printed_again
     assert "before" not in from_scratch
     assert "halving stopped 8 of 9 runs early" in halving
     assert "12 trials finished, 0 failed" in search
