@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
     """Turn off fsync in this process: stores of tests need not survive a power cut."""
     if isinstance(connection, sqlite3.Connection):
-        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged store, whose error is for others to report
+        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged store
             connection.execute("PRAGMA synchronous=OFF")
 
 
