@@ -1,6 +1,7 @@
 """Fixtures of the tests of jobs, tracking and the command line: folders with a store, a sweep, a server."""
 
 import contextlib
+import gc
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from tests.support import GRID, SMALL, Sweep, command, inside
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+
+# Collecting garbage in all modules of MLflow and pandas would take a tenth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 # Start the longest tests first: started last, they would run alone at the end.
 LONGEST = (
