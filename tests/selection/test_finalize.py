@@ -29,6 +29,7 @@ from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
 from sweepgrad.selection.card_markdown import markdown
 from sweepgrad.selection.finalize import finalize
 from sweepgrad.selection.ranking import comparable
+from sweepgrad.tasks.wording import p_value_text
 from sweepgrad.tracking.mapping import BUNDLE, Logged
 from sweepgrad.tracking.store import Store
 from sweepgrad.training.bundle import Bundle
@@ -581,8 +582,26 @@ def test_what_it_is_good_for_is_said(card):
 
 
 def test_no_better_than_logistic_regression_is_said(card):
-    verdict = replace(card, p_values={**card.p_values, "logistic": 0.4}).verdict
-    assert "Not significantly better than logistic regression" in verdict
+    p_values = {**card.p_values, "logistic": 0.4}
+    less = "Logistic regression reaches 65.0%, 10.0 points less; the difference is not significant (p = 0.40)"
+    assert less in replace(card, p_values=p_values).verdict
+    baselines = {**card.baselines, "logistic": scores(0.787)}
+    more = "Logistic regression reaches 78.7%, 3.7 points more; the difference is not significant (p = 0.40)"
+    assert more in replace(card, p_values=p_values, baselines=baselines).verdict
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0, "p < 0.001"),
+        (0.001, "p = 0.001"),
+        (0.0504, "p = 0.050"),
+        (0.0996, "p = 0.10"),
+        (1.0, "p = 1.00"),
+    ],
+)
+def test_a_p_value_has_three_digits_where_they_matter(p, text):
+    assert p_value_text(p) == text
 
 
 def test_calibration_is_judged_against_chance(card):

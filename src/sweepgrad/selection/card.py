@@ -8,8 +8,15 @@ from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 from sweepgrad.config import old_names
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.tasks.registry import TASKS
+from sweepgrad.tasks.wording import p_value_text
 
 AVERAGE_OF = "average of"  # the key of an ensemble's description among its settings
+
+
+def _more_or_less(metric: Metric, difference: float) -> str:
+    if difference == 0:
+        return "the same"
+    return f"{metric.gap(abs(difference))} {'more' if difference > 0 else 'less'}"
 
 
 def settings_as_text(settings: dict[str, str]) -> str:
@@ -172,13 +179,14 @@ class Card:
             "linear": metric.figure(logistic),
             "test": metric.figure(self.test.value),
             "gain": metric.gap(gain),
+            "linear_gap": _more_or_less(metric, logistic - self.test.value),
         }
         better = wording.linear_wins.format(**figures)
         linear_wins = p < 0.05 and self._gain(metric, logistic) < 0
         if self.decisions.rule == "cost":
             return self._verdict_on_costs()
         if gain <= 0 or p_simple >= 0.05:
-            poor = wording.poor.format(**figures, p=p_simple)
+            poor = wording.poor.format(**figures, p=p_value_text(p_simple))
             if self.decisions.rule in ("f1", "prevalence"):
                 poor += (
                     f" The threshold was chosen by the rule {self.decisions.rule}, not for {metric.title}; F1 is"
@@ -192,7 +200,7 @@ class Card:
         return " ".join(
             [
                 wording.good.format(**figures),
-                against_linear.format(**figures, p=p),
+                against_linear.format(**figures, p=p_value_text(p)),
                 wording.use.format(in_order=self._in_order, one_in=one_in),
                 self._on_calibration,
             ]
@@ -207,9 +215,9 @@ class Card:
         assert p is not None
         costs = wording.costs.format(cost=test["cost"], constant=test["cost_of_one_answer"])
         if p >= 0.05 or test["cost"] >= test["cost_of_one_answer"]:
-            return wording.costs_poor.format(costs=costs, p=p)
+            return wording.costs_poor.format(costs=costs, p=p_value_text(p))
         about = {"in_order": self._in_order, "calibration": self._on_calibration}
-        return wording.costs_good.format(costs=costs, p=p, **about)
+        return wording.costs_good.format(costs=costs, p=p_value_text(p), **about)
 
     @property
     def _in_order(self) -> str:

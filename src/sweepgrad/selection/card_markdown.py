@@ -7,6 +7,7 @@ from sweepgrad.runs.ledger import earlier_of_table, times
 from sweepgrad.selection.card import Card, settings_as_text
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.registry import TASKS
+from sweepgrad.tasks.wording import p_value_text
 
 
 def markdown(card: Card) -> str:
@@ -64,7 +65,7 @@ def markdown(card: Card) -> str:
 
 ![predicted probability against observed frequency](calibration.png)
 
-{_intervals(card)} {task.wording.baselines.format(p=p, p_simple=p_simple)}
+{_intervals(card)} {task.wording.baselines.format(p=p_value_text(p), p_simple=p_value_text(p_simple))}
 """
 
 
@@ -139,11 +140,12 @@ def _threshold(card: Card) -> str:
             f" {test['accuracy']:.1%}."
         )
     if decisions.rule == "cost":
+        assert decisions.p_value is not None
         sentences.append(
             f"A false positive costs {decisions.false_positive:g} and a false negative"
             f" {decisions.false_negative:g}; at the threshold both errors have the same expected cost. The mean"
             f" cost of a test row is {test['cost']:.3f}. Always predicting the class that is cheaper on the"
-            f" training rows costs {test['cost_of_one_answer']:.3f} (p = {decisions.p_value:.3g})."
+            f" training rows costs {test['cost_of_one_answer']:.3f} ({p_value_text(decisions.p_value)})."
         )
     if decisions.rule == "f1":
         sentences.append(

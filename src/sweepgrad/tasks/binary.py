@@ -146,20 +146,20 @@ def _logistic(X_train: Array, y: Array, X: Array) -> Array:
 _WORDING = Wording(
     poor=(
         "Not good enough to deploy: its test accuracy of {test} is not significantly better than {majority},"
-        " that of always predicting the majority class (p = {p:.2f})."
+        " that of always predicting the majority class ({p})."
     ),
     good="Its test accuracy is {test}, {gain} more than that of always predicting the majority class.",
     linear_wins="Logistic regression is better ({linear}): deploy that instead.",
     linear_ties=(
-        "Not significantly better than logistic regression ({linear}, p = {p:.2f}): deploy that if it is"
-        " simpler to run."
+        "Logistic regression reaches {linear}, {linear_gap}; the difference is not significant ({p}): deploy"
+        " logistic regression, which is simpler, unless another reason is against it."
     ),
-    linear_loses="Better than logistic regression ({linear}, p = {p:.3f}).",
+    linear_loses="Better than logistic regression ({linear}, {p}).",
     baselines=(
         "Logistic regression is scikit-learn's, fitted on the same features and training rows.\n"
         "Both baselines use the threshold 0.5, the chosen model its own. McNemar's test gives\n"
-        "p = {p:.3f} for the difference from logistic regression, and\n"
-        "p = {p_simple:.3g} for the difference from the majority class."
+        "{p} for the difference from logistic regression, and\n"
+        "{p_simple} for the difference from the majority class."
     ),
     use=(
         "{in_order}. About one prediction in {one_in:.0f} is wrong, so decide about single rows only where"
@@ -169,8 +169,8 @@ _WORDING = Wording(
     costs=(
         "its mistakes cost {cost:.3f} per test row, always predicting the cheaper class costs {constant:.3f}"
     ),
-    costs_poor="Not good enough to deploy: {costs}, which is not significantly more (p = {p:.2f}).",
-    costs_good="Worth deploying for these costs: {costs} (p = {p:.3f}). {in_order}. {calibration}",
+    costs_poor="Not good enough to deploy: {costs}; the difference is not significant ({p}).",
+    costs_good="Worth deploying for these costs: {costs} ({p}). {in_order}. {calibration}",
     calibrated="No miscalibration was detected in its probabilities.",
     miscalibrated=(
         "Its probabilities are off by {error:.1%} on average, more than chance explains ({chance:.1%}): use"
