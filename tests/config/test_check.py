@@ -418,7 +418,7 @@ def test_the_same_sweep_twice_at_once_is_trained_once(tmp_path):
     assert results[0].code == 0, results
     if results[1].code:
         assert results[1].code == 2
-        assert "is this very sweep, and process" in results[1].err
+        assert "is running this sweep as" in results[1].err
     assert_whole(tmp_path, n_jobs=8)
 
 
@@ -436,7 +436,7 @@ def test_a_job_too_large_for_the_memory_fails_alone(place):
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 1, err
     assert "Traceback" not in err
-    assert "FAILED: it takes about" in err
+    assert "FAILED: the job needs about" in err
     assert "model.hidden" in err
     assert used.ru_maxrss * 1024 < 3 * 1024**3  # it begins as large as the process that started it
     (parent, children) = next(iter(sweeps(store(place)).values()))
@@ -523,7 +523,7 @@ def test_a_second_ctrl_c_does_not_wait_for_mlflow(own_server, tmp_path):
     process.send_signal(signal.SIGINT)
     result = ended(process)  # while the server is paused
     assert result.code == 130
-    assert "not waiting for MLflow: sweepgrad sync sends what it does not have" in result.err
+    assert "interrupted while writing to MLflow: sweepgrad sync sends the rest" in result.err
     assert "Traceback" not in result.err
     own_server.go_on()
     assert again(tmp_path, *words).code == 0
