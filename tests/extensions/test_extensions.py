@@ -179,7 +179,7 @@ def test_a_sweep_with_each_and_what_is_reused_of_it(launcher, folder, site):
         file.unlink()  # uninstalled
     without = sweepgrad(folder, site, "leaderboard")
     assert without.code == 0, without.err
-    assert "install the extension that they came from" in " ".join(without.err.split())
+    assert "extension that defines them" in " ".join(without.err.split())
     assert "Traceback" not in without.err
 
 
