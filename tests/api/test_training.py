@@ -278,7 +278,7 @@ def test_a_relative_table_is_found_from_another_folder(folder, frame, tmp_path_f
     frame.to_csv("people.csv", index=False)
     run = sg.train(["train.epochs=1"], data="people.csv", target="left")
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert run.config.data.path == str(folder / "people.csv")
+    assert run.config.model_dump()["data"]["path"] == str(folder / "people.csv")
     assert sg.finalize(run).sweep == run.name
 
 
