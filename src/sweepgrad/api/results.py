@@ -57,7 +57,7 @@ class Run:
 
     @property
     def unsent(self) -> bool:
-        """Whether it was not sent to MLflow."""
+        """True if it was not sent to MLflow."""
         return self.id is None
 
     @cached_property
@@ -186,7 +186,7 @@ class Sweep:
 
     @property
     def unsent(self) -> int:
-        """How many of its runs were not sent to MLflow."""
+        """The number of its runs that were not sent to MLflow."""
         return sum(run.unsent for run in self.runs)
 
     def leaderboard(self) -> "pd.DataFrame":
