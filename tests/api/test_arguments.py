@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweepgrad as sg
-from sweepgrad.api.arguments import overrides_for, quoted, shows_bar
+from sweepgrad.api.arguments import overrides_for, quoted, runs_of, search_path, shows_bar
 from sweepgrad.compose.internals import OverridesParser
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0], "left": ["yes", "no"]})
@@ -21,12 +21,12 @@ def test_without_a_table_overrides_are_as_given():
 def test_a_path_is_a_csv_table():
     assert overrides_for(["seed=1"], Path("a b.csv"), "le,ft") == [
         "data=csv",
-        'data.path="a b.csv"',
+        f'data.path="{Path.cwd()}/a b.csv"',
         "seed=1",
         'data.target="le,ft"',
     ]
-    assert overrides_for(["data=csv", "data.target=x"], "t.csv") == [
-        'data.path="t.csv"',
+    assert overrides_for(["data=csv", "data.target=x"], "/t.csv") == [
+        'data.path="/t.csv"',
         "data=csv",
         "data.target=x",
     ]
@@ -70,6 +70,16 @@ def test_hydra_reads_quoted_text_as_it_was(text):
     parser = OverridesParser.create()
     (override,) = parser.parse_overrides([f"data.target={quoted(text)}"])
     assert override.value() == text
+
+
+def test_the_runs_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path):
+    assert runs_of(tmp_path / "runs" / "sweeps" / "a") == tmp_path / "runs"
+    assert runs_of(tmp_path / "elsewhere") == runs_of(None) == Path("runs")
+
+
+def test_a_folder_of_yaml_is_absolute():
+    assert search_path("conf") == [f"{Path.cwd()}/conf"]
+    assert search_path(None) == []
 
 
 def test_a_bar_is_shown_where_somebody_sees_it(monkeypatch):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_a_sweep_is_loaded_by_name_by_id_by_a_beginning_and_as_the_latest(done) 
         (same,) = (other for other in sweep.runs if other.id == run.id)
         assert run.history.equals(same.history)
         assert (run.metrics, run.config, run.status) == (same.metrics, same.config, same.status)
+        assert run.folder == same.folder
     store = sg.Store("sqlite:///runs/mlflow.db", "sweepgrad")
     assert sg.load_sweep(store=store).name == sweep.name
     with pytest.raises(sg.UserError, match="nix"):
@@ -106,7 +108,7 @@ def test_a_card_by_the_command_line_has_the_same_content(done, folder) -> None:
     assert command("train", "-m", *SMALL, *GRID).code == 0
     both = [json.loads(command("finalize", "--json").out), json.loads(json.dumps(done[3].to_json()))]
     for card in both:
-        for key in ("sweep", "run_id", "registered", "evaluated", "members"):
+        for key in ("sweep", "run_id", "registered", "evaluated", "members", "store_uri"):
             del card[key]
         del card["model"]["run_id"]
     assert both[0] == both[1]
@@ -114,6 +116,8 @@ def test_a_card_by_the_command_line_has_the_same_content(done, folder) -> None:
 
 def test_a_run_is_finalized_and_a_test_set_is_evaluated_once(folder):
     run = sg.train(SMALL)
+    loaded = sg.load_sweep()
+    assert loaded.folder == loaded.runs[0].folder == run.folder
     card = sg.finalize(run)
     assert card.run_id == run.id
     other = sg.train([*SMALL, "seed=5"])
@@ -183,13 +187,98 @@ def test_what_has_no_model_is_refused(source, message, folder):
     assert message in str(error.value)
 
 
+def test_the_model_of_a_card_is_in_the_store_of_the_card(done, folder):
+    _, _, _, card, _ = done
+    X = pd.DataFrame({"x1": [0.0, 1.0], "x2": [0.5, -1.0]})
+    expected = sg.load_model(card).predict(X)
+    other = sg.finalize(sg.sweep([*SMALL, "model=deep", "seed=7,8"]))
+    assert other.registered == card.registered
+    assert not sg.load_model(other).predict(X).equals(expected)
+    pd.testing.assert_frame_equal(sg.load_model(card.folder).predict(X), expected)
+    for source in (card, card.folder):
+        with pytest.raises(sg.UserError, match=r"sweepgrad-simulated/1 in .* is not the model of this card"):
+            sg.load_model(source, store=other.store)
+    old = json.loads((card.folder / "card.json").read_text())
+    del old["store_uri"]
+    Path("old").mkdir()
+    Path("old", "card.json").write_text(json.dumps(old))
+    with pytest.raises(sg.UserError, match="is not the model of this card"):
+        sg.load_model("old")
+    pd.testing.assert_frame_equal(sg.load_model("old", store=card.store).predict(X), expected)
+
+
+def test_a_model_that_was_changed_after_training_is_checked_by_its_sweep(folder):
+    found = sg.sweep([*SMALL, "seed=1,2", "select.threshold=f1"])
+    card = sg.finalize(found)
+    assert card.decisions.threshold != 0.5
+    assert card.store is not None
+    assert card.store.source_run(card.registered) == found.id
+    assert sg.load_model(card.folder).threshold == card.decisions.threshold
+    (other,) = (run.id for run in found.runs if run.id != card.run_id)
+    kept = json.loads((card.folder / "card.json").read_text())
+    kept["members"][0]["run_id"] = other
+    (card.folder / "card.json").write_text(json.dumps(kept))
+    with pytest.raises(sg.UserError, match="is not the model of this card"):
+        sg.load_model(card.folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        "{}",
+        '{"registered": 3, "members": [{"run_id": "a"}]}',
+        '{"registered": "a/1", "members": []}',
+        '{"registered": "a/1", "members": [3]}',
+        '{"registered": "a/1", "members": 3}',
+    ],
+)
+def test_a_damaged_card_has_no_model(content, tmp_path):
+    (tmp_path / "card.json").write_text(content)
+    with pytest.raises(sg.UserError, match=r"card\.json is damaged"):
+        sg.load_model(tmp_path)
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize("function", [sg.finalize, sg.evaluate, sg.load_sweep])
+@pytest.mark.parametrize("source", [3, Path("runs"), ["a"]])
+def test_what_is_no_sweep_is_refused(function, source):
+    with pytest.raises(sg.UserError, match=f"not {type(source).__name__}$"):
+        function(source)
+
+
+def test_a_card_and_a_run_of_a_sweep_are_no_sweep(done):
+    _, sweep, _, card, _ = done
+    for run in (sweep.runs[0], sg.load_sweep().runs[0]):
+        with pytest.raises(sg.UserError, match=f"is one of sweep {sweep.name}: pass the sweep"):
+            sg.finalize(run)
+    with pytest.raises(sg.UserError, match="not Card"):
+        sg.finalize(card)
+
+
+@pytest.mark.parametrize("function", [sg.finalize, sg.evaluate, sg.load_model])
+def test_a_store_that_contradicts_a_sweep_or_a_run_is_refused(function, folder):
+    run = sg.train(SMALL)
+    other = sg.Store("sqlite:///runs/mlflow.db", "other")
+    for source in (run, sg.load_sweep()):
+        with pytest.raises(
+            sg.UserError, match=r"store: .* is in experiment 'sweepgrad' of .*, not in 'other'"
+        ):
+            function(source, store=other)
+        with pytest.raises(sg.UserError, match=r"store: must be a sweepgrad\.Store, not str"):
+            function(source, store="sqlite:///runs/mlflow.db")
+
+
 # What notebooks show
 
 
 def test_results_are_shown_in_words_and_as_escaped_html(done):
     _, sweep, _, card, _ = done
     run = sweep.runs[0]
-    assert repr(run).startswith("Run('wide 1', FINISHED, val accuracy=") or "FINISHED" in repr(run)
+    assert repr(run).startswith("Run('wide seed=1', FINISHED, val accuracy=")
     assert repr(sweep) == f"Sweep('{sweep.name}', 4 of 4 runs finished)"
     assert repr(card).startswith(f"Card('{sweep.name}', test accuracy ")
     report = sg.check(SMALL)
@@ -198,6 +287,24 @@ def test_results_are_shown_in_words_and_as_escaped_html(done):
     for shown in (run, sweep, card, report):
         assert shown._repr_html_().startswith("<div><strong>")
     assert str(sweep.runs[0].metrics["best/val/accuracy"])[:4] in sweep._repr_html_()
+
+
+def test_results_can_be_pickled(done):
+    _, sweep, *_ = done
+    for found in (sweep, sg.load_sweep()):
+        same = pickle.loads(pickle.dumps(found))
+        assert (same.id, same.unsent) == (found.id, 0)
+        assert same.leaderboard().equals(found.leaderboard())
+        run, other = same.runs[0], found.runs[0]
+        assert run.history.equals(other.history)
+        X = pd.DataFrame({"x1": [0.0, 1.0], "x2": [0.5, -1.0]})
+        assert run.model().predict(X).equals(other.model().predict(X))
+
+
+def test_a_run_that_failed_has_as_many_cells_as_the_others(folder):
+    found = sg.sweep([*SMALL, "optimizer=sgd", "optimizer.lr=0.1,1e300"])
+    head, *rows = found._repr_html_().split("<tr>")[1:]
+    assert [row.count("<td") for row in rows] == [head.count("<th>")] * 2
 
 
 def test_html_is_escaped(done):

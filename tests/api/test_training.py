@@ -15,6 +15,8 @@ from tests.support import GRID, SMALL, command, environment, people
 from tests.sweeps.support import weights
 
 import sweepgrad as sg
+from sweepgrad.api.results import run_in, sweep_in
+from sweepgrad.api.training import UnsentWarning
 from sweepgrad.files import digest
 from sweepgrad.runs import record as records
 from sweepgrad.runs import sweep_record
@@ -44,10 +46,16 @@ def test_a_configuration_is_typed_and_validated() -> None:
         sg.load_config([*SMALL, "train.epochs=0"])
 
 
-@pytest.mark.parametrize("function", [sg.load_config, sg.train])
+@pytest.mark.parametrize(
+    ("function", "advice"),
+    [
+        (sg.load_config, r"load_config returns the configuration of one run$"),
+        (sg.train, r"call sweepgrad\.sweep$"),
+    ],
+)
 @pytest.mark.parametrize("overrides", [["seed=1,2"], ["experiment=spotify_sweep"]])
-def test_several_runs_are_a_sweep(function, overrides, folder):
-    with pytest.raises(sg.UserError, match=r"call sweepgrad\.sweep"):
+def test_several_runs_are_a_sweep(function, advice, overrides, folder):
+    with pytest.raises(sg.UserError, match=advice):
         function(overrides)
     assert not Path("runs", "single").exists()
 
@@ -93,8 +101,10 @@ def test_a_run_that_fails_raises_and_is_kept(folder):
     (kept,) = Path("runs", "single").iterdir()
     assert str(kept) in str(error.value)
     assert records.read(kept).status == "FAILED"
-    with pytest.raises(sg.UserError, match=r"failed, so it has no model: .*diverged"):
-        sg.load_sweep().runs[0].model()
+    (run,) = sg.load_sweep().runs
+    assert f"the run failed: {run.problem}. Its record" in str(error.value)
+    with pytest.raises(sg.UserError, match=r"failed, so it has no model: training diverged"):
+        run.model()
 
 
 # Sweeps
@@ -129,14 +139,15 @@ def test_a_failed_job_is_listed_and_a_warning_is_logged(folder, caplog):
     found = sg.sweep([*SMALL, "optimizer=sgd", "optimizer.lr=0.1,1e300"])
     assert [run.status for run in found.runs] == ["FINISHED", "FAILED"]
     (failed,) = found.failed
-    assert "diverged" in failed.problem
+    assert failed.problem.startswith("training diverged in epoch 1")
     assert failed.metrics == {}
     assert "1 of 2 runs failed" in caplog.text
     assert "diverged" in sg.load_sweep().failed[0].problem
     with pytest.raises(
         sg.UserError, match="none of the 2 runs finished; the first failed: training diverged"
-    ):
+    ) as error:
         sg.sweep([*SMALL, *DIVERGES, "seed=1,2"])
+    assert [run.status for run in getattr(error.value, "sweep").failed] == ["FAILED"] * 2  # noqa: B009
 
 
 def test_a_sweep_that_ends_early_raises(folder):
@@ -257,8 +268,35 @@ def test_after_another_folder_became_the_current_one(folder, tmp_path_factory, m
     second = sg.train(SMALL)
     assert second.folder is not None
     assert second.folder.is_relative_to(Path.cwd() / "runs")
-    assert sg.finalize(first).sweep == first.name
-    assert Path("runs", "cards", first.name, "card.md").exists()
+    assert sg.finalize(first).folder == folder / "runs" / "cards" / first.name
+    assert (folder / "runs" / "test_evaluations.jsonl").exists()
+    assert not Path("runs", "cards").exists()
+    assert not Path("runs", "test_evaluations.jsonl").exists()
+
+
+def test_a_relative_table_is_found_from_another_folder(folder, frame, tmp_path_factory, monkeypatch):
+    frame.to_csv("people.csv", index=False)
+    run = sg.train(["train.epochs=1"], data="people.csv", target="left")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert run.config.model_dump()["data"]["path"] == str(folder / "people.csv")
+    assert sg.finalize(run).sweep == run.name
+
+
+def test_what_mlflow_does_not_have_is_warned_about(folder, monkeypatch):
+    monkeypatch.setattr("sweepgrad.sweeps.launch.unsent", lambda outbox: "1 run (the disk is full)")
+    with pytest.warns(
+        UnsentWarning, match=r"1 run \(the disk is full\) could not be sent to MLflow"
+    ) as caught:
+        run = sg.train(SMALL)
+    assert caught[0].filename == __file__
+    with pytest.warns(UnsentWarning, match="sweepgrad sync"):
+        found = sg.sweep([*SMALL, "seed=1,2"])
+    assert (run.unsent, found.unsent) == (False, 0)
+    for kept in folder.glob("runs/**/mlflow.json"):
+        kept.unlink()
+    assert run_in(place(run)).unsent
+    assert found.folder is not None
+    assert sweep_in(found.folder).unsent == 2
 
 
 def test_logging_stays_as_the_application_set_it(folder):

@@ -266,7 +266,7 @@ def test_when_every_job_fails_there_is_nothing_to_rank(folder):
     assert train(*SMALL, "optimizer=sgd", "optimizer.lr=1e300").code == 1
     result = command("leaderboard")
     assert result.code == 2
-    assert "has not finished" in result.err
+    assert "the run did not finish" in result.err
 
 
 # Killing

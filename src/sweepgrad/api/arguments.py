@@ -66,7 +66,7 @@ def _table(lines: Sequence[str], data: "pd.DataFrame | str | Path") -> list[str]
         raise UserError(f"data: data={group} among the overrides names another table; leave it out")
     found = [] if group else ["data=csv"]
     if isinstance(data, str | os.PathLike):
-        return [*found, f"data.path={quoted(os.fspath(data))}"]
+        return [*found, f"data.path={quoted(os.path.abspath(data))}"]
     import pandas as pd
 
     if not isinstance(data, pd.DataFrame):
@@ -96,9 +96,15 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def runs_of(folder: Path | None) -> Path:
+    """Return the `runs` folder that a sweep or a run is in; the one below the current folder if unknown."""
+    parents = folder.parents if folder is not None else ()
+    return next((parent for parent in parents if parent.name == RUNS.name), RUNS)
+
+
 def search_path(config_dir: str | Path | None) -> list[str]:
     """Return the folders of YAML files that `config_dir` adds."""
-    return [] if config_dir is None else [os.fspath(config_dir)]
+    return [] if config_dir is None else [os.path.abspath(config_dir)]
 
 
 def shows_bar(progress: bool | None) -> bool:

@@ -19,9 +19,9 @@ def facts(values: Mapping[str, object]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], more: int = 0) -> str:
-    """Return a table, and a line that says how many rows are left out."""
+    """Return a table, and a line that says how many rows are left out. Short rows end in empty cells."""
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, _padded(row, len(columns))))}</tr>" for row in rows)
     rest = f"<p>… and {more} more</p>" if more else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
 
@@ -29,6 +29,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], more: int = 
 def paragraphs(lines: Sequence[str]) -> str:
     """Return a paragraph for each line."""
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
+
+
+def _padded(row: Sequence[object], n: int) -> list[object]:
+    return [*row, *[""] * (n - len(row))]
 
 
 def _cell(value: object) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepgrad.api import display
-from sweepgrad.api.arguments import RUNS
+from sweepgrad.api.arguments import RUNS, runs_of
+from sweepgrad.api.location import checked
 from sweepgrad.api.results import Run, Sweep
 from sweepgrad.api.stored import default_store
 from sweepgrad.errors import UserError
@@ -117,18 +118,20 @@ def finalize(
     A second call returns the same card and does not read the test set.
 
     Arguments:
-        sweep: a sweep, a run, or a name as for `load_sweep`; None for the latest.
+        sweep: a sweep, a run that was trained on its own, or a name as for `load_sweep`; None for the latest.
         incomplete: choose among the runs that finished, although others did not.
         again: evaluate a test set that was evaluated before; the card says so.
         store: the MLflow store, if `sweep` is a name.
+
+    The card is written to `runs/cards`, in the `runs` folder that the sweep is in.
 
     Raises:
         UserError: no model can be chosen, or the test set was evaluated before.
     """
     from sweepgrad.selection import finalize as finalizing
 
-    opened, name = resolve(sweep, store)
-    done = finalizing.finalize(opened, name, RUNS, incomplete=incomplete, again=again)
+    opened, name, runs = resolve(sweep, store)
+    done = finalizing.finalize(opened, name, runs, incomplete=incomplete, again=again)
     if done.card is None:
         raise OtherVersion(done.folder)
     return Card(
@@ -149,29 +152,33 @@ def evaluate(
     """
     from sweepgrad.selection import evaluate as evaluating
 
-    opened, name = resolve(sweep, store)
-    done = evaluating.evaluate(opened, name, RUNS, incomplete=incomplete, again=again)
+    opened, name, runs = resolve(sweep, store)
+    done = evaluating.evaluate(opened, name, runs, incomplete=incomplete, again=again)
     return Evaluation(**_values(done.evaluation), folder=done.folder.absolute(), n_evaluated=done.n_evaluated)
 
 
-def resolve(source: Source, store: "Store | None") -> "tuple[Store, str | None]":
-    """Return the store of a sweep or a run, and its name or id there.
+def resolve(source: Source, store: "Store | None") -> "tuple[Store, str | None, Path]":
+    """Return the store of a sweep or a run, its name or id there, and the `runs` folder that it is in.
 
     Raises:
-        UserError: there is no MLflow store, or the run was not sent to it.
+        UserError: `source` is neither, the run is one of a sweep or was not sent to MLflow, `store`
+            contradicts it, or there is no MLflow store.
     """
     if isinstance(source, Sweep):
-        return source.store, source.id
+        source.location.refuse_other(store, source.name)
+        return source.store, source.id, runs_of(source.folder)
     if isinstance(source, Run):
+        if sweep := source._record.sweep:
+            raise UserError(f"run {source.name!r} is one of sweep {sweep}: pass the sweep")
         if source.id is None:
             raise UserError(
                 f"run {source.name} was not sent to MLflow: run sweepgrad sync, and load it again"
             )
-        from sweepgrad.tracking.store import Store
-
-        tracking = source.config.tracking
-        return store or Store(tracking.uri, tracking.experiment), source.id
-    return store or default_store(), source
+        source.location.refuse_other(store, source.name)
+        return source.location.store, source.id, runs_of(source.folder)
+    if not isinstance(source, str | None):
+        raise UserError(f"sweep: must be a Sweep, a Run or a name, not {type(source).__name__}")
+    return checked(store) or default_store(), source, RUNS
 
 
 def _values(record: Any) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """`load_model`: the model of a card, a run, a sweep, a folder or an MLflow URI."""
 
+import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepgrad.api.evaluation import Card
+from sweepgrad.api.location import checked
 from sweepgrad.api.results import Run, Sweep
-from sweepgrad.api.stored import default_store
+from sweepgrad.api.stored import EXPERIMENT, default_store
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,24 +25,30 @@ def load_model(source: "Card | Run | Sweep | str | Path", *, store: "Store | Non
         source: a card, for the model that it describes; a run; a sweep, for the model that `finalize`
             evaluated or would evaluate; the folder of a run, of a card or of a model; or an MLflow URI such
             as `models:/sweepgrad-spotify@chosen`.
-        store: the MLflow store, if `source` is a URI.
+        store: the MLflow store, if `source` is a URI, a card or the folder of a card; None for the store that
+            the card names, or the default one.
 
     Returns:
         The model. Its `predict` returns columns `probability` and `prediction`.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, the registered model is not the one of the card, or `store`
+            contradicts a run or a sweep.
     """
+    checked(store)
     if isinstance(source, Run):
+        source.location.refuse_other(store, source.name)
         return source.model()
     if isinstance(source, Card):
-        return _registered(store or source.store or default_store(), f"models:/{source.registered}")
+        run_ids = [member["run_id"] for member in source.members]
+        return _of_card(store or source.store or _store_at(source.store_uri), source.registered, run_ids)
     if isinstance(source, Sweep):
+        source.location.refuse_other(store, source.name)
         return _chosen(source)
     if isinstance(source, str) and ":/" in source:
         return _registered(store or default_store(), source)
     if isinstance(source, str | os.PathLike):
-        return _in_folder(Path(source))
+        return _in_folder(Path(source), store)
     raise UserError(f"load_model: cannot load a model from {type(source).__name__}")
 
 
@@ -63,23 +72,70 @@ def _chosen(sweep: Sweep) -> "Bundle":
     return decide(sweep.store, Tables(), jobs).bundle
 
 
-def _in_folder(folder: Path) -> "Bundle":
+def _in_folder(folder: Path, store: "Store | None") -> "Bundle":
     from sweepgrad.runs.record import FILES, MODEL
     from sweepgrad.training.bundle import Bundle
 
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
     if (folder / "card.json").exists():
-        return _of_card(folder)
+        uri, registered, run_ids = _card_in(folder / "card.json")
+        return _of_card(store or _store_at(uri), registered, run_ids)
     inner = folder / MODEL
     return Bundle.load(inner if (inner / FILES[0]).exists() else folder)
 
 
-def _of_card(folder: Path) -> "Bundle":
-    import json
+def _card_in(file: Path) -> tuple[str, str, list[str]]:
+    """Return the store of a card, its registered model, and the runs of the model.
 
+    Raises:
+        UserError: it is damaged.
+    """
     try:
-        registered = json.loads((folder / "card.json").read_text(encoding="utf-8"))["registered"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / 'card.json'} is damaged: {error!r}") from None
-    return _registered(default_store(), f"models:/{registered}")
+        values = json.loads(file.read_text(encoding="utf-8"))
+        uri, registered = values.get("store_uri", ""), values["registered"]
+        run_ids = [member["run_id"] for member in values["members"]]
+        if not all(isinstance(text, str) for text in (uri, registered, *run_ids)) or not run_ids:
+            raise ValueError("store_uri, registered or run_id is not a text")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged: {error!r}") from None
+    return uri, registered, run_ids
+
+
+def _store_at(uri: str) -> "Store":
+    """Open the store that a card names; the default one if it names none, or one that was moved."""
+    from sweepgrad.tracking.store import Store
+
+    if not uri or (uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists()):
+        return default_store()
+    return Store(uri, EXPERIMENT)
+
+
+def _of_card(store: "Store", registered: str, run_ids: Sequence[str]) -> "Bundle":
+    """Load the registered model of a card.
+
+    Raises:
+        UserError: the store has no such model, or another one under this name.
+    """
+    if not _is_of(store, registered, run_ids):
+        raise UserError(
+            f"{registered} in {store.uri} is not the model of this card, which is of run"
+            f" {' '.join(run_ids)}: pass the card's own store as store="
+        )
+    return _registered(store, f"models:/{registered}")
+
+
+def _is_of(store: "Store", registered: str, run_ids: Sequence[str]) -> bool:
+    """Return whether a registered model was made from these runs, or from their sweep if it was changed."""
+    from sweepgrad.tracking.limits import MAX_TAG
+    from sweepgrad.tracking.tags import CHOSEN, PARENT, REGISTERED
+
+    source = store.source_run(registered)
+    if source is None or list(run_ids) == [source]:
+        return source is not None
+    members = [run for run_id in run_ids for run in store.by_id(run_id)]
+    if len(members) != len(run_ids) or {run.tags.get(PARENT) for run in members} != {source}:
+        return False
+    sweep = store.sweep(source)
+    chosen = " ".join(run_ids)[:MAX_TAG]
+    return sweep.tags.get(REGISTERED) != registered or sweep.tags.get(CHOSEN) == chosen

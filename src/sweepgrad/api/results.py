@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepgrad.api import display
+from sweepgrad.api.location import Location
 from sweepgrad.config.check import check
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN = 10  # runs of a sweep in a notebook
+_CLASS = re.compile(r"((\w+\.)+\w+|\w+(Error|Exception|Exit|Interrupt)): ")  # in the last line of a traceback
 
 
 class Run:
@@ -47,13 +50,27 @@ class Run:
         folder: Path | None,
         read: Callable[[], Record],
         load: Callable[[], "Bundle"],
+        location: Location | None = None,
     ) -> None:
         self.name, self.id, self.status, self.folder = name, id, status, folder
-        self._read, self._load = read, load
+        self._read, self._load, self._location = read, load, location
+
+    @property
+    def unsent(self) -> bool:
+        """True if it was not sent to MLflow."""
+        return self.id is None
 
     @cached_property
     def _record(self) -> Record:
         return self._read()
+
+    @property
+    def location(self) -> Location:
+        """The MLflow store that it was sent to."""
+        if self._location is None:
+            tracking = self.config.tracking
+            self._location = Location(tracking.uri, tracking.experiment)
+        return self._location
 
     @cached_property
     def config(self) -> Config:
@@ -89,8 +106,9 @@ class Run:
 
     @property
     def problem(self) -> str:
-        """The error of a run that failed; empty for others."""
-        return (self._record.error or "").strip().rpartition("\n")[2]
+        """The error of a run that failed, in one line; empty for others."""
+        line = (self._record.error or "").strip().rpartition("\n")[2]
+        return _CLASS.sub("", line, count=1) if _CLASS.match(line) else line
 
     def model(self) -> "Bundle":
         """Load the model of the best epoch.
@@ -143,7 +161,7 @@ class Sweep:
         id: str | None = None,  # noqa: A002 - MLflow's word
     ) -> None:
         self.name, self.folder, self.runs, self.n_jobs = name, folder, list(runs), n_jobs
-        self._uri, self._experiment, self._store, self._id = uri, experiment, store, id
+        self.location, self._id = Location(uri, experiment, store), id
 
     @property
     def store(self) -> "Store":
@@ -152,11 +170,7 @@ class Sweep:
         Raises:
             UserError: it does not answer.
         """
-        if self._store is None:
-            from sweepgrad.tracking.store import Store
-
-            self._store = Store(self._uri, self._experiment)
-        return self._store
+        return self.location.store
 
     @property
     def id(self) -> str:
@@ -169,6 +183,11 @@ class Sweep:
     def failed(self) -> list[Run]:
         """The runs that failed."""
         return [run for run in self.runs if run.status == "FAILED"]
+
+    @property
+    def unsent(self) -> int:
+        """The number of its runs that were not sent to MLflow."""
+        return sum(run.unsent for run in self.runs)
 
     def leaderboard(self) -> "pd.DataFrame":
         """Rank the configurations by validation, as `sweepgrad leaderboard --csv` does.
@@ -231,14 +250,20 @@ def run_in(folder: Path) -> Run:
 def _kept_run(folder: Path, record: Record) -> Run:
     from sweepgrad.training.bundle import Bundle
 
+    tracking = record.config["tracking"]
     return Run(
         record.name,
         folders.sent_as(folder, record),
         record.status,
         folder,
-        lambda: record,
-        lambda: Bundle.load(folder / records.MODEL),
+        partial(_same, record),
+        partial(Bundle.load, folder / records.MODEL),
+        Location(tracking["uri"], tracking["experiment"]),
     )
+
+
+def _same(record: Record) -> Record:
+    return record
 
 
 def sweep_in(folder: Path, outcomes: "Sequence[Outcome] | None" = None) -> Sweep:

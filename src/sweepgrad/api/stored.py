@@ -1,11 +1,15 @@
 """Results from an MLflow store: `load_sweep`."""
 
+import json
 import os
 import tempfile
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepgrad.api.arguments import RUNS
+from sweepgrad.api.location import Location, checked
 from sweepgrad.api.results import Run, Sweep
 from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
@@ -15,6 +19,10 @@ from sweepgrad.runs.record import Record
 if TYPE_CHECKING:
     from sweepgrad.tracking.mapping import Logged
     from sweepgrad.tracking.store import Store
+    from sweepgrad.training.bundle import Bundle
+
+
+EXPERIMENT = "sweepgrad"  # the default
 
 
 def load_sweep(which: str | None = None, *, store: "Store | None" = None) -> Sweep:
@@ -28,16 +36,20 @@ def load_sweep(which: str | None = None, *, store: "Store | None" = None) -> Swe
     Raises:
         UserError: there is no such sweep, or no such store.
     """
-    from sweepgrad.tracking.tags import N_JOBS
+    from sweepgrad.tracking.tags import KIND, N_JOBS, RUN_KIND
 
-    store = store or default_store()
+    if not isinstance(which, str | None):
+        raise UserError(f"load_sweep: pass the name or the id of a sweep, not {type(which).__name__}")
+    store = checked(store) or default_store()
     found = store.sweep(which)
     children = store.children(found)
-    local = RUNS.absolute() / "sweeps" / found.name
+    local = RUNS.absolute() / ("single" if found.tags[KIND] == RUN_KIND else "sweeps") / found.name
+    places = _places(local)
+    location = Location(store.uri, store.experiment, store)
     return Sweep(
         found.name,
         local if local.is_dir() else None,
-        [_stored_run(store, run) for run in children],
+        [_stored_run(location, run, places.get(run.run_id)) for run in children],
         int(found.tags.get(N_JOBS, len(children))),
         store.uri,
         store.experiment,
@@ -61,25 +73,40 @@ def default_store() -> "Store":
         raise UserError(f"MLFLOW_TRACKING_URI: {error}") from None
     if uri.startswith("sqlite:") and not file.exists():
         raise UserError(f"there is no MLflow store at {file}: train something first, or pass store=")
-    return Store(uri, "sweepgrad")
+    return Store(uri, EXPERIMENT)
 
 
-def _stored_run(store: "Store", run: "Logged") -> Run:
-    from sweepgrad.selection.candidates import bundle_of
+def _places(folder: Path) -> dict[str, Path]:
+    """Return the folders of runs, in or below a folder, by their ids in MLflow."""
+    found = {}
+    for file in folder.glob(f"**/{records.SENT}"):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one names no run
+            found[str(json.loads(file.read_text(encoding="utf-8"))["run_id"])] = file.parent
+    return found
 
+
+def _stored_run(location: Location, run: "Logged", folder: Path | None) -> Run:
     return Run(
         run.name,
         run.run_id,
         run.status,
-        None,
-        lambda: _stored_record(store, run),
-        lambda: bundle_of(store, run),
+        folder,
+        partial(_stored_record, location, run),
+        partial(_stored_model, location, run),
+        location,
     )
 
 
-def _stored_record(store: "Store", run: "Logged") -> Record:
+def _stored_model(location: Location, run: "Logged") -> "Bundle":
+    from sweepgrad.selection.candidates import bundle_of
+
+    return bundle_of(location.store, run)
+
+
+def _stored_record(location: Location, run: "Logged") -> Record:
     from sweepgrad.tracking.mapping import RECORD_IN_MLFLOW, local
 
+    store = location.store
     with tempfile.TemporaryDirectory() as copies:
         path = local(run, RECORD_IN_MLFLOW) or store.download(run, RECORD_IN_MLFLOW, Path(copies))
         try:

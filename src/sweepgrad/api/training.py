@@ -1,5 +1,6 @@
 """Functions that train: `load_config`, `train` and `sweep`."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepgrad.sweeps.launched import Launched
+
+
+class UnsentWarning(UserWarning):
+    """Warns that results could not be sent to MLflow; they are kept on disk."""
+
+
+class NoneFinished(UserError):
+    """Raised if all runs of a sweep failed.
+
+    Attributes:
+        sweep: the sweep, with its failed runs.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(
+            f"none of the {sweep.n_jobs} runs finished; the first failed: {sweep.failed[0].problem}"
+        )
+        self.sweep = sweep
 
 
 def load_config(
@@ -56,16 +75,21 @@ def train(
     Raises:
         UserError: the configuration or the table is wrong, or training failed. The run's folder is kept.
         KeyboardInterrupt: training was interrupted. What was trained is kept.
+
+    Warns:
+        UnsentWarning: the run could not be sent to MLflow; it is kept on disk.
     """
     from sweepgrad.sweeps import train as training
 
     lines, search = overrides_for(overrides, data, target), search_path(config_dir)
     launched = training.train(lines, multirun=False, search=search, bar=shows_bar(progress), single=True)
+    _warn_unsent(launched)
     _raise_for(launched)
     assert launched.folder is not None
+    run = run_in(launched.folder)
     if launched.failed:
-        raise UserError(f"the run failed: {launched.failed[0].problem}. Its record is in {launched.folder}")
-    return run_in(launched.folder)
+        raise UserError(f"the run failed: {run.problem}. Its record is in {launched.folder}")
+    return run
 
 
 def sweep(
@@ -88,13 +112,18 @@ def sweep(
         The sweep. Runs that failed are in its `failed`.
 
     Raises:
-        UserError: the configuration or the table is wrong, or no run finished.
+        UserError: the configuration or the table is wrong, or no run finished; the attribute `sweep` of the
+            latter error has the runs.
         KeyboardInterrupt: training was interrupted. Runs that finished are kept.
+
+    Warns:
+        UnsentWarning: as `train`.
     """
     from sweepgrad.sweeps import train as training
 
     lines, search = overrides_for(overrides, data, target), search_path(config_dir)
     launched = training.train(lines, multirun=True, search=search, bar=shows_bar(progress))
+    _warn_unsent(launched)
     _raise_for(launched)
     if launched.folder is None:
         raise UserError(
@@ -103,9 +132,19 @@ def sweep(
         )
     found = sweep_in(launched.folder, None if launched.nothing_left else launched.outcomes)
     if launched.failed and not launched.n_finished:
-        first = launched.failed[0].problem
-        raise UserError(f"none of the {launched.n_jobs} runs finished; the first failed: {first}")
+        raise NoneFinished(found)
     return found
+
+
+def _warn_unsent(launched: "Launched") -> None:
+    """Warn the caller of `train` or `sweep` about results that MLflow does not have."""
+    if launched.unsent:
+        warnings.warn(
+            f"{launched.unsent} could not be sent to MLflow; the results are kept in {launched.folder}. When"
+            " the store answers again, send them with: sweepgrad sync",
+            UnsentWarning,
+            stacklevel=3,
+        )
 
 
 def _raise_for(launched: "Launched") -> None:

@@ -136,6 +136,7 @@ class Card:
             older cards.
         certificate: the result of the leak checks as text; empty in older cards.
         task: the name of the task.
+        store_uri: the MLflow store that has the runs and the model; empty in older cards.
     """
 
     sweep: str
@@ -164,6 +165,7 @@ class Card:
     interrupted_evaluations: tuple[str, ...] = ()
     earlier_of_table: int = 0
     task: str = "binary"
+    store_uri: str = ""
 
     @property
     def verdict(self) -> str:

@@ -16,7 +16,7 @@ from sweepgrad.data.digests import Digests
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
 from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of, validation_of
-from sweepgrad.selection.ranking import Entry, comparable, finished, folds, rank, splits
+from sweepgrad.selection.ranking import Entry, comparable, finished, folds, none_finished, rank, splits
 from sweepgrad.stats import thresholds
 from sweepgrad.stats.selection import Choice
 from sweepgrad.stats.thresholds import Threshold
@@ -101,7 +101,7 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged]) -> Decision:
         raise UserError("the sweep has no runs that ended: train it first")
     first = next((run for run in jobs if finished(run)), None)
     if first is None:
-        raise UserError(f"{_none_finished(len(jobs))}, so there is no model to choose")
+        raise UserError(f"{none_finished(len(jobs))}, so there is no model to choose")
     select = configuration(store, first).select
     return _decided(store, tables, rank(jobs, select.metric), select)
 
@@ -176,7 +176,7 @@ def standings(store: Store, tables: Tables, runs: Sequence[Logged]) -> Standings
         raise UserError("the sweep has no runs that ended: train it first")
     first = next((run for run in runs if finished(run)), None)
     if first is None:
-        raise UserError(f"{_none_finished(len(runs))}, so there is nothing to rank")
+        raise UserError(f"{none_finished(len(runs))}, so there is nothing to rank")
     try:
         select = configuration(store, first).select
     except UserError as error:
@@ -188,10 +188,6 @@ def standings(store: Store, tables: Tables, runs: Sequence[Logged]) -> Standings
     except UserError as error:
         return Standings(entries, select.metric, None, f"no intervals over the validation rows: {error}")
     return Standings(decision.entries, select.metric, decision, "\n".join(decision.notices))
-
-
-def _none_finished(n: int) -> str:
-    return "the run has not finished" if n == 1 else f"none of the {n} runs finished"
 
 
 def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool) -> None:

@@ -100,6 +100,7 @@ def finalize(
             card,
             interrupted_evaluations=tuple(map(str, before.interrupted)),
             earlier_of_table=before.of_table,
+            store_uri=store.uri,
         )
         plots.reliability(*score_card.reliability(decision, test), folder / "calibration.png")
         (folder / "card.md").write_text(markdown(card), encoding="utf-8")

@@ -100,7 +100,7 @@ def rank(runs: Sequence[Logged], by: str = BINARY.default) -> list[Entry]:
     """
     metric, done = METRICS[by], [run for run in runs if finished(run)]
     if not done:
-        raise UserError(_none_finished(len(runs)))
+        raise UserError(f"{none_finished(len(runs))}, so there is nothing to rank")
     if other := next((run for run in done if metric.key not in run.metrics), None):
         raise UserError(
             f"run {other.run_id} does not report {metric.key}: train again with the extension that adds this"
@@ -179,15 +179,11 @@ def differing(settings: Sequence[dict[str, str]]) -> list[str]:
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
-def _none_finished(n: int) -> str:
-    problem = (
-        "there are no runs"
-        if n == 0
-        else f"none of the {n} runs finished"
-        if n > 1
-        else "the run did not finish"
-    )
-    return f"{problem}, so there is nothing to rank"
+def none_finished(n: int) -> str:
+    """Say that none of n runs finished."""
+    if n == 0:
+        return "there are no runs"
+    return "the run did not finish" if n == 1 else f"none of the {n} runs finished"
 
 
 def finished(run: Logged) -> bool:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _ONE_AT_A_TIME = threading.RLock()  # Hydra's state is global
 
+_TRAIN = "call sweepgrad.sweep"
+_LOAD = "load_config returns the configuration of one run"
+
 
 @contextmanager
 def mlflow_writer() -> Iterator[Outbox]:
@@ -63,7 +66,7 @@ def train(
     with ExitStack() as stack:
         if outbox is None:
             outbox = stack.enter_context(mlflow_writer())
-        composer, todo = stack.enter_context(_planned(overrides, multirun, search, single=single))
+        composer, todo = stack.enter_context(_planned(overrides, multirun, search, _TRAIN if single else ""))
         tracking = todo.jobs[0].config.tracking
         file = Path(tracking.uri.removeprefix("sqlite:///"))
         if not tracking.uri.startswith("sqlite:") or file.exists():
@@ -93,32 +96,33 @@ def rehearse(
 
 
 def plan_one(overrides: Sequence[str], search: Sequence[str] = ()) -> "PlannedJob":
-    """Plan one run, and train nothing.
+    """Plan one run for `load_config`, and train nothing.
 
     Raises:
         UserError: the configuration is wrong, or is of several runs.
     """
-    with _planned(overrides, False, search, single=True) as (_, todo):
+    with _planned(overrides, False, search, _LOAD) as (_, todo):
         return todo.jobs[0]
 
 
 @contextmanager
 def _planned(
-    overrides: Sequence[str], multirun: bool, search: Sequence[str], *, single: bool = False
+    overrides: Sequence[str], multirun: bool, search: Sequence[str], single: str = ""
 ) -> Iterator[tuple["Hydra", "Plan"]]:
+    """Plan runs while no other thread does; `single` is the advice if there must be only one run."""
     from sweepgrad.compose.loader import hydra_for
     from sweepgrad.compose.plan import plan_with
 
     with _ONE_AT_A_TIME, hydra_for(search) as composer:
         if single:
-            _refuse_several_values(composer, overrides)
+            _refuse_several_values(composer, overrides, single)
         todo = plan_with(composer, overrides, multirun=multirun)
         if single and todo.multirun:
-            raise UserError("experiment: it is a sweep of several runs; call sweepgrad.sweeps")
+            raise UserError(f"experiment: it is a sweep of several runs; {single}")
         yield composer, todo
 
 
-def _refuse_several_values(composer: "Hydra", overrides: Sequence[str]) -> None:
+def _refuse_several_values(composer: "Hydra", overrides: Sequence[str], advice: str) -> None:
     from sweepgrad.compose.loader import SweepLoader
 
     loader = composer.config_loader
@@ -127,4 +131,4 @@ def _refuse_several_values(composer: "Hydra", overrides: Sequence[str]) -> None:
     with suppress(Exception):  # `plan_with` reports what is wrong
         several = [str(each.input_line) for each in loader.parse(overrides) if each.is_sweep_override()]
     if several:
-        raise UserError(f"{' '.join(several)}: asks for several runs; call sweepgrad.sweeps")
+        raise UserError(f"{' '.join(several)}: asks for several runs; {advice}")

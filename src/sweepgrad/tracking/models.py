@@ -84,6 +84,17 @@ def download(uri: str, address: str, into: Path) -> Path:
         return _bundle_in(Path(mlflow.artifacts.download_artifacts(address, dst_path=str(into))))
 
 
+def source_run(client: mlflow.MlflowClient, registered: str) -> str | None:
+    """Return the id of the run that a registered model was made from; None if there is no such model.
+
+    Arguments:
+        registered: its name and version, as in `NAME/1`.
+    """
+    name, _, number = registered.rpartition("/")
+    found = client.search_model_versions(f"name = '{name}'")
+    return next((str(each.run_id) for each in found if str(each.version) == number), None)
+
+
 def _bundle_in(folder: Path) -> Path:
     try:
         described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))

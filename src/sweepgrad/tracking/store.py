@@ -371,6 +371,11 @@ class Store:
         except (OSError, ValueError) as error:
             raise UserError(f"{address} in {self.uri}: cannot load the model: {error}") from None
 
+    def source_run(self, registered: str) -> str | None:
+        """See `models.source_run`."""
+        with reaching(self.uri):
+            return models.source_run(self._client, registered)
+
     def download(self, run: Logged, artifact: str, into: Path) -> Path:
         """Return the path of a copy of a run's artifact, a file or a folder."""
         with reaching(self.uri), quiet("mlflow"):
