@@ -4,8 +4,11 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 PACKAGE = "sweepgrad"
+
+_parsing = Lock()  # CPython 3.11 raises SystemError where two threads parse at the same time (gh-106905)
 
 
 def closure(name: str, places: Sequence[Path]) -> dict[str, Path]:
@@ -48,7 +51,9 @@ def _file_of(name: str, places: Sequence[Path]) -> Path | None:
 
 @cache  # parsing takes most of the time
 def _imported(file: Path) -> tuple[str, ...]:
-    return tuple(_imports(ast.parse(file.read_bytes()).body))
+    with _parsing:
+        tree = ast.parse(file.read_bytes())
+    return tuple(_imports(tree.body))
 
 
 def _imports(statements: Iterable[ast.AST]) -> Iterator[str]:
