@@ -1,6 +1,5 @@
 """Plan, check and train the runs that a list of overrides asks for."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,13 +16,19 @@ if TYPE_CHECKING:
 # Hydra takes tenths of a second to import and `launch` most of a second. Both are imported late, so that the
 # process that writes to MLflow starts in the meantime.
 
-_ONE_AT_A_TIME = threading.RLock()  # Hydra's state is global
+_n_started = 0  # writers to MLflow
 
 
 @contextmanager
 def mlflow_writer() -> Iterator[Outbox]:
-    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else."""
-    outbox = Outbox()
+    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else.
+
+    The first writer of this process is a process, and later ones are threads: a script that trains again and
+    again imports MLflow once.
+    """
+    global _n_started
+    _n_started += 1
+    outbox = Outbox(in_process=_n_started > 1)
     try:
         yield outbox
     finally:
@@ -98,18 +103,23 @@ def plan_one(overrides: Sequence[str], search: Sequence[str] = ()) -> "PlannedJo
     Raises:
         UserError: the configuration is wrong, or is of several runs.
     """
-    with _planned(overrides, False, search, single=True) as (_, todo):
+    with _planned(overrides, False, search, single=True, launches=False) as (_, todo):
         return todo.jobs[0]
 
 
 @contextmanager
 def _planned(
-    overrides: Sequence[str], multirun: bool, search: Sequence[str], *, single: bool = False
+    overrides: Sequence[str],
+    multirun: bool,
+    search: Sequence[str],
+    *,
+    single: bool = False,
+    launches: bool = True,
 ) -> Iterator[tuple["Hydra", "Plan"]]:
-    from sweepgrad.compose.loader import hydra_for
+    from sweepgrad.compose.loader import composer_for, hydra_for
     from sweepgrad.compose.plan import plan_with
 
-    with _ONE_AT_A_TIME, hydra_for(search) as composer:
+    with (hydra_for if launches else composer_for)(search) as composer:
         if single:
             _refuse_several_values(composer, overrides)
         todo = plan_with(composer, overrides, multirun=multirun)
