@@ -45,7 +45,7 @@ _users: list[Any] = []  # Hydra's version base before each Hydra that is in use,
 def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     """Yield a Hydra on our YAML, which `GlobalHydra` returns too until the context ends.
 
-    One thread at a time; others wait. `composer_for` waits for nobody.
+    One thread at a time; others wait. `composer_for` does not wait.
 
     Arguments:
         search: further folders of YAML, as given by --config-dir.
