@@ -1,5 +1,7 @@
 """The arguments of the API: overrides, tables, targets, and their errors."""
 
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import sweepgrad as sg
 from sweepgrad.api.arguments import overrides_for, quoted, runs_of, search_path, shows_bar
 from sweepgrad.compose.internals import OverridesParser
+from sweepgrad.data.table import read
 
 FRAME = pd.DataFrame({"x": [1.0, 2.0], "left": ["yes", "no"]})
 
@@ -37,10 +40,43 @@ def test_a_frame_is_written_below_runs(tmp_path, monkeypatch):
     (path,) = (line for line in overrides_for([], FRAME, "left") if line.startswith("data.path="))
     assert path.startswith(f'data.path="{tmp_path}/runs/tables/frame-')
     assert "data.name=frame" in overrides_for([], FRAME, "left")
+    (digest,) = (line for line in overrides_for([], FRAME, "left") if line.startswith("data.sha256="))
+    (file,) = Path("runs", "tables").iterdir()
+    assert digest == f'data.sha256="{sha256(file.read_bytes()).hexdigest()}"'
     named = overrides_for(["data.name=my table"], FRAME, "left")
     assert "data.name=frame" not in named
     assert any(f"{tmp_path}/runs/tables/my_table-" in line for line in named)
     assert len(list(Path("runs", "tables").iterdir())) == 2
+
+
+def test_a_configuration_notices_that_its_frame_was_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = sg.load_config(data=FRAME, target="left")
+    (file,) = Path("runs", "tables").iterdir()
+    FRAME.assign(x=0.0).to_parquet(file)
+    with pytest.raises(sg.UserError, match=r"but data\.sha256 is"):
+        read(config.data)
+    assert sg.load_config(data=FRAME, target="left") == config
+    assert len(read(config.data)) == 2
+
+
+def test_threads_load_the_configuration_of_a_frame(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        loaded = threads.map(lambda _: sg.load_config(data=FRAME, target="left"), range(8))
+        assert len(set(loaded)) == 1
+
+
+@pytest.mark.parametrize("drop", [[], ["data.drop=[wait]"]])
+def test_a_column_of_durations_can_be_dropped(drop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = FRAME.assign(wait=pd.to_timedelta([1, 2], "D"))
+    config = sg.load_config(drop, data=frame, target="left")
+    if drop:
+        assert read(config.data).roles.dropped == ("wait",)
+    else:
+        with pytest.raises(sg.UserError, match=r"column 'wait' .*data\.drop"):
+            read(config.data)
 
 
 @pytest.mark.parametrize(

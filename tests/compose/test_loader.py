@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, clone, hydra_for
+from sweepgrad.compose.copying import clone
+from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, hydra_for
 from sweepgrad.errors import UserError
 
 TRICKY = {

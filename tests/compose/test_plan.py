@@ -1,8 +1,12 @@
 """The plan of a command line: the jobs that Hydra's sweeper will launch, or samples of them."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hydra import version
+from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from sweepgrad.compose.loader import hydra_for
@@ -150,3 +154,24 @@ def test_files_may_change_once_a_sweep_is_planned(tmp_path):
         file.write_text("hidden: [5]\nactivation: relu\ndropout: 0.0\nscale: 1.0\n")
         jobs = [loader.load_sweep_config(master, [*job.overrides]) for job in todo.jobs]
     assert [list(job.model.hidden) for job in jobs] == [[4], [4]]
+
+
+def test_threads_plan_and_leave_hydra_as_it_was():
+    """A plan needs no turn: here a sweep is being trained meanwhile."""
+    hydra, base = GlobalHydra.instance().hydra, version.getbase()
+    with ThreadPoolExecutor(4) as threads:
+        with hydra_for() as training:
+            plans = list(threads.map(lambda seed: plan([f"seed={seed}"], multirun=False), range(8)))
+            assert GlobalHydra.instance().hydra is training
+            assert str(version.getbase()) == "1.3"
+        assert [todo.jobs[0].config.seed for todo in plans] == list(range(8))
+        assert list(threads.map(lambda _: turn(), range(8))) == [True] * 8
+    assert GlobalHydra.instance().hydra is hydra
+    assert version.getbase() == base
+
+
+def turn() -> bool:
+    """Return whether a thread has `GlobalHydra` for itself."""
+    with hydra_for() as hydra:
+        time.sleep(0.02)
+        return GlobalHydra.instance().hydra is hydra

@@ -22,6 +22,7 @@ from sweepgrad.config.schema import Tracking
 from sweepgrad.errors import UserError
 from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
+from sweepgrad.sweeps import train as training
 from sweepgrad.sweeps.resume import Sweep, start_or_resume
 from sweepgrad.tracking.outbox import Outbox
 from sweepgrad.tracking.store import Store
@@ -90,6 +91,20 @@ def outbox(request, monkeypatch) -> Iterator[Outbox]:
         for pipe in (made._process.stdin, made._process.stdout, made._stderr):
             assert pipe is not None
             pipe.close()
+
+
+def test_the_first_writer_of_a_process_is_a_process_and_later_ones_are_threads(monkeypatch):
+    made = []
+    monkeypatch.delitem(sys.modules, "mlflow")
+    monkeypatch.setattr(training, "_n_started", 0)
+    for _ in range(3):
+        with training.mlflow_writer() as outbox:
+            made.append(outbox._process is not None)
+        if outbox._process is not None:
+            outbox._stderr.close()
+            assert outbox._process.stdout is not None
+            outbox._process.stdout.close()
+    assert made == [True, False, False]
 
 
 def test_what_is_handed_over_is_sent(outbox, results, caplog):

@@ -1,6 +1,7 @@
 """The MLflow store: nothing is sent twice, nothing is lost, and the model predicts as in training."""
 
 import json
+import os
 import shutil
 import socket
 import threading
@@ -23,7 +24,7 @@ from sweepgrad.paths import data_dir
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.tracking import mapping
-from sweepgrad.tracking.connection import Unreachable
+from sweepgrad.tracking.connection import Unreachable, fluent, once
 from sweepgrad.tracking.store import Store
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.epoch import Epoch
@@ -193,6 +194,49 @@ def test_mlflows_own_settings_are_put_back(store, kept, monkeypatch):
     store.send(kept)
     assert mlflow.get_tracking_uri() == before
     assert mlflow.active_run() is None
+
+
+def test_threads_put_mlflows_settings_back(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    entered, first_left = threading.Event(), threading.Event()
+    seen = []
+
+    def second() -> None:
+        with fluent(f"sqlite:///{tmp_path}/second.db"):
+            entered.set()
+            first_left.wait(10)
+            seen.append(mlflow.get_tracking_uri())
+
+    thread = threading.Thread(target=second)
+    with fluent(f"sqlite:///{tmp_path}/first.db"):
+        assert "MLFLOW_TRACKING_URI" not in os.environ  # another thread would train into this store
+        thread.start()
+        assert not entered.wait(0.2)
+        assert mlflow.get_tracking_uri().endswith("first.db")
+    first_left.set()
+    thread.join()
+    assert seen == [f"sqlite:///{tmp_path}/second.db"]
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_threads_put_the_number_of_retries_back():
+    before = os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
+    entered, first_left = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with once():
+            entered.set()
+            first_left.wait(10)
+
+    thread = threading.Thread(target=second)
+    with once():
+        thread.start()
+        assert not entered.wait(0.2)
+    first_left.set()
+    thread.join()
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == before
 
 
 def test_abandoned_runs_of_this_machine_alone_are_closed(store):

@@ -75,10 +75,11 @@ def _table(lines: Sequence[str], data: "pd.DataFrame | str | Path") -> list[str]
 
     name = _value(lines, "data.name")
     try:
-        path = write_frame(data, TABLES, re.sub(r"[^\w.-]+", "_", name or _NAME))
+        path, digest = write_frame(data, TABLES, re.sub(r"[^\w.-]+", "_", name or _NAME))
     except OSError as error:
         raise UserError(f"data: cannot write {error.filename}: {error.strerror}") from None
-    return [*found, *([] if name else [f"data.name={_NAME}"]), f"data.path={quoted(str(path))}"]
+    found += [] if name else [f"data.name={_NAME}"]
+    return [*found, f"data.path={quoted(str(path))}", f"data.sha256={quoted(digest)}"]
 
 
 def _value(lines: Sequence[str], key: str) -> str | None:

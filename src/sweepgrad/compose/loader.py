@@ -5,14 +5,13 @@ Hydra's own settings. A job is a copy of the result with the job's values set by
 setting them might read what Hydra fills in later, or if anything fails, Hydra composes the job itself.
 """
 
-import copy
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock, RLock
 from typing import Any
 
 from hydra import version
@@ -28,6 +27,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
+from sweepgrad.compose.copying import clone
 from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
@@ -36,11 +36,16 @@ CONFIG_NAME = "config"
 _PLAIN_KEY = re.compile(r"[\w$-]+(\.[\w$-]+)*")
 
 
+_LAUNCHING = RLock()  # `GlobalHydra` belongs to one thread at a time
+_STARTING = Lock()
+_users: list[Any] = []  # Hydra's version base before each Hydra that is in use, in any thread
+
+
 @contextmanager
 def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     """Yield a Hydra on our YAML, which `GlobalHydra` returns too until the context ends.
 
-    What it has composed is cached until then: a file that changes during a sweep changes no job.
+    One thread at a time; others wait. `composer_for` does not wait.
 
     Arguments:
         search: further folders of YAML, as given by --config-dir.
@@ -48,24 +53,49 @@ def hydra_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
     Raises:
         UserError: a folder does not exist.
     """
-    search_extensions()
-    search_path = create_config_search_path(str(config_dir()))
+    with _LAUNCHING, composer_for(search) as hydra:
+        in_use = GlobalHydra.instance()
+        before, in_use.hydra = in_use.hydra, None
+        try:
+            in_use.initialize(hydra)
+            yield hydra
+        finally:
+            in_use.hydra = before
+
+
+@contextmanager
+def composer_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
+    """Yield a Hydra on our YAML that composes configurations, but cannot launch jobs.
+
+    What it has composed is cached until the context ends: a file that changes during a sweep changes no job.
+
+    Arguments:
+        search: as for `hydra_for`.
+
+    Raises:
+        UserError: as `hydra_for`.
+    """
     for folder in search:
         if not Path(folder).is_dir():
             raise UserError(f"--config-dir {folder}: there is no such folder")
-        url = f"file://{Path(folder).resolve()}"
-        search_path.prepend("command-line", url, SearchPathQuery(provider="schema"))
     base = version.VersionBase.instance()
-    in_use = GlobalHydra.instance()
-    before, in_use.hydra = in_use.hydra, None
-    base_before = base.version_base  # of another Hydra application, from which we may be called
-    version.setbase("1.3")
+    with _STARTING:
+        search_extensions()
+        search_path = create_config_search_path(str(config_dir()))
+        for folder in search:
+            url = f"file://{Path(folder).resolve()}"
+            search_path.prepend("command-line", url, SearchPathQuery(provider="schema"))
+        _users.append(base.version_base)  # of another Hydra application, from which we may be called
+        version.setbase("1.3")
     try:
-        hydra = Hydra(task_name="train", config_loader=SweepLoader(search_path))
-        in_use.initialize(hydra)
+        with _STARTING:
+            hydra = Hydra(task_name="train", config_loader=SweepLoader(search_path))
         yield hydra
     finally:
-        in_use.hydra, base.version_base = before, base_before
+        with _STARTING:
+            before = _users.pop()
+            if not _users:
+                base.version_base = before
 
 
 @dataclass(frozen=True)
@@ -215,35 +245,6 @@ class SweepLoader(ConfigLoaderImpl):
             config = super()._load_configuration_impl(config_name, lines, RunMode.RUN)
             self._bases[key] = _prepared(config, self.parse(lines))
         return self._bases[key]
-
-
-def clone(node: Any, parent: Any = None) -> Any:
-    """Return a deep copy of a configuration, in a tenth of the time of copy.deepcopy.
-
-    Arguments:
-        node: the configuration; values that are not nodes are shared, as by deepcopy.
-        parent: the parent of the copy.
-    """
-    new = object.__new__(type(node))
-    old_fields, fields = node.__dict__, new.__dict__
-    fields.update(old_fields)
-    old_metadata = old_fields["_metadata"]
-    metadata = object.__new__(type(old_metadata))
-    metadata.__dict__.update(old_metadata.__dict__)
-    metadata.flags = {**old_metadata.flags}
-    cache = old_metadata.resolver_cache
-    metadata.resolver_cache = copy.deepcopy(cache) if cache else defaultdict(dict)
-    fields["_metadata"], fields["_parent"], fields["_flags_cache"] = metadata, parent, None
-    content = old_fields.get("_content")
-    if content is None:
-        return new
-    if type(content) is dict:
-        fields["_content"] = {key: clone(child, new) for key, child in content.items()}
-    elif type(content) is list:
-        fields["_content"] = [clone(child, new) for child in content]
-    elif isinstance(content, Node):  # of a union
-        fields["_content"] = clone(content, new)
-    return new
 
 
 def _prepared(composed: DictConfig, overrides: Sequence[Override]) -> _Base | None:

@@ -20,7 +20,7 @@ from yaml import YAMLError
 
 from sweepgrad.compose.grid import combinations_of, samples
 from sweepgrad.compose.hydra_settings import folder_of, numbered, refused
-from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, hydra_for
+from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
 from sweepgrad.compose.origin import origin
 from sweepgrad.compose.report import Errors
@@ -88,12 +88,12 @@ def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()
     Raises:
         UserError: the errors of all jobs.
     """
-    with hydra_for(search) as hydra:
+    with composer_for(search) as hydra:
         return plan_with(hydra, overrides, multirun=multirun)
 
 
 def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan:
-    """Compose and check as `plan` does, with the Hydra of a `hydra_for`, which launches the jobs sooner."""
+    """Compose and check as `plan` does, with a Hydra that may launch the jobs too, see `hydra_for`."""
     loader = hydra.config_loader
     assert isinstance(loader, SweepLoader)
     errors = Errors()

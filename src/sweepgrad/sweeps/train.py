@@ -1,6 +1,5 @@
 """Plan, check and train the runs that a list of overrides asks for."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 # Hydra takes tenths of a second to import and `launch` most of a second. Both are imported late, so that the
 # process that writes to MLflow starts in the meantime.
 
-_ONE_AT_A_TIME = threading.RLock()  # Hydra's state is global
+_n_started = 0  # writers to MLflow
 
 _TRAIN = "call sweepgrad.sweep"
 _LOAD = "load_config returns the configuration of one run"
@@ -25,8 +24,14 @@ _LOAD = "load_config returns the configuration of one run"
 
 @contextmanager
 def mlflow_writer() -> Iterator[Outbox]:
-    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else."""
-    outbox = Outbox()
+    """Start what writes to MLflow, and end it. Start it first: it takes as long as everything else.
+
+    The first writer of this process is a process, and later ones are threads: a script that trains again and
+    again imports MLflow once.
+    """
+    global _n_started
+    _n_started += 1
+    outbox = Outbox(in_process=_n_started > 1)
     try:
         yield outbox
     finally:
@@ -66,7 +71,7 @@ def train(
     with ExitStack() as stack:
         if outbox is None:
             outbox = stack.enter_context(mlflow_writer())
-        composer, todo = stack.enter_context(_planned(overrides, multirun, search, _TRAIN if single else ""))
+        composer, todo = stack.enter_context(_planned(overrides, multirun, search, single=_TRAIN if single else ""))
         tracking = todo.jobs[0].config.tracking
         file = Path(tracking.uri.removeprefix("sqlite:///"))
         if not tracking.uri.startswith("sqlite:") or file.exists():
@@ -101,19 +106,29 @@ def plan_one(overrides: Sequence[str], search: Sequence[str] = ()) -> "PlannedJo
     Raises:
         UserError: the configuration is wrong, or is of several runs.
     """
-    with _planned(overrides, False, search, _LOAD) as (_, todo):
+    with _planned(overrides, False, search, single=_LOAD, launches=False) as (_, todo):
         return todo.jobs[0]
 
 
 @contextmanager
 def _planned(
-    overrides: Sequence[str], multirun: bool, search: Sequence[str], single: str = ""
+    overrides: Sequence[str],
+    multirun: bool,
+    search: Sequence[str],
+    *,
+    single: str = "",
+    launches: bool = True,
 ) -> Iterator[tuple["Hydra", "Plan"]]:
-    """Plan runs while no other thread does; `single` is the advice if there must be only one run."""
-    from sweepgrad.compose.loader import hydra_for
+    """Plan runs while no other thread does.
+
+    Arguments:
+        single: the advice if there must be only one run; empty if there may be several.
+        launches: whether they are trained before the context ends.
+    """
+    from sweepgrad.compose.loader import composer_for, hydra_for
     from sweepgrad.compose.plan import plan_with
 
-    with _ONE_AT_A_TIME, hydra_for(search) as composer:
+    with (hydra_for if launches else composer_for)(search) as composer:
         if single:
             _refuse_several_values(composer, overrides, single)
         todo = plan_with(composer, overrides, multirun=multirun)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from threading import RLock
 from urllib.error import HTTPError, URLError
 
 import mlflow
@@ -83,22 +84,36 @@ def reaching(uri: str) -> Iterator[None]:
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
 
 
+_GLOBALS = RLock()  # MLflow's settings, which all threads share
+
+
 @contextmanager
 def fluent(uri: str) -> Iterator[None]:
     """Set MLflow's global store, which some of its functions need, and restore it afterwards.
 
-    MLflow writes it to the environment too, where the next job's `tracking.uri` is read.
+    One thread at a time; others wait.
     """
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    with _GLOBALS:
+        before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        with _same_environment():
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+        try:
+            yield
+        finally:
+            with _same_environment():
+                mlflow.set_tracking_uri(before[0])
+                # MLflow derives it from the tracking URI unless it is set: set, it would not follow a change.
+                mlflow.set_registry_uri(before[1] if before[1] != before[0] else "")
+
+
+@contextmanager
+def _same_environment() -> Iterator[None]:
+    """Restore what MLflow writes to the environment, where other threads read the store of their runs."""
     variables = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[0])
-        # MLflow derives it from the tracking URI unless it is set: set, it would not follow a later change.
-        mlflow.set_registry_uri(before[1] if before[1] != before[0] else "")
         for name, value in variables.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -108,14 +123,18 @@ def fluent(uri: str) -> Iterator[None]:
 
 @contextmanager
 def once() -> Iterator[None]:
-    """Turn off MLflow's retries: a request that makes a run would make two if the first answer was lost."""
+    """Turn off MLflow's retries: a request that makes a run would make two if the first answer was lost.
+
+    One thread at a time; others wait.
+    """
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ[name]  # set in sweepgrad/__init__.py
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        os.environ[name] = before
+    with _GLOBALS:
+        before = os.environ[name]  # set in sweepgrad/__init__.py
+        os.environ[name] = "0"
+        try:
+            yield
+        finally:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -27,9 +27,12 @@ class Outbox:
 
     If MLflow is already imported, as in a notebook, a thread writes them. The process takes seconds to start,
     so it is started before it is known whether there is anything to send; if not, `drop` ends it.
+
+    Arguments:
+        in_process: write in a thread, although it has to import MLflow first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_process: bool = False) -> None:
         self.unsent: dict[str, str | None] = {}  # messages, and why, if the store refused them
         self._waiting: dict[str, None] = {}
         self._changed = Condition()
@@ -38,7 +41,7 @@ class Outbox:
         self._dead = False
         self._queue: SimpleQueue[Message | None] | None = None
         self._process: subprocess.Popen[str] | None = None
-        if "mlflow" in sys.modules:
+        if in_process or "mlflow" in sys.modules:
             self._queue = SimpleQueue()
         else:
             self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process

@@ -1,4 +1,6 @@
 import json
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,6 +8,9 @@ import pytest
 from tests.support import command
 
 from sweepgrad.compose.plan import plan
+from sweepgrad.data.access import open_check
+from sweepgrad.data.audit.report_text import findings
+from sweepgrad.data.schema.roles import InferredColumns
 from sweepgrad.data.split import split_rows
 
 N = 400
@@ -117,3 +122,16 @@ def test_several_tables_are_checked_and_bad_input_is_refused(nowhere):
     done = command("check", "--json", "data=simulated", "data.rows=200", "split.seed=1,2", "seed=1,2")
     assert len(json.loads(done.out)) == 2
     assert command("check", "data=csv", "data.path=none.csv", "data.target=y").code == 2
+
+
+def test_inferred_columns_are_marked_whatever_their_notice_says(nowhere):
+    table().to_csv("t.csv", index=False)
+    (job,) = plan(["data=csv", "data.path=t.csv", "data.target=y"], multirun=False).jobs
+    report = open_check(job.config.data, job.config.split)
+    notice = report.notices[-1]
+    assert isinstance(notice, InferredColumns)
+    assert pickle.loads(pickle.dumps(notice)).role == notice.role == "numeric"
+    other = replace(report, notices=(InferredColumns("other words", "numeric"), f"{notice}, again"))
+    lines = list(findings(other, job.config.split))
+    assert ("numeric", "a, b (by column type)") in lines
+    assert [text for topic, text in lines if topic == "notice"] == [f"{notice}, again"]

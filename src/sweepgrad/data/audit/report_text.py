@@ -11,6 +11,7 @@ from sweepgrad.config.split import Split
 from sweepgrad.data.audit.certificate import PART_NAMES, Certificate
 from sweepgrad.data.audit.report import RARE, RARE_CLASS, CheckReport
 from sweepgrad.data.leakage.duplicates import PAIRS, Duplicates
+from sweepgrad.data.schema.roles import InferredColumns
 from sweepgrad.tasks.binary import BINARY
 
 _MANY = 8  # columns are listed at most
@@ -45,14 +46,14 @@ def findings(report: CheckReport, split: Split) -> Iterator[tuple[str, str]]:
     """Yield the lines of a report as topic and text, without its problems."""
     roles, certificate = report.roles, report.certificate
     yield "split", ", ".join(f"{n:,} {PART_NAMES[part]}" for part, n in certificate.rows.items())
+    inferred = [notice.role for notice in report.notices if isinstance(notice, InferredColumns)]
     for kind, names in (("numeric", roles.numeric), ("categorical", roles.categorical)):
-        inferred = any(notice.startswith(f"data.{kind} is not set") for notice in report.notices)
         if names:
-            yield kind, _listed(names) + (" (by column type)" if inferred else "")
+            yield kind, _listed(names) + (" (by column type)" if kind in inferred else "")
     if roles.dropped:
         yield "dropped", _listed(roles.dropped)
     for notice in report.notices:
-        if not notice.startswith(("data.numeric is not set", "data.categorical is not set")):
+        if not isinstance(notice, InferredColumns):
             yield "notice", notice
     rare = min(report.positives, 1 - report.positives)
     majority = roles.positive if report.positives > 0.5 else roles.negative

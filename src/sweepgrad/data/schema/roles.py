@@ -83,9 +83,24 @@ def check_names(columns: list[str], config: FileData, path: Path) -> None:
         raise file_error(path, problems)
 
 
+class InferredColumns(str):
+    """A notice that the columns of a role were inferred from their types.
+
+    Attributes:
+        role: numeric or categorical.
+    """
+
+    role: str
+
+    def __new__(cls, text: str, role: str = "") -> "InferredColumns":
+        notice = super().__new__(cls, text)
+        notice.role = role
+        return notice
+
+
 def assign_roles(
     columns: Columns, config: FileData, positive: Scalar, negative: Scalar, path: Path
-) -> tuple[Roles, list[str]]:
+) -> tuple[Roles, list[InferredColumns]]:
     """Return the roles, and a notice for each key whose columns were inferred."""
     taken = {name for names in _named(config).values() for name in names}
     left = {name: kind_of(columns.column(name)) for name in columns.names if name not in taken}
@@ -130,7 +145,7 @@ def assign_roles(
     if problems:
         raise file_error(path, problems)
     notices = [
-        f"data.{kind} is not set: using the {kind} columns {_listed(names)}"
+        InferredColumns(f"data.{kind} is not set: using the {kind} columns {_listed(names)}", kind)
         for kind, names in (("numeric", numeric), ("categorical", categorical))
         if names
     ]
