@@ -16,18 +16,18 @@ class ShapeError(ValueError):
     """Arrays whose shapes do not fit together."""
 
 
-def real(data: Any, label: str) -> Array:
-    """Return `data` as an array of real numbers, or raise."""
+def real(data: Any, label: str, name: str = "Value") -> Array:
+    """Return `data` as an array of real numbers, or raise an error that names `name` and the label."""
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ShapeError(f"Value needs a rectangular array: {error}") from None
+        raise ShapeError(f"{name} needs a rectangular array: {error}") from None
     if array.dtype.kind != "f":
         if array.dtype.kind not in "biu":
-            raise TypeError(f"Value needs real numbers, not {type(data).__name__} of {array.dtype}")
+            raise TypeError(f"{name} needs real numbers, not {type(data).__name__} of {array.dtype}")
         array = array.astype(np.float64)
     if np.isnan(array).any():
-        raise DomainError(f"NaN in Value{f' {label!r}' if label else ''}")
+        raise DomainError(f"NaN in {name}{f' {label!r}' if label else ''}")
     return array
 
 

@@ -59,22 +59,24 @@ class Value:
 
     Arguments:
         data: anything that NumPy makes an array of real numbers of; floating dtypes are kept, others become
-            float64. An array is kept, not copied. A list may hold `Value`s, nested and mixed with numbers:
-            gradients flow into them, and numbers take the dtype of the `Value`s.
+            float64. A floating array is kept, not copied, so `x.data -= step` changes it. A list may hold
+            `Value`s, nested and mixed with numbers: gradients flow into them, and numbers take the dtype of
+            the `Value`s.
         label: a name, shown in errors and pictures.
 
     Attributes:
         data: the array. It can be set to another of the same shape (`x.data = 3.0`), which is checked like
             the argument, copied, and takes the dtype of the old one. Results computed before are not updated.
-        grad: what `backward` has added up here; zeros before.
+        grad: what `backward` has added up here; zeros before. It can be set to numbers of the shape of `data`
+            or to one number, or cleared by None.
         parents: the `Value`s that it was computed from; empty for a leaf.
         operation: the `Operation` that computed it; None for a leaf.
         settings: the other arguments of the operation, such as an axis.
 
     Raises:
-        DomainError: `data` has a NaN.
-        ShapeError: a list is ragged; new data have another shape.
-        TypeError: `data` are not real numbers.
+        DomainError: `data` or `grad` has a NaN.
+        ShapeError: a list is ragged; new data or a new `grad` have another shape.
+        TypeError: `data` or `grad` are not real numbers.
 
     >>> a, b = Value(2.0), Value(-3.0)
     >>> loss = (Value([a, b, 1.0]) ** 2).sum()
@@ -108,6 +110,8 @@ class Value:
 
     @data.setter
     def data(self, data: ArrayLike) -> None:
+        if holds_values(data):
+            raise TypeError("data must be numbers, not a Value: use .data")
         array = real(data, self.label)
         if array.shape != self.shape:
             name = f" {self.label!r}" if self.label else ""
@@ -117,15 +121,28 @@ class Value:
 
     @property
     def grad(self) -> Array:
-        """The sum of the gradients that `backward` has added, of the shape of `data`; zeros before."""
-        return np.zeros_like(self._data) if self._grad is None else self._grad
+        """The sum of the gradients that `backward` has added, of the shape of `data`; zeros before.
+
+        The zeros are stored when they are read, so that `x.grad[0] = 5` and `x.grad += 1` take effect.
+        """
+        if self._grad is None:
+            self._grad = np.zeros_like(self._data)
+        return self._grad
 
     @grad.setter
     def grad(self, grad: ArrayLike | None) -> None:
         if grad is None:
             self._grad = None
-        else:
-            self._grad = np.broadcast_to(np.asarray(grad, dtype=self._data.dtype), self.shape).copy()
+            return
+        if holds_values(grad):
+            raise TypeError("grad must be numbers, not a Value: use .data")
+        array = real(grad, self.label, "grad of Value")
+        try:
+            array = np.broadcast_to(array, self.shape)
+        except ValueError:
+            name = f" {self.label!r}" if self.label else ""
+            raise ShapeError(f"grad of Value{name} must have shape {self.shape}, not {array.shape}") from None
+        self._grad = array.astype(self._data.dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -481,8 +498,9 @@ def _stacked(data: Any, dtype: np.dtype[Any]) -> Value:
     if isinstance(data, Value):
         return _apply(ops.RESHAPE, data, shape=data.shape)
     if not holds_values(data):
-        plain = isinstance(data, int | float | list | tuple)
-        return Value(real(data, "").astype(dtype) if plain else data)
+        array = real(data, "")
+        floating = np.asarray(data).dtype.kind == "f" and not isinstance(data, float | list | tuple)
+        return Value(array if floating else array.astype(dtype))
     parents = [x if isinstance(x, Value) else _stacked(x, dtype) for x in data]
     return _apply(ops.stack_of(len(parents)), *parents)
 
