@@ -445,8 +445,8 @@ def test_zero_grad_clears_all_that_backward_adds_to():
     unused.grad = 1
     loss.zero_grad()
     for node in (x, y, loss):
-        assert_array_equal(node.grad, np.zeros(node.shape))
         assert "grad" not in repr(node)
+        assert_array_equal(node.grad, np.zeros(node.shape))
     assert unused.grad == 1
     loss.backward()
     assert_array_equal(x.grad, [2.0, 4.0])
