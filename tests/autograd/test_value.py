@@ -166,7 +166,7 @@ def test_numbers_in_a_list_take_the_dtype_of_its_values():
     assert Value([a, Value(1.0)]).data.dtype == np.float64
     for whole in (np.int64(2), np.bool_(True), np.array(2), np.float64(2)):
         assert Value([a, whole]).data.dtype == np.float32
-    assert Value([Value(np.float32([1])), np.array([2.0])]).data.dtype == np.float64
+    assert Value([Value(np.array([1], np.float32)), np.array([2.0])]).data.dtype == np.float64
 
 
 def test_lists_of_values_are_operands():

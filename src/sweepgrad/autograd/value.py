@@ -24,7 +24,7 @@ from sweepgrad.autograd import operations as ops
 from sweepgrad.autograd.arrays import Array as Array
 from sweepgrad.autograd.arrays import DomainError as DomainError
 from sweepgrad.autograd.arrays import ShapeError as ShapeError
-from sweepgrad.autograd.arrays import real, short
+from sweepgrad.autograd.arrays import real, real_of_shape, short
 from sweepgrad.autograd.operations import Operation as Operation
 
 ValueLike = Union["Value", ArrayLike, Sequence[Any]]
@@ -67,8 +67,7 @@ class Value:
     Attributes:
         data: the array. It can be set to another of the same shape (`x.data = 3.0`), which is checked like
             the argument, copied, and takes the dtype of the old one. Results computed before are not updated.
-        grad: what `backward` has added up here; zeros before. It can be set to numbers of the shape of `data`
-            or to one number, or cleared by None.
+        grad: what `backward` has added up here; zeros before. It can be set like `data`, or to None.
         parents: the `Value`s that it was computed from; empty for a leaf.
         operation: the `Operation` that computed it; None for a leaf.
         settings: the other arguments of the operation, such as an axis.
@@ -110,39 +109,26 @@ class Value:
 
     @data.setter
     def data(self, data: ArrayLike) -> None:
-        if holds_values(data):
-            raise TypeError("data must be numbers, not a Value: use .data")
-        array = real(data, self.label)
-        if array.shape != self.shape:
-            name = f" {self.label!r}" if self.label else ""
-            raise ShapeError(f"data of Value{name} must have shape {self.shape}, not {array.shape}")
+        array = self._numbers("data", data)
         if array is not self._data:  # as it is after `x.data -= step`
             self._data = array.astype(self._data.dtype)
 
     @property
     def grad(self) -> Array:
-        """The sum of the gradients that `backward` has added, of the shape of `data`; zeros before.
-
-        The zeros are stored when they are read, so that `x.grad[0] = 5` and `x.grad += 1` take effect.
-        """
+        """The sum of the gradients that `backward` has added; zeros before, which can be changed in place."""
         if self._grad is None:
             self._grad = np.zeros_like(self._data)
         return self._grad
 
     @grad.setter
     def grad(self, grad: ArrayLike | None) -> None:
-        if grad is None:
-            self._grad = None
-            return
-        if holds_values(grad):
-            raise TypeError("grad must be numbers, not a Value: use .data")
-        array = real(grad, self.label, "grad of Value")
-        try:
-            array = np.broadcast_to(array, self.shape)
-        except ValueError:
-            name = f" {self.label!r}" if self.label else ""
-            raise ShapeError(f"grad of Value{name} must have shape {self.shape}, not {array.shape}") from None
-        self._grad = array.astype(self._data.dtype)
+        self._grad = None if grad is None else self._numbers("grad", grad).astype(self._data.dtype)
+
+    def _numbers(self, name: str, given: Any) -> Array:
+        """Return new data or a new gradient, checked; one number stands for a whole gradient."""
+        if holds_values(given):
+            raise TypeError(f"{name} must be numbers, not a Value: use .data")
+        return real_of_shape(given, self.shape, self.label, name, broadcast=name == "grad")
 
     @property
     def shape(self) -> tuple[int, ...]:
