@@ -41,6 +41,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 _BLOCK = re.compile(
     r"(?P<notes>(?:^<!-- .*? -->\n)*)^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
+_SWEEP = re.compile(r"\bsweep-\d{4}-\d\d-\d\d-\d{6}-[0-9a-f]{4}\b")
 _ELISION = "…"
 _WIDTH = "100"
 
@@ -215,6 +216,16 @@ def fitted(shown: str, printed: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def sweep_names_agree(outputs: list[tuple[str, str]]) -> bool:
+    """Return whether a page shows each sweep by one name, given its outputs as shown and as printed."""
+    pairs = {
+        pair
+        for shown, printed in outputs
+        for pair in zip(_SWEEP.findall(shown), _SWEEP.findall(printed), strict=False)
+    }
+    return len(pairs) == len({shown for shown, _ in pairs}) == len({printed for _, printed in pairs})
+
+
 def _likeness(a: str, b: str) -> tuple[float, float]:
     """Return how alike two lines are: without numbers, and with them."""
     return (
@@ -254,27 +265,34 @@ def check(page: Path, folder: Path) -> None:
     Raises:
         AssertionError: a command failed, or printed something else than the page shows.
     """
-    run = Page(folder)
+    run, outputs = Page(folder), []
+    remedy = f"`python -m tests.documents {os.path.relpath(page, ROOT)}` rewrites it"
     for block in blocks(page.read_text(encoding="utf-8")):
         found = run.run(block)
         if found is None:
             continue
+        outputs.append((block.code, found))
         same = agrees(block.code, found)
         difference = "\n".join(
             difflib.unified_diff(block.code.splitlines(), found.splitlines(), "shown", "printed", lineterm="")
         )
-        assert same, f"{difference}\n\n`python -m tests.documents {os.path.relpath(page, ROOT)}` rewrites it"
+        assert same, f"{difference}\n\n{remedy}"
+    assert sweep_names_agree(outputs), f"{page.name} shows two names of one sweep; {remedy}"
 
 
 @_restored()
 def rewrite(page: Path, folder: Path) -> None:
-    """Run the blocks of a page in a folder, and put what they print into the page."""
+    """Run the blocks of a page in a folder, and put what they print into the page: all of it, or nothing."""
     text, run, done, at = page.read_text(encoding="utf-8"), Page(folder), "", 0
-    for block in blocks(text):
-        found = run.run(block)
-        if found is not None and masked(block.code, numbers=False) != masked(found, numbers=False):
-            done += text[at : block.span[0]] + found
-            at = block.span[1]
+    outputs = [(block, found) for block in blocks(text) if (found := run.run(block)) is not None]
+    texts = [(block.code, found) for block, found in outputs]
+    if sweep_names_agree(texts) and all(
+        masked(shown, numbers=False) == masked(found, numbers=False) for shown, found in texts
+    ):
+        return
+    for block, found in outputs:
+        done += text[at : block.span[0]] + found
+        at = block.span[1]
     page.write_text(done + text[at:], encoding="utf-8")
 
 

@@ -7,9 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from tests import documents
@@ -91,6 +89,25 @@ def test_outputs_are_compared_without_numbers_and_ids():
     )
     assert not documents.agrees(shown, "sweep-2026-12-01-120000-00ff: 8 runs\ntest precision 9% on 5 rows")
     assert not documents.agrees(shown, "test accuracy 9% on 5 rows\n")
+
+
+def test_a_sweep_has_one_name_on_a_page():
+    one, other, printed = (f"sweep-2026-11-28-09005{i}-aa87" for i in range(3))
+    assert documents.sweep_names_agree([(f"{one}: 12 runs", f"{printed}: 8 runs")] * 2)
+    assert not documents.sweep_names_agree([(one, printed), (other, printed)])
+    assert not documents.sweep_names_agree([(one, printed), (one, other)])
+
+
+def test_outputs_that_differ_in_names_alone_are_rewritten_with_the_rest(folder):
+    page = folder / "page.md"
+    old = "sweep-2026-11-28-090050-aa87"
+    shown = "".join(
+        f"```python\nprint({name!r})\n```\n\n```text\n{output}\n```\n"
+        for name, output in ((old.replace("aa87", "00ff"), old), ("new", "old"))
+    )
+    page.write_text(shown)
+    documents.rewrite(page, folder)
+    assert f"```text\n{old}" not in page.read_text()
 
 
 def test_an_output_that_changed_is_rewritten_with_its_elisions(folder):
@@ -214,8 +231,6 @@ def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
         assert re.search(rf"`(sg\.)?{name}\b", text), f"docs/reference/api.md does not mention {name}"
         shown = re.search(rf"`sg\.{name}\((.*?)\)`", text)
         found = getattr(sweepgrad, name)
-        if isinstance(found, ModuleType):  # `sg.sweep` is a function and a package
-            found = getattr(import_module("sweepgrad.api.training"), name)
         if shown and not isinstance(found, type):
             names = [
                 part.partition("=")[0].strip()
@@ -223,6 +238,10 @@ def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
                 if part.strip() not in ("*", "")
             ]
             assert names == [*inspect.signature(found).parameters], name
+
+
+def test_sweep_is_the_function():
+    assert inspect.isfunction(sweepgrad.sweep)
 
 
 def test_the_example_table_is_what_its_script_draws():

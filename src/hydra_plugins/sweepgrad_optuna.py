@@ -4,9 +4,9 @@ Hydra imports this file whenever it starts, so it imports little; `sweepgrad.swe
 the search.
 """
 
+import logging
 import math
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sweepgrad.sweeps.search.journal import Study, Trial
     from sweepgrad.sweeps.search.space import Space
 
+log = logging.getLogger("sweepgrad.search")
 RESULTS = "optimization_results.json"  # in the sweep's folder
 
 
@@ -125,7 +126,7 @@ class OptunaSweeper(Sweeper):
                 study.tell(batch, self._values(batch, [space.overrides(trial.point) for trial in batch]))
                 batch = study.ask()
             for line in study.outcome:
-                _log(line)
+                log.info("search: %s", line)
             if launched:
                 self._write(space, study)
 
@@ -159,7 +160,8 @@ class OptunaSweeper(Sweeper):
                 digest_of(config)  # reads the table, which may be too small for the split
         except (ConfigErrors, HydraException, UserError) as error:
             why = " ".join(str(error).split())
-            _log(f"trial {trial.number} failed because it cannot be run: {shlex.join(trial.searched)}: {why}")
+            searched = shlex.join(trial.searched)
+            log.warning(f"search: trial {trial.number} failed because it cannot be run: {searched}: {why}")
             return False
         return True
 
@@ -187,12 +189,12 @@ class OptunaSweeper(Sweeper):
 def _log_start(study: "Study") -> None:
     done, trials, size = len(study.done()), study.plan.trials, study.space.size
     if study.complete:
-        _log(study.complete)
+        log.info("search: %s", study.complete)
     elif done:
-        _log(f"continuing after {done} of {trials} trials in {study.path}")
+        log.info(f"search: continuing after {done} of {trials} trials in {study.path}")
     if size < trials:
-        _log(
-            f"the space has only {size} points, so some of the {trials} trials are repeated; without"
+        log.info(
+            f"search: the space has only {size} points, so some of the {trials} trials are repeated; without"
             " hydra/sweeper=optuna each point is tried once"
         )
 
@@ -212,7 +214,3 @@ def _value(job: JobReturn) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"a job returned {value!r}, but a search needs a number: the value of select.metric")
     return float(value)
-
-
-def _log(text: str) -> None:
-    print(f"search: {text}", file=sys.stderr)

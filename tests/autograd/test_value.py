@@ -164,6 +164,9 @@ def test_numbers_in_a_list_take_the_dtype_of_its_values():
     assert Value([a, 0.1]).data.dtype == np.float32
     assert Value([[a, a], [0.1, 1]]).data.dtype == np.float32
     assert Value([a, Value(1.0)]).data.dtype == np.float64
+    for whole in (np.int64(2), np.bool_(True), np.array(2), np.float64(2)):
+        assert Value([a, whole]).data.dtype == np.float32
+    assert Value([Value(np.array([1], np.float32)), np.array([2.0])]).data.dtype == np.float64
 
 
 def test_lists_of_values_are_operands():
@@ -442,8 +445,8 @@ def test_zero_grad_clears_all_that_backward_adds_to():
     unused.grad = 1
     loss.zero_grad()
     for node in (x, y, loss):
-        assert_array_equal(node.grad, np.zeros(node.shape))
         assert "grad" not in repr(node)
+        assert_array_equal(node.grad, np.zeros(node.shape))
     assert unused.grad == 1
     loss.backward()
     assert_array_equal(x.grad, [2.0, 4.0])
@@ -454,6 +457,35 @@ def test_grad_of_none_is_zeros():
     x.sum().backward()
     x.grad = None
     assert_array_equal(x.grad, [0.0, 0.0])
+
+
+def test_zeros_before_backward_can_be_changed_in_place():
+    x = Value([1.0, 2.0])
+    x.grad[0] = 5
+    assert_array_equal(x.grad, [5.0, 0.0])
+    x.sum().backward()
+    assert_array_equal(x.grad, [6.0, 1.0])
+    x.zero_grad()
+    x.grad += 1
+    assert_array_equal(x.grad, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("grad", "error", "message"),
+    [
+        ([1, 2, 3], ShapeError, r"grad of Value 'w' must have shape \(2,\), not \(3,\)"),
+        (np.nan, DomainError, "NaN in grad of Value 'w'"),
+        (["a", "b"], TypeError, "grad of Value needs real numbers"),
+        (Value(1.0), TypeError, "grad must be numbers, not a Value: use .data"),
+    ],
+)
+def test_grad_is_checked_when_set(grad, error, message):
+    w = Value(np.array([1.0, 2.0], np.float32), "w")
+    w.grad = 3
+    with pytest.raises(error, match=message):
+        w.grad = grad
+    assert_array_equal(w.grad, [3.0, 3.0])
+    assert w.grad.dtype == np.float32
 
 
 def test_gradient_leaves_grad_alone():
@@ -505,6 +537,8 @@ def test_descent_by_hand():
         ([1.0, np.nan], DomainError, "NaN in Value 'w'"),
         (["a", "b"], TypeError, "real numbers"),
         (None, TypeError, "real numbers"),
+        (Value([1.0, 2.0]), TypeError, "data must be numbers, not a Value: use .data"),
+        ([Value(1.0), 2.0], TypeError, "data must be numbers, not a Value: use .data"),
     ],
 )
 def test_data_are_checked_when_set(data, error, message):

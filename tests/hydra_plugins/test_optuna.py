@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from tests.support import SMALL, command, environment
 
 from sweepgrad.compose.loader import hydra_for
+from sweepgrad.messages import shown
 from sweepgrad.paths import config_dir
 
 SEARCH = (
@@ -60,15 +62,19 @@ def multirun(
     job: Callable[[DictConfig], Any] = formula,
     sweep: str = "one",
     hydra_for: Callable[[], contextlib.AbstractContextManager[Hydra]] = hydra_for,
+    level: int = logging.INFO,
 ) -> list[int]:
-    """Run `sweepgrad train --multirun OVERRIDES` through Hydra; return the numbers of the jobs."""
+    """Run `sweepgrad train --multirun OVERRIDES` through Hydra; return the numbers of the jobs.
+
+    Messages of `level` or higher go to standard error.
+    """
     numbers = []
 
     def task(cfg: DictConfig) -> Any:
         numbers.append(HydraConfig.get().job.num)
         return job(cfg)
 
-    with hydra_for() as hydra:
+    with shown(level), hydra_for() as hydra:
         said = [*overrides, "hydra/launcher=basic", "hydra.output_subdir=.hydra"]
         said += [f"hydra.sweep.dir=runs/sweeps/{sweep}", f"sweep.id={sweep}"]
         hydra.multirun("config", task, said, with_log_configuration=False)
@@ -127,6 +133,11 @@ def test_a_search_runs_its_trials_and_leaves_its_results(capsys):
     failed = sum(value is None for value in values)
     assert f"search: best {found['best_value']:.6g}, trial {best['number']}: " in said
     assert f"{6 - failed} trials finished, {failed} failed, kept in runs/studies/{found['name']}.log" in said
+
+
+def test_a_search_prints_only_problems_where_messages_are_off(capsys):
+    multirun(*SEARCH, level=logging.WARNING)
+    assert "search:" not in capsys.readouterr().err
 
 
 def test_a_complete_study_says_so_and_does_nothing(capsys):

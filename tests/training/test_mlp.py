@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from omegaconf import OmegaConf
+from scipy.sparse import csr_matrix
 
 import sweepgrad
 from sweepgrad import MLP, Value, negative_loglikelihood, sigmoid
@@ -318,6 +319,10 @@ def test_html_shows_layers_and_training():
         " of 3",
     ):
         assert text in html
+    assert "validation loss" in html
+    html = model.fit(X, Y, max_epochs=3)._repr_html_()
+    assert "training loss" in html
+    assert "validation" not in html
 
 
 def test_interrupted_training_keeps_the_best_weights(monkeypatch):
@@ -402,6 +407,10 @@ def test_interrupted_training_keeps_the_best_weights(monkeypatch):
         ({"patience": 0}, "patience must be an integer of at least 1, not 0"),
         ({"class_weight": "fair"}, "class_weight must be None, \"balanced\" or a number above 0, not 'fair'"),
         ({"class_weight": {0: 1}}, "class_weight must be None"),
+        ({"class_weight": 10**400}, "class_weight must be None"),
+        ({"learning_rate": 10**400}, "learning_rate must be a finite number above 0, not 1000"),
+        ({"optimizer": {1: 2, "name": "sgd"}}, "optimizer settings must have strings as keys, not 1"),
+        ({"schedule": {1: 2, "name": "cosine"}}, "schedule settings must have strings as keys, not 1"),
     ],
     ids=str,
 )
@@ -439,7 +448,13 @@ def test_bad_arguments_are_refused(arguments, message):
         ((X, Y, X_VAL, Y_VAL, 0), ValueError, "max_epochs must be an integer of at least 1, not 0"),
         ((X, Y, X_VAL, Y_VAL, 2.5), ValueError, "max_epochs must be an integer of at least 1, not 2.5"),
         (([[1, 2], [3]], [0, 1]), ShapeError, "Xmat_train must be a rectangular array"),
-        ((None, [0]), ValueError, "Xmat_train must hold numbers, not None"),
+        ((None, [0]), ValueError, "Xmat_train must be an array, a DataFrame or lists of numbers, not None"),
+        (({"a": [1]}, [0]), ValueError, "Xmat_train must be an array, .*, not dict"),
+        (
+            (csr_matrix(X), Y),
+            ValueError,
+            r"Xmat_train must be a dense array, not csr_matrix; use .toarray\(\)",
+        ),
         (([["a", 1]], [0]), ValueError, "Xmat_train must hold numbers, not 'a'"),
         (
             (pd.DataFrame({"age": [1.0, 2.0], "plan": ["basic", "plus"]}), [0, 1]),

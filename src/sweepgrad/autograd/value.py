@@ -24,7 +24,7 @@ from sweepgrad.autograd import operations as ops
 from sweepgrad.autograd.arrays import Array as Array
 from sweepgrad.autograd.arrays import DomainError as DomainError
 from sweepgrad.autograd.arrays import ShapeError as ShapeError
-from sweepgrad.autograd.arrays import real, short
+from sweepgrad.autograd.arrays import real, real_of_shape, short
 from sweepgrad.autograd.operations import Operation as Operation
 
 ValueLike = Union["Value", ArrayLike, Sequence[Any]]
@@ -59,22 +59,23 @@ class Value:
 
     Arguments:
         data: anything that NumPy makes an array of real numbers of; floating dtypes are kept, others become
-            float64. An array is kept, not copied. A list may hold `Value`s, nested and mixed with numbers:
-            gradients flow into them, and numbers take the dtype of the `Value`s.
+            float64. A floating array is kept, not copied, so `x.data -= step` changes it. A list may hold
+            `Value`s, nested and mixed with numbers: gradients flow into them, and numbers take the dtype of
+            the `Value`s.
         label: a name, shown in errors and pictures.
 
     Attributes:
         data: the array. It can be set to another of the same shape (`x.data = 3.0`), which is checked like
             the argument, copied, and takes the dtype of the old one. Results computed before are not updated.
-        grad: what `backward` has added up here; zeros before.
+        grad: what `backward` has added up here; zeros before. It can be set like `data`, or to None.
         parents: the `Value`s that it was computed from; empty for a leaf.
         operation: the `Operation` that computed it; None for a leaf.
         settings: the other arguments of the operation, such as an axis.
 
     Raises:
-        DomainError: `data` has a NaN.
-        ShapeError: a list is ragged; new data have another shape.
-        TypeError: `data` are not real numbers.
+        DomainError: `data` or `grad` has a NaN.
+        ShapeError: a list is ragged; new data or a new `grad` have another shape.
+        TypeError: `data` or `grad` are not real numbers.
 
     >>> a, b = Value(2.0), Value(-3.0)
     >>> loss = (Value([a, b, 1.0]) ** 2).sum()
@@ -108,24 +109,26 @@ class Value:
 
     @data.setter
     def data(self, data: ArrayLike) -> None:
-        array = real(data, self.label)
-        if array.shape != self.shape:
-            name = f" {self.label!r}" if self.label else ""
-            raise ShapeError(f"data of Value{name} must have shape {self.shape}, not {array.shape}")
+        array = self._numbers("data", data)
         if array is not self._data:  # as it is after `x.data -= step`
             self._data = array.astype(self._data.dtype)
 
     @property
     def grad(self) -> Array:
-        """The sum of the gradients that `backward` has added, of the shape of `data`; zeros before."""
-        return np.zeros_like(self._data) if self._grad is None else self._grad
+        """The sum of the gradients that `backward` has added; zeros before, which can be changed in place."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self._data)
+        return self._grad
 
     @grad.setter
     def grad(self, grad: ArrayLike | None) -> None:
-        if grad is None:
-            self._grad = None
-        else:
-            self._grad = np.broadcast_to(np.asarray(grad, dtype=self._data.dtype), self.shape).copy()
+        self._grad = None if grad is None else self._numbers("grad", grad).astype(self._data.dtype)
+
+    def _numbers(self, name: str, given: Any) -> Array:
+        """Return new data or a new gradient, checked; one number stands for a whole gradient."""
+        if holds_values(given):
+            raise TypeError(f"{name} must be numbers, not a Value: use .data")
+        return real_of_shape(given, self.shape, self.label, name, broadcast=name == "grad")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -481,8 +484,9 @@ def _stacked(data: Any, dtype: np.dtype[Any]) -> Value:
     if isinstance(data, Value):
         return _apply(ops.RESHAPE, data, shape=data.shape)
     if not holds_values(data):
-        plain = isinstance(data, int | float | list | tuple)
-        return Value(real(data, "").astype(dtype) if plain else data)
+        array = real(data, "")
+        floating = np.asarray(data).dtype.kind == "f" and not isinstance(data, float | list | tuple)
+        return Value(array if floating else array.astype(dtype))
     parents = [x if isinstance(x, Value) else _stacked(x, dtype) for x in data]
     return _apply(ops.stack_of(len(parents)), *parents)
 

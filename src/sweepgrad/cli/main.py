@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sweepgrad import __version__
 from sweepgrad.cli.verbs import SECTIONS, TRAIN_HELP, VERBS, verb
-from sweepgrad.config.suggest import Arguments, nearest
+from sweepgrad.config.suggest import Arguments, nearest, nearest_option
 from sweepgrad.errors import UserError
 from sweepgrad.extensions import ExtensionError
 from sweepgrad.messages import shown
@@ -16,7 +16,7 @@ from sweepgrad.messages import shown
 _HELP = """\
 usage: sweepgrad VERB [ARGUMENTS]
 
-Train small neural networks on tables: sweep, select on validation data, evaluate the test set once.
+Train small neural networks on tables: sweep, choose on validation data, evaluate the test set once.
 {verbs}
 Options:
   -h, --help   Show this help.
@@ -27,7 +27,7 @@ Examples:
   sweepgrad train --multirun model=wide,middle,deep seed=1,2  Sweep over models and seeds.
   sweepgrad train data=csv data.path=FILE data.target=COLUMN  Train on your own table.
   sweepgrad leaderboard                                       Rank the runs of the latest sweep.
-  sweepgrad finalize                                          Select a model and evaluate the test set.
+  sweepgrad finalize                                          Choose a model and evaluate the test set.
   sweepgrad ui                                                Open the runs in MLflow.
 
 Arguments and examples of a verb: sweepgrad VERB --help
@@ -133,7 +133,7 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 def _unknown(word: str) -> str:
     if word.startswith("-"):
-        return f"unknown option {word}.{nearest(word, ('--help', '--version'))} See sweepgrad --help"
+        return f"unknown option {word}.{nearest_option(word, ('--help', '--version'))} See sweepgrad --help"
     if "=" in word:
         return f"unknown verb {word}. Did you mean sweepgrad train {word}?"
     names = ("train", *VERBS)

@@ -1,6 +1,6 @@
 """Compose every job of a command line as Hydra will, and find all errors before any work starts.
 
-Hydra by itself stops at the first error, and answers an unknown key with "append with +". Here each job is
+Hydra alone stops at the first error, and answers an unknown key with "append with +". Here each job is
 composed with its unknown keys, so that `sweepgrad.config.check` finds all of them, and each error is reported
 with the file or override that it comes from.
 """

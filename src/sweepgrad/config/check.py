@@ -1,4 +1,4 @@
-"""Check a composed configuration against the schema, and word the errors."""
+"""Check a composed configuration against the schema, and report all errors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -203,7 +203,7 @@ def _all_keys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def fields_of(section: str, values: Any) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a section with the given values, each with its description; or `seed`, by itself."""
+    """Yield the keys of a section with the given values, each with its description; or `seed` alone."""
     field = Config.model_fields.get(section)
     if field is not None and kinds_of(field) is None and not _is_section(field.annotation):
         yield section, field.description or ""

@@ -11,7 +11,7 @@ KEEPING = ("tracking", "sweep")
 """Sections on where results are stored and how the jobs of a sweep are run."""
 
 CHOOSING = ("select",)
-"""Sections on how the best model of a sweep is selected."""
+"""Sections on how the best model of a sweep is chosen."""
 
 SEED, FOLD = "seed", "split.fold"
 REPLICATES = (SEED, FOLD)

@@ -1,7 +1,7 @@
 """The schema of a configuration: each key's type, limits and description, and rules between keys.
 
 The YAML files in `conf/` have the values, the modules of this package the rules. `config.check` applies the
-rules and words the errors.
+rules and reports the errors.
 """
 
 import struct
@@ -131,7 +131,7 @@ class Select(Section):
     # The defaults are for records of sweeps that are older than these three keys.
     calibration: Literal["none", "temperature"] = Field(
         "none",
-        description="temperature calibrates the selected model's probabilities by temperature scaling.",
+        description="temperature calibrates the chosen model's probabilities by temperature scaling.",
     )
     threshold: ThresholdConfig = Field(
         HalfThreshold(rule="half"),
@@ -194,7 +194,7 @@ class Config(Section):
     engine: Engine = Field(description="Implementation of the training step.")
     tracking: Tracking = Field(description="MLflow store.")
     sweep: Sweep = Field(description="Execution of the jobs of a sweep.")
-    select: Select = Field(description="Selection of the best model on the validation set.")
+    select: Select = Field(description="Choice of the best model on the validation set.")
 
     @model_validator(mode="after")
     def _numbers_fit_their_type(self) -> "Config":

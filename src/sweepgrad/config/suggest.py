@@ -3,7 +3,7 @@
 import argparse
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweepgrad.errors import UserError
 
@@ -25,6 +25,16 @@ def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
     """Return ' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
     close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
     return f" Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def nearest_option(option: str, among: Sequence[str]) -> str:
+    """Return ' Did you mean X?' for an unknown option, or nothing.
+
+    Options that begin with it come first. One or two letters get no other, since they resemble too many.
+    """
+    if option.startswith("--") and (longer := [known for known in among if known.startswith(option)]):
+        return f" Did you mean {_or(longer)}?"
+    return nearest(option, among) if len(option.lstrip("-")) > 2 else ""
 
 
 def nearest_keys(unknown: str, known: Iterable[tuple[str, str]]) -> str:
@@ -80,6 +90,10 @@ class Arguments(argparse.ArgumentParser):
 
     more_options: tuple[str, ...] = ()
 
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of `ArgumentParser`; options must be written in full: --ag is not --again."""
+        super().__init__(**{"allow_abbrev": False, **settings})
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 
@@ -93,7 +107,7 @@ class Arguments(argparse.ArgumentParser):
             if word.startswith("-"):
                 option = word.partition("=")[0]
                 options = [*self._option_string_actions, *self.more_options]
-                message = f"unknown option {option}.{nearest(option, options)}"
+                message = f"unknown option {option}.{nearest_option(option, options)}"
         raise UserError(
             f"{message.removesuffix('.')}{'' if message.endswith('?') else '.'} See {self.prog} --help"
         )

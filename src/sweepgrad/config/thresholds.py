@@ -1,4 +1,4 @@
-"""The rules that choose the decision threshold of the selected model."""
+"""The rules that choose the decision threshold of the chosen model."""
 
 from typing import Annotated, Literal
 

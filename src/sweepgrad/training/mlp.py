@@ -176,9 +176,9 @@ class MLP:
         except Diverged as error:
             raise Diverged(self._in_own_names(str(error))) from None
         except KeyboardInterrupt:
-            self._keep(result)
+            self._keep(result, val is not train)
             raise
-        self._keep(result)
+        self._keep(result, val is not train)
         return self
 
     def predict(self, Xmat: ArrayLike | Value) -> Array:
@@ -209,16 +209,17 @@ class MLP:
             trained = "not trained"
         else:
             best, n = self.result.best, len(self.result.history)
+            split_set = "validation" if self._validated else "training"
             trained = (
-                f"best epoch {self.result.best_epoch} of {n}: validation loss {best.val_loss:.4f}, accuracy"
+                f"best epoch {self.result.best_epoch} of {n}: {split_set} loss {best.val_loss:.4f}, accuracy"
                 f" {best.val['accuracy']:.3f}"
             )
         header = "<tr><th>layer</th><th>widths</th><th>activation</th><th>parameters</th></tr>"
         return f"<table><caption>{escape(repr(self))}; {trained}</caption>{header}{''.join(rows)}</table>"
 
-    def _keep(self, result: Fit | None) -> None:
+    def _keep(self, result: Fit | None, validated: bool) -> None:
         if result is not None:
-            self.result = result
+            self.result, self._validated = result, validated
             for w, new in zip(self.weights, result.weights, strict=True):
                 w.data = new
             self.zero_grad()

@@ -1,6 +1,7 @@
 """Checks of `MLP`'s arguments; each error names the argument, its value and what is allowed."""
 
 import operator
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 def positive(name: str, value: Any, zero: bool = False) -> float:
     """Return a finite number above 0, or 0 if `zero` allows it."""
-    if not (_is_number(value) and 0 <= value < np.inf and (zero or value > 0)):
+    if not (_is_finite(value) and value >= 0 and (zero or value > 0)):
         raise ValueError(
             f"{name} must be a finite number {'of at least' if zero else 'above'} 0, not {value!r}"
         )
@@ -105,10 +106,9 @@ def representable(numbers: Mapping[str, float | None], dtype: DType) -> None:
 
 
 def optimizer_of(given: Any, learning_rate: Any) -> tuple[Optimizer, str]:
-    """Return the optimizer, and the name of the argument that sets its learning rate.
+    """Return the optimizer, given by name, settings or object, and the argument that sets its learning rate.
 
     Arguments:
-        given: a name, settings with a name, or an optimizer.
         learning_rate: None where the optimizer has its own, or for the default.
     """
     if not isinstance(given, str | Mapping):
@@ -134,11 +134,7 @@ def optimizer_of(given: Any, learning_rate: Any) -> tuple[Optimizer, str]:
 
 
 def schedule_of(given: Any) -> Schedule:
-    """Return the schedule.
-
-    Arguments:
-        given: a name, settings with a name, or a schedule.
-    """
+    """Return the schedule, given by a name, by settings with a name, or as an object."""
     if not isinstance(given, str | Mapping):
         if not hasattr(given, "shares"):
             raise ValueError(
@@ -156,7 +152,7 @@ def class_weight(value: Any) -> Any:
     """Return "balanced", None, or a number above 0."""
     if value is None or (isinstance(value, str) and value == "balanced"):
         return value
-    if not (_is_number(value) and 0 < value < np.inf):
+    if not (_is_finite(value) and value > 0):
         raise ValueError(f'class_weight must be None, "balanced" or a number above 0, not {value!r}')
     return float(value)
 
@@ -223,6 +219,8 @@ def _numbers(name: str, given: Any) -> NDArray[Any]:
     """Return real numbers as an array; missing ones are NaN."""
     if isinstance(given, Value):
         return given.data
+    if hasattr(given, "toarray"):  # SciPy's sparse arrays and matrices
+        raise ValueError(f"{name} must be a dense array, not {type(given).__name__}; use .toarray()")
     try:
         raw = np.asarray(given)
     except ValueError as error:
@@ -236,26 +234,28 @@ def _numbers(name: str, given: Any) -> NDArray[Any]:
                 return np.where(missing.reshape(raw.shape), np.nan, raw).astype(np.float64)
         except (TypeError, ValueError):
             pass
-    where = ""
+    if raw.dtype.kind == "O" and not raw.ndim:
+        shown = "None" if given is None else type(given).__name__
+        raise ValueError(f"{name} must be an array, a DataFrame or lists of numbers, not {shown}")
+    wrong = next((x for x in raw.reshape(-1).tolist() if not _is_number(x)), given)
+    where = f", not {wrong!r}"
     for place, column in enumerate(getattr(given, "columns", ())):
         if getattr(given.iloc[:, place].dtype, "kind", "O") not in "biuf":
-            where = f", but column {column!r} holds {given.iloc[:, place].iloc[0]!r}"
+            wrong = given.iloc[:, place].iloc[0]
+            where = f", but column {column!r} holds {wrong!r}"
             break
-    else:
-        first = next((x for x in raw.reshape(-1).tolist() if not _is_number(x)), given)
-        where = f", not {first!r}"
-    raise ValueError(f"{name} must hold numbers{where}; encode text as numbers first")
+    remedy = "; encode text as numbers first" if isinstance(wrong, str) else ""
+    raise ValueError(f"{name} must hold numbers{where}{remedy}")
 
 
-def _named(
-    argument: str, given: str | Mapping[str, Any], registry: Registry[Any]
-) -> tuple[str, dict[str, Any]]:
+def _named(argument: str, given: Any, registry: Registry[Any]) -> tuple[str, dict[str, Any]]:
     """Return the name and the settings, with defaults for those that are not given."""
     settings = {"name": given} if isinstance(given, str) else dict(given)
+    if wrong := [key for key in settings if not isinstance(key, str)]:
+        raise ValueError(f"{argument} settings must have strings as keys, not {wrong[0]!r}")
     if "name" not in settings:
-        raise ValueError(
-            f"{argument} settings need a name, one of {', '.join(registry)}; given: {settings!r}"
-        )
+        names = ", ".join(registry)
+        raise ValueError(f"{argument} settings need a name, one of {names}; given: {settings!r}")
     name = choice(argument, settings.pop("name"), registry)
     return name, {**DEFAULTS.get(name, {}), **settings}
 
@@ -287,6 +287,13 @@ def _check_object(argument: str, given: Any, kinds: Registry[Any], settings: Reg
             _checked(argument, name, settings, asdict(given))
             return True
     return False
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether a value is a number that float64 can hold; 10**400 does not fit."""
+    if isinstance(value, int):
+        return _is_number(value) and abs(value) <= sys.float_info.max
+    return _is_number(value) and bool(np.isfinite(value))
 
 
 def _is_number(value: Any) -> bool:

@@ -107,7 +107,7 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
 
 
 def _last_epoch(record: Record) -> int:
-    """Return the epoch after which training ends by itself; for a run that was stopped, its last one."""
+    """Return the epoch at which training ends; for a run that was stopped, its last one."""
     n, train = len(record.history), record.config["train"]
     patience = train["patience"]
     if record.status != "FINISHED" or record.stopped:

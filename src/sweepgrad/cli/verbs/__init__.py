@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 SECTIONS = {
     "Train": ("check", "train", "continue"),
-    "Select and evaluate": ("leaderboard", "finalize", "evaluate"),
+    "Choose and evaluate": ("leaderboard", "finalize", "evaluate"),
     "Inspect and verify": ("ui", "verify", "tape", "gradcheck", "draw", "lab"),
     "Other": ("sync", "completion"),
 }

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 HELP = "Evaluate the whole procedure on many splits (nested cross-validation)."
 DESCRIPTION = """\
 Evaluate the whole procedure (sweep, selection, test) on each split of a sweep over splits. On each split the
-selected model is evaluated once on the test set. Prints the mean, the standard deviation and an interval."""
+chosen model is evaluated once on the test set. Prints the mean, the standard deviation and an interval."""
 EXAMPLES = """\
 examples:
   sweepgrad train -m model=wide,deep 'split.seed=range(1000,1020)'    repeated splits
@@ -28,7 +28,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--incomplete",
         action="store_true",
-        help="select among the finished runs although others did not finish",
+        help="choose among the finished runs although others did not finish",
     )
     verb.add_argument(
         "--again", action="store_true", help="evaluate a test set that was evaluated before; the page says so"

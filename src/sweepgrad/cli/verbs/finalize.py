@@ -8,9 +8,9 @@ from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
 
 log = logging.getLogger(__name__)
 
-HELP = "Select a model on the validation set and evaluate it once on the test set."
+HELP = "Choose a model on the validation set and evaluate it once on the test set."
 DESCRIPTION = """\
-Select the best model of a sweep on the validation set, evaluate it once on the test set, write a model card
+Choose the best model of a sweep on the validation set, evaluate it once on the test set, write a model card
 and register the model in MLflow."""
 EXAMPLES = """\
 examples:
@@ -24,7 +24,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--incomplete",
         action="store_true",
-        help="select among the finished runs although others did not finish",
+        help="choose among the finished runs although others did not finish",
     )
     verb.add_argument(
         "--again", action="store_true", help="evaluate a test set that was evaluated before; the card says so"
