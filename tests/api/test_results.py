@@ -164,12 +164,13 @@ def test_a_model_is_loaded_from_everything_that_has_one(done) -> None:
         pd.testing.assert_frame_equal(sg.load_model(source).predict(X), own)
 
 
-def test_the_model_of_a_sweep_is_that_which_finalize_would_evaluate(folder):
+def test_a_sweep_has_a_model_when_it_was_finalized(folder):
     found = sg.sweep([*SMALL, *GRID])
-    before = sg.load_model(found)
-    assert not Path("runs", "test_evaluations.jsonl").exists()
+    with pytest.raises(sg.UserError, match=r"was not finalized: sweepgrad\.finalize chooses its model"):
+        sg.load_model(found)
+    card = sg.finalize(found)
     X = pd.DataFrame({"x1": [0.0, 1.0, 2.0], "x2": [0.5, -1.0, 0.0]})
-    pd.testing.assert_frame_equal(before.predict(X), sg.load_model(sg.finalize(found)).predict(X))
+    pd.testing.assert_frame_equal(sg.load_model(found).predict(X), sg.load_model(card).predict(X))
 
 
 @pytest.mark.parametrize(

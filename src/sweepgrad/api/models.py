@@ -23,7 +23,7 @@ def load_model(source: "Card | Run | Sweep | str | Path", *, store: "Store | Non
 
     Arguments:
         source: a card, for the model that it describes; a run; a sweep, for the model that `finalize`
-            evaluated or would evaluate; the folder of a run, of a card or of a model; or an MLflow URI such
+            chose; the folder of a run, of a card or of a model; or an MLflow URI such
             as `models:/sweepgrad-spotify@chosen`.
         store: the MLflow store, if `source` is a URI, a card or the folder of a card; None for the store that
             the card names, or the default one.
@@ -62,11 +62,16 @@ def _registered(store: "Store", uri: str) -> "Bundle":
 def _chosen(sweep: Sweep) -> "Bundle":
     from sweepgrad.data.access import Tables
     from sweepgrad.selection.decide import decide, refuse_unfinished
-    from sweepgrad.tracking.tags import REGISTERED
+    from sweepgrad.tracking.tags import CHOSEN, REGISTERED
 
     logged = sweep.store.sweep(sweep.id)
     if registered := logged.tags.get(REGISTERED):
         return _registered(sweep.store, f"models:/{registered}")
+    if CHOSEN not in logged.tags:
+        raise UserError(
+            f"{sweep.name} was not finalized: sweepgrad.finalize chooses its model and evaluates it;"
+            " load_model(run) loads the model of one of its runs"
+        )
     jobs = sweep.store.children(logged)
     refuse_unfinished(logged, jobs, incomplete=False)
     return decide(sweep.store, Tables(), jobs).bundle

@@ -93,6 +93,8 @@ def _run(given: list[str]) -> int:
 
 def _flushed(code: int) -> int:
     """Flush standard output and return the exit code."""
+    if sys.stdout is None:  # it was closed when the program started
+        return code
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -71,7 +71,9 @@ def train(
     with ExitStack() as stack:
         if outbox is None:
             outbox = stack.enter_context(mlflow_writer())
-        composer, todo = stack.enter_context(_planned(overrides, multirun, search, single=_TRAIN if single else ""))
+        composer, todo = stack.enter_context(
+            _planned(overrides, multirun, search, single=_TRAIN if single else "")
+        )
         tracking = todo.jobs[0].config.tracking
         file = Path(tracking.uri.removeprefix("sqlite:///"))
         if not tracking.uri.startswith("sqlite:") or file.exists():

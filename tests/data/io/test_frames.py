@@ -215,3 +215,11 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
         write_frame(table(), tmp_path, "t")
     assert str(error.value.filename).endswith(".parquet")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_named_index_is_not_lost_without_a_word(tmp_path, caplog):
+    frame = pd.DataFrame({"region": ["a", "b"], "x": [1.0, 2.0]})
+    frames.write_frame(frame, tmp_path, "frame")
+    assert not caplog.text
+    frames.write_frame(frame.set_index("region"), tmp_path, "frame")
+    assert "data: the index (region) is not used; call reset_index() to keep it" in caplog.text

@@ -1,6 +1,7 @@
 """Write DataFrames to Parquet files, from which they are read like any other table."""
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from sweepgrad.errors import UserError
 from sweepgrad.files import naming
+
+log = logging.getLogger(__name__)
 
 _UNUSABLE = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
 
@@ -35,6 +38,8 @@ def write_frame(frame: pd.DataFrame, folder: Path, name: str) -> tuple[Path, str
         OSError: the file cannot be written.
     """
     table = _table(frame)
+    if named := [str(level) for level in frame.index.names if level is not None]:
+        log.warning("data: the index (%s) is not used; call reset_index() to keep it", ", ".join(named))
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{name}-{uuid4().hex}.parquet"  # other threads may write the same frame
