@@ -52,7 +52,10 @@ def _file_of(name: str, places: Sequence[Path]) -> Path | None:
 @cache  # parsing takes most of the time
 def _imported(file: Path) -> tuple[str, ...]:
     with _parsing:
-        tree = ast.parse(file.read_bytes())
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SystemError:  # another library parsed in another thread
+            tree = ast.parse(file.read_bytes())
     return tuple(_imports(tree.body))
 
 

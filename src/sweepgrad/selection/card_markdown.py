@@ -130,17 +130,14 @@ RULES = {
 
 def _threshold(card: Card) -> str:
     decisions, test = card.decisions, card.decisions.test
-    sentences = [
-        f"Rows with a probability of at least {decisions.threshold:.4g} are predicted positive:"
-        f" {test['share']:.1%} of the test rows. F1 is {test['f1']:.3f}."
-    ]
+    rule = f"Rows with a probability of at least {decisions.threshold:.4g} are predicted positive:"
+    sentences = [f"{rule} {test['share']:.1%} of the test rows. F1 is {test['f1']:.3f}."]
     if test["accuracy"] != test["accuracy_at_half"]:
         sentences.append(
             f"With a threshold of 0.5, accuracy would be {test['accuracy_at_half']:.1%} instead of"
             f" {test['accuracy']:.1%}."
         )
-    if decisions.rule == "cost":
-        assert decisions.p_value is not None
+    if decisions.rule == "cost" and decisions.p_value is not None:
         sentences.append(
             f"A false positive costs {decisions.false_positive:g} and a false negative"
             f" {decisions.false_negative:g}; at the threshold both errors have the same expected cost. The mean"
