@@ -17,9 +17,10 @@ from sweepgrad.errors import UserError
 @pytest.fixture
 def search(tmp_path: Path) -> list[str]:
     """Add a sweeper that chooses values later, and a launcher with a setting; neither is instantiated."""
+    sweeper, launcher = "sweepgrad_optuna.OptunaSweeper", "sweepgrad_threads.ThreadsLauncher"
     for name, text in {
-        "hydra/sweeper/guess.yaml": "_target_: hydra_plugins.guess.Sweeper\nparams: {}\nn_trials: 5\n",
-        "hydra/launcher/crowd.yaml": "_target_: hydra_plugins.crowd.Launcher\nworkers: 2\n",
+        "hydra/sweeper/guess.yaml": f"_target_: hydra_plugins.{sweeper}\nparams: {{}}\nn_trials: 5\n",
+        "hydra/launcher/crowd.yaml": f"_target_: hydra_plugins.{launcher}\nworkers: 2\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)

@@ -1,5 +1,6 @@
 """Rules for Hydra's own settings, and the folder of a job."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from sweepgrad.config.schema import Config
 _SHARED = ("threads", "dask")  # launchers that run jobs in one process
 
 
-def refused(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[ConfigError]:
+def without_effect(master: DictConfig, config: Config, *, multirun: bool) -> Iterator[ConfigError]:
     """Yield the settings that have no effect, or not the intended one, with the remedy.
 
     Arguments:
@@ -70,7 +71,11 @@ def folder_of(composed: DictConfig, number: int) -> str:
 
     Raises:
         OmegaConfBaseException: it cannot be resolved.
+        ValueError: it is not inside the sweep's folder.
     """
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    return str(composed.hydra.sweep.subdir)
+    folder = os.path.normpath(str(composed.hydra.sweep.subdir))
+    if os.path.isabs(folder) or folder.split(os.sep)[0] in ("..", "."):
+        raise ValueError(f"hydra.sweep.subdir: {folder} is not a folder inside that of the sweep")
+    return folder

@@ -15,7 +15,7 @@ from threading import Lock, RLock
 from typing import Any
 
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
@@ -27,6 +27,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
+from sweepgrad.compose.allowed import CheckedHydra, FileLoader
 from sweepgrad.compose.copying import clone
 from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.errors import UserError
@@ -89,7 +90,7 @@ def composer_for(search: Sequence[str] = ()) -> Iterator[Hydra]:
         version.setbase("1.3")
     try:
         with _STARTING:
-            hydra = Hydra(task_name="train", config_loader=SweepLoader(search_path))
+            hydra = CheckedHydra(task_name="train", config_loader=SweepLoader(search_path))
         yield hydra
     finally:
         with _STARTING:
@@ -111,8 +112,8 @@ class _Base:
     separators: dict[str, Any]
 
 
-class SweepLoader(ConfigLoaderImpl):
-    """A `ConfigLoaderImpl` that composes many similar jobs faster."""
+class SweepLoader(FileLoader):
+    """A `FileLoader` that composes many similar jobs faster."""
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)

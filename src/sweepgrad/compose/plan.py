@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sweepgrad.compose.allowed import refused_settings
 from sweepgrad.compose.grid import combinations_of, samples
-from sweepgrad.compose.hydra_settings import folder_of, numbered, refused
+from sweepgrad.compose.hydra_settings import folder_of, numbered, without_effect
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
 from sweepgrad.compose.origin import origin
@@ -29,7 +30,6 @@ from sweepgrad.config.schema import Config
 from sweepgrad.config.suggest import nearest
 from sweepgrad.errors import UserError
 
-_PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _HOW_TO_OVERRIDE = (
     "Write overrides as key=value, without spaces around the =. Put a value with spaces, commas or non-ASCII"
     " letters in double quotes, and the whole in single quotes for the shell: 'key=\"größe\"'."
@@ -103,8 +103,13 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         master = loader.load_configuration(
             CONFIG_NAME, _let_through(loader, parsed), RunMode.MULTIRUN, validate_sweep_overrides=False
         )
+    if refused := list(refused_settings(master)):  # what follows reads these settings
+        for error in refused:
+            errors.add(error, "")
+        errors.refuse()
     multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
     choices = master.hydra.runtime.choices
+    safe = {str(choices)}  # files whose settings were checked; a job may select others
     sweeper, launcher = choices.get("hydra/sweeper"), choices.get("hydra/launcher")
     for group, option in (("hydra/sweeper", sweeper), ("hydra/launcher", launcher)):
         if option is None:
@@ -124,8 +129,6 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
                 ConfigError(key, "several values need a sweep. Add --multirun (or -m)"),
                 str(override.input_line),
             )
-    for error in _importables(master):
-        errors.add(error, "")
     if multirun:
         combinations = combinations_of(parsed) if complete else samples(parsed)
     elif any(override.is_sweep_override() for override in parsed):
@@ -140,6 +143,10 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         if multirun or len(combinations) > 1:
             with errors.composing():
                 composed = loader.load_sweep_config(master, _let_through(loader, here))
+            if (files := str(composed.hydra.runtime.choices)) not in safe:
+                safe.add(files)
+                for error in refused_settings(composed):
+                    errors.add(error, "")
         try:
             config = checked(composed)
         except ConfigErrors as found:
@@ -161,7 +168,7 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
             folders.setdefault(folder, combination)
     if jobs:
         longest = max(jobs, key=lambda job: job.train.epochs)
-        for error in refused(master, longest, multirun=multirun):
+        for error in without_effect(master, longest, multirun=multirun):
             errors.add(error, origin(error, given, master, loader))
     n_jobs = len(jobs) if complete else int(OmegaConf.select(master, "hydra.sweeper.trials", default=1))
     if not complete and n_jobs < 1:
@@ -229,19 +236,6 @@ def _parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
         if not override.key_or_group:
             raise UserError(f"{override.input_line}: has no key\n{_HOW_TO_OVERRIDE}")
     return parsed
-
-
-def _importables(composed: DictConfig) -> Iterator[ConfigError]:
-    """Yield an error for each Python object that YAML would have Hydra import, except its own plugins."""
-    found: list[tuple[str, object]] = [("hydra", OmegaConf.to_container(composed.hydra, resolve=False))]
-    while found:
-        key, value = found.pop()
-        if isinstance(value, dict):
-            found += [(f"{key}.{name}", inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            found += [(f"{key}.{place}", inner) for place, inner in enumerate(value)]
-        elif key.endswith("._target_") and not str(value).startswith(_PLUGINS):
-            yield ConfigError(key, f"{value} would be imported, but only Hydra's plugins may be. Remove it")
 
 
 def _unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:

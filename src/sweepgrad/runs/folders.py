@@ -1,6 +1,8 @@
 """Write the folder of a run, and check its files against their digests."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,10 @@ from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, S
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
+
+CONFIG = "config.yaml"
+_WRITTEN = (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES))
+_LONGEST_CONFIG = 1 << 20  # bytes
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one, if it is there, is ten times faster
 
@@ -77,13 +83,37 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
         records.write(folder, record)
 
 
+def in_the_way(folder: Path) -> Path | None:
+    """Return a file in a folder that a run would overwrite, unless a run wrote it; None if there is none."""
+    mine = folder / CONFIG
+    if mine.is_file() and _is_config(mine):  # a run writes it first
+        return None
+    return next((folder / name for name in (CONFIG, *_WRITTEN) if os.path.lexists(folder / name)), None)
+
+
+def _is_config(path: Path) -> bool:
+    """Return whether a file is the configuration of a run."""
+    with path.open("rb") as file:
+        text = file.read(_LONGEST_CONFIG)
+    lines = text.decode("utf-8", errors="replace").splitlines()
+    return {"seed", "data", "model", "optimizer", "split", "train"} <= {
+        line.partition(":")[0] for line in lines
+    }
+
+
 def _make_ready(folder: Path, record: Record) -> None:
-    """Make the folder, write the configuration and delete the files of an earlier run."""
+    """Make the folder, write the configuration and delete the files of an earlier run.
+
+    Raises:
+        FileExistsError: a file is in the way that no run wrote.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES)):
+    if (path := in_the_way(folder)) is not None:
+        raise FileExistsError(errno.EEXIST, "is not a run's, and would be overwritten", str(path))
+    for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     if record.certificate is not None:
         text = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
         (folder / CERTIFICATE).write_text(f"{text}\n", encoding="utf-8")

@@ -170,8 +170,8 @@ def _check(todo: Plan, *, quiet: bool) -> None:
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
     refuse_nothing_to_average(todo)
-    check_tables(todo)
     refuse_unwritable(Path(todo.folder.partition("*")[0]))
+    check_tables(todo)
     load_engines(todo)
     if todo.multirun and not quiet:
         log.info(estimate.summary(todo, threads.cores()))

@@ -10,6 +10,7 @@ from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.identity import candidate
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
+from sweepgrad.runs import folders
 from sweepgrad.training.experiment import dtype_of
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ def refuse_unwritable(folder: Path) -> None:
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(
             f"cannot write results to {folder}: no permission to write to {parent}. Work in another folder"
+        )
+    if (path := folders.in_the_way(folder)) is not None:
+        raise UserError(
+            f"cannot write results to {folder}: {path.relative_to(folder)} is there, and is not a run's."
+            " Choose another folder"
         )
 
 

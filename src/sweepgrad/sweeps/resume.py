@@ -99,6 +99,11 @@ def start_or_resume(
                     f"{folder} holds another sweep, {found[0][1].id}: choose another hydra.sweep.dir, or"
                     " remove that folder"
                 )
+            for file in (SWEEP, "multirun.yaml"):  # Hydra writes the second
+                if not found and (folder / file).exists():
+                    raise UserError(
+                        f"{folder / file} is there, and is not a sweep's: choose another hydra.sweep.dir"
+                    )
         command = shlex.join(["sweepgrad", "train", *words])
         host = socket.gethostname()
         record = SweepRecord(id, key, "RUNNING", jobs, tuple(varying), command, process.this(), host)

@@ -1,7 +1,7 @@
 """`sweepgrad train`: one run, or a sweep of runs. What follows it is Hydra's syntax."""
 
+import argparse
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -46,12 +46,11 @@ def train(arguments: Sequence[str]) -> int:
         flags = get_args_parser().parse_intermixed_args(rest)
         # Hydra wants its flags before or after all overrides; people also put them between.
         command = [*(argument for argument in rest if argument not in flags.overrides), *flags.overrides]
+        _refuse_unsupported(flags)
+        search = [flags.config_dir] if flags.config_dir else []
         if flags.help or flags.hydra_help or flags.cfg or flags.info or flags.shell_completion:
             ask_hydra(command)
             return 0
-        if flags.config_name or flags.config_path:
-            raise UserError("--config-name and --config-path do not work here; --config-dir adds YAML files")
-        search = [flags.config_dir] if flags.config_dir else []
         from sweepgrad.sweeps.train import rehearse, train
 
         if outbox is None:
@@ -69,6 +68,19 @@ def train(arguments: Sequence[str]) -> int:
     return report(launched, quiet=quiet)
 
 
+def _refuse_unsupported(flags: argparse.Namespace) -> None:
+    """Raise a UserError for a flag of Hydra's that would be ignored, or do what sweepgrad does not do."""
+    for given, flag, problem in (
+        (flags.experimental_rerun, "--experimental-rerun", "it reads a pickle, which can run any code"),
+        (flags.config_name, "--config-name", "use --config-dir to add YAML files"),
+        (flags.config_path, "--config-path", "use --config-dir to add YAML files"),
+        (flags.package and not flags.cfg, "--package", "it works with --cfg only"),
+        (flags.resolve and not flags.cfg, "--resolve", "it works with --cfg only"),
+    ):
+        if given:
+            raise UserError(f"{flag} is not supported: {problem}")
+
+
 def report(launched: "Launched", *, quiet: bool) -> int:
     """Print where results are kept, and what to do next; the exit code, as of `train`."""
     if launched.status == "KILLED":
@@ -84,28 +96,34 @@ def report(launched: "Launched", *, quiet: bool) -> int:
 
 
 def ask_hydra(arguments: Sequence[str]) -> None:
-    """Let Hydra answer --help and the like, as if it were the whole program.
+    """Let Hydra answer --help, --hydra-help, --cfg, --info or --shell-completion.
 
     Raises:
-        UserError: an override is wrong; --help composes the configuration too.
+        UserError: the arguments are wrong; --help composes the configuration too.
     """
-    import hydra
     from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    from sweepgrad.compose.loader import CONFIG_NAME
-    from sweepgrad.compose.search_path import search_extensions
-    from sweepgrad.paths import config_dir
+    from sweepgrad.compose.internals import get_args_parser
+    from sweepgrad.compose.loader import CONFIG_NAME, hydra_for
 
-    search_extensions()
-
-    def no_job(cfg: object) -> None:  # Hydra needs a function, and looks where it was defined
-        raise AssertionError("--help and the like run no job")
-
-    before = sys.argv
-    sys.argv = ["sweepgrad train", *arguments]
+    parser = get_args_parser()
+    flags = parser.parse_args(arguments)
+    given = flags.overrides
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=CONFIG_NAME)(no_job)()
-    except HydraException as error:
+        with hydra_for([flags.config_dir] if flags.config_dir else []) as hydra:
+            if flags.help:
+                hydra.app_help(CONFIG_NAME, parser, flags)
+            elif flags.hydra_help:
+                hydra.hydra_help(CONFIG_NAME, parser, flags)
+            elif flags.cfg:
+                hydra.show_cfg(CONFIG_NAME, given, flags.cfg, flags.package, flags.resolve)
+            elif flags.info:
+                hydra.show_info(flags.info, CONFIG_NAME, given)
+            elif len(given) == 1 and given[0].startswith("query="):
+                hydra.shell_completion(CONFIG_NAME, given)
+            else:  # it would edit the configuration of the shell
+                raise UserError("--shell-completion is not supported: use sweepgrad completion")
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(str(error)) from None
-    finally:
-        sys.argv = before

@@ -1,0 +1,176 @@
+"""Allow only those settings of Hydra's own section that cannot run code or write files elsewhere.
+
+Hydra instantiates what a `_target_` names, configures logging with any class and any file, imports the
+packages of its search path, and sets environment variables. Here YAML is data: it may choose a launcher and
+a sweeper by exact name, and nothing else.
+"""
+
+from collections.abc import Iterator, MutableSequence
+from functools import cache
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import RunMode
+from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweepgrad.config.check import ConfigError
+from sweepgrad.errors import UserError
+
+_TARGET = "_target_"
+_PLUGINS = {"hydra.launcher": Launcher, "hydra.sweeper": Sweeper}
+_SPECIAL = (
+    "_args_",
+    "_partial_",
+)  # keys by which `instantiate` does something else than call a class by name
+_LOGGING = ("hydra.hydra_logging", "hydra.job_logging")
+
+
+class FileLoader(ConfigLoaderImpl):
+    """A `ConfigLoaderImpl` that searches folders only: searching a package would import it."""
+
+    def _process_config_searchpath(
+        self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
+    ) -> None:
+        given: list[Any] = [o.value() for o in parsed_overrides if o.get_key_element() == "hydra.searchpath"]
+        primary = repo.load_config(config_path=config_name) if config_name is not None else None
+        if primary is not None and OmegaConf.is_dict(primary.config):
+            given.append(OmegaConf.select(primary.config, "hydra.searchpath"))
+        for paths in given:
+            for path in paths if isinstance(paths, MutableSequence) else ():
+                scheme, separator, _ = str(path).partition("://")
+                if separator and scheme != "file":
+                    raise ConfigCompositionException(
+                        f"hydra.searchpath: {path} is not a folder. Use file://FOLDER, or --config-dir FOLDER"
+                    )
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+
+class CheckedHydra(Hydra):
+    """A Hydra that configures no logging, and refuses settings by which YAML could run code."""
+
+    def compose_config(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        with_log_configuration: bool = False,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        composed = super().compose_config(
+            config_name, overrides, run_mode, False, from_shell, validate_sweep_overrides
+        )
+        if config_name is not None:  # without a name these are Hydra's own defaults, for --hydra-help
+            refuse_settings(composed)
+        return composed
+
+
+def refused_settings(composed: DictConfig) -> Iterator[ConfigError]:
+    """Yield an error for each of Hydra's settings that could run code, or write files of its own.
+
+    Arguments:
+        composed: a configuration with the section `hydra`, before Hydra instantiates anything.
+    """
+    section = composed._get_node("hydra")
+    if not isinstance(section, DictConfig) or section._is_interpolation():
+        yield ConfigError("hydra", "must be a section of settings")
+        return
+    for key, node in _below("hydra", section):
+        plugin, _, name = key.rpartition(".")
+        if name == _TARGET and plugin not in _PLUGINS:
+            yield ConfigError(
+                key, f"{_shown(node)} would be imported, but only launchers and sweepers may be. Remove it"
+            )
+    for key, kind in _PLUGINS.items():
+        yield from _plugin(composed, key, kind)
+    for key, problem in (
+        ("hydra.callbacks", "callbacks run code, which YAML may not"),
+        ("hydra.job.env_set", "environment variables choose what programs run. Set them before the command"),
+        ("hydra.output_subdir", "a run's folder has its configuration, config.yaml. Remove it"),
+    ):
+        if _value(composed, key):
+            yield ConfigError(key, f"is not supported: {problem}")
+    for key in _LOGGING:
+        if _value(composed, f"{key}.root") is not None:
+            yield ConfigError(
+                key, f"is not supported: sweepgrad prints its own progress. Use {key.replace('.', '/')}=none"
+            )
+
+
+def refuse_settings(composed: DictConfig) -> None:
+    """Raise a UserError for the errors of `refused_settings`."""
+    problems = [f"{error.key}: {error.problem}" for error in refused_settings(composed)]
+    if problems:
+        raise UserError("\n  ".join(["Hydra's settings; nothing was run", *problems]))
+
+
+@cache
+def plugins(kind: type) -> frozenset[str]:
+    """Return the exact names of the classes of a kind of plugin that Hydra has discovered."""
+    return frozenset(f"{each.__module__}.{each.__qualname__}" for each in Plugins.instance().discover(kind))
+
+
+def _plugin(composed: DictConfig, section: str, kind: type) -> Iterator[ConfigError]:
+    """Yield errors for a launcher or a sweeper: its class, and values that are more than data."""
+    node = OmegaConf.select(composed, section)
+    if node is None:
+        return  # reported with the options that exist
+    if not isinstance(node, DictConfig):
+        yield ConfigError(section, "must be one of its options")
+        return
+    if composed.hydra._get_node(section.rpartition(".")[2])._is_interpolation():
+        yield ConfigError(section, "must be one of its options, not a reference to another section")
+        return
+    for key, each in _below(section, node):
+        name = key.rpartition(".")[2]
+        if key == f"{section}.{_TARGET}":
+            target = each._value()
+            if target not in plugins(kind):
+                known = ", ".join(sorted(plugins(kind)))
+                yield ConfigError(key, f"{_shown(each)} is not a {kind.__name__.lower()}. Installed: {known}")
+        elif name in _SPECIAL:
+            yield ConfigError(key, "is not supported. Remove it")
+        elif name == _TARGET:
+            yield ConfigError(key, f"{_shown(each)} would be imported. Remove it")
+        elif each._is_interpolation():
+            try:
+                found = each._dereference_node()
+            except OmegaConfBaseException as error:
+                yield ConfigError(key, str(error).splitlines()[0])
+                continue
+            if isinstance(found, Container):
+                yield ConfigError(key, "must be a value, not a reference to a section")
+
+
+def _below(section: str, node: Node) -> Iterator[tuple[str, Node]]:
+    """Yield the keys and nodes below a section, without following references."""
+    found: list[tuple[str, Node]] = [(section, node)]
+    while found:
+        key, each = found.pop()
+        if key != section:
+            yield key, each
+        content = each.__dict__.get("_content")
+        if isinstance(each, DictConfig) and isinstance(content, dict):
+            found += [(f"{key}.{name}", inner) for name, inner in content.items()]
+        elif isinstance(each, ListConfig) and isinstance(content, list):
+            found += [(f"{key}.{place}", inner) for place, inner in enumerate(content)]
+
+
+def _value(composed: DictConfig, key: str) -> object:
+    """Return a setting; its error if it cannot be resolved."""
+    try:
+        return OmegaConf.select(composed, key)
+    except OmegaConfBaseException as error:
+        return error
+
+
+def _shown(node: Node) -> str:
+    return str(node._value())[:200]

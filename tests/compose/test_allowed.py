@@ -1,0 +1,185 @@
+"""Attacks by YAML and by flags of Hydra: each is refused before anything is imported, run or written."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from tests.support import SMALL, command
+
+from sweepgrad.compose.allowed import plugins
+from sweepgrad.compose.plan import plan
+from sweepgrad.errors import UserError
+
+LOGGING = (
+    "{version: 1, handlers: {h: {class: logging.FileHandler, filename: OUT, mode: w}}, root: {handlers: [h]}}"
+)
+FACTORY = '{version: 1, formatters: {f: {"()": pathlib.Path.touch, self: OUT}}, root: {handlers: []}}'
+ATTACKS = {
+    "a launcher that is a method": "launcher: {_target_: hydra_plugins.sweepgrad_optuna.Path.write_text}",
+    "a launcher that is imported": "launcher: {_target_: hydra_plugins.sweepgrad_optuna.shlex.os.mkdir}",
+    "a sweeper as launcher": "launcher: {_target_: hydra_plugins.sweepgrad_optuna.OptunaSweeper}",
+    "a launcher as sweeper": "sweeper: {_target_: hydra_plugins.sweepgrad_threads.ThreadsLauncher}",
+    "no plugin": "launcher: {_target_: hydra._internal.core_plugins.basic_launcher.Path}",
+    "below a sweeper": "sweeper: {params: {x: {_target_: pathlib.Path.touch}}}",
+    "in a list": "sweeper: {params: {x: [[{_target_: pathlib.Path.touch}]]}}",
+    "with arguments": "sweeper: {_args_: [1]}",
+    "as a part": "sweeper: {_partial_: true}",
+    "below a reference": "sweeper: {params: \"${oc.decode:'{_target_: pathlib.Path}'}\"}",
+    "made by a resolver": 'sweeper: {params: {x: "${oc.create:{_target_: pathlib.Path}}"}}',
+    "a callback": "callbacks: {x: {_target_: logging.basicConfig}}",
+    "a callback by a resolver": "callbacks: {x: \"${oc.decode:'{_target_: pathlib.Path, _args_: [x]}'}\"}",
+    "callbacks made by a resolver": "callbacks: \"${oc.decode:'{x: {_target_: pathlib.Path}}'}\"",
+    "elsewhere": "job: {config: {_target_: pathlib.Path.touch}}",
+    "a log file": f"job_logging: {LOGGING}",
+    "a log file of Hydra's": f"hydra_logging: {LOGGING}",
+    "a formatter": f"job_logging: {FACTORY}",
+    "environment variables": "job: {env_set: {LD_PRELOAD: x.so}}",
+    "files beside the run's": "output_subdir: ..",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    return tmp_path
+
+
+def attack(hydra: str) -> None:
+    text = f"# @package _global_\nhydra:\n  {hydra.replace('OUT', 'written')}\n"
+    Path("conf/experiment/evil.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("multirun", [False, True], ids=["run", "sweep"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_yaml_runs_no_code_and_writes_no_file(here, name, multirun):
+    attack(ATTACKS[name])
+    handlers = list(logging.getLogger().handlers)
+    flags = ["--multirun", "seed=1,2"] if multirun else []
+    done = command("train", *SMALL, *flags, "--config-dir", "conf", "experiment=evil", "hydra/launcher=basic")
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    assert sorted(path.name for path in here.iterdir()) == ["conf"]
+    assert logging.getLogger().handlers == handlers
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("flags", ["--help", "--cfg job", "--cfg hydra", "--info searchpath"])
+def test_flags_that_only_show_something_run_no_code_either(here, name, flags):
+    attack(ATTACKS[name])
+    command("train", *SMALL, *flags.split(), "--config-dir", "conf", "experiment=evil")
+    assert sorted(path.name for path in here.iterdir()) == ["conf"]
+
+
+def test_an_attack_by_one_experiment_of_a_sweep_is_found(here):
+    attack(ATTACKS["a log file"])
+    Path("conf/experiment/fine.yaml").write_text("# @package _global_\nseed: 4\n")
+    with pytest.raises(UserError, match=r"hydra\.job_logging: is not supported"):
+        plan(["experiment=fine,evil"], multirun=True, search=["conf"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "hydra.searchpath=[pkg://attack]"),
+        ("train", "--cfg", "job", "hydra.searchpath=[pkg://attack]"),
+    ],
+)
+def test_a_package_of_the_search_path_is_not_imported(here, monkeypatch, arguments):
+    (here / "attack").mkdir()
+    (here / "attack" / "__init__.py").write_text("open('written', 'w')\n")
+    monkeypatch.syspath_prepend(str(here))
+    done = command(*arguments)
+    assert done.code == 2
+    assert "pkg://attack is not a folder. Use file://FOLDER" in done.err
+    assert not Path("written").exists()
+
+
+def test_a_primary_configuration_of_ones_own_cannot_import_packages_either(here, monkeypatch):
+    (here / "attack").mkdir()
+    (here / "attack" / "__init__.py").write_text("open('written', 'w')\n")
+    monkeypatch.syspath_prepend(str(here))
+    Path("conf/config.yaml").write_text("hydra: {searchpath: ['pkg://attack']}\n")
+    for more in (["--dry-run"], ["--help"], ["--cfg", "job"]):
+        command("train", *more, "--config-dir", "conf")
+    assert not Path("written").exists()
+
+
+def test_exactly_the_classes_that_hydra_discovered_may_be_named():
+    assert "hydra_plugins.sweepgrad_threads.ThreadsLauncher" in plugins(Launcher)
+    assert "hydra._internal.core_plugins.basic_sweeper.BasicSweeper" in plugins(Sweeper)
+    for kind in (Launcher, Sweeper):
+        assert len(plugins(kind)) == len(Plugins.instance().discover(kind))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ["--experimental-rerun", "config.pickle"],
+            "--experimental-rerun is not supported: it reads a pickle",
+        ),
+        (["--cfg", "job", "--experimental-rerun", "config.pickle"], "it reads a pickle"),
+        (["--package", "data"], "--package is not supported: it works with --cfg only"),
+        (["--resolve"], "--resolve is not supported: it works with --cfg only"),
+        (["--config-name", "x"], "--config-name is not supported"),
+        (["--config-path", "x"], "--config-path is not supported"),
+        (["--shell-completion", "install=bash"], "use sweepgrad completion"),
+        (["--cfg", "job", "foo=1"], "foo"),
+        (["--cfg", "job", "foo"], "foo"),
+    ],
+)
+def test_flags_of_hydra_that_are_not_supported_are_refused_by_name(here, arguments, problem):
+    done = command("train", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert problem in done.err
+    assert [path.name for path in here.iterdir()] == ["conf"]
+
+
+@pytest.mark.parametrize("flags", [["--package", "data"], ["--resolve"]])
+def test_those_of_cfg_work_with_it(here, flags):
+    done = command("train", "--cfg", "job", *flags, "data=simulated")
+    assert done.code == 0
+    assert "simulated" in done.out
+
+
+# Files of the user
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "record.json", "model/weights.npz", "state.npy"])
+def test_a_run_overwrites_no_file_that_no_run_wrote(here, name):
+    path = here / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    done = command("train", *SMALL, "hydra.run.dir=.")
+    assert done.code == 2
+    assert (
+        f"cannot write results to .: {name} is there, and is not a run's. Choose another folder" in done.err
+    )
+    assert path.read_text() == "mine"
+    assert not (here / "runs").exists()
+
+
+def test_a_run_may_be_written_over_an_earlier_one(here):
+    for seed in (1, 2):
+        assert command("train", *SMALL, "hydra.run.dir=mine", f"seed={seed}").code == 0
+
+
+@pytest.mark.parametrize("name", ["multirun.yaml", "sweep.json"])
+def test_a_sweep_overwrites_no_file_that_no_sweep_wrote(here, name):
+    Path(name).write_text("mine")
+    done = command("train", "-m", *SMALL, "seed=1,2", "hydra.sweep.dir=.")
+    assert done.code == 2
+    assert f"{name} is there, and is not a sweep's: choose another hydra.sweep.dir" in done.err
+    assert Path(name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("subdir", ["../x${seed}", "/tmp/x${seed}", "a/../../x${seed}"])
+def test_jobs_stay_inside_the_folder_of_their_sweep(here, subdir):
+    done = command("train", "-m", *SMALL, "seed=1,2", f'hydra.sweep.subdir="{subdir}"')
+    assert done.code == 2
+    assert "is not a folder inside that of the sweep" in done.err
+    assert [path.name for path in here.iterdir()] == ["conf"]
