@@ -10,7 +10,8 @@ import pytest
 from tests.support import command
 
 from sweepgrad.data.access import Tables
-from sweepgrad.selection.candidates import compare, configuration
+from sweepgrad.selection.candidates import compare
+from sweepgrad.selection.evidence import Evidence
 from sweepgrad.selection.ranking import rank
 from sweepgrad.tracking.store import Store
 
@@ -61,8 +62,9 @@ def test_rows_of_folds_count_as_the_means_over_folds_do(folder):
     entries = trained("split.folds=3", "split.fold=range(3)", "data.rows=401")
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
     runs = store.children(store.sweep(None))
-    select = configuration(store, runs[0]).select
-    _, choice = compare(store, Tables(), rank(runs, select.metric), select)
+    evidence = Evidence(store, Tables())
+    select = evidence.config(runs[0]).select
+    _, choice = compare(evidence, rank(runs, select.metric), select)
     for entry, standing in zip(entries, choice.standings, strict=True):
         assert standing.mean == pytest.approx(entry["val/accuracy"], abs=1e-12)
         assert entry["by_rows/low"] < entry["val/accuracy"] < entry["by_rows/high"]

@@ -21,7 +21,7 @@ from sweepgrad.stats.metrics import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweepgrad.selection.decide import Standings
+    from sweepgrad.selection.standings import Standings
     from sweepgrad.sweeps.job import Outcome
     from sweepgrad.tracking.store import Store
     from sweepgrad.training.bundle import Bundle
@@ -212,7 +212,7 @@ class Sweep:
             UserError: as `leaderboard`.
         """
         from sweepgrad.data.access import Tables
-        from sweepgrad.selection.decide import standings
+        from sweepgrad.selection.standings import standings
 
         return standings(self.store, Tables(), self.store.children(self.store.sweep(self.id)))
 

@@ -98,9 +98,14 @@ def _stored_run(location: Location, run: "Logged", folder: Path | None) -> Run:
 
 
 def _stored_model(location: Location, run: "Logged") -> "Bundle":
-    from sweepgrad.selection.candidates import bundle_of
+    from sweepgrad.data.access import Tables
+    from sweepgrad.selection.evidence import Evidence
+    from sweepgrad.selection.run_files import Damaged
 
-    return bundle_of(location.store, run)
+    try:
+        return Evidence(location.store, Tables()).bundle(run)
+    except Damaged as damaged:
+        raise UserError(f"run {run.run_id}: {damaged}") from None
 
 
 def _stored_record(location: Location, run: "Logged") -> Record:

@@ -147,6 +147,19 @@ class Tables:
         """
         return _rows(self, data, split, expected, model, "val")
 
+    def labels(self, data: Data, split: Split, expected: Digests, model: str) -> Features:
+        """Return the labels of the validation rows, (n_val,), without preparing the other columns.
+
+        Arguments and errors are those of `validation`.
+        """
+        if data not in self._read:
+            self._read[data] = _read(data, ProgressLog(log, data.name))
+        table = self._read[data]
+        opened = self._opened.get((data, split))
+        parts = opened.parts if opened else split_rows(table.y, table.units(), split)
+        refuse_changed(table.source, _digests(table, parts), expected, model)
+        return table.y[parts.mask("val")].astype(np.float64)
+
     def _open(self, data: Data, split: Split) -> "_Opened":
         if (data, split) not in self._opened:
             progress = ProgressLog(log, data.name)
@@ -195,7 +208,11 @@ class _Opened:
 
     @property
     def digests(self) -> Digests:
-        return Digests(self.table.columns.digest, *(self.parts.digest(part) for part in PARTS))
+        return _digests(self.table, self.parts)
+
+
+def _digests(table: Table, parts: Parts) -> Digests:
+    return Digests(table.columns.digest, *(parts.digest(part) for part in PARTS))
 
 
 def _read(data: Data, progress: ProgressLog) -> Table:

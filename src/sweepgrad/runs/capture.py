@@ -32,10 +32,16 @@ def of(
     fit: Fit | None = None,
     stopped: bool = False,
     continued: str | None = None,
+    scores: Array | None = None,
 ) -> Record:
-    """Return the record of a run that ended, whether it finished, failed or was stopped."""
+    """Return the record of a run that ended, whether it finished, failed or was stopped.
+
+    Arguments:
+        scores: the result of `experiment.val_scores(fit)`, if it is known.
+    """
     data = _data(experiment) if experiment else None
-    scores = experiment.val_scores(fit) if experiment and fit else np.zeros(0)
+    if scores is None:
+        scores = experiment.val_scores(fit) if experiment and fit else np.zeros(0)
     summary = experiment.summary(fit, scores) if experiment and fit else {}
     return Record(
         digest=identity(config, data.digests) if data else "",

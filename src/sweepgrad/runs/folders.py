@@ -10,24 +10,32 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from sweepgrad.autograd.value import Array
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
-from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, Record
+from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
 
 CONFIG = "config.yaml"
-_WRITTEN = (RECORD, SENT, STATE, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES))
+_WRITTEN = (RECORD, SENT, STATE, VALIDATION, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES))
 _LONGEST_CONFIG = 1 << 20  # bytes
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one, if it is there, is ten times faster
 
 
 def write(
-    folder: Path, record: Record, experiment: Experiment | None = None, fit: Fit | None = None
+    folder: Path,
+    record: Record,
+    experiment: Experiment | None = None,
+    fit: Fit | None = None,
+    scores: Array | None = None,
 ) -> Record:
     """Write a run to `folder`: its model and pictures, if any, and the record last. Return that record.
+
+    Arguments:
+        scores: the result of `experiment.val_scores(fit)`, if it is known.
 
     Raises:
         OSError: the folder cannot be written.
@@ -38,7 +46,9 @@ def write(
             bundle = experiment.bundle(fit)
             bundle.save(folder / MODEL)
             np.save(folder / STATE, fit.state, allow_pickle=False)
-            names = (*FILES, STATE)
+            scores = experiment.val_scores(fit) if scores is None else scores
+            np.save(folder / VALIDATION, scores, allow_pickle=False)
+            names = (*FILES, STATE, VALIDATION)
             record = replace(record, files={name: digest(path_of(folder, name)) for name in names})
             if record.sweep is None:
                 draw(folder, experiment, bundle, fit)
@@ -133,7 +143,7 @@ def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
 
 def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
     """Return the path of a file that `Record.files` names; `model` is the folder of the bundle."""
-    return folder / STATE if name == STATE else folder / model / name
+    return folder / name if name in (STATE, VALIDATION) else folder / model / name
 
 
 def sent_as(folder: Path, record: Record) -> str | None:

@@ -12,6 +12,9 @@ from pathlib import Path
 from sweepgrad import extensions
 from sweepgrad.runs.imports import PACKAGE, closure
 
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+"""Absolute and relative tolerance for runs of another environment: rounding errors grow with the steps."""
+
 _PACKAGES = ("sweepgrad", "numpy", "scipy", "pandas", "pyarrow", "hydra-core", "omegaconf", "mlflow")
 _COMPILERS = ("numba", "llvmlite")  # optional: without them the engine uses NumPy
 

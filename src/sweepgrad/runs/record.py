@@ -6,18 +6,30 @@ model/                 the bundle of the best epoch
 learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
 state.npy              the state to continue training from: (1 + K, n_parameters), all weights after the last
                        epoch, then the K arrays of the optimizer
+validation.npy         scaled scores of the validation rows by the model of the best epoch, (n_val,), in the order of
+                       the table; in the dtype of training
 decision_boundary.png  the model's decisions in the plane, if it has exactly two numeric columns
 certificate.json       the leaks that were found, see `data.audit.certificate`
 mlflow.json            the id of its MLflow run; written after it has been sent
 """
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, FiniteFloat, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    FiniteFloat,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+)
 
 from sweepgrad import files
 from sweepgrad.config import old_names
@@ -30,10 +42,15 @@ RECORD = "record.json"
 CERTIFICATE = "certificate.json"
 MODEL, FILES = "model", ("bundle.json", "weights.npz")
 STATE = "state.npy"
+VALIDATION = "validation.npy"
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
 
 _AS_WRITTEN = ConfigDict(extra="forbid")
+
+_CHECKSUM = re.compile(rb'"checksum":\s*"([0-9a-f]{64}|)"\s*\}\s*\Z')  # the last field of a record
+_TAIL = 200  # bytes that contain it
+_CHANGED = "was changed after it was written"
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,16 @@ def _epoch(values: Any) -> Epoch:
         raise ValueError(f"an epoch is damaged: {error!r}") from None
 
 
+def _known_files(digests: dict[str, str]) -> dict[str, str]:
+    if unknown := digests.keys() - {*FILES, STATE, VALIDATION}:  # names become paths
+        raise ValueError(f"unknown files: {', '.join(sorted(unknown))}")
+    return digests
+
+
+class Changed(ValueError):
+    """A record is not as it was written."""
+
+
 @dataclass(frozen=True)
 class Record:
     """The record of a run.
@@ -82,11 +109,14 @@ class Record:
         data: None if the run failed before its data were read.
         stopped: whether successive halving ended it before its last epoch.
         reused: the `job` of the run whose result was reused, if it was not trained again.
-        files: SHA-256 of each file of the model, and of its state, by name. Runs of versions before
-            `sweepgrad continue` have no state.
+        files: SHA-256 of each file of the model, of its state and of its validation scores, by name. Runs of
+            versions before `sweepgrad continue` have no state, and those of 0.1.0 no validation scores.
         continued: the `job` of the run that this one continued, if any.
         certificate: the leaks that were found; None if the run failed or is older than certificates.
         diagnosis: what is unusual about training, see `diagnosis.verdict`.
+        checksum: SHA-256 of the file without these digits; `write` computes it, `parse` checks it. It is last
+            in the file. Records of 0.1.0 have none. It detects damage and careless edits; someone who edits
+            the record and computes it again is found by what else is recomputed, see `selection.evidence`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _AS_WRITTEN
@@ -108,10 +138,11 @@ class Record:
     environment: dict[str, str]
     stopped: bool = False
     reused: str | None = None
-    files: dict[str, str] = field(default_factory=dict)
+    files: Annotated[dict[str, str], AfterValidator(_known_files)] = field(default_factory=dict)
     continued: str | None = None
     certificate: Annotated[dict[str, Any] | None, BeforeValidator(old_names.certificate)] = None
     diagnosis: str = ""
+    checksum: str = field(default="", compare=False)
 
     @property
     def sweep(self) -> str | None:
@@ -123,24 +154,61 @@ def _as_json() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
 
 
-def parse(text: str | bytes) -> Record:
+def parse(text: str | bytes, *, checked: bool = True) -> Record:
     """Return the record that a text holds.
 
+    Arguments:
+        checked: refuse a record whose checksum does not match; only `sweepgrad verify` compares such records.
+
     Raises:
+        Changed: it was changed after it was written.
         ValueError: it is damaged, or of another version.
     """
-    return _as_json().validate_json(text)
+    content = text.encode() if isinstance(text, str) else text
+    record = _as_json().validate_json(content)
+    if checked and (problem := change(content, record)):
+        raise Changed(problem)
+    return record
 
 
-def read(folder: Path) -> Record:
-    """Return the record in `folder`.
+def change(content: bytes, record: Record) -> str:
+    """Describe that a text is not the one that was written as this record; empty if it is.
+
+    A record without a checksum is one of 0.1.0, unless it names a file that these do not have.
+    """
+    if not record.checksum:
+        return f"{_CHANGED}: its checksum was removed" if VALIDATION in record.files else ""
+    try:
+        return "" if seal(content) == content else f"{_CHANGED}: its checksum does not match"
+    except ValueError as error:
+        return str(error)
+
+
+def seal(content: bytes) -> bytes:
+    """Return the text of a record with the checksum of everything else in it.
+
+    Raises:
+        Changed: its last field is not a checksum.
+    """
+    found = _CHECKSUM.search(content, max(len(content) - _TAIL, 0))
+    if found is None:
+        raise Changed(f"{_CHANGED}: its last field is not its checksum")
+    start, end = found.span(1)
+    before, after = content[:start], content[end:]
+    return before + sha256(before + after).hexdigest().encode() + after
+
+
+def read(folder: Path, *, checked: bool = True) -> Record:
+    """Return the record in `folder`; see `parse`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, or of another version.
+        ValueError: it is damaged, was changed, or is of another version.
     """
     try:
-        return parse((folder / RECORD).read_bytes())
+        return parse((folder / RECORD).read_bytes(), checked=checked)
+    except Changed as error:
+        raise Changed(f"{folder / RECORD} {error}") from None
     except ValueError as error:
         raise ValueError(f"{folder / RECORD} is damaged, or of another version: {described(error)}") from None
 
@@ -157,4 +225,5 @@ def write(folder: Path, record: Record) -> None:
         figures += epoch.figures.values()
     if not all(map(isfinite, figures)):  # JSON has neither infinity nor NaN
         raise ValueError(f"run {record.name} has a figure that is not a finite number: {record.summary}")
-    files.write_whole(folder / RECORD, _as_json().dump_json(record, indent=1) + b"\n")
+    content = _as_json().dump_json(replace(record, checksum=""), indent=1) + b"\n"
+    files.write_whole(folder / RECORD, seal(content))

@@ -1,8 +1,8 @@
 """Decide, on validation rows, which model of a sweep to evaluate, and its temperature and threshold."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from sweepgrad.data.access import Rows, Tables, Training
 from sweepgrad.data.digests import Digests
 from sweepgrad.data.split import units_of
 from sweepgrad.errors import UserError
-from sweepgrad.selection.candidates import bundle_of, compare, configuration, digests_of, validation_of
+from sweepgrad.selection.candidates import compare
+from sweepgrad.selection.evidence import Evidence, digests_of
 from sweepgrad.selection.ranking import Entry, comparable, finished, folds, none_finished, rank, splits
+from sweepgrad.selection.run_files import Damaged
 from sweepgrad.stats import thresholds
 from sweepgrad.stats.selection import Choice
 from sweepgrad.stats.thresholds import Threshold
-from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
 from sweepgrad.tracking.mapping import Logged
@@ -28,6 +29,10 @@ from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import N_JOBS
 from sweepgrad.training.bundle import Bundle, ensemble
 from sweepgrad.training.experiment import dtype_of
+
+log = logging.getLogger(__name__)
+
+_MOST = 5  # damaged runs that are listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,7 @@ class Decision:
         cut: how the threshold was found on validation rows; None for 0.5, and if it follows from costs.
         val: the validation rows of the model's fold.
         notices: remarks on the scale and the threshold.
+        evidence: the runs that it was decided by.
     """
 
     entries: list[Entry]
@@ -57,6 +63,7 @@ class Decision:
     cut: Threshold | None
     val: Rows
     notices: tuple[str, ...]
+    evidence: Evidence
 
     @property
     def entry(self) -> Entry:
@@ -84,7 +91,7 @@ class Decision:
         return self.scale == 1 and self.bundle.threshold == self.trained.threshold and len(self.runs) == 1
 
 
-def decide(store: Store, tables: Tables, jobs: Sequence[Logged]) -> Decision:
+def decide(store: Store, tables: Tables, jobs: Sequence[Logged], *, incomplete: bool = False) -> Decision:
     """Choose a model by validation, by the rule in the runs' own configuration (`select`).
 
     A configuration or an ensemble is chosen by its mean over seeds and folds. The model is of its first fold,
@@ -93,20 +100,61 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged]) -> Decision:
 
     Arguments:
         jobs: the runs of a sweep.
+        incomplete: choose among the runs that are intact, although others are damaged.
 
     Raises:
-        UserError: no run finished, the runs cannot be compared, or the table or the split has changed.
+        UserError: no run finished, a run is not as it was written, the runs cannot be compared, or the table
+            or the split has changed.
     """
     if not jobs:
         raise UserError("the sweep has no runs that ended: train it first")
-    first = next((run for run in jobs if finished(run)), None)
-    if first is None:
-        raise UserError(f"{none_finished(len(jobs))}, so there is no model to choose")
-    select = configuration(store, first).select
-    return _decided(store, tables, rank(jobs, select.metric), select)
+    evidence = Evidence(store, tables)
+    while True:
+        runs = evidence.checked(jobs)
+        if evidence.problems and not incomplete:
+            raise UserError(_refusal(evidence, jobs))
+        first = next((run for run in runs if finished(run)), None)
+        if first is None:
+            raise UserError(
+                f"{none_finished(len(jobs))}, so there is no model to choose{listed(evidence, jobs)}"
+            )
+        if evidence.unread:
+            raise UserError(evidence.unread)
+        select = evidence.config(first).select
+        try:
+            decision = choose_among(evidence, rank(runs, select.metric), select)
+        except Damaged as damaged:
+            evidence.reject(damaged)
+            continue
+        if evidence.problems:
+            log.warning(f"not chosen from:{listed(evidence, jobs)}")
+        return decision
 
 
-def _decided(store: Store, tables: Tables, entries: Sequence[Entry], select: Select) -> Decision:
+def _refusal(evidence: Evidence, jobs: Sequence[Logged]) -> str:
+    n = len(evidence.problems)
+    return (
+        f"nothing was chosen: {n} of {len(jobs)} runs {'is' if n == 1 else 'are'} not as written:"
+        f"{listed(evidence, jobs)}\nRestore what was changed, or delete the folder of such a run and repeat the"
+        " sweep's command, which trains it again; or choose among the others with --incomplete (in Python:"
+        " incomplete=True)"
+    )
+
+
+def listed(evidence: Evidence, jobs: Sequence[Logged]) -> str:
+    """List damaged runs, a line for each."""
+    lines = [f"\n  run {run.name} ({run.run_id}): {problem}" for run, problem in damaged_runs(evidence, jobs)]
+    more = f"\n  and {len(lines) - _MOST} more" if len(lines) > _MOST else ""
+    return "".join(lines[:_MOST]) + more
+
+
+def damaged_runs(evidence: Evidence, jobs: Sequence[Logged]) -> list[tuple[Logged, str]]:
+    """Return the damaged runs, each with what is wrong."""
+    return [(run, evidence.problems[run.run_id]) for run in jobs if run.run_id in evidence.problems]
+
+
+def choose_among(evidence: Evidence, entries: Sequence[Entry], select: Select) -> Decision:
+    """Return the choice among entries; raise as `decide`, or `Damaged` for a damaged run."""
     candidates = [run for entry in entries for run in entry.runs]
     if not comparable(candidates):
         several = len(splits(candidates))
@@ -120,74 +168,38 @@ def _decided(store: Store, tables: Tables, entries: Sequence[Entry], select: Sel
             "no configuration finished on every fold, so their means cannot be compared: train the runs that"
             " are missing"
         )
-    return settle(store, tables, *compare(store, tables, entries, select), select)
+    return settle(evidence, *compare(evidence, entries, select), select)
 
 
-def settle(store: Store, tables: Tables, entries: list[Entry], choice: Choice, select: Select) -> Decision:
+def settle(evidence: Evidence, entries: list[Entry], choice: Choice, select: Select) -> Decision:
     """Return the model of the entry that was chosen, with its scale and its threshold.
 
+    The weights of all runs of the entry are checked against their validation scores.
+
     Raises:
+        Damaged: the weights of a run do not predict its validation scores.
         UserError: the table, the split or the columns have changed since the runs were trained.
     """
     runs = entries[choice.chosen].members
-    configs = tuple(configuration(store, run) for run in runs)
-    val = validation_of(tables, runs[0], configs[0])
-    trained = ensemble([bundle_of(store, run) for run in runs])
+    configs = tuple(evidence.config(run) for run in runs)
+    val, trained = evidence.rows(runs[0]), ensemble([evidence.bundle(run) for run in runs])
     if unlike := set(trained.columns) ^ set(val.roles.features):  # else baselines would learn from others
         raise UserError(
             f"run {runs[0].name} was trained on other columns than a run would be now"
             f" ({', '.join(sorted(unlike))}): a column check of an extension was added or removed. Restore"
             " it, or train again"
         )
+    for run in entries[choice.chosen].runs:
+        evidence.check_weights(run)
     scale, of_scale = _scale(task_of(configs[0].data), select, val.y, trained.scores(val.frame))
     scaled = trained if scale == 1 else trained.scaled(scale)
     p, units = scaled.probabilities(val.frame), units_of(val.frame, val.roles.group)
-    threshold, cut = _threshold(select, val.y, p, units, tables, configs[0])
+    threshold, cut = _threshold(select, val.y, p, units, evidence.tables, configs[0])
     bundle = replace(scaled, threshold=threshold)
-    of_threshold = _of_threshold(bundle, p)
-    notices = (of_scale, of_threshold, _of_ensembles(select, entries))
+    notices = tuple(filter(None, (of_scale, _of_threshold(bundle, p), _of_ensembles(select, entries))))
     return Decision(
-        entries, choice, select, runs, configs, trained, bundle, scale, cut, val, tuple(filter(None, notices))
+        entries, choice, select, runs, configs, trained, bundle, scale, cut, val, notices, evidence
     )
-
-
-class Standings(NamedTuple):
-    """The runs of a sweep, ranked.
-
-    Attributes:
-        metric: the one that they are ranked by.
-        decision: the model that `finalize` would evaluate; None if it would refuse.
-        notice: a remark to the user; empty if there is none.
-    """
-
-    entries: list[Entry]
-    metric: str
-    decision: Decision | None
-    notice: str
-
-
-def standings(store: Store, tables: Tables, runs: Sequence[Logged]) -> Standings:
-    """Rank the runs of a sweep, with intervals over the validation rows if the table can be read.
-
-    Raises:
-        UserError: no run finished.
-    """
-    if not runs:
-        raise UserError("the sweep has no runs that ended: train it first")
-    first = next((run for run in runs if finished(run)), None)
-    if first is None:
-        raise UserError(f"{none_finished(len(runs))}, so there is nothing to rank")
-    try:
-        select = configuration(store, first).select
-    except UserError as error:
-        notice = f"ranked by {BINARY.default}, since the configuration cannot be read: {error}"
-        return Standings(rank(runs, BINARY.default), BINARY.default, None, notice)
-    entries = rank(runs, select.metric)
-    try:
-        decision = _decided(store, tables, entries, select)
-    except UserError as error:
-        return Standings(entries, select.metric, None, f"no intervals over the validation rows: {error}")
-    return Standings(decision.entries, select.metric, decision, "\n".join(decision.notices))
 
 
 def refuse_unfinished(sweep: Logged, runs: Sequence[Logged], *, incomplete: bool) -> None:

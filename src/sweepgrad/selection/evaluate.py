@@ -21,12 +21,11 @@ from sweepgrad.files import write_json
 from sweepgrad.runs import ledger
 from sweepgrad.runs.ledger import Before, LedgerEntry
 from sweepgrad.selection import evaluation_markdown
-from sweepgrad.selection.candidates import bundle_of
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
 from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds, kept_in
 from sweepgrad.selection.finalize import reserved
-from sweepgrad.selection.ranking import Entry, fold_of, splits
+from sweepgrad.selection.ranking import fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.registry import task_of
@@ -86,7 +85,7 @@ def evaluate(
     Arguments:
         name: of the sweep, as for `Store.sweep`.
         runs: the folder that holds the evaluations and the ledger.
-        incomplete: choose among the runs that finished, although others did not.
+        incomplete: choose among the runs that finished and are intact, although others are not.
         again: evaluate test sets that were evaluated before.
 
     Raises:
@@ -99,7 +98,7 @@ def evaluate(
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     folder = runs / "evaluations" / sweep.name
     tables = Tables()
-    found = _chosen(store, tables, jobs, sweep.name)
+    found = _chosen(store, tables, jobs, sweep.name, incomplete=incomplete)
     with reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have evaluated it in the meantime
         results = _earlier_results(store, sweep, folder)
@@ -144,7 +143,9 @@ def _enter(store: Store, sweep: Logged, split: _Split, file: Path, *, again: boo
     return entry, before
 
 
-def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) -> list[_Split]:
+def _chosen(
+    store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str, *, incomplete: bool
+) -> list[_Split]:
     """Choose a model on each split of a sweep."""
     by_name = splits(jobs)
     if len(by_name) < 2:
@@ -155,7 +156,7 @@ def _chosen(store: Store, tables: Tables, jobs: Sequence[Logged], sweep: str) ->
     found = []
     for number, (name, members) in enumerate(by_name.items(), 1):
         try:
-            decision = decide(store, tables, members)
+            decision = decide(store, tables, members, incomplete=incomplete)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         found.append(_Split(name, decision))
@@ -182,7 +183,7 @@ def _evaluate(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, b
         return scores(task, rows.y, bundle.scores(rows.frame), units[part], bundle.threshold)
 
     chosen, metric = decision.entry, decision.select.metric
-    siblings = [scored(model, test, "test") for model in _models(store, chosen)]
+    siblings = [scored(model, test, "test") for model in _models(decision)]
     return SplitResult(
         split=split.name,
         run_id=split.run_ids,
@@ -207,13 +208,14 @@ def _evaluate(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, b
     )
 
 
-def _models(store: Store, entry: Entry) -> list[Bundle]:
+def _models(decision: Decision) -> list[Bundle]:
     """Return the models over which the entry's means are taken: of each run, or an ensemble of each fold."""
+    entry, bundle_of = decision.entry, decision.evidence.bundle
     if not entry.ensemble:
-        return [bundle_of(store, run) for run in entry.runs]
+        return [bundle_of(run) for run in entry.runs]
     by_fold: dict[str, list[Bundle]] = {}
     for run in entry.runs:
-        by_fold.setdefault(fold_of(run), []).append(bundle_of(store, run))
+        by_fold.setdefault(fold_of(run), []).append(bundle_of(run))
     return [ensemble(members) for members in by_fold.values()]
 
 

@@ -54,18 +54,19 @@ def finalize(
     Arguments:
         name: of the sweep, as for `Store.sweep`.
         runs: the folder that holds the cards and the ledger.
-        incomplete: choose among the runs that finished, although others did not.
+        incomplete: choose among the runs that finished and are intact, although others are not.
         again: evaluate a test set that was evaluated before.
 
     Raises:
-        UserError: no run finished, the sweep has not ended, its runs cannot be compared, the table or the
-            split has changed, the test set was evaluated before, or the card is damaged.
+        UserError: no run finished, the sweep has not ended, a run is not as it was written, its runs cannot
+            be compared, the table or the split has changed, the test set was evaluated before, or the card is
+            damaged.
     """
     sweep = store.sweep(name)
     jobs = store.children(sweep)
     refuse_unfinished(sweep, jobs, incomplete=incomplete)
     tables = Tables()
-    decision = decide(store, tables, jobs)
+    decision = decide(store, tables, jobs, incomplete=incomplete)
     config, training = decision.configs[0], decision.training(tables)
     folder = runs / "cards" / sweep.name
     with reserved(folder):
@@ -132,11 +133,12 @@ def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) ->
 
 def _register(store: Store, sweep: Logged, decision: Decision, name: str) -> str:
     """Register the model that is evaluated: of its run, or, if it was changed since, with the sweep."""
-    if decision.as_trained:
-        return f"{name}/{store.register(decision.runs[0].run_id, name)}"
-    with tempfile.TemporaryDirectory() as folder:
-        decision.bundle.save(Path(folder, BUNDLE))
-        return f"{name}/{store.register(sweep.run_id, name, Path(folder, BUNDLE))}"
+    with tempfile.TemporaryDirectory() as scratch:
+        if decision.as_trained:
+            with decision.evidence.model_files(decision.runs[0]) as files:
+                return f"{name}/{store.register(decision.runs[0].run_id, name, files, own=True)}"
+        decision.bundle.save(folder := Path(scratch, BUNDLE))
+        return f"{name}/{store.register(sweep.run_id, name, folder, own=False)}"
 
 
 def _earlier_card(store: Store, sweep: Logged, folder: Path, chosen: str) -> FinalizeResult | None:

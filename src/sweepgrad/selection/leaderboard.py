@@ -14,6 +14,7 @@ from sweepgrad.selection.decide import Decision
 from sweepgrad.selection.ranking import Entry, Estimate, comparable, folds
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.binary import BINARY
+from sweepgrad.tracking.mapping import Logged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +162,7 @@ def as_json(
     entries: Sequence[Entry],
     metric: str = BINARY.default,
     decision: Decision | None = None,
+    unranked: Sequence[tuple[Logged, str]] = (),
 ) -> str:
     rows = [{**row, "run_ids": str(row["run_ids"]).split()} for row in as_rows(entries, metric)]
     return json.dumps(
@@ -170,6 +172,7 @@ def as_json(
             "metric": metric,
             "comparable": comparable([run for entry in entries for run in entry.runs]),
             "entries": rows,
+            "unranked": [{"run_id": run.run_id, "name": run.name, "problem": said} for run, said in unranked],
             "decision": decision
             and {
                 "run_ids": [run.run_id for run in decision.runs],

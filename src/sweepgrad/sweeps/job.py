@@ -212,6 +212,9 @@ class Trial:
 
     def _write(self, status: records.Status | None, *, stopped: bool) -> Outcome:
         status = status or ("FAILED" if self.error else "FINISHED")
+        experiment = self._experiment
+        fit = self.fit if experiment else None  # else `fit` is still the state to continue from
+        scores = experiment.val_scores(fit) if experiment and fit else None
         record = capture.of(
             self.job.config,
             job=self.job.id,
@@ -221,12 +224,13 @@ class Trial:
             started=self._started,
             ended=int(time.time() * 1000),
             error=self._traceback or None,
-            experiment=self._experiment,
-            fit=self.fit if self._experiment else None,  # else `fit` is still the state to continue from
+            experiment=experiment,
+            fit=fit,
             stopped=stopped,
             continued=self.job.continued,
+            scores=scores,
         )
-        record = folders.write(self.job.folder, record, self._experiment, self.fit)
+        record = folders.write(self.job.folder, record, experiment, fit, scores)
         self.closed, self._last = True, record.summary
         problem = "" if self.error is None else (str(self.error) or type(self.error).__name__)
         # Release the memory: a sweep may have many ended trials, and a traceback keeps local variables.

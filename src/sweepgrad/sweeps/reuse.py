@@ -44,7 +44,7 @@ def find(digests: Collection[str], known: Index) -> dict[str, Path]:
 
 
 def whole(folder: Path, *, stopped_too: bool = False) -> records.Record | None:
-    """Return the record in a folder if the run finished and its files are unchanged; else None.
+    """Return the record in a folder if the run finished, and it and its files are unchanged; else None.
 
     Arguments:
         stopped_too: whether to accept a run that halving has stopped.
@@ -57,6 +57,9 @@ def whole(folder: Path, *, stopped_too: bool = False) -> records.Record | None:
         log.warning(f"{error}; the run is trained again")
         return None
     if record.status != "FINISHED" or (record.stopped and not stopped_too):
+        return None
+    if records.VALIDATION not in record.files:  # nothing in it can be checked
+        log.warning(f"{folder} is of a version before validation scores were kept; the run is trained again")
         return None
     if problem := folders.damage(folder, record):
         log.warning(f"{problem}; the run is trained again")

@@ -172,7 +172,7 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
             if (folder / name).exists():
                 found[name] = (folder / name).read_bytes()
         for name in record.files:
-            kept = name if name == records.STATE else f"{BUNDLE}/{name}"
+            kept = name if name in (records.STATE, records.VALIDATION) else f"{BUNDLE}/{name}"
             found[kept] = folders.path_of(folder, name).read_bytes()
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None

@@ -104,38 +104,44 @@ def _bundle_in(folder: Path) -> Path:
 
 
 def register(
-    client: mlflow.MlflowClient, uri: str, run_id: str, name: str, decided: Path | None = None
+    client: mlflow.MlflowClient, uri: str, run_id: str, name: str, bundle: Path, *, own: bool
 ) -> str:
     """Register a model under `name` with the alias `chosen`; return its version.
 
     Arguments:
         run_id: the run that has or gets the model.
-        decided: the folder of a bundle to log with the run; None to register the run's own model.
+        bundle: the folder of the model's bundle.
+        own: whether it is the run's own model, which MLflow may have already.
+
+    Raises:
+        ValueError: MLflow's copy of the model is not this bundle.
     """
-    digest = mapping.digest(decided) if decided else None
+    digest = mapping.digest(bundle)
+    tags = {} if own else {DECIDED: digest}
     with fluent(uri), quiet("mlflow"):
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         versions = client.search_model_versions(f"name = '{name}'")
-        made = next((v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, digest)), None)
+        made = next(
+            (v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, tags.get(DECIDED))), None
+        )
         if made is None:
-            model = model_of(client, run_id) if decided is None else None
-            model = model or _log_later(client, uri, run_id, decided)
-            made = client.create_model_version(
-                name,
-                source=f"models:/{model}",
-                run_id=run_id,
-                model_id=model,
-                tags={DECIDED: digest} if digest else {},
-            )
+            model = (model_of(client, run_id) if own else None) or _log_later(client, uri, run_id, bundle)
+        source = f"models:/{model}" if made is None else f"models:/{name}/{made.version}"
+        with tempfile.TemporaryDirectory() as copies:
+            if mapping.digest(download(uri, source, Path(copies))) != digest:
+                raise ValueError(
+                    f"{source} was changed after it was logged: delete it in MLflow, and try again"
+                )
+        if made is None:
+            made = client.create_model_version(name, source=source, run_id=run_id, model_id=model, tags=tags)
         client.set_registered_model_alias(name, "chosen", made.version)
     return str(made.version)
 
 
-def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path | None) -> str:
-    """Log a bundle, or the run's own, as a model of a run that has ended; return the model's id."""
+def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path) -> str:
+    """Log a bundle as a model of a run that has ended; return the model's id."""
     info = client.get_run(run_id).info
-    with tempfile.TemporaryDirectory() as copies:
-        model = log(uri, run_id, bundle or Path(client.download_artifacts(run_id, BUNDLE, copies)))
+    model = log(uri, run_id, bundle)
     client.set_terminated(run_id, info.status, info.end_time)  # logging set it to RUNNING
     return model

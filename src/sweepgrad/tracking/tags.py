@@ -12,6 +12,7 @@ from sweepgrad.training.diagnosis import DIAGNOSIS
 
 SWEEP = "sweepgrad.sweep"
 JOB = "sweepgrad.job"
+CHECKSUM = "sweepgrad.checksum"  # of the run's record, so that neither it nor run.json is exchanged alone
 KIND = "sweepgrad.kind"
 SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a single run
 TEST_KIND = "test_evaluation"
@@ -33,6 +34,7 @@ def of_run(record: Record) -> dict[str, str | None]:
     stopped = f"by halving, after epoch {len(record.history)}" if record.stopped else None
     tags: dict[str, str | None] = {
         "sweepgrad.error": record.error.splitlines()[-1] if record.error else None,
+        CHECKSUM: record.checksum or None,
         "sweepgrad.reused": record.reused,
         "sweepgrad.continued": record.continued,
         "sweepgrad.stopped": stopped,

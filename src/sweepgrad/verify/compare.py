@@ -13,7 +13,7 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.config import old_names
 from sweepgrad.runs import capture, provenance
 from sweepgrad.runs import record as records
-from sweepgrad.runs.record import CERTIFICATE, STATE, Record
+from sweepgrad.runs.record import CERTIFICATE, STATE, VALIDATION, Record
 from sweepgrad.tracking import mapping
 from sweepgrad.tracking.tags import JOB_KIND, KIND, TEST_EVALUATED, of_run
 from sweepgrad.verify.differences import of_arrays, of_leaves, of_numbers
@@ -171,7 +171,7 @@ def _of_files(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
         yield f"{_BUNDLE} cannot be read: {error}"
     else:
         yield from of_leaves(one, other, _BUNDLE, tolerance=tolerance)
-    for name in (_WEIGHTS, *([STATE] if STATE in copy.record.files else [])):
+    for name in (_WEIGHTS, *(name for name in (STATE, VALIDATION) if name in copy.record.files)):
         try:
             found = _arrays(copy.path_of(name))
         except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
@@ -184,6 +184,8 @@ def _arrays(path: Path) -> dict[str, Array]:
     """Return the arrays of a file by a readable name."""
     with path.open("rb") as file:
         loaded = np.load(file, allow_pickle=False)
+        if path.name == VALIDATION:
+            return {"validation scores": loaded}
         if path.name == STATE:
             names = ["weights", *(f"state {number} of the optimizer" for number in range(1, len(loaded)))]
             return {f"{name} after the last epoch": array for name, array in zip(names, loaded, strict=True)}

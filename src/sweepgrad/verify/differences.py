@@ -7,9 +7,6 @@ import numpy as np
 
 from sweepgrad.autograd.value import Array
 
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
-"""Absolute and relative tolerance for runs of another environment: rounding errors grow with the steps."""
-
 
 def of_numbers(
     found: Mapping[tuple[int, str], float],

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sweepgrad.runs.record import STATE, Record
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment, dtype_of, prepare
 from sweepgrad.training.loop import Fit
-from sweepgrad.verify.differences import TOLERANCE, same
+from sweepgrad.verify.differences import same
 from sweepgrad.verify.sources import Copy, Kept
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def continuation(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> 
     Raises:
         UserError: the run cannot be continued to the same bits.
     """
+    kept = _unchanged(kept)
     record = kept.record
     config = _config(kept, changes, tracking)
     _refuse_other_training(kept.name, record, kept.config, config)
@@ -57,8 +58,21 @@ def continuation(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> 
     for difference in differences:
         log.info(f"the environment differs, so numbers may be rounded differently: {difference}")
     return Continuation(
-        config, _start(kept, TOLERANCE[config.engine.dtype] if differences else 0.0), record.job
+        config, _start(kept, provenance.TOLERANCE[config.engine.dtype] if differences else 0.0), record.job
     )
+
+
+def _unchanged(kept: Kept) -> Kept:
+    """Return a run with those of its copies whose record is as it was written.
+
+    Raises:
+        UserError: there is none.
+    """
+    unchanged = tuple(copy for copy in kept.copies if not copy.change)
+    if not unchanged:
+        problems = "; ".join(copy.damage or "" for copy in kept.copies)
+        raise UserError(f"{problems}. Restore the file, or train from scratch")
+    return replace(kept, copies=unchanged)
 
 
 def _config(kept: Kept, changes: Mapping[str, Any], tracking: Tracking) -> Config:

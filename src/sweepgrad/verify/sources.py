@@ -12,7 +12,7 @@ from sweepgrad.errors import UserError
 from sweepgrad.files import digest
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, Record
+from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, VALIDATION, Record
 from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.runs.validation import described
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local
@@ -31,12 +31,14 @@ class Copy:
         folder: with the record, config.yaml and state.npy.
         model: the name of the folder of its bundle.
         record: from record.json, or from run.json in MLflow.
+        change: how the record differs from what was written; empty if it does not.
     """
 
     place: str
     folder: Path
     model: str
     record: Record
+    change: str = ""
 
     def path_of(self, name: str) -> Path:
         """Return the path of a file that `Record.files` names."""
@@ -45,6 +47,8 @@ class Copy:
     @property
     def damage(self) -> str | None:
         """The first file that is missing or was changed, as text; None if there is none."""
+        if self.change:
+            return f"{self.folder / self.record_name} {self.change}"
         return folders.damage(self.folder, self.record, self.model)
 
     @property
@@ -147,10 +151,11 @@ def _finished(kept: Sequence[Kept], which: str) -> list[Kept]:
 
 def _in_folder(folder: Path) -> Kept:
     try:
-        record = records.read(folder)
+        record = records.read(folder, checked=False)
+        change = records.change((folder / RECORD).read_bytes(), record)
     except (OSError, ValueError) as error:
         raise UserError(f"{error}. Restore the file, or train the run from scratch") from None
-    return Kept(str(folder), record.name, (Copy(str(folder), folder, MODEL, record),))
+    return Kept(str(folder), record.name, (Copy(str(folder), folder, MODEL, record, change),))
 
 
 def _in_mlflow(store: Store, run: Logged, folder: Path | None, scratch: Path) -> Kept:
@@ -193,16 +198,17 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
             record = store.download(run, RECORD_IN_MLFLOW, _made(scratch))
         except (UserError, OSError):
             return None
-        for name in ("config.yaml", CERTIFICATE, BUNDLE, STATE):
+        for name in ("config.yaml", CERTIFICATE, BUNDLE, STATE, VALIDATION):
             try:
                 store.download(run, name, scratch)
             except (UserError, OSError):  # `Copy.damage` reports what is missing
                 continue
     try:
-        parsed = records.parse(record.read_bytes())
+        content = record.read_bytes()
+        parsed = records.parse(content, checked=False)
     except ValueError as error:
         raise UserError(f"{record} is damaged, or of another version: {described(error)}") from None
-    return Copy(place, record.parent, BUNDLE, parsed)
+    return Copy(place, record.parent, BUNDLE, parsed, records.change(content, parsed))
 
 
 def _made(folder: Path) -> Path:

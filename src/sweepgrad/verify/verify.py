@@ -18,7 +18,6 @@ from sweepgrad.sweeps.halving import Rungs
 from sweepgrad.sweeps.job import Job, Outcome, Running
 from sweepgrad.training.experiment import dtype_of
 from sweepgrad.verify.compare import findings
-from sweepgrad.verify.differences import TOLERANCE
 from sweepgrad.verify.sources import Copy, Kept
 
 Kind = Literal["bit-equal", "equal to rounding", "differs"]
@@ -110,7 +109,7 @@ def _verdict(run: Kept, outcome: Outcome) -> Verdict:
         return Verdict(run, "bit-equal", epochs, environment)
     if not environment:
         return Verdict(run, "differs", epochs, (), tuple(exact))
-    beyond = findings(run, copy, TOLERANCE[run.config.engine.dtype])
+    beyond = findings(run, copy, provenance.TOLERANCE[run.config.engine.dtype])
     if not beyond:
         return Verdict(run, "equal to rounding", epochs, environment, tuple(exact))
     return Verdict(run, "differs", epochs, environment, tuple(beyond))

@@ -33,18 +33,20 @@ def run(options: argparse.Namespace) -> int:
 
     sweep = load_sweep(options.sweep, store=store_of(options))
     ranking = sweep.standings()
-    entries, metric, decision, notice = ranking
+    entries, metric, decision, notice, unranked = ranking
     if notice:
         log.info(notice)
     if options.json:
-        print(leaderboard.as_json(sweep.name, sweep.id, entries, metric, decision))
+        print(leaderboard.as_json(sweep.name, sweep.id, entries, metric, decision, unranked))
     elif options.csv:
         print(leaderboard.as_csv(entries, metric), end="")
     else:
         finished = sum(len(entry.runs) for entry in entries if not entry.ensemble)
         title = f"{sweep.name}: {sweep.n_jobs} run{'s' if sweep.n_jobs > 1 else ''}"
-        if missing := sweep.n_jobs - finished:
+        if missing := sweep.n_jobs - finished - len(unranked):
             title += f", {missing} not finished"
+        if unranked:
+            title += f", {len(unranked)} not ranked"
         table = leaderboard.as_table(title, entries, metric, decision)
         console = Console()
         if not console.is_terminal:

@@ -1,0 +1,139 @@
+"""The files of a run in MLflow: its record, validation scores and model, checked against their digests."""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from sweepgrad.autograd.value import Array
+from sweepgrad.data.split import PARTS
+from sweepgrad.errors import UserError
+from sweepgrad.runs import folders
+from sweepgrad.runs import record as records
+from sweepgrad.runs.record import VALIDATION, Changed, Record
+from sweepgrad.runs.validation import described
+from sweepgrad.stats.metrics import BEST
+from sweepgrad.tracking.connection import Unreachable
+from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local, params
+from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import CHECKSUM, DIGEST, ISOLATION, JOB, of_run
+from sweepgrad.training.diagnosis import DIAGNOSIS
+
+_DIGESTS = tuple(f"{DIGEST}{part}" for part in ("table", *PARTS))
+
+
+class Damaged(Exception):
+    """Something of a run is not as it was written, or contradicts something else of it."""
+
+    def __init__(self, run: Logged, problem: str) -> None:
+        super().__init__(problem)
+        self.run, self.problem = run, problem
+
+
+def record_of(store: Store, run: Logged) -> Record:
+    """Return the record of a run.
+
+    Raises:
+        Damaged: it is missing or was changed, or the run's params, metrics or tags differ from it.
+    """
+    try:
+        record = records.parse(_content(store, run, RECORD_IN_MLFLOW))
+    except Changed as error:
+        raise Damaged(run, f"its {RECORD_IN_MLFLOW} {error}") from None
+    except ValueError as error:
+        raise Damaged(run, f"its {RECORD_IN_MLFLOW} is damaged: {described(error)}") from None
+    if difference := _contradiction(run, record):
+        raise Damaged(run, difference)
+    return record
+
+
+def validation_scores(store: Store, run: Logged, record: Record) -> Array:
+    """Return the validation scores that a run kept, (n_val,).
+
+    Raises:
+        Damaged: they are missing or were changed.
+    """
+    content = _content(store, run, VALIDATION)
+    if sha256(content).hexdigest() != record.files[VALIDATION]:
+        raise Damaged(run, f"its {VALIDATION} was changed after it was written")
+    assert record.data is not None
+    n = record.data.n_val
+    file, header = io.BytesIO(content), np.lib.format
+    try:
+        header.read_magic(file)
+        shape, _, dtype = header.read_array_header_1_0(file)
+    except ValueError as error:
+        raise Damaged(run, f"its {VALIDATION} is damaged: {error}") from None
+    start = file.tell()
+    if (
+        shape != (n,)
+        or dtype not in (np.float64, np.float32)
+        or len(content) != start + n * dtype.itemsize
+        or not np.isfinite(found := np.frombuffer(content, dtype, n, start)).all()
+    ):
+        raise Damaged(run, f"its {VALIDATION} does not have a score for each of {n} validation rows")
+    return found
+
+
+@contextmanager
+def model_files(store: Store, run: Logged, record: Record) -> Iterator[Path]:
+    """Yield a folder with the files of a run's model.
+
+    Raises:
+        Damaged: they were changed, or are missing.
+    """
+    with tempfile.TemporaryDirectory() as copies:
+        try:
+            folder = local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies))
+        except Unreachable:
+            raise
+        except (UserError, OSError):
+            raise Damaged(run, f"its {BUNDLE} is missing in MLflow") from None
+        only_model = replace(record, files={name: record.files.get(name, "") for name in records.FILES})
+        if problem := folders.damage(folder, only_model, ""):
+            raise Damaged(run, problem)
+        yield folder
+
+
+def _content(store: Store, run: Logged, name: str) -> bytes:
+    try:
+        if path := local(run, name):
+            return path.read_bytes()
+        with tempfile.TemporaryDirectory() as copies:
+            return store.download(run, name, Path(copies)).read_bytes()
+    except Unreachable:
+        raise
+    except (UserError, OSError):
+        raise Damaged(run, f"its {name} is missing in MLflow, or cannot be read") from None
+
+
+def _contradiction(run: Logged, record: Record) -> str:
+    """Describe a difference between a run's record and its params, metrics, tags or status."""
+    for what, logged, recorded in (
+        ("status", {"": run.status}, {"": record.status}),
+        ("param ", run.params, {param.key: param.value for param in params(record)}),
+        ("metric ", _summary(run.metrics), _summary(record.summary)),
+        ("tag ", {name: run.tags.get(name) for name in _tags(record)}, _tags(record)),
+    ):
+        if logged == recorded:
+            continue
+        name = next(name for name in {**recorded, **logged} if logged.get(name) != recorded.get(name))
+        one, other = ("missing" if (v := of.get(name)) is None else v for of in (logged, recorded))
+        return f"its {what}{name} in MLflow is {one}; in its {RECORD_IN_MLFLOW}: {other}"
+    return ""
+
+
+def _summary(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.startswith(BEST)}
+
+
+def _tags(record: Record) -> dict[str, str | None]:
+    """Return the tags of a run that decide, or that a leaderboard or card shows."""
+    names = (*_DIGESTS, CHECKSUM, ISOLATION, DIAGNOSIS) if record.checksum else _DIGESTS  # words change
+    tags = of_run(record)
+    return {JOB: record.job, **{name: tags.get(name) for name in names}}
