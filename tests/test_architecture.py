@@ -16,7 +16,7 @@ GRAPH = modules(MODULES)
 # From the ground upwards. A package imports from lower floors only, never from its own or from a higher one.
 FLOORS = (
     ("errors", "extensions", "files", "messages", "paths", "process", "rng"),
-    ("autograd", "config", "stats"),
+    ("autograd", "bounded", "config", "stats"),
     ("compose", "drawing", "engine", "nn", "tasks"),
     ("data",),
     ("training",),
@@ -68,7 +68,7 @@ def test_imports_go_down_the_floors(module):
 
 
 def test_data_knows_only_the_configuration_the_task_and_metrics():
-    allowed = {"data", "config", "stats", "tasks", *FLOORS[0]}
+    allowed = {"data", "bounded", "config", "stats", "tasks", *FLOORS[0]}
     for module, others in GRAPH.items():
         if package_of(module) == "data":
             assert {package_of(other) for other in others} <= allowed, module

@@ -1,11 +1,13 @@
 """Atomic writes of files, their digests, and locks between processes."""
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,7 +55,10 @@ def digest(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    return sha256(path.read_bytes()).hexdigest()
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # reading a pipe or a device may never end
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

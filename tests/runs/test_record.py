@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,17 @@ from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
 from sweepgrad.training.epoch import Epoch
 from sweepgrad.training.layer_stats import EpochStats, LayerStats
+
+NAMED = {"name": "any"}
+CONFIG: dict[str, Any] = {
+    **dict.fromkeys(("data", "optimizer", "schedule", "engine"), NAMED),
+    "seed": 1,
+    "split": {},
+    "model": {},
+    "train": {"epochs": 1},
+    "sweep": {"id": None},
+    "tracking": {"uri": "sqlite:///mlflow.db", "experiment": "mine"},
+}
 
 
 @pytest.fixture
@@ -24,7 +36,7 @@ def record() -> Record:
         started=1,
         ended=2,
         error=None,
-        config={"sweep": {"id": None}},
+        config=CONFIG,
         history=(Epoch(figures, figures),),
         best_epoch=1,
         summary={"best/val/nll": 0.5},

@@ -25,8 +25,9 @@ from sweepgrad.runs import sweep_record
 from sweepgrad.sweeps.resume import start_or_resume
 from sweepgrad.tracking import writer
 from sweepgrad.tracking.connection import Unreachable
+from sweepgrad.tracking.protocol import Message
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.writer import Message, serve
+from sweepgrad.tracking.writer import serve
 
 URI = "sqlite:///runs/mlflow.db"
 DEAD = "999999999@1.00"

@@ -1,6 +1,5 @@
 """`load_model`: the model of a card, a run, a sweep, a folder or an MLflow URI."""
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from sweepgrad.api.evaluation import Card
 from sweepgrad.api.location import checked
 from sweepgrad.api.results import Run, Sweep
 from sweepgrad.api.stored import EXPERIMENT, default_store
+from sweepgrad.bounded import reading
 from sweepgrad.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _card_in(file: Path) -> tuple[str, str, list[str]]:
         UserError: it is damaged.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = reading.load(file, reading.RESULTS)
         uri, registered = values.get("store_uri", ""), values["registered"]
         run_ids = [member["run_id"] for member in values["members"]]
         if not all(isinstance(text, str) for text in (uri, registered, *run_ids)) or not run_ids:

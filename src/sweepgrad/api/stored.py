@@ -1,6 +1,5 @@
 """Results from an MLflow store: `load_sweep`."""
 
-import json
 import os
 import tempfile
 from contextlib import suppress
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING
 from sweepgrad.api.arguments import RUNS
 from sweepgrad.api.location import Location, checked
 from sweepgrad.api.results import Run, Sweep
+from sweepgrad.bounded import reading
 from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
+from sweepgrad.runs.validation import LIMITS
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.mapping import Logged
@@ -81,7 +82,7 @@ def _places(folder: Path) -> dict[str, Path]:
     found = {}
     for file in folder.glob(f"**/{records.SENT}"):
         with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one names no run
-            found[str(json.loads(file.read_text(encoding="utf-8"))["run_id"])] = file.parent
+            found[str(reading.load(file, reading.SMALL)["run_id"])] = file.parent
     return found
 
 
@@ -115,7 +116,7 @@ def _stored_record(location: Location, run: "Logged") -> Record:
     with tempfile.TemporaryDirectory() as copies:
         path = local(run, RECORD_IN_MLFLOW) or store.download(run, RECORD_IN_MLFLOW, Path(copies))
         try:
-            return records.parse(path.read_bytes())
+            return records.parse(reading.read(path, LIMITS.size))
         except ValueError as error:
             raise UserError(
                 f"run {run.run_id}: its record is damaged or of another version ({error!r})"

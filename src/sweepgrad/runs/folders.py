@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from sweepgrad.autograd.value import Array
+from sweepgrad.bounded import reading
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
@@ -149,7 +150,7 @@ def path_of(folder: Path, name: str, model: str = MODEL) -> Path:
 def sent_as(folder: Path, record: Record) -> str | None:
     """Return the id of the MLflow run that this run was sent as, or None if it was not sent."""
     try:
-        sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
+        sent = reading.load(folder / SENT, reading.SMALL)
         return str(sent["run_id"]) if sent["ended"] == record.ended else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

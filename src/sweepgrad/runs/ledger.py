@@ -14,13 +14,16 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
+from sweepgrad.bounded import reading
 from sweepgrad.config import old_names
 from sweepgrad.data.digests import Digests
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.files import locked, naming
-from sweepgrad.runs.validation import described
+from sweepgrad.runs.validation import Time
 
 LEDGER = "test_evaluations.jsonl"
+_LARGEST = 1 << 26  # bytes: more than 100,000 evaluations
+_LINE = reading.Limits(size=1 << 14, values=1 << 8)
 JUDGED = "sweepgrad.judged"
 """A tag of a sweep's own run: its latest test-set evaluation whose results are all in the store."""
 
@@ -38,10 +41,10 @@ class LedgerEntry:
         table, test: SHA-256 of the table and of the indices of its test rows.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     id: str
-    when: str
+    when: Time
     user: str
     host: str
     sweep: str
@@ -124,7 +127,9 @@ def entering(
         if before.seen and not again:
             raise AlreadyEvaluated(before.seen)
         yield before
-        with naming(ledger), ledger.open("ab") as file:
+        with naming(ledger), ledger.open("a+b") as file:
+            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                file.write(b"\n")  # an editor may have left the last line without its end
             file.write(_as_json().dump_json(entry) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -160,16 +165,18 @@ def read(ledger: Path) -> list[LedgerEntry]:
 
 def _entries(ledger: Path) -> Iterator[LedgerEntry]:
     try:
-        lines = ledger.read_bytes().splitlines()
+        lines = reading.read(ledger, _LARGEST).splitlines()
     except FileNotFoundError:
         return
+    except DamagedFile as error:
+        raise UserError(f"{ledger} is damaged: {error}. Restore it from a backup") from None
     for number, line in enumerate(lines, 1):
         try:
-            yield _as_json().validate_json(line)
+            yield reading.validated(_as_json(), line, _LINE)
         except ValueError as error:
             raise UserError(
                 f"{ledger}, line {number}: this record of a test-set evaluation is damaged:"
-                f" {described(error)}. Restore the file from a backup, or fix the line"
+                f" {error}. Restore the file from a backup, or fix the line"
             ) from None
 
 

@@ -23,7 +23,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     FiniteFloat,
     PlainSerializer,
@@ -32,8 +31,10 @@ from pydantic import (
 )
 
 from sweepgrad import files
+from sweepgrad.bounded import reading
 from sweepgrad.config import old_names
-from sweepgrad.runs.validation import described
+from sweepgrad.errors import DamagedFile
+from sweepgrad.runs.validation import LIMITS, Certificate, Count, Many, Milliseconds, Named, Settings
 from sweepgrad.training.epoch import Epoch
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -46,11 +47,17 @@ VALIDATION = "validation.npy"
 SENT = "mlflow.json"
 PICTURES = ("learning_curve.png", "decision_boundary.png")
 
-_AS_WRITTEN = ConfigDict(extra="forbid")
+_AS_WRITTEN = ConfigDict(extra="forbid", strict=True)
 
 _CHECKSUM = re.compile(rb'"checksum":\s*"([0-9a-f]{64}|)"\s*\}\s*\Z')  # the last field of a record
 _TAIL = 200  # bytes that contain it
 _CHANGED = "was changed after it was written"
+
+
+def _all_digests(digests: dict[str, str]) -> dict[str, str]:
+    if absent := [name for name in ("table", "train", "val", "test") if name not in digests]:
+        raise ValueError(f"without {', '.join(absent)}")
+    return digests
 
 
 @dataclass(frozen=True)
@@ -66,18 +73,18 @@ class Data:
     __pydantic_config__: ClassVar[ConfigDict] = _AS_WRITTEN
 
     source: str
-    n_train: int
-    n_val: int
-    n_test: int
-    features: tuple[str, ...]
-    digests: dict[str, str]
-    notices: tuple[str, ...]
+    n_train: Count
+    n_val: Count
+    n_test: Count
+    features: Many[str]
+    digests: Annotated[Named[str], AfterValidator(_all_digests)]
+    notices: Many[str]
 
 
 def _epoch(values: Any) -> Epoch:
     try:
         return Epoch.from_json(old_names.epoch(values))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"an epoch is damaged: {error!r}") from None
 
 
@@ -87,7 +94,7 @@ def _known_files(digests: dict[str, str]) -> dict[str, str]:
     return digests
 
 
-class Changed(ValueError):
+class Changed(DamagedFile):
     """A record is not as it was written."""
 
 
@@ -124,23 +131,23 @@ class Record:
     digest: str
     job: str
     name: str
-    overrides: tuple[str, ...]
+    overrides: Many[str]
     status: Status
-    started: int
-    ended: int
+    started: Milliseconds
+    ended: Milliseconds
     error: str | None
-    config: Annotated[dict[str, Any], BeforeValidator(old_names.config)]
-    history: tuple[Annotated[Epoch, PlainValidator(_epoch), PlainSerializer(Epoch.to_json)], ...]
-    best_epoch: int
-    summary: dict[str, FiniteFloat]
-    n_parameters: int
+    config: Settings
+    history: Many[Annotated[Epoch, PlainValidator(_epoch), PlainSerializer(Epoch.to_json)]]
+    best_epoch: Count
+    summary: Named[FiniteFloat]
+    n_parameters: Count
     data: Data | None
-    environment: dict[str, str]
+    environment: Named[str]
     stopped: bool = False
     reused: str | None = None
-    files: Annotated[dict[str, str], AfterValidator(_known_files)] = field(default_factory=dict)
+    files: Annotated[Named[str], AfterValidator(_known_files)] = field(default_factory=dict)
     continued: str | None = None
-    certificate: Annotated[dict[str, Any] | None, BeforeValidator(old_names.certificate)] = None
+    certificate: Certificate = None
     diagnosis: str = ""
     checksum: str = field(default="", compare=False)
 
@@ -162,10 +169,12 @@ def parse(text: str | bytes, *, checked: bool = True) -> Record:
 
     Raises:
         Changed: it was changed after it was written.
-        ValueError: it is damaged, or of another version.
+        DamagedFile: it is damaged, or of another version.
     """
     content = text.encode() if isinstance(text, str) else text
-    record = _as_json().validate_json(content)
+    record = reading.validated(_as_json(), content, LIMITS)
+    if checked and record.best_epoch > len(record.history):
+        raise DamagedFile(f"best_epoch is {record.best_epoch}, and history has {len(record.history)} epochs")
     if checked and (problem := change(content, record)):
         raise Changed(problem)
     return record
@@ -203,14 +212,14 @@ def read(folder: Path, *, checked: bool = True) -> Record:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, was changed, or is of another version.
+        DamagedFile: it is damaged, was changed, or is of another version.
     """
     try:
-        return parse((folder / RECORD).read_bytes(), checked=checked)
+        return parse(reading.read(folder / RECORD, LIMITS.size), checked=checked)
     except Changed as error:
         raise Changed(f"{folder / RECORD} {error}") from None
     except ValueError as error:
-        raise ValueError(f"{folder / RECORD} is damaged, or of another version: {described(error)}") from None
+        raise DamagedFile(f"{folder / RECORD} is damaged, or of another version: {error}") from None
 
 
 def write(folder: Path, record: Record) -> None:

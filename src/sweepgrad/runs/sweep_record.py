@@ -8,15 +8,24 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
 from sweepgrad import files
+from sweepgrad.bounded import reading
 from sweepgrad.config import old_names
+from sweepgrad.errors import DamagedFile
 from sweepgrad.runs.record import Status
-from sweepgrad.runs.validation import described
+from sweepgrad.runs.validation import Count, Many
 
 SWEEP = "sweep.json"
+LIMITS = reading.Limits(size=1 << 24, values=1 << 20)  # the command may list many values
 
 
 def _current_names(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(old_names.key, keys))
+
+
+def _a_name(id: str) -> str:  # noqa: A002 - the field's word
+    if id in ("", ".", "..") or "/" in id or not id.isprintable():  # folders are named after it
+        raise ValueError(f"{id!r} cannot be the name of a folder")
+    return id
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,13 @@ class SweepRecord:
         halving: a summary of successive halving; empty without halving.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    id: str
+    id: Annotated[str, AfterValidator(_a_name)]
     key: str
     status: Status | Literal["RUNNING"]
-    jobs: int
-    varying: Annotated[tuple[str, ...], AfterValidator(_current_names)]
+    jobs: Count
+    varying: Annotated[Many[str], AfterValidator(_current_names)]
     command: str
     process: str
     host: str
@@ -58,12 +67,12 @@ def read(folder: Path) -> SweepRecord:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, or of another version.
+        DamagedFile: it is damaged, or of another version.
     """
     try:
-        return _as_json().validate_json((folder / SWEEP).read_bytes())
+        return reading.validated(_as_json(), reading.read(folder / SWEEP, LIMITS.size), LIMITS)
     except ValueError as error:
-        raise ValueError(f"{folder / SWEEP} is damaged, or of another version: {described(error)}") from None
+        raise DamagedFile(f"{folder / SWEEP} is damaged, or of another version: {error}") from None
 
 
 def write(folder: Path, record: SweepRecord) -> None:

@@ -241,9 +241,14 @@ class Card:
         """Return the card that `to_json` wrote, in this version or an older one.
 
         Raises:
-            KeyError, ValueError: an unknown version wrote it.
+            ValueError: it is damaged, or an unknown version wrote it.
         """
-        return _CARD.validate_python(old_names.result(values))
+        try:
+            card = _CARD.validate_python(old_names.result(values))
+            card.verdict  # noqa: B018 - it reads what the schema does not ask for
+        except (LookupError, AttributeError, TypeError, ArithmeticError) as error:
+            raise ValueError(f"it is damaged, or of another version: {error!r}") from None
+        return card
 
 
 _CARD = TypeAdapter(Card)

@@ -13,6 +13,7 @@ from statistics import fmean
 
 import numpy as np
 
+from sweepgrad.bounded import reading
 from sweepgrad.config.data import FileData
 from sweepgrad.data.access import Rows, Tables, open_test
 from sweepgrad.data.split import units_of
@@ -277,7 +278,7 @@ def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: 
 def _written(folder: Path) -> object:
     """Return the data of the page in a folder; None if there are none."""
     try:
-        return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        return reading.load(folder / "evaluation.json", reading.RESULTS)
     except (FileNotFoundError, ValueError):
         return None
 

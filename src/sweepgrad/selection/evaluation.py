@@ -1,6 +1,5 @@
 """The evaluation of a whole procedure on several splits: mean test metrics with confidence intervals."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from scipy.special import stdtrit
 
+from sweepgrad.bounded import reading
 from sweepgrad.config import old_names
 from sweepgrad.config.split import Split
 from sweepgrad.errors import UserError
@@ -71,7 +71,10 @@ class SplitResult:
         Raises:
             KeyError, TypeError, ValueError: an unknown version wrote it.
         """
-        return _RESULT.validate_python(old_names.result(values))
+        try:
+            return _RESULT.validate_python(old_names.result(values))
+        except AttributeError as error:
+            raise TypeError(str(error)) from None
 
 
 _RESULT = TypeAdapter(SplitResult)
@@ -84,7 +87,7 @@ def kept_in(file: Path) -> list[SplitResult]:
         UserError: it cannot be read. It may hold test results, so it must not be overwritten.
     """
     try:
-        return [SplitResult.from_json(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+        return [SplitResult.from_json(each) for each in reading.load(file, reading.RESULTS)]
     except FileNotFoundError:
         return []
     except (KeyError, TypeError, ValidationError) as error:

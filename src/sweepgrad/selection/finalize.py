@@ -1,12 +1,12 @@
 """Choose the model of a sweep by validation, and evaluate it on the test set once."""
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sweepgrad.bounded import reading
 from sweepgrad.data.access import Tables, open_test
 from sweepgrad.errors import UserError
 from sweepgrad.files import write_json
@@ -171,7 +171,7 @@ def _card_in(folder: Path) -> Card | None:
     """
     file = folder / "card.json"
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = reading.load(file, reading.RESULTS)
     except FileNotFoundError:
         return None
     except ValueError as error:

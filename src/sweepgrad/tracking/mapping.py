@@ -19,6 +19,7 @@ from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
 from sweepgrad.tracking.limits import MAX_PARAM
+from sweepgrad.training.bundle import described_in
 
 BUNDLE = "bundle"  # the artifact in which the pyfunc finds the model
 RECORD_IN_MLFLOW = (
@@ -133,15 +134,15 @@ def signature(bundle: Path) -> ModelSignature:
     With typed inputs MLflow would refuse the training table itself, since it does not accept integers for a
     double. The preprocessing checks the values.
     """
-    description = json.loads((bundle / "bundle.json").read_text())
+    description = described_in(bundle)
     any_type = AnyType()  # type: ignore[no-untyped-call]
     value = {bool: DataType.boolean, int: DataType.long, float: DataType.double, str: DataType.string}
     return ModelSignature(
-        inputs=Schema([ColSpec(any_type, name) for name in description["columns"]]),
+        inputs=Schema([ColSpec(any_type, name) for name in description.columns]),
         outputs=Schema(
             [
                 ColSpec(DataType.double, "probability"),
-                ColSpec(value[type(description["positive"])], "prediction"),
+                ColSpec(value[type(description.positive)], "prediction"),
             ]
         ),
     )

@@ -9,10 +9,13 @@ from urllib.request import url2pathname
 import mlflow
 import yaml
 
+from sweepgrad.bounded import reading
 from sweepgrad.tracking import mapping, shipping
 from sweepgrad.tracking.connection import fluent, quiet
 from sweepgrad.tracking.mapping import BUNDLE
 
+_LARGEST_MLMODEL = 1 << 22  # bytes; it lists the columns
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DECIDED = "sweepgrad.decided"  # SHA-256 of the files of a registered model that is not a run's own
 
 
@@ -97,10 +100,16 @@ def source_run(client: mlflow.MlflowClient, registered: str) -> str | None:
 
 def _bundle_in(folder: Path) -> Path:
     try:
-        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-        return Path(folder, described["flavors"]["python_function"]["artifacts"][BUNDLE]["path"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        content = reading.read(folder / "MLmodel", _LARGEST_MLMODEL).decode()
+        if any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(content, _Loader)):
+            raise ValueError("it has an alias")  # of which few lines make gigabytes
+        described = _Loader(content).get_single_data()
+        path = Path(folder, described["flavors"]["python_function"]["artifacts"][BUNDLE]["path"])
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the path {path} is outside of the model")
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"its MLmodel: {error!r}") from None
+    return path
 
 
 def register(

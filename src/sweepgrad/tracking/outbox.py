@@ -1,6 +1,5 @@
 """The outbox: hand results to the process that writes to MLflow, and collect its answers."""
 
-import json
 import logging
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from sweepgrad import process
 from sweepgrad.errors import UserError
+from sweepgrad.tracking import protocol
 
 if TYPE_CHECKING:
     from sweepgrad.config.schema import Tracking
-    from sweepgrad.tracking.writer import Message
+    from sweepgrad.tracking.protocol import Message
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Outbox:
         self._opened: Message | None = None
         self._dead = False
         self._queue: SimpleQueue[Message | None] | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         if in_process or "mlflow" in sys.modules:
             self._queue = SimpleQueue()
         else:
@@ -50,7 +50,6 @@ class Outbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                text=True,
                 process_group=0,  # so that Ctrl-C in the terminal does not reach it
             )
 
@@ -126,7 +125,7 @@ class Outbox:
     def _post(self, verb: str, folder: Path) -> None:
         message = {verb: str(folder.absolute())}
         with self._changed:
-            self._waiting[_key(message)] = None
+            self._waiting[protocol.key(message)] = None
         if self._queue is not None:
             self._queue.put(message)
         else:
@@ -136,7 +135,7 @@ class Outbox:
         assert self._process is not None
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it died: `close` reports that
-            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.write(protocol.line(message).encode())
             self._process.stdin.flush()
 
     def _finish(self) -> None:
@@ -157,23 +156,29 @@ class Outbox:
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
+
+        def refused(problem: str) -> None:
+            log.warning(f"an answer of the process that writes to MLflow was ignored: {problem}")
+
         try:
-            for line in self._process.stdout:
-                with suppress(ValueError):  # an incomplete line: it was killed
-                    self._receive(json.loads(line))
+            for message in protocol.lines(self._process.stdout, refused):
+                try:
+                    self._receive(protocol.answer(message))
+                except ValueError as error:
+                    refused(str(error))
         finally:
             self._ended()
 
     def _receive(self, message: "Message") -> None:
         with self._changed:
             if "say" in message:
-                log.log(int(message["level"]), str(message["say"]))
+                log.log(message["level"], message["say"])
             elif "open" in message or "refused" in message:
                 self._opened = message
             elif "sent" in message:
-                self._waiting.pop(_key(message["sent"]), None)
+                self._waiting.pop(protocol.key(message["sent"]), None)
             else:
-                self._waiting.pop(key := _key(message["unsent"]), None)
+                self._waiting.pop(key := protocol.key(message["unsent"]), None)
                 self.unsent[key] = message["why"]
             self._changed.notify_all()
 
@@ -188,8 +193,3 @@ class Outbox:
         self._stderr.seek(0)
         lines = self._stderr.read().strip().splitlines()
         return lines[-1] if lines else "it printed no error"
-
-
-def _key(message: "Message") -> str:
-    ((verb, folder),) = message.items()
-    return f"{verb} {folder}"

@@ -9,7 +9,6 @@ Output:  {"say": TEXT, "level": of `logging`} at any time; {"open": null, or why
          {"refused": WHY}; then, for each message, {"sent": MESSAGE} or {"unsent": MESSAGE, "why": TEXT|null}.
 """
 
-import json
 import logging
 import os
 import signal
@@ -21,17 +20,17 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked
+from sweepgrad.tracking import protocol
+from sweepgrad.tracking.protocol import Message
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
 
 log = logging.getLogger("sweepgrad.tracking.writer")  # its own process runs it as __main__
-
-Message = dict[str, Any]
 
 _RETRY_SECONDS = 5.0
 
@@ -183,7 +182,7 @@ def main() -> None:
 
     def answer(message: Message) -> None:
         try:
-            answers.write(json.dumps(message) + "\n")
+            answers.write(protocol.line(message))
             answers.flush()
         except BrokenPipeError:  # the other process has ended; keep sending its runs
             pass
@@ -193,18 +192,31 @@ def main() -> None:
     logger.setLevel(logging.INFO)
     import sweepgrad.tracking.store  # noqa: F401 - takes seconds; meanwhile the other process reads tables
 
-    first = sys.stdin.readline()
-    if not first:
+    def refused(problem: str) -> None:
+        log.warning(f"a message to the process that writes to MLflow was ignored: {problem}")
+
+    messages = protocol.lines(sys.stdin.buffer, refused)
+    first = next(messages, None)
+    if first is None:
+        return
+    try:
+        protocol.opening(first)
+    except ValueError as error:
+        answer({"refused": str(error)})
         return
 
     def read() -> None:
-        for line in sys.stdin:
-            with suppress(ValueError):  # an incomplete line: the other process was killed
-                queue.put(json.loads(line))
-        queue.put(None)
+        try:
+            for message in messages:
+                try:
+                    queue.put(protocol.task(message))
+                except ValueError as error:
+                    refused(str(error))
+        finally:
+            queue.put(None)
 
     Thread(target=read, daemon=True).start()
-    serve(**json.loads(first), queue=queue, answer=answer)
+    serve(**first, queue=queue, answer=answer)
     with suppress(BrokenPipeError):
         answers.close()
 

@@ -1,23 +1,27 @@
 """A model that predicts from raw columns, saved as a folder of JSON and NumPy arrays."""
 
 import json
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from sweepgrad.autograd.value import Array
+from sweepgrad.bounded import arrays, reading
 from sweepgrad.data.preprocess.transforms import Preprocessor
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.nn.activations import ACTIVATIONS
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.tasks.binary import BINARY
+from sweepgrad.training.bundle_schema import FORMAT, LIMITS, Described, checked
 
-FORMAT = 2  # 1 had a single network, and the threshold 0.5
+BUNDLE, WEIGHTS = "bundle.json", "weights.npz"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,40 +117,71 @@ class Bundle:
             "threshold": self.threshold,
             "columns": self.columns,
         }
-        (folder / "bundle.json").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
+        (folder / BUNDLE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
         weights = (w for each in self.members for w in each.weights)
-        with (folder / "weights.npz").open("wb") as file:
+        with (folder / WEIGHTS).open("wb") as file:
             np.savez(file, allow_pickle=False, **{f"w{i}": w for i, w in enumerate(weights)})
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
         """Read a bundle that `save` of this or an earlier version wrote.
 
+        Everything is checked before it is used: the description against its schema, then the weights against
+        the shapes that it implies.
+
         Raises:
             UserError: the folder has no bundle, one of a later format, or one that needs an extension.
         """
-        try:
-            description = json.loads((folder / "bundle.json").read_text())
-            with np.load(folder / "weights.npz", allow_pickle=False) as file:
-                weights = [file[f"w{i}"] for i in range(len(file.files))]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{folder} has no readable model: {error}") from None
-        if description["format"] not in (1, FORMAT):
-            raise UserError(
-                f"{folder} has format {description['format']}, and this version reads formats up to {FORMAT}:"
-                " install a newer sweepgrad"
-            )
-        members = []
-        for each in description.get("members", [description]):
-            member, weights = _member(each, weights)
-            members.append(member)
+        description = described_in(folder)
+        shapes = description.shapes
+        weights = iter(weights_in(folder, description).values())
+        members = [
+            Member(each.network.whole(), tuple(islice(weights, len(own))), each.preprocessor.whole())
+            for each, own in zip(description.members, shapes, strict=True)
+        ]
         return cls(
             tuple(members),
-            description["target"],
-            description["positive"],
-            description["negative"],
-            description.get("threshold", 0.5),
+            description.target,
+            description.positive,
+            description.negative,
+            description.threshold,
         )
+
+
+def weights_in(folder: Path, description: Described) -> dict[str, Array]:
+    """Return the weights of all members in a folder, by the names in the file.
+
+    Raises:
+        UserError: there are none, or they are not as the description says.
+    """
+    shapes = (shape for each in description.shapes for shape in each)
+    expected = {f"w{i}": shape for i, shape in enumerate(shapes)}
+    return _reading(folder / WEIGHTS, lambda path: arrays.load_all(path, expected))
+
+
+def described_in(folder: Path) -> Described:
+    """Return what `bundle.json` in a folder says, without the weights.
+
+    Raises:
+        UserError: there is none, or it is damaged, of a later format, or needs an extension.
+    """
+    path = folder / BUNDLE
+    values = _reading(path, lambda path: reading.load(path, LIMITS))
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(
+            f"{folder} has format {version:.6g}, and this version reads formats up to {FORMAT}: install a"
+            " newer sweepgrad"
+        )
+    description = _reading(path, lambda path: checked(values))
+    for each in description.members:
+        name = each.network.activation
+        known = name is None or name in ACTIVATIONS.known
+        if not known and name not in ACTIVATIONS:
+            raise UserError(
+                f"the model's activation {name!r} is not installed: install the extension that defines it"
+            )
+    return description
 
 
 def ensemble(bundles: Sequence[Bundle]) -> Bundle:
@@ -154,16 +189,18 @@ def ensemble(bundles: Sequence[Bundle]) -> Bundle:
     return replace(bundles[0], members=tuple(member for bundle in bundles for member in bundle.members))
 
 
-def _member(description: dict[str, Any], weights: list[Array]) -> tuple[Member, list[Array]]:
-    """Return a member, and the weights of the others."""
-    values = description["network"]
-    network = Network(**{**values, "hidden": tuple(values["hidden"])})
-    known = network.activation is None or network.activation in ACTIVATIONS.known
-    if not known and network.activation not in ACTIVATIONS:
-        raise UserError(
-            f"the model's activation {network.activation!r} is not installed: install the extension that"
-            " defines it"
-        )
-    n = 2 * (len(network.hidden) + 1)
-    preprocessor = Preprocessor.from_json(description["preprocessor"])
-    return Member(network, tuple(weights[:n]), preprocessor), weights[n:]
+def _reading(path: Path, read: Callable[[Path], T]) -> T:
+    """Return what `read` returns for a file.
+
+    Raises:
+        UserError: it is damaged, or cannot be read.
+    """
+    try:
+        return read(path)
+    except OSError as error:
+        raise UserError(f"{path.parent} has no readable model: {path.name}: {error.strerror}") from None
+    except ValueError as error:
+        raise DamagedFile(
+            f"{path.parent} has no readable model: {path.name} is damaged: {reading.described(error)}."
+            " Restore the file, or train the model again"
+        ) from None

@@ -2,16 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
-from sweepgrad.training.layer_stats import EpochStats
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return float(value)
+from sweepgrad.training.layer_stats import EpochStats, finite
 
 
 @dataclass(frozen=True)
@@ -62,9 +55,8 @@ class Epoch:
         for key, value in values.items():
             if key != "layer_statistics":
                 part, _, name = key.partition("_")
-                parts[part][name] = _finite(value)
-        if not (parts["train"] and parts["train"].keys() == parts["val"].keys()):
-            raise ValueError(
-                f"an epoch needs the same figures for training and validation rows, not {values}"
-            )
+                parts[part][name] = finite(value)
+        if not parts["train"] or list(parts["train"]) != list(parts["val"]):
+            names = ", ".join(str(key)[:40] for key in list(values)[:8])
+            raise ValueError(f"an epoch needs the same figures for training and validation rows, not {names}")
         return Epoch(parts["train"], parts["val"], EpochStats.from_json(stats) if stats else None)

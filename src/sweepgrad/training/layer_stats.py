@@ -19,6 +19,17 @@ from sweepgrad.training.steps import probe
 PROBED = 128
 
 
+def finite(value: Any) -> float:
+    """Return a number of a file.
+
+    Raises:
+        ValueError: it is not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"{str(value)[:40]!r} is not a finite number")
+    return float(value)
+
+
 @dataclass(frozen=True)
 class LayerStats:
     """Statistics of one layer; its weights are matrix and bias together.
@@ -59,10 +70,18 @@ class EpochStats:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "EpochStats":
-        """Return the statistics that `to_json` wrote."""
+        """Return the statistics that `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are damaged, or of another version.
+        """
         rest = dict(values)
         layers = tuple(LayerStats(**layer) for layer in rest.pop("layers"))
-        return EpochStats(layers, rest.pop("output_saturated"), rest)
+        for name, value in (pair for layer in layers for pair in asdict(layer).items()):
+            if value is not None or name in ("gradient_norm", "update_ratio"):
+                finite(value)
+        saturated = finite(rest.pop("output_saturated"))
+        return EpochStats(layers, saturated, {name: finite(value) for name, value in rest.items()})
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -1,21 +1,22 @@
 """Compare everything that is kept of a run, in its folder and in MLflow, with the result of retraining it."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from sweepgrad.autograd.value import Array
+from sweepgrad.bounded import arrays, reading
 from sweepgrad.config import old_names
+from sweepgrad.errors import UserError
 from sweepgrad.runs import capture, provenance
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, STATE, VALIDATION, Record
 from sweepgrad.tracking import mapping
 from sweepgrad.tracking.tags import JOB_KIND, KIND, TEST_EVALUATED, of_run
+from sweepgrad.training.bundle import described_in, weights_in
 from sweepgrad.verify.differences import of_arrays, of_leaves, of_numbers
 from sweepgrad.verify.sources import Copy, InStore, Kept
 
@@ -85,7 +86,7 @@ def _of_itself(copy: Copy) -> Iterator[str]:
         elif keys := [str(key) for key in config | record.config if _differ(config, record.config, key)]:
             yield f"config.yaml and record.json differ in {', '.join(keys)}"
     try:
-        certificate = old_names.certificate(json.loads((copy.folder / CERTIFICATE).read_text("utf-8")))
+        certificate = old_names.certificate(reading.load(copy.folder / CERTIFICATE, reading.RESULTS))
     except FileNotFoundError:
         certificate = None
     except (OSError, ValueError) as error:
@@ -164,9 +165,7 @@ def _of_store(store: InStore, record: Record, sent: Record) -> Iterator[str]:
 
 def _of_files(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
     try:
-        one, other = (
-            json.loads(side.path_of(_BUNDLE).read_text(encoding="utf-8")) for side in (copy, retrained)
-        )
+        one, other = (reading.load(side.path_of(_BUNDLE), reading.RESULTS) for side in (copy, retrained))
     except (OSError, ValueError) as error:
         yield f"{_BUNDLE} cannot be read: {error}"
     else:
@@ -174,7 +173,7 @@ def _of_files(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
     for name in (_WEIGHTS, *(name for name in (STATE, VALIDATION) if name in copy.record.files)):
         try:
             found = _arrays(copy.path_of(name))
-        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
+        except (OSError, UserError) as error:
             yield f"{name} cannot be read: {error}"
             continue
         yield from of_arrays(found, _arrays(retrained.path_of(name)), tolerance)
@@ -182,14 +181,14 @@ def _of_files(copy: Copy, retrained: Copy, tolerance: float) -> Iterator[str]:
 
 def _arrays(path: Path) -> dict[str, Array]:
     """Return the arrays of a file by a readable name."""
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if path.name == VALIDATION:
-            return {"validation scores": loaded}
-        if path.name == STATE:
-            names = ["weights", *(f"state {number} of the optimizer" for number in range(1, len(loaded)))]
-            return {f"{name} after the last epoch": array for name, array in zip(names, loaded, strict=True)}
-        return {_layer(name): loaded[name] for name in loaded.files}
+    if path.name == VALIDATION:
+        return {"validation scores": arrays.load(path, (None,))}
+    if path.name == STATE:
+        loaded = arrays.load(path, (None, None), finite=False)
+        names = ["weights", *(f"state {number} of the optimizer" for number in range(1, len(loaded)))]
+        return {f"{name} after the last epoch": array for name, array in zip(names, loaded, strict=True)}
+    weights = weights_in(path.parent, described_in(path.parent))
+    return {_layer(name): array for name, array in weights.items()}
 
 
 def _layer(name: str) -> str:

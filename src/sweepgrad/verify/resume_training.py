@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from sweepgrad.bounded import arrays
 from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.identity import LENGTH
 from sweepgrad.config.schema import Config, Tracking
@@ -157,8 +156,14 @@ def _start(kept: Kept, tolerance: float) -> Fit:
 
 
 def _fit(copy: Copy) -> Fit:
-    state = np.load(copy.path_of(STATE), allow_pickle=False)
-    (member,) = Bundle.load(copy.folder / copy.model).members
+    members = Bundle.load(copy.folder / copy.model).members
+    if len(members) != 1:
+        raise UserError(f"{copy.place}: its model has {len(members)} networks, and a run trains one")
+    (member,) = members
+    try:
+        state = arrays.load(copy.path_of(STATE), (None, member.network.n_parameters), finite=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{copy.path_of(STATE)} cannot be read: {error}. Train from scratch") from None
     return Fit(copy.record.history, member.weights, copy.record.best_epoch, state)
 
 

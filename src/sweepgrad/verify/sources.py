@@ -1,11 +1,11 @@
 """Find a run and its copies, in a folder and in MLflow."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepgrad.bounded import reading
 from sweepgrad.config.check import ConfigErrors, check
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
@@ -14,7 +14,7 @@ from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, RECORD, SENT, STATE, VALIDATION, Record
 from sweepgrad.runs.sweep_record import SWEEP
-from sweepgrad.runs.validation import described
+from sweepgrad.runs.validation import LIMITS, described
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import KIND, RUN_KIND, SWEEP_KIND
@@ -152,7 +152,7 @@ def _finished(kept: Sequence[Kept], which: str) -> list[Kept]:
 def _in_folder(folder: Path) -> Kept:
     try:
         record = records.read(folder, checked=False)
-        change = records.change((folder / RECORD).read_bytes(), record)
+        change = records.change(reading.read(folder / RECORD, LIMITS.size), record)
     except (OSError, ValueError) as error:
         raise UserError(f"{error}. Restore the file, or train the run from scratch") from None
     return Kept(str(folder), record.name, (Copy(str(folder), folder, MODEL, record, change),))
@@ -204,7 +204,7 @@ def _copy(store: Store, run: Logged, scratch: Path) -> Copy | None:
             except (UserError, OSError):  # `Copy.damage` reports what is missing
                 continue
     try:
-        content = record.read_bytes()
+        content = reading.read(record, LIMITS.size)
         parsed = records.parse(content, checked=False)
     except ValueError as error:
         raise UserError(f"{record} is damaged, or of another version: {described(error)}") from None
@@ -221,7 +221,7 @@ def _sent(runs: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(runs.glob(f"**/{SENT}")):
         try:
-            found[str(json.loads(path.read_text(encoding="utf-8"))["run_id"])] = path.parent
+            found[str(reading.load(path, reading.SMALL)["run_id"])] = path.parent
         except (OSError, ValueError, KeyError, TypeError):  # incomplete
             continue
     return {run_id: folder for run_id, folder in found.items() if (folder / RECORD).exists()}

@@ -1,6 +1,7 @@
 """Open CSV and Parquet files, with an error message for what is wrong with a file."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,8 @@ from sweepgrad.errors import UserError
 from sweepgrad.paths import data_dir
 
 BUNDLED = "bundled:"
+_MOST_COLUMNS = 100_000
+_LISTED = 20  # repeated names
 
 
 def locate(config: FileData) -> Path:
@@ -41,6 +44,8 @@ def open_columns(path: Path, sha256: str | None) -> Columns:
     Raises:
         UserError: if the file does not exist, has another digest, or is not a table.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe or a device may never end
+        raise UserError(f"{path}: not a regular file; check data.path")
     try:
         read = _parquet if path.suffix.lower() == ".parquet" else CsvColumns
         columns: Columns = read(path, sha256)
@@ -52,11 +57,7 @@ def open_columns(path: Path, sha256: str | None) -> Columns:
     except OSError as error:
         raise UserError(f"{path}: cannot read the file ({error.strerror}); check data.path") from None
     names = columns.names
-    repeated = sorted({str(name) for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(
-            f"{path}: repeated column names: {', '.join(repeated)}. Rename or delete these columns"
-        )
+    refuse_repeated(path, names)
     if len(names) == 1 and any(mark in str(names[0]) for mark in ";\t|"):
         raise UserError(
             f"{path}: the columns must be separated by commas, but the header is {names[0]!r}. Save the file"
@@ -74,6 +75,25 @@ def _parquet(path: Path, sha256: str | None) -> Columns:
     return ParquetColumns(path, sha256)
 
 
+def _check_header(content: bytes) -> None:
+    """Check the number of columns, before pandas makes a header of them.
+
+    Raises:
+        ValueError: there are too many.
+    """
+    end = content.find(b"\n")
+    n = 1 + content.count(b",", 0, end if end >= 0 else len(content))
+    if n > _MOST_COLUMNS:
+        raise ValueError(f"{n} columns, and at most {_MOST_COLUMNS} are read")
+
+
+def refuse_repeated(path: Path, names: Sequence[Any]) -> None:
+    """Raise a UserError if some columns have the same name."""
+    if repeated := sorted(str(name) for name, n in Counter(names).items() if n > 1):
+        some = ", ".join(repeated[:_LISTED]) + (", …" if len(repeated) > _LISTED else "")
+        raise UserError(f"{path}: repeated column names: {some}. Rename or delete these columns")
+
+
 class CsvColumns(FrameColumns):
     """The columns of a CSV file, which is read whole; the digest is of the bytes that are parsed."""
 
@@ -82,6 +102,8 @@ class CsvColumns(FrameColumns):
         digest = hashlib.sha256(self._content).hexdigest()
         refuse_another_file(path, digest, sha256)
         frame, names = self._parsed(path)
+        if len(names) == frame.shape[1]:  # pandas names a column without a name
+            frame.columns = pd.Index(names)
         super().__init__(frame.reset_index(drop=True), digest)
         self.names = names
 
@@ -90,12 +112,15 @@ class CsvColumns(FrameColumns):
         if path.suffix.lower() != ".csv":
             raise UserError(f"{path}: data.path must end in .csv or .parquet")
         try:
+            _check_header(self._content)
             # Read the header as a row, since pandas silently renames repeated columns, and makes the first
             # field an index where the first row has one field more than the header.
             header = pd.read_csv(
                 BytesIO(self._content), header=None, nrows=2, dtype=str, keep_default_na=False
             )
-            return pd.read_csv(BytesIO(self._content), low_memory=False), header.iloc[0].tolist()
+            names = header.iloc[0].tolist()
+            refuse_repeated(path, names)  # pandas takes minutes to rename thousands of them
+            return pd.read_csv(BytesIO(self._content), low_memory=False), names
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: the file is not UTF-8 text ({error}). Save it as UTF-8") from None
         except ValueError as error:  # pandas' parser errors are ValueErrors
@@ -106,7 +131,10 @@ class CsvColumns(FrameColumns):
         incomplete = [name for name in names if self.frame[name].isna().any()]
         if not incomplete:
             return []
-        raw = pd.read_csv(BytesIO(self._content), usecols=incomplete, dtype=str, keep_default_na=False)
+        # By position: pandas gives a column without a name one of its own.
+        places = [self.names.index(name) for name in incomplete]
+        raw = pd.read_csv(BytesIO(self._content), usecols=places, dtype=str, keep_default_na=False)
+        raw.columns = pd.Index([self.names[place] for place in sorted(places)])
         found = []
         for name in incomplete:
             cells = raw.loc[self.frame[name].isna(), name]

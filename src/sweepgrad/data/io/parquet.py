@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,31 @@ _NULLABLE: dict[pa.DataType, pd.api.extensions.ExtensionDtype] = {
     pa.uint64(): pd.UInt64Dtype(),
 }
 _BUFFER = 1 << 17
+_LARGEST_HEADER = 1 << 26  # bytes, and numbers of entries
+_MOST_COLUMNS, _MOST_ROWS = 100_000, 1 << 32
+_LARGEST_EXPANSION = 1 << 14  # bytes that a byte of the file may become, on average
+
+# pyarrow's errors are of its own class, most of them also ValueErrors or OSErrors; making a frame of damaged
+# pandas metadata raises the others.
+_ERRORS = (pa.lib.ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError, OverflowError)
+
+
+def _check_header(header: Any, size: int) -> None:
+    """Check the numbers in the header of a file, before anything is allocated for them.
+
+    Raises:
+        ValueError: they are too large, or contradict one another or the file's size.
+    """
+    groups = [header.row_group(number) for number in range(header.num_row_groups)]
+    if header.num_columns > _MOST_COLUMNS:
+        raise ValueError(f"{header.num_columns} columns, and at most {_MOST_COLUMNS} are read")
+    if any(group.num_rows < 0 for group in groups) or header.num_rows != sum(g.num_rows for g in groups):
+        raise ValueError(f"the header counts {header.num_rows} rows, and its row groups others")
+    if header.num_rows > _MOST_ROWS:
+        raise ValueError(f"{header.num_rows} rows, and at most {_MOST_ROWS} are read")
+    n_bytes = sum(group.total_byte_size for group in groups)
+    if n_bytes > max(_LARGEST_HEADER, size * _LARGEST_EXPANSION):
+        raise ValueError(f"{size} bytes that would become {n_bytes}")
 
 
 class ParquetColumns(Columns):
@@ -44,10 +70,17 @@ class ParquetColumns(Columns):
         self.digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         refuse_another_file(path, self.digest, sha256)
         try:
-            self._parquet = pq.ParquetFile(self._file, pre_buffer=False, buffer_size=_BUFFER)
+            self._parquet = pq.ParquetFile(
+                self._file,
+                pre_buffer=False,
+                buffer_size=_BUFFER,
+                thrift_string_size_limit=_LARGEST_HEADER,
+                thrift_container_size_limit=_LARGEST_HEADER,
+            )
+            _check_header(self._parquet.metadata, self._version[1])
             schema = self._parquet.schema_arrow
             empty = schema.empty_table().to_pandas()
-        except (ValueError, OSError) as error:  # pyarrow's errors are one or the other
+        except _ERRORS as error:
             raise self._unreadable(error) from None
         # A frame's index is stored as columns, which the pandas metadata name.
         index = (schema.pandas_metadata or {}).get("index_columns", [])
@@ -69,7 +102,7 @@ class ParquetColumns(Columns):
                 yield frame.to_pandas(types_mapper=_NULLABLE.get, use_threads=False).set_axis(
                     list(names), axis=1
                 )
-        except (ValueError, OSError) as error:
+        except _ERRORS as error:
             raise self._unreadable(error) from None
         if self._version_now() != self._version:
             raise UserError(f"{self._path}: the file was changed while it was being read; try again")

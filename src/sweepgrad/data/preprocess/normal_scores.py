@@ -67,6 +67,12 @@ class NormalScores:
         return values
 
 
+def is_ascending(ends: Floats) -> bool:
+    """Return whether finite ends (K,) ascend by steps that `transform` can tell apart."""
+    ends = ends / 4 if _far(ends) else ends
+    return bool(np.all(np.diff(ends) > 0))
+
+
 def _far(ends: Floats) -> bool:
     """Return whether ascending ends (K,) may be so far apart that their difference overflows."""
     return bool(max(abs(ends[0]), abs(ends[-1])) > 1e300)

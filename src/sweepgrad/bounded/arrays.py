@@ -1,0 +1,140 @@
+"""Read NumPy arrays from `.npy` and `.npz` files whose shapes are known beforehand.
+
+NumPy's reader allocates what a header asks for, and unpacks whatever a zip file holds. Here a header must be
+as NumPy writes it, its shape must be the expected one, and the bytes must be there before an array is made.
+Members of an archive are stored without compression, as `numpy.savez` does, so that none is larger than the
+file.
+"""
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepgrad.bounded import reading
+from sweepgrad.errors import DamagedFile
+
+Shape = tuple[int, ...]
+Floats = NDArray[np.floating[Any]]
+
+MOST_VALUES = 1 << 25
+"""Weights of a model: 256 MB as float64."""
+_MOST_IN_STATE = 4 * MOST_VALUES  # an optimizer keeps up to three numbers for each weight
+
+_MAGIC = re.compile(rb"\x93NUMPY(\x01\x00..|\x02\x00....)", re.DOTALL)
+_HEADER = re.compile(
+    rb"\{'descr': '([<>]f[48])', 'fortran_order': (True|False),"
+    rb" 'shape': \(([0-9]{0,10}(?:, ?[0-9]{1,10}){0,4}),?\), \} *\n"
+)
+_LONGEST_HEADER = 1 << 10
+_OF_A_MEMBER = 1 << 11  # bytes that an archive takes for each member, besides its numbers
+
+
+def load(path: Path, shape: Sequence[int | None], *, finite: bool = True) -> Floats:
+    """Return the array in a `.npy` file.
+
+    Arguments:
+        shape: the expected shape; None stands for any length.
+        finite: refuse infinities and NaN.
+
+    Raises:
+        DamagedFile: it is not an array of this shape.
+        OSError: it cannot be read.
+    """
+    return parse(reading.read(path, _bytes_of(_MOST_IN_STATE)), shape, finite=finite)
+
+
+def load_all(path: Path, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
+    """Return the arrays in a `.npz` file by name.
+
+    Arguments:
+        shapes: the expected shape of each; the file must hold these arrays and no others.
+
+    Raises:
+        DamagedFile: it holds anything but arrays of finite numbers of these names and shapes.
+        OSError: it cannot be read.
+    """
+    values = sum(prod(shape) for shape in shapes.values())
+    if values > MOST_VALUES:
+        raise DamagedFile(f"{values} numbers, and at most {MOST_VALUES} are read")
+    content = reading.read(path, _bytes_of(values) + _OF_A_MEMBER * (len(shapes) + 1))
+    try:
+        return dict(_members(content, shapes))
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, OSError),
+        *(EOFError, KeyError, IndexError, OverflowError, RuntimeError, NotImplementedError),
+    ) as error:  # zipfile raises all of these about damaged archives
+        raise DamagedFile(str(error) or type(error).__name__) from None
+
+
+def parse(content: bytes, shape: Sequence[int | None], *, finite: bool = True) -> Floats:
+    """Return the array in the bytes of a `.npy` file; see `load`."""
+    magic = _MAGIC.match(content)
+    if magic is None:
+        raise DamagedFile("not a NumPy array of format 1 or 2")
+    start, length = magic.end(), int.from_bytes(magic.group(1)[2:], "little")
+    header = _HEADER.fullmatch(content[start : start + min(length, _LONGEST_HEADER)])
+    if header is None or length > _LONGEST_HEADER:
+        raise DamagedFile("its header is not that of an array of float32 or float64")
+    dtype = np.dtype(header.group(1).decode())
+    found = tuple(int(size) for size in header.group(3).decode().split(",") if size.strip())
+    if len(found) != len(shape) or any(
+        size not in (None, other) for size, other in zip(shape, found, strict=True)
+    ):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise DamagedFile(f"its shape is {found}, not ({expected})")
+    numbers = content[start + length :]
+    if len(numbers) != prod(found) * dtype.itemsize:
+        raise DamagedFile(
+            f"it has {len(numbers)} bytes of numbers, and its header {prod(found)} numbers of {dtype}"
+        )
+    array: Floats = np.frombuffer(numbers, dtype).astype(dtype.newbyteorder("="))
+    array = array.reshape(found[::-1]).T if header.group(2) == b"True" else array.reshape(found)
+    if finite and not np.isfinite(array).all():
+        raise DamagedFile("it holds a number that is not finite")
+    return array
+
+
+def _members(content: bytes, shapes: Mapping[str, Shape]) -> list[tuple[str, Floats]]:
+    """Return the arrays of an archive; nothing is read before all its members are found to be as expected."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        members = archive.infolist()
+        names = [member.orig_filename for member in members]
+        if sorted(names) != sorted(f"{name}.npy" for name in shapes):
+            some = ", ".join(repr(name[:40]) for name in names[:5])
+            raise DamagedFile(
+                f"{len(names)} members, such as {some}, where {len(shapes)} arrays are expected"
+            )
+        places = sorted((member.header_offset, member.compress_size) for member in members)
+        if any(start + size > after for (start, size), (after, _) in pairwise(places)):
+            raise DamagedFile("its members overlap")
+        for member in members:
+            most = _bytes_of(prod(shapes[member.orig_filename.removesuffix(".npy")]))
+            if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+                raise DamagedFile(f"{member.orig_filename} is compressed")
+            if member.file_size > most:
+                raise DamagedFile(
+                    f"{member.orig_filename} has {member.file_size} bytes, and at most {most} are expected"
+                )
+        return [(name, _member(archive, name, shape)) for name, shape in shapes.items()]
+
+
+def _member(archive: zipfile.ZipFile, name: str, shape: Shape) -> Floats:
+    try:
+        return parse(archive.read(f"{name}.npy"), shape)
+    except DamagedFile as error:
+        raise DamagedFile(f"{name}: {error}") from None
+
+
+def _bytes_of(values: int) -> int:
+    """Return the largest size of a file of so many numbers."""
+    return 8 * values + _LONGEST_HEADER
