@@ -6,8 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
+from sweepgrad.errors import UserError
 
 _SHARED = ("threads", "dask")  # launchers that run jobs in one process
 
@@ -71,11 +73,12 @@ def folder_of(composed: DictConfig, number: int) -> str:
 
     Raises:
         OmegaConfBaseException: it cannot be resolved.
-        ValueError: it is not inside the sweep's folder.
+        UserError: it is not inside the sweep's folder.
     """
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    folder = os.path.normpath(str(composed.hydra.sweep.subdir))
+    with bounded():
+        folder = os.path.normpath(str(composed.hydra.sweep.subdir))
     if os.path.isabs(folder) or folder.split(os.sep)[0] in ("..", "."):
-        raise ValueError(f"hydra.sweep.subdir: {folder} is not a folder inside that of the sweep")
+        raise UserError(f"hydra.sweep.subdir: {folder} is not a folder inside that of the sweep")
     return folder
