@@ -38,8 +38,12 @@ def check_ranges(overrides: Sequence[Override]) -> None:
 
 
 def count(overrides: Sequence[Override]) -> int:
-    """Return the number of jobs of a sweep by the basic sweeper, without listing them."""
-    return math.prod({o.get_key_element(): _n_values(o) for o in overrides}.values())
+    """Return the number of jobs that the basic sweeper would list, or of values of a single override.
+
+    It lists the values of overrides that a later one replaces too.
+    """
+    numbers = {o.get_key_element(): _n_values(o) for o in overrides}
+    return max([math.prod(numbers.values()), *map(_n_values, overrides)])
 
 
 def check_count(n: int, max_jobs: int = MAX_JOBS) -> None:

@@ -17,7 +17,7 @@ MAX_FILE_BYTES = 1_000_000
 MAX_FILE_NODES = 10_000  # values and keys of the YAML of a folder, with aliases expanded
 MAX_STRING_CHARACTERS = 20_000
 MAX_FILES = 1_000  # times that a composition reads a file of YAML
-MAX_REFERENCES = 5_000  # cost of resolving the references of a configuration
+MAX_REFERENCES = 2_000  # cost of resolving the references of a configuration
 MAX_JOBS = 10_000  # of a sweep, without --max-jobs
 MOST_JOBS = 100_000  # with --max-jobs
 MAX_RANGE = 100_000  # values of a range of floats, which are listed
@@ -55,7 +55,7 @@ def check_overrides(lines: Sequence[str]) -> None:
 
 
 def depth(text: str) -> int:
-    """Return how deep brackets are nested, without those in quotes; a quote that never ends quotes nothing."""
+    """Return how deep brackets are nested, or more; those in quotes do not count, if there are many."""
     if len(_BRACKET.findall(text)) <= MAX_DEPTH:  # nearly always: a bound will do
         return text.count("(") + text.count("[") + text.count("{")
     deepest = now = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
@@ -52,7 +53,7 @@ def _file_that_sets(key: str, composed: DictConfig, loader: SweepLoader) -> str 
 
 def _sets(file: Path, key: str) -> bool:
     *sections, name = key.split(".")
-    section = load(file)
+    section: Any = load(file).content
     for step in sections:
         section = section.get(step) if isinstance(section, dict) else None
     if isinstance(section, dict):

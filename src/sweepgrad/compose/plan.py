@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sweepgrad.compose.allowed import refused_settings
 from sweepgrad.compose.boundary import input_errors
 from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
-from sweepgrad.compose.hydra_settings import folder_of, numbered, without_effect
+from sweepgrad.compose.hydra_settings import address_of, folder_of, numbered, without_effect
 from sweepgrad.compose.limits import MAX_JOBS, shortened
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
@@ -60,6 +60,7 @@ class Plan:
         experiment: the experiment's option, if one was chosen.
         sweeper: the option of hydra/sweeper.
         launcher: the option of hydra/launcher.
+        address: the address of the Dask scheduler, if there is one.
         n_jobs: the number of runs.
         folder: Hydra's folder for the results; of a sweep with * for its id.
     """
@@ -71,6 +72,7 @@ class Plan:
     experiment: str | None
     sweeper: str
     launcher: str
+    address: str | None
     n_jobs: int
     folder: str
 
@@ -212,6 +214,7 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         experiment=choices.get("experiment"),
         sweeper=sweeper,
         launcher=launcher,
+        address=address_of(master) if multirun and launcher == "dask" else None,
         n_jobs=n_jobs,
         folder=_folder(master, multirun=multirun),
     )

@@ -6,7 +6,7 @@ limits, so `Repository` replaces it.
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
@@ -27,7 +27,7 @@ class Repository(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         super().initialize_sources(config_search_path)
         self.sources = [
-            FileSource(source.provider, source.path) if type(source) is FileConfigSource else source
+            FileSource(source.provider, source.path) if source.scheme() == "file" else source
             for source in self.sources
         ]
 
@@ -60,20 +60,33 @@ class FileSource(FileConfigSource):
         path = Path(self.path, self._normalize_file_name(config_path)).resolve()
         if not path.exists():
             raise ConfigLoadError(f"Config not found : {path}")
-        text = read_text(path)
-        content, n_nodes = _parsed(text, str(path))
+        content, n_nodes, head = load(path)
         self._n_nodes += n_nodes
         if self._n_nodes > MAX_FILE_NODES:
             raise UserError(f"{self.path}: its YAML files have more than {MAX_FILE_NODES:,} values together")
         config = OmegaConf.create({} if content is None else content)
-        header = self._get_header_dict(text[:512])
+        header = self._get_header_dict(head)
         return ConfigResult(
             config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header
         )
 
 
-def load(path: Path) -> object:
-    """Return the contents of a YAML file as dicts, lists and values, shared with other callers.
+class Loaded(NamedTuple):
+    """The contents of a YAML file, shared by all who load it.
+
+    Attributes:
+        content: dicts, lists and values.
+        n_nodes: their number, those of an alias counted each time that it is used.
+        head: the beginning of the text, where Hydra looks for @package.
+    """
+
+    content: dict[Any, Any] | list[Any] | str | None
+    n_nodes: int
+    head: str
+
+
+def load(path: Path) -> Loaded:
+    """Return the contents of a YAML file.
 
     Raises:
         UserError: the file exceeds a limit, or is no text.
@@ -101,13 +114,9 @@ def read_text(path: Path) -> str:
         raise UserError(f"{_shown(path)}: is not UTF-8 text, at byte {error.start}") from None
 
 
-@lru_cache(maxsize=16)  # each error of a configuration asks which file it comes from
-def _loaded(path: Path, modified: int, size: int) -> object:
-    return _parsed(read_text(path), str(path))[0]
-
-
-def _parsed(text: str, name: str) -> tuple[dict[Any, Any] | list[Any] | str | None, int]:
-    """Return the contents of YAML and their number of nodes."""
+@lru_cache(maxsize=64)  # a composition reads each file twice, and each error asks which file it comes from
+def _loaded(path: Path, modified: int, size: int) -> Loaded:
+    text, name = read_text(path), str(path)
     loader = _Loader(text, _shown(Path(name)))
     try:
         content = loader.get_single_data()
@@ -117,7 +126,7 @@ def _parsed(text: str, name: str) -> tuple[dict[Any, Any] | list[Any] | str | No
         loader.dispose()
     if content is not None and not isinstance(content, dict | list | str):
         raise UserError(f"{loader.name}: must be keys and values, not {limits.shortened(content)!r}")
-    return content, loader.n_nodes
+    return Loaded(content, loader.n_nodes, text[:512])
 
 
 def _shown(path: Path) -> str:
@@ -170,8 +179,8 @@ class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a functi
             self._refuse(event, f"is nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > limits.MAX_STRING_CHARACTERS:
             self._refuse(event, f"has a text of {len(event.value):,} characters")
-        if isinstance(event, yaml.ScalarEvent) and limits.depth(event.value) > MAX_DEPTH:
-            self._refuse(event, f"has brackets nested more than {MAX_DEPTH} deep")
+        if isinstance(event, yaml.ScalarEvent) and event.value.count("${") > MAX_DEPTH:
+            self._refuse(event, f"has more than {MAX_DEPTH} references in a text")
 
     def _refuse(self, event: Any, problem: str) -> None:
         raise UserError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")
