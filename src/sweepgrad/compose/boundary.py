@@ -21,6 +21,7 @@ from sweepgrad.errors import UserError
 _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "hydra_plugins"))
 _THEIRS = tuple(folder for module in (antlr4, hydra, omegaconf, yaml) for folder in module.__path__)
 _ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UserError)
+_DETAILS = ("    object_type=", "    reference_type=")  # of OmegaConf, about its classes
 _LONGEST = 2_000  # characters of a message
 
 
@@ -52,7 +53,8 @@ def message(error: BaseException, hint: str = "") -> str:
         return str(first)
     if isinstance(error, _ERRORS):
         cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        return shortened(f"{error}{cause}", _LONGEST)
+        lines = f"{error}{cause}".splitlines()
+        return shortened("\n".join(line for line in lines if not line.startswith(_DETAILS)), _LONGEST)
     why = shortened(str(error) or type(error).__name__, 200)
     if isinstance(error, RecursionError):
         why = "it is nested too deeply, or refers to itself"

@@ -22,11 +22,10 @@ from sweepgrad.sweeps import estimate, resume, reuse, threads
 from sweepgrad.sweeps.hydra_task import SWEEP_ID, Task, alone, tables_of
 from sweepgrad.sweeps.launched import Launched, n_runs, report, unsent
 from sweepgrad.sweeps.preflight import (
+    check_scheduler,
     check_tables,
     load_engines,
     refuse_nothing_to_average,
-    refuse_too_large,
-    refuse_too_wide,
     refuse_unwritable,
 )
 from sweepgrad.sweeps.progress import Progress
@@ -172,17 +171,10 @@ def _check(todo: Plan, *, quiet: bool) -> None:
     for key in KEEPING + CHOOSING:
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
-    if todo.address is not None:
-        from sweepgrad.sweeps.dask.connect import (
-            check_answers,
-        )  # imports Dask, which other launchers do not need
-
-        check_answers(todo.address)
+    check_scheduler(todo)
     refuse_nothing_to_average(todo)
     refuse_unwritable(Path(todo.folder.partition("*")[0]))
-    refuse_too_large(todo)
     check_tables(todo)
-    refuse_too_wide(todo)
     load_engines(todo)
     if todo.multirun and not quiet:
         log.info(estimate.summary(todo, threads.cores()))

@@ -24,7 +24,12 @@ _SMALL = 10_000  # weights of a network that fits into any memory
 
 
 def check_tables(todo: Plan) -> None:
-    """Read and split each table once, so that an unusable one is refused before anything trains."""
+    """Read and split each table once, so that an unusable one is refused before anything trains.
+
+    Raises:
+        UserError: a table is unusable, or the largest network does not fit into memory.
+    """
+    _refuse_too_large(todo)
     configs = [job.config for job in todo.jobs]
     for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
         training = open_training(data, split, dtype)
@@ -36,9 +41,10 @@ def check_tables(todo: Plan) -> None:
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
+    _refuse_too_wide(todo)
 
 
-def refuse_too_large(todo: Plan) -> None:
+def _refuse_too_large(todo: Plan) -> None:
     """Check that tables that are simulated fit into memory, before one is drawn.
 
     Raises:
@@ -54,7 +60,7 @@ def refuse_too_large(todo: Plan) -> None:
                 )
 
 
-def refuse_too_wide(todo: Plan) -> None:
+def _refuse_too_wide(todo: Plan) -> None:
     """Check that the largest network fits into memory. (Not for another machine, whose memory is not known.)
 
     Raises:
@@ -75,6 +81,18 @@ def _n_weights(config: Config) -> int:
     """Return the number of weights between hidden layers, and of units."""
     widths = config.model.hidden
     return sum(widths) + sum(a * b for a, b in pairwise(widths))
+
+
+def check_scheduler(todo: Plan) -> None:
+    """Check that a Dask scheduler answers, if the plan has the address of one.
+
+    Raises:
+        UserError: none does.
+    """
+    if todo.address is not None:
+        from sweepgrad.sweeps.dask.connect import check_answers  # imports Dask
+
+        check_answers(todo.address)
 
 
 def load_engines(todo: Plan) -> None:
