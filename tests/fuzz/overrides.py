@@ -10,7 +10,7 @@ from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import composer_for
 from sweepgrad.compose.plan import plan_with
 
-_VALID = (
+VALID = (
     "model=wide,deep", "seed=range(0,3)", "data=simulated", "optimizer.lr=0.01,0.1", "train.epochs=3",
     "model.hidden=[4,4]", "data.drop=[a,b]", "'data.transform={x: quantile_normal}'", "experiment=assignment",
     "sweep.halving={first: 2, factor: 3}", "select.threshold={rule: cost, false_positive: 1}", "~data.drop",
@@ -29,10 +29,10 @@ def examples() -> st.SearchStrategy[bytes]:
     )
     made = st.builds("{}{}={}".format, prefix, keys, values)
     lines = st.one_of(
-        made, made, options, mutated(st.sampled_from(_VALID)), prefix.flatmap(lambda p: keys.map(p.__add__))
+        made, made, options, mutated(st.sampled_from(VALID)), prefix.flatmap(lambda p: keys.map(p.__add__))
     )
     given = st.tuples(
-        st.booleans(), st.lists(st.sampled_from(_VALID), max_size=1), st.lists(lines, min_size=1, max_size=2)
+        st.booleans(), st.lists(st.sampled_from(VALID), max_size=1), st.lists(lines, min_size=1, max_size=2)
     )
     return given.map(lambda it: json.dumps({"multirun": it[0], "overrides": it[1] + it[2]}).encode())
 
