@@ -22,7 +22,8 @@ _GREETINGS = (
 
 
 def examples() -> st.SearchStrategy[bytes]:
-    """Return addresses of nothing; and greetings of a server, in hexadecimal, with whether it then hangs up."""
+    """Return addresses of nothing; and greetings of a server, in hexadecimal,
+    with whether it then hangs up."""
     ports = st.sampled_from(("1", "0", "99999", "", "-1", "x", "1" * 30, "１")) | st.integers().map(str)
     built = st.builds("{}://{}:{}".format, st.sampled_from(_SCHEMES), st.sampled_from(_HOSTS), ports)
     texts = st.one_of(built, mutated(st.sampled_from(_VALID)), st.sampled_from(WORDS), st.text(max_size=10))

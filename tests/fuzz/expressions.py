@@ -9,7 +9,8 @@ from sweepgrad.cli.main import parser
 from sweepgrad.cli.verbs import draw
 
 _VALID = (
-    "x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5)", "x1 * x2", "sigmoid(x1, 2) ** 2", "exp(-x1) / x2",
+    "x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5)", "x1 * x2", "sigmoid(x1, 2) ** 2",
+    "exp(-x1) / x2",
     "softplus(tanh(relu(x1)))", "sigmoid(x1, scale=3)",
 )  # fmt: skip
 _NAMES = ("x1", "x2", "y", "exp", "log", "sigmoid", "L", "_", "é", "lambda", "None", "True", "__import__")

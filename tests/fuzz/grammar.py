@@ -8,7 +8,8 @@ KEYS = (
     "seed", "data", "model", "optimizer", "schedule", "experiment", "data.rows", "data.path", "data.target",
     "data.drop", "data.group", "data.transform", "data.noise", "data.features", "split.train", "split.fold",
     "split.folds", "split.outer_fold", "split.outer_folds", "model.hidden", "model.activation",
-    "model.dropout", "model.scale", "optimizer.lr", "optimizer.name", "schedule.every", "train", "train.epochs",
+    "model.dropout", "model.scale", "optimizer.lr", "optimizer.name", "schedule.every", "train",
+    "train.epochs",
     "train.batch_size", "train.clip", "train.class_weight", "train.patience", "engine.dtype", "tracking.uri",
     "tracking.experiment", "sweep", "sweep.halving", "sweep.halving.first", "sweep.id", "select.metric",
     "select.threshold", "select.ensemble", "select.ensemble.size", "foo", "foo.bar", "data.rows.x",
@@ -28,19 +29,23 @@ OPTIONS = (
     "staircase", "assignment", "spotify_sweep", "lab/sgd", "basic", "threads", "dask", "optuna", "none",
 )  # fmt: skip
 REFERENCES = (
-    "${seed}", "${data.path}", "${data}", "${hydra:job.num}", "${hydra.job.num}", "${oc.env:HOME}", "${now:%Y}",
+    "${seed}", "${data.path}", "${data}", "${hydra:job.num}", "${hydra.job.num}", "${oc.env:HOME}",
+    "${now:%Y}",
     "${oc.decode:'[1,2'}", "${oc.create:{a:1}}", "${oc.dict.values:data}", "${.x}", "${..seed}", "${...}",
-    "${foo}", "${sweepgrad.keys:}", "${unknown:1}", "${${seed}}", "${hydra:}", "${oc.select:a.b,${seed}}", "${",
+    "${foo}", "${sweepgrad.keys:}", "${unknown:1}", "${${seed}}", "${hydra:}", "${oc.select:a.b,${seed}}",
+    "${",
     "${oc.deprecated:seed}", "${python_version:}", "${model.hidden[0]}", "${optimizer.lr}",
 )  # fmt: skip
 NUMBERS = (
-    "0", "1", "2", "-1", "5", "100", "1000000000", "1000000000000", "9223372036854775807", "9223372036854775808",
+    "0", "1", "2", "-1", "5", "100", "1000000000", "1000000000000", "9223372036854775807",
+    "9223372036854775808",
     "-0", "0.1", "1e-3", "1e-300", "1e308", "1e309", "-1e400", ".5", "nan", "inf", "-inf", "1_000", "0x10",
     "017", "1e", "0.5", "0.25", "9" * 30, "9" * 5000,
 )  # fmt: skip
 WORDS = (
     "null", "true", "false", "None", "~", "???", "a", "x y", "größe", "'quoted'", '"double"', "'", '"', "\\",
-    "\\,", "\t", "\n", "\0", "\x1b[31m", "{}", "[]", "()", "(", "]", "}", "*", "&a", "%", "@", "=", "a=b", ",",
+    "\\,", "\t", "\n", "\0", "\x1b[31m", "{}", "[]", "()", "(", "]", "}", "*", "&a", "%", "@", "=", "a=b",
+    ",",
     "..", "/", "../../x", "http://h:1", "sqlite:///x", "sqlite://", "mysql://x", "half", "f1", "cost", "none",
     "seeds", "best", "accuracy", "\ud800", "\u202e", "relu", "tanh", "balanced", "native", "float32",
 )  # fmt: skip

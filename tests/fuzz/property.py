@@ -1,7 +1,7 @@
 """The property that every fuzz target has: input ends in success or in a UserError, soon, and leaves nothing.
 
-A target is a module of this folder with `examples()`, a Hypothesis strategy of bytes, and `attack(data)`, which
-hands the bytes to the program as a user would. `corpus/TARGET/` has the inputs that failed once.
+A target is a module of this folder with `examples()`, a Hypothesis strategy of bytes, and `attack(data)`,
+which hands the bytes to the program as a user would. `corpus/TARGET/` has the inputs that failed once.
 """
 
 import contextlib

@@ -11,15 +11,18 @@ from sweepgrad.compose.plan import plan_with
 
 _VALID = (
     "# @package _global_\nmodel:\n  hidden: [8, 4]\n  activation: tanh\ntrain:\n  epochs: 5\n",
-    "# @package _global_\ndefaults:\n  - override /model: deep\n  - override /data: simulated\n  - _self_\nseed: 3\n",
-    "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 1,2\n      model: wide,deep\n",
+    "# @package _global_\ndefaults:\n- override /model: deep\n- override /data: simulated\n- _self_\nseed: 3\n",
+    "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 1,2\n",
     "# @package data\npath: x.csv\ntarget: y\ndrop: &a [b, c]\nkeep: *a\n",
     "# @package _global_\nx: &x [1, 2]\ny: &y [*x, *x]\nz: {<<: {a: 1}, b: *y}\n",
 )
 _BITS = (
-    "&a", "*a", "&b", "*b", "<<: *a", "<<: [*a, *a]", "!!python/object:os.system", "!!binary", "!!set", "!!omap",
-    "!!float", "!!timestamp 2020-01-01", "---", "...", "%YAML 1.1", "? ", "|", ">", "- ", "# @package", "{", "[",
-    "defaults: [evil]", "defaults: [evil, /evil]", "defaults: {a: b}", "defaults: [1]", "defaults: [override /x: y]",
+    "&a", "*a", "&b", "*b", "<<: *a", "<<: [*a, *a]", "!!python/object:os.system", "!!binary", "!!set",
+    "!!omap",
+    "!!float", "!!timestamp 2020-01-01", "---", "...", "%YAML 1.1", "? ", "|", ">", "- ", "# @package",
+    "{", "[",
+    "defaults: [evil]", "defaults: [evil, /evil]", "defaults: {a: b}", "defaults: [1]",
+    "defaults: [override /x: y]",
     "defaults: ['/experiment/evil@a', '/experiment/evil@b']", "1: 2", "null: 3", "[1,2]: 3", "? {a: b}\n: c",
     "a: &a {b: *a}", "a: &a [*a]", "2020-01-01", "0o17", "1:30", "..", "\ufeff", "\x85", "\u2028",
 )  # fmt: skip
@@ -33,7 +36,7 @@ def _bomb(n: int, width: int) -> str:
 
 def _references(n: int, width: int) -> str:
     lines = ["tracking: {experiment: '${b0}'}"]
-    lines += [f"b{i}: '{'${b%d}' % (i + 1) * width}'" for i in range(n)]
+    lines += [f"b{i}: '{f'${{b{i + 1}}}' * width}'" for i in range(n)]
     return "\n".join([*lines, f"b{n}: x"])
 
 

@@ -22,7 +22,7 @@ _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "hydra_
 _THEIRS = tuple(folder for module in (antlr4, hydra, omegaconf, yaml) for folder in module.__path__)
 _ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UserError)
 _DETAILS = ("    object_type=", "    reference_type=")  # of OmegaConf, about its classes
-_LONGEST = 2_000  # characters of a message
+_LONGEST = 500  # characters of a message
 
 
 @contextmanager
@@ -65,7 +65,8 @@ def _first(error: BaseException) -> BaseException:
     """Return the exception that an exception was raised for, if it was raised while handling another."""
     seen = {id(error)}
     while True:
-        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        hidden = error.__suppress_context__ and not isinstance(error, OmegaConfBaseException)  # it hides all
+        before = error.__cause__ or (None if hidden else error.__context__)
         if before is None or id(before) in seen:
             return error
         seen.add(id(before))

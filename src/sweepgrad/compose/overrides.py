@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweepgrad.compose.boundary import about_input
-from sweepgrad.compose.limits import shortened
+from sweepgrad.compose.limits import check_overrides, shortened
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
@@ -29,15 +29,23 @@ def parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
     Raises:
         UserError: a line is not an override, or exceeds a limit.
     """
-    try:
-        parsed = loader.parse(overrides)
-    except OverrideParseException as error:
-        problem = shortened(str(error.message).splitlines()[0], 200)
-        raise UserError(f"{shortened(error.override, 200)}: {problem}\n{_HOW_TO_OVERRIDE}") from None
+    check_overrides(overrides)
+    parsed = [_parsed(loader, line) for line in overrides]
     for override in parsed:
         if not override.key_or_group:
             raise UserError(f"{shortened(override.input_line, 200)}: has no key\n{_HOW_TO_OVERRIDE}")
     return parsed
+
+
+def _parsed(loader: SweepLoader, line: str) -> Override:
+    try:
+        return loader.parse([line])[0]
+    except Exception as error:
+        if isinstance(error, UserError) or not about_input(error):
+            raise
+        said = str(error.message if isinstance(error, OverrideParseException) else error)
+        problem = shortened(next(iter(said.splitlines()), type(error).__name__), 200)
+        raise UserError(f"{shortened(line, 200)}: {problem}\n{_HOW_TO_OVERRIDE}") from None
 
 
 def unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:
