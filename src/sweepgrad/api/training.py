@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweepgrad.api.arguments import overrides_for, search_path, shows_bar
 from sweepgrad.api.results import Run, Sweep, run_in, sweep_in
+from sweepgrad.compose.limits import MAX_JOBS
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
 
@@ -99,6 +100,7 @@ def sweep(
     target: str | None = None,
     config_dir: str | Path | None = None,
     progress: bool | None = None,
+    max_jobs: int = MAX_JOBS,
 ) -> Sweep:
     """Train many runs, as `sweepgrad train --multirun` does, and send them to MLflow.
 
@@ -107,6 +109,7 @@ def sweep(
     Arguments:
         overrides: as for `load_config`; a key with several values is swept over, such as `"seed=1,2,3"`.
         data, target, config_dir, progress: as for `train`.
+        max_jobs: the largest number of runs that is allowed.
 
     Returns:
         The sweep. Runs that failed are in its `failed`.
@@ -122,7 +125,7 @@ def sweep(
     from sweepgrad.sweeps import train as training
 
     lines, search = overrides_for(overrides, data, target), search_path(config_dir)
-    launched = training.train(lines, multirun=True, search=search, bar=shows_bar(progress))
+    launched = training.train(lines, multirun=True, search=search, bar=shows_bar(progress), max_jobs=max_jobs)
     _warn_unsent(launched)
     _raise_for(launched)
     if launched.folder is None:

@@ -12,15 +12,17 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import ConfigCompositionException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweepgrad.compose.references import bounded
+from sweepgrad.compose.yaml_files import Repository
 from sweepgrad.config.check import ConfigError
 from sweepgrad.errors import UserError
 
@@ -34,7 +36,15 @@ _LOGGING = ("hydra.hydra_logging", "hydra.job_logging")
 
 
 class FileLoader(ConfigLoaderImpl):
-    """A `ConfigLoaderImpl` that searches folders only: searching a package would import it."""
+    """A `ConfigLoaderImpl` with limits, that searches folders only: searching a package would import it."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
+
+    def load_configuration(self, *arguments: Any, **settings: Any) -> DictConfig:
+        with bounded():
+            return super().load_configuration(*arguments, **settings)
 
     def _process_config_searchpath(
         self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
@@ -47,7 +57,7 @@ class FileLoader(ConfigLoaderImpl):
             for path in paths if isinstance(paths, MutableSequence) else ():
                 scheme, separator, _ = str(path).partition("://")
                 if separator and scheme != "file":
-                    raise ConfigCompositionException(
+                    raise UserError(
                         f"hydra.searchpath: {path} is not a folder. Use file://FOLDER, or --config-dir FOLDER"
                     )
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
@@ -146,7 +156,7 @@ def _plugin(composed: DictConfig, section: str, kind: type) -> Iterator[ConfigEr
             except OmegaConfBaseException as error:
                 yield ConfigError(key, str(error).splitlines()[0])
                 continue
-            if isinstance(found, Container):
+            if isinstance(found, Container) or isinstance(found._value(), dict | list):
                 yield ConfigError(key, "must be a value, not a reference to a section")
 
 

@@ -1,14 +1,21 @@
 """Rules for Hydra's own settings, and the folder of a job."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sweepgrad.compose.limits import shortened
+from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
+from sweepgrad.errors import UserError
 
+_ADDRESS = re.compile(
+    r"(tcp|tls)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?P<port>[0-9]{1,5})"
+)
 _SHARED = ("threads", "dask")  # launchers that run jobs in one process
 
 
@@ -53,11 +60,35 @@ def without_effect(master: DictConfig, config: Config, *, multirun: bool) -> Ite
                     f"hydra.job.{name}",
                     "is not possible for jobs that share a process. Set hydra/launcher=basic",
                 )
+    address = address_of(master) if launcher == "dask" else None
+    if address is not None and (problem := address_problem(address)):
+        yield ConfigError("hydra.launcher.address", problem)
     workers = OmegaConf.select(master, "hydra.launcher.workers")
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         yield ConfigError(
             "hydra.launcher.workers", f"must be at least 1, or null for one per core, not {workers}"
         )
+
+
+def address_of(master: DictConfig) -> str | None:
+    """Return the address of the Dask scheduler, if there is one."""
+    address = OmegaConf.select(master, "hydra.launcher.address")
+    return None if address is None else str(address)
+
+
+def address_problem(address: str) -> str:
+    """Return what is wrong with the address of a Dask scheduler, or ""."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) < 2**16:
+        return f"{shortened(address)!r} is not the address of a Dask scheduler. Use tcp://HOST:PORT"
+    return ""
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of an address without problems."""
+    found = _ADDRESS.fullmatch(address)
+    assert found is not None
+    return found["host"].strip("[]"), int(found["port"])
 
 
 def numbered(master: DictConfig) -> bool:
@@ -71,11 +102,12 @@ def folder_of(composed: DictConfig, number: int) -> str:
 
     Raises:
         OmegaConfBaseException: it cannot be resolved.
-        ValueError: it is not inside the sweep's folder.
+        UserError: it is not inside the sweep's folder.
     """
     with open_dict(composed):
         composed.hydra.job.id = composed.hydra.job.num = number
-    folder = os.path.normpath(str(composed.hydra.sweep.subdir))
+    with bounded():
+        folder = os.path.normpath(str(composed.hydra.sweep.subdir))
     if os.path.isabs(folder) or folder.split(os.sep)[0] in ("..", "."):
-        raise ValueError(f"hydra.sweep.subdir: {folder} is not a folder inside that of the sweep")
+        raise UserError(f"hydra.sweep.subdir: {folder} is not a folder inside that of the sweep")
     return folder

@@ -16,7 +16,6 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.config_loader_impl import get_overrides_dirname
-from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
@@ -29,7 +28,9 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
 from sweepgrad.compose.allowed import CheckedHydra, FileLoader
 from sweepgrad.compose.copying import clone
+from sweepgrad.compose.limits import check_overrides
 from sweepgrad.compose.search_path import search_extensions
+from sweepgrad.compose.yaml_files import CachingRepository
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
 
@@ -129,7 +130,9 @@ class SweepLoader(FileLoader):
 
         Raises:
             OverrideParseException: a line is not an override.
+            UserError: the lines exceed a limit.
         """
+        check_overrides(lines)
         for line in lines:
             if line not in self._parsed:
                 (self._parsed[line],) = self._parser.parse_overrides([line])
@@ -157,9 +160,9 @@ class SweepLoader(FileLoader):
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
-    ) -> tuple[list[Override], CachingConfigRepository]:
+    ) -> tuple[list[Override], CachingRepository]:
         parsed = self.parse(overrides)
-        repository = CachingConfigRepository(self.repository)
+        repository = CachingRepository(self.repository)
         self._process_config_searchpath(config_name, parsed, repository)
         return parsed, repository
 

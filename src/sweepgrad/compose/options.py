@@ -1,14 +1,17 @@
 """Overrides that are wrong in themselves: unknown options of a config group, keys that only we set."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from hydra.core.override_parser.types import Override
 
+from sweepgrad.compose.limits import shortened
 from sweepgrad.compose.loader import SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
 
 GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders of conf/
+_MOST = 1_000  # options of an override that are looked up
 
 
 def wrong_overrides(
@@ -29,8 +32,11 @@ def _unknown_options(loader: SweepLoader, override: Override) -> Iterator[str]:
     if not options:
         return
     optional = key not in GROUPS or key == "experiment"
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        yield f"has options, and no numbers in between. Options: {', '.join(options)}"
+        return
     values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-    for value in values:
+    for value in islice(values, _MOST):
         chosen = "null" if value is None else str(value)
         if chosen in options or isinstance(value, list) or (chosen == "null" and optional):
             continue
@@ -38,4 +44,5 @@ def _unknown_options(loader: SweepLoader, override: Override) -> Iterator[str]:
         if name in loader.get_group_options(f"{key}/{group}"):
             yield f"{chosen} is a question of the lab. Run sweepgrad {group} {name}"
             continue
-        yield f"unknown option {chosen}.{nearest(chosen, options)} Options: {', '.join(options)}"
+        shown = shortened(chosen)
+        yield f"unknown option {shown}.{nearest(shown, options)} Options: {', '.join(options)}"

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
+from sweepgrad.compose.yaml_files import load
 from sweepgrad.config.check import ConfigError
 
 
@@ -51,12 +53,12 @@ def _file_that_sets(key: str, composed: DictConfig, loader: SweepLoader) -> str 
 
 def _sets(file: Path, key: str) -> bool:
     *sections, name = key.split(".")
-    section = OmegaConf.load(file)
-    if sections:
-        section = OmegaConf.select(section, ".".join(sections))
-    if OmegaConf.is_dict(section):
+    section: Any = load(file).content
+    for step in sections:
+        section = section.get(step) if isinstance(section, dict) else None
+    if isinstance(section, dict):
         return name in section  # also where its value is null
-    return OmegaConf.is_list(section)
+    return isinstance(section, list)
 
 
 def _readable(path: Path) -> str:

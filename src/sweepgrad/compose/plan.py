@@ -6,34 +6,32 @@ with the file or override that it comes from.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hydra._internal.hydra import Hydra
-from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from sweepgrad.compose.allowed import refused_settings
-from sweepgrad.compose.grid import combinations_of, samples
-from sweepgrad.compose.hydra_settings import folder_of, numbered, without_effect
+from sweepgrad.compose.boundary import input_errors
+from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
+from sweepgrad.compose.hydra_settings import address_of, folder_of, numbered, without_effect
+from sweepgrad.compose.limits import MAX_JOBS, shortened
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
 from sweepgrad.compose.origin import origin
+from sweepgrad.compose.overrides import let_through, parse, unknown_to_hydra, wrong_alone
+from sweepgrad.compose.references import bounded
 from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigError, ConfigErrors, check
 from sweepgrad.config.schema import Config
-from sweepgrad.config.suggest import nearest
 from sweepgrad.errors import UserError
 
-_HOW_TO_OVERRIDE = (
-    "Write overrides as key=value, without spaces around the =. Put a value with spaces, commas or non-ASCII"
-    " letters in double quotes, and the whole in single quotes for the shell: 'key=\"größe\"'."
-)
+_SAMPLED_FIRST = 1_000  # sweeps with more jobs have samples checked first, to refuse them sooner
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Plan:
         experiment: the experiment's option, if one was chosen.
         sweeper: the option of hydra/sweeper.
         launcher: the option of hydra/launcher.
+        address: the address of the Dask scheduler, if there is one.
         n_jobs: the number of runs.
         folder: Hydra's folder for the results; of a sweep with * for its id.
     """
@@ -73,35 +72,45 @@ class Plan:
     experiment: str | None
     sweeper: str
     launcher: str
+    address: str | None
     n_jobs: int
     folder: str
 
 
-def plan(overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = ()) -> Plan:
+def plan(
+    overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = (), max_jobs: int = MAX_JOBS
+) -> Plan:
     """Compose and check every job of a command line.
 
     Arguments:
         overrides: the arguments of `sweepgrad train`, without flags.
         multirun: whether --multirun was given; an experiment may request it too.
         search: further folders of YAML, as given by --config-dir.
+        max_jobs: the largest number of runs that is allowed.
 
     Raises:
         UserError: the errors of all jobs.
     """
     with composer_for(search) as hydra:
-        return plan_with(hydra, overrides, multirun=multirun)
+        return plan_with(hydra, overrides, multirun=multirun, max_jobs=max_jobs)
 
 
-def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan:
+def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool, max_jobs: int = MAX_JOBS) -> Plan:
     """Compose and check as `plan` does, with a Hydra that may launch the jobs too, see `hydra_for`."""
+    with input_errors(), bounded():
+        return _planned(hydra, overrides, multirun, max_jobs)
+
+
+def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: int) -> Plan:
     loader = hydra.config_loader
     assert isinstance(loader, SweepLoader)
     errors = Errors()
-    given = errors.drop_wrong(loader, _parse(loader, overrides))
-    parsed = given
-    with errors.composing(lambda: _unknown_to_hydra(loader, parsed)):
+    parsed = parse(loader, overrides)
+    check_ranges(parsed)
+    parsed = given = errors.drop_wrong(loader, parsed)
+    with errors.composing(lambda: unknown_to_hydra(loader, given), lambda: wrong_alone(loader, given)):
         master = loader.load_configuration(
-            CONFIG_NAME, _let_through(loader, parsed), RunMode.MULTIRUN, validate_sweep_overrides=False
+            CONFIG_NAME, let_through(loader, given), RunMode.MULTIRUN, validate_sweep_overrides=False
         )
     if refused := list(refused_settings(master)):  # what follows reads these settings
         for error in refused:
@@ -119,8 +128,9 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
     if multirun:
         with errors.composing():
             loader.validate_sweep_overrides_legal(parsed, RunMode.MULTIRUN, from_shell=True)
-        params = OmegaConf.select(master, "hydra.sweeper.params") or {}
-        swept = errors.drop_wrong(loader, _parse(loader, [f"{k}={v}" for k, v in params.items()]))
+        swept = parse(loader, _params(master))
+        check_ranges(swept)
+        swept = errors.drop_wrong(loader, swept)
         parsed = [override for override in swept + parsed if not override.is_hydra_override()]
     for override in () if multirun else parsed:
         if override.is_sweep_override():
@@ -130,28 +140,42 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
                 str(override.input_line),
             )
     if multirun:
+        if complete:
+            check_count(count(parsed), max_jobs)
         combinations = combinations_of(parsed) if complete else samples(parsed)
     elif any(override.is_sweep_override() for override in parsed):
         combinations = samples(parsed)
     else:
         combinations = [[str(override.input_line) for override in parsed]]
-    jobs: dict[Config, list[str]] = {}
-    folders: dict[str, list[str]] = {}
-    for combination in combinations:
-        here = _parse(loader, combination)
-        composed = master
+
+    def configured(combination: Sequence[str]) -> tuple[DictConfig, Config | None]:
+        """Compose and check a job; its configuration is None if it has errors."""
+        here, composed = parse(loader, combination), master
         if multirun or len(combinations) > 1:
             with errors.composing():
-                composed = loader.load_sweep_config(master, _let_through(loader, here))
+                composed = loader.load_sweep_config(master, let_through(loader, here))
             if (files := str(composed.hydra.runtime.choices)) not in safe:
                 safe.add(files)
                 for error in refused_settings(composed):
                     errors.add(error, "")
         try:
-            config = checked(composed)
+            return composed, checked(composed)
         except ConfigErrors as found:
-            for error in found.errors:
-                errors.add(error, origin(error, here, composed, loader))
+            errors.add_all(found.errors, partial(origin, overrides=here, composed=composed, loader=loader))
+            return composed, None
+
+    if len(combinations) > _SAMPLED_FIRST:
+        for sample in samples(parsed):
+            if not errors.enough:
+                configured(sample)
+        errors.refuse()
+    jobs: dict[Config, list[str]] = {}
+    folders: dict[str, list[str]] = {}
+    for combination in combinations:
+        if errors.enough:
+            break
+        composed, config = configured(combination)
+        if config is None:
             continue
         words = " ".join(combination)
         if config in jobs and complete:
@@ -170,13 +194,16 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         longest = max(jobs, key=lambda job: job.train.epochs)
         for error in without_effect(master, longest, multirun=multirun):
             errors.add(error, origin(error, given, master, loader))
-    n_jobs = len(jobs) if complete else int(OmegaConf.select(master, "hydra.sweeper.trials", default=1))
-    if not complete and n_jobs < 1:
-        errors.add(ConfigError("hydra.sweeper.trials", f"must be at least 1, not {n_jobs}"), "")
+    n_jobs = len(jobs)
+    if not complete:
+        n_jobs = OmegaConf.select(master, "hydra.sweeper.trials", default=1)
+        if not isinstance(n_jobs, int) or n_jobs < 1:
+            errors.add(ConfigError("hydra.sweeper.trials", f"must be at least 1, not {n_jobs}"), "")
     errors.refuse()
+    check_count(n_jobs, max_jobs)
     varying = tuple(
         override.key_or_group
-        for place, override in enumerate(_parse(loader, combinations[0]))
+        for place, override in enumerate(parse(loader, combinations[0]))
         if len({combination[place] for combination in combinations}) > 1
     )
     return Plan(
@@ -187,9 +214,18 @@ def plan_with(hydra: Hydra, overrides: Sequence[str], *, multirun: bool) -> Plan
         experiment=choices.get("experiment"),
         sweeper=sweeper,
         launcher=launcher,
+        address=address_of(master) if multirun and launcher == "dask" else None,
         n_jobs=n_jobs,
         folder=_folder(master, multirun=multirun),
     )
+
+
+def _params(master: DictConfig) -> list[str]:
+    """Return the overrides of hydra.sweeper.params."""
+    params = OmegaConf.select(master, "hydra.sweeper.params") or {}
+    if not isinstance(params, Mapping):
+        raise UserError(f"hydra.sweeper.params: must be keys and values, not {shortened(params)!r}")
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def _folder(master: DictConfig, *, multirun: bool) -> str:
@@ -209,7 +245,8 @@ def checked(composed: DictConfig) -> Config:
     try:
         values = plain(composed)
     except OmegaConfBaseException as error:
-        raise ConfigErrors([ConfigError(error.full_key or "", str(error.msg).splitlines()[0])]) from None
+        (problem, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
+        raise ConfigErrors([ConfigError(error.full_key or "", problem)]) from None
     return check(values)
 
 
@@ -219,52 +256,9 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     Raises:
         OmegaConfBaseException: an interpolation refers to an unknown key.
     """
-    return {
-        str(key): OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
-        for key, part in composed.items_ex(resolve=True)
-        if key != "hydra"
-    }
-
-
-def _parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
-    try:
-        parsed = loader.parse(overrides)
-    except OverrideParseException as error:
-        problem = str(error.message).splitlines()[0]
-        raise UserError(f"{error.override}: {problem}\n{_HOW_TO_OVERRIDE}") from None
-    for override in parsed:
-        if not override.key_or_group:
-            raise UserError(f"{override.input_line}: has no key\n{_HOW_TO_OVERRIDE}")
-    return parsed
-
-
-def _unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:
-    """Yield an error for each override of a key below `hydra` that does not exist."""
-    changes = [o for o in overrides if o.key_or_group.startswith("hydra.") and o.type == OverrideType.CHANGE]
-    others = [override for override in overrides if override not in changes]
-    try:
-        master = loader.load_configuration(
-            CONFIG_NAME, _let_through(loader, others), RunMode.MULTIRUN, validate_sweep_overrides=False
-        )
-    except (HydraException, OmegaConfBaseException, YAMLError):
-        return  # something else is wrong
-    for override in changes:
-        section, _, name = override.key_or_group.rpartition(".")
-        parent = OmegaConf.select(master, section)
-        if isinstance(parent, DictConfig) and name not in parent:
-            known = [str(key) for key in parent if str(key) != "_target_"]
-            hint = nearest(name, known, f"{section}.") or f" Known keys: {', '.join(known)}"
-            yield ConfigError(override.key_or_group, f"unknown key.{hint}")
-
-
-def _let_through(loader: SweepLoader, overrides: Sequence[Override]) -> list[str]:
-    """Return the overrides; one that changes a key adds it if the key is unknown."""
-    return [
-        loader.adding(override)
-        if override.type == OverrideType.CHANGE
-        and not override.key_or_group.startswith("hydra.")
-        and not loader.get_group_options(override.key_or_group)
-        and not override.is_sweep_override()
-        else str(override.input_line)
-        for override in overrides
-    ]
+    with bounded():
+        return {
+            str(key): OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+            for key, part in composed.items_ex(resolve=True)
+            if key != "hydra"
+        }

@@ -8,11 +8,17 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sweepgrad.compose.boundary import about_input, message
+from sweepgrad.compose.limits import shortened
 from sweepgrad.compose.loader import SweepLoader
 from sweepgrad.compose.options import wrong_overrides
 from sweepgrad.compose.origin import on_command_line
 from sweepgrad.config.check import ConfigError
 from sweepgrad.errors import UserError
+
+_MOST = 50  # errors that are listed
+_MOST_JOBS = 100  # with errors
+_LONGEST = 1_000  # characters of a key, a problem, an origin
 
 
 class Errors:
@@ -23,14 +29,28 @@ class Errors:
     """
 
     def __init__(self) -> None:
+        self._n_wrong_jobs = 0
         self._lines: dict[tuple[str, str], str] = {}
         self.partial = False
 
     def add(self, error: ConfigError, origin: str) -> None:
         """Add an error, unless the same was found in another job."""
         if error.certain or not self.partial:
-            line = f"{error.key}: {error.problem}" + (f" [from {origin}]" if origin else "")
+            source = f" [from {shortened(origin, _LONGEST)}]" if origin else ""
+            line = f"{shortened(error.key, _LONGEST)}: {shortened(error.problem, _LONGEST)}{source}"
             self._lines.setdefault((error.key, error.problem), line)
+
+    def add_all(self, errors: Sequence[ConfigError], origin: Callable[[ConfigError], str]) -> None:
+        """Add the errors of a job."""
+        self._n_wrong_jobs += 1
+        for error in errors:
+            if not self.enough:
+                self.add(error, origin(error))
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is wrong that looking for more would not help."""
+        return len(self._lines) >= _MOST or self._n_wrong_jobs >= _MOST_JOBS
 
     def drop_wrong(self, loader: SweepLoader, overrides: Sequence[Override]) -> list[Override]:
         """Return the overrides without the wrong ones, and add the errors of these."""
@@ -47,21 +67,32 @@ class Errors:
         """Raise a UserError if there are errors."""
         if self._lines:
             n = len(self._lines)
-            lines = "".join(f"\n  {line}" for line in self._lines.values())
-            raise UserError(f"{n} configuration error{'s' if n > 1 else ''}; nothing was run{lines}")
+            lines = "".join(f"\n  {line}" for line in [*self._lines.values()][:_MOST])
+            more = " or more" if self.enough else ""
+            raise UserError(f"{n} configuration error{'s' if n > 1 else ''}{more}; nothing was run{lines}")
 
     @contextmanager
-    def composing(self, explain: Callable[[], Iterator[ConfigError]] | None = None) -> Iterator[None]:
+    def composing(
+        self,
+        explain: Callable[[], Iterator[ConfigError]] | None = None,
+        blame: Callable[[], str] | None = None,
+    ) -> Iterator[None]:
         """Raise what Hydra raises while composing as a UserError, or the errors found before.
 
         Arguments:
             explain: yields errors that may be the cause; they replace Hydra's message.
+            blame: returns the override that may be the cause, or "", for exceptions that say little.
         """
         try:
             yield
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError, AssertionError) as error:
-            for found in explain() if explain else ():
+        except Exception as error:
+            if not about_input(error):
+                raise
+            for found in explain() if explain and not isinstance(error, UserError) else ():
                 self.add(found, "")
             self.refuse()
-            cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-            raise UserError(f"{error}{cause}") from None
+            if isinstance(error, UserError):
+                raise
+            says_little = not isinstance(error, HydraException | OmegaConfBaseException | YAMLError)
+            override = blame() if blame and says_little else ""
+            raise UserError(message(error, f"Check {override}" if override else "")) from None

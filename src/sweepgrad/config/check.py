@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,9 @@ from sweepgrad.config.suggest import nearest as nearest
 from sweepgrad.config.suggest import nearest_keys
 from sweepgrad.config.union import kinds_of
 from sweepgrad.errors import UserError
+
+_MOST = 50  # errors of a configuration that are described
+_LONGEST = 200  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def check(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(_tuples(values))
     except ValidationError as error:
-        raise ConfigErrors([found for it in error.errors() for found in _errors(values, it)]) from None
+        errors = (found for it in error.errors() for found in _errors(values, it))
+        raise ConfigErrors([*islice(errors, _MOST)]) from None
 
 
 @cache
@@ -119,7 +124,11 @@ def _invalid(path: Sequence[str], details: Any) -> ConfigError:
         )
     wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
-    return ConfigError(key, f"{shown} {wanted}")
+    return ConfigError(key, f"{_shortened(shown)} {wanted}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:

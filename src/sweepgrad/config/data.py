@@ -103,8 +103,8 @@ class SimulatedData(Section):
     kind: Literal["moons", "linear"] = Field(
         description="moons: two interleaved half circles; linear: two classes that a hyperplane separates."
     )
-    rows: int = Field(ge=1, description="Number of rows.")
-    features: int = Field(ge=1, description="Number of features; of moons all but two are noise.")
+    rows: int = Field(ge=1, le=100_000_000, description="Number of rows.")
+    features: int = Field(ge=1, le=100_000, description="Number of features; of moons all but two are noise.")
     noise: float = Field(ge=0, lt=0.5, description="Share of the labels that are flipped.")
     seed: Seed = Field(description="Seed of the table.")
 

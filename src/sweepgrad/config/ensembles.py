@@ -25,7 +25,7 @@ class BestEnsemble(Section):
     """The average of the best configurations by validation, with all their seeds."""
 
     kind: Literal["best"] = Field(description=_KIND)
-    size: int = Field(ge=2, description="Number of configurations that are averaged.")
+    size: int = Field(ge=2, le=10_000, description="Number of configurations that are averaged.")
 
 
 EnsembleConfig = Annotated[NoEnsemble | SeedsEnsemble | BestEnsemble, Field(discriminator="kind")]

@@ -10,13 +10,15 @@ from sweepgrad.extensions import Registry
 # The names; `nn.activations` has the function of each.
 ACTIVATIONS: Registry[None] = Registry("activation", dict.fromkeys(("relu", "tanh", "sigmoid")))
 
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Model(Section):
     """A multilayer perceptron; `hidden: []` is logistic regression."""
 
-    hidden: tuple[Width, ...] = Field(description="Units of each hidden layer; [] is logistic regression.")
+    hidden: tuple[Width, ...] = Field(
+        max_length=100, description="Units of each hidden layer; [] is logistic regression."
+    )
     activation: str | None = Field(description=f"{', '.join(ACTIVATIONS.known)}; null without hidden layers.")
     dropout: float = Field(
         ge=0, lt=1, description="Probability that a hidden unit is dropped during training."

@@ -27,7 +27,7 @@ class InverseRootSchedule(Schedule):
     """The learning rate falls with the square root of the step."""
 
     name: Literal["inverse_root"] = Field(description=_NAME)
-    delay: int = Field(ge=1, description="d in lr · √(d / (d + s)), after s steps.")
+    delay: int = Field(ge=1, le=10**12, description="d in lr · √(d / (d + s)), after s steps.")
 
 
 class StaircaseSchedule(Schedule):

@@ -26,8 +26,8 @@ from sweepgrad.config.thresholds import CostThreshold, HalfThreshold, ThresholdC
 class Train(Section):
     """Training: length, batches, and changes to gradients and weights besides the optimizer's step."""
 
-    epochs: int = Field(ge=1, description="Number of epochs.")
-    batch_size: int = Field(ge=1, description="Rows in a batch.")
+    epochs: int = Field(ge=1, le=1_000_000, description="Number of epochs.")
+    batch_size: int = Field(ge=1, le=100_000_000, description="Rows in a batch.")
     patience: int | None = Field(
         ge=1,
         description="Stop after this many epochs without a better validation loss; null never stops.",
@@ -106,14 +106,16 @@ class Tracking(Section):
     uri: Annotated[str, AfterValidator(store_uri)] = Field(
         description="MLflow store: sqlite:///FILE, or http://HOST:PORT of an MLflow server."
     )
-    experiment: str = Field(min_length=1, description="Name of the MLflow experiment.")
+    experiment: str = Field(min_length=1, max_length=200, description="Name of the MLflow experiment.")
 
 
 class Halving(Section):
     """Successive halving: a rung after `first` epochs, and after each `factor` times as many."""
 
-    first: int = Field(ge=1, description="Epochs before the first rung.")
-    factor: int = Field(ge=2, description="At each rung the best 1 of this many runs continues.")
+    first: int = Field(ge=1, le=1_000_000, description="Epochs before the first rung.")
+    factor: int = Field(
+        ge=2, le=1_000_000, description="At each rung the best 1 of this many runs continues."
+    )
 
 
 class Select(Section):

@@ -25,11 +25,13 @@ class Split(Section):
     )
     seed: Seed = Field(description="Seed of the split.")
     stratify: bool = Field(description="Keep the share of positive rows equal in all sets.")
-    folds: int = Field(5, ge=2, description="Number of cross-validation folds.")
+    folds: int = Field(5, ge=2, le=1_000, description="Number of cross-validation folds.")
     fold: int | None = Field(
         None, ge=0, description="Fold that is the validation set, from 0; null splits by the shares."
     )
-    outer_folds: int = Field(5, ge=2, description="Number of outer folds, for nested cross-validation.")
+    outer_folds: int = Field(
+        5, ge=2, le=1_000, description="Number of outer folds, for nested cross-validation."
+    )
     outer_fold: int | None = Field(
         None, ge=0, description="Outer fold that is the test set, from 0; null splits by the shares."
     )

@@ -19,11 +19,12 @@ _SYNONYMS = {  # what other libraries call a key
 }
 _AS_GOOD = 0.1  # candidates this close to the best score are all named
 _AT_MOST = 5
+_LONGEST = 100  # characters of a mistyped word that are compared
 
 
 def nearest(word: str, among: Sequence[str], prefix: str = "") -> str:
     """Return ' Did you mean X?' for the most similar of the words, with `prefix` before it; or nothing."""
-    close = difflib.get_close_matches(word, among, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word[:_LONGEST], among, n=1, cutoff=0.5)
     return f" Did you mean {prefix}{close[0]}?" if close else ""
 
 
@@ -61,6 +62,7 @@ def nearest_keys(unknown: str, known: Iterable[tuple[str, str]]) -> str:
 
 
 def _similarity(word: str, known: str) -> float:
+    word = word[:_LONGEST]
     if known in (word, _SYNONYMS.get(word)):
         return 1.0
     part_of_it = len(word) > 2 and (known.startswith(word) or word in known.split("_"))

@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import isfinite
@@ -14,6 +15,9 @@ from sweepgrad.errors import UserError
 ASSIGNMENT = "x3 = x1 + x2; x4 = x1 + x3; x5 = x3 * x4; L = log(x5)"
 """The example of the assignment, at x1 = 1 and x2 = 0."""
 ASSIGNMENT_AT = ("x1=1", "x2=0")
+
+_MAX_CHARACTERS = 10_000
+_MAX_NODES = 1_000  # a drawing with more cannot be read
 
 _OPERATORS: dict[type[ast.operator], Callable[[Value, Value], Value]] = {
     ast.Add: operator.add,
@@ -67,11 +71,19 @@ def parsed(text: str, values: Mapping[str, float]) -> Value:
 
 
 def _result(text: str, values: Mapping[str, float]) -> Value:
+    if len(text) > _MAX_CHARACTERS:
+        raise UserError(f"the expression has {len(text):,} characters, and may have {_MAX_CHARACTERS:,}")
     try:
-        tree = ast.parse(text.strip(), mode="exec")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about code that is not run here
+            tree = ast.parse(text.strip(), mode="exec")
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        raise UserError(f"{text[:60]!r} is not an expression: {error}") from None
     except SyntaxError as error:
         where = f" at {text.strip()[(error.offset or 1) - 1 :][:10]!r}" if error.offset else ""
-        raise UserError(f"{text!r} is not an expression: {error.msg}{where}") from None
+        raise UserError(f"{text[:200]!r} is not an expression: {error.msg}{where}") from None
+    if (n := sum(isinstance(node, ast.expr) for node in ast.walk(tree))) > _MAX_NODES:
+        raise UserError(f"the expression has {n:,} parts, and may have {_MAX_NODES:,}")
     if not tree.body:
         raise UserError("the expression is empty; give one such as 'log(x) * y'")
     scope = {name: Value(number, name) for name, number in values.items()}

@@ -6,14 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
+from sweepgrad.compose.boundary import input_errors
 from sweepgrad.compose.loader import SweepLoader, hydra_for
+from sweepgrad.compose.overrides import parse
 from sweepgrad.compose.plan import plain
+from sweepgrad.compose.yaml_files import read_text
 from sweepgrad.config.check import nearest
 from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
@@ -67,7 +67,7 @@ def titles(names: Sequence[str], search: Sequence[str] = ()) -> dict[str, str]:
     found = {}
     for name in names:
         files = (Path(source.path, GROUP, f"{name}.yaml") for source in sources)
-        text = next(file for file in files if file.is_file()).read_text(encoding="utf-8")
+        text = read_text(next(file for file in files if file.is_file()))
         comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
         found[name] = next((line for line in comments if line and not line.startswith("@")), "")
     return found
@@ -92,17 +92,13 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
             raise UserError(
                 f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}; or all"
             )
-        try:
-            parsed = loader.parse(overrides)
+        with input_errors():
+            parsed = parse(loader, overrides)
             lines = [loader.adding(override) for override in parsed]
             if several := [str(override.input_line) for override in parsed if override.is_sweep_override()]:
                 raise UserError(f"{' '.join(several)}: give a single value for each key; put lists into []")
             composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
             values = plain(composed)
-        except OverrideParseException as error:
-            raise UserError(f"{error.override}: {str(error.message).splitlines()[0]}") from None
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            raise UserError(f"{GROUP}/{name}.yaml: {error}") from None
     asked = values.pop("question", None)
     if asked not in QUESTIONS:
         raise UserError(

@@ -22,6 +22,7 @@ from sweepgrad.sweeps import estimate, resume, reuse, threads
 from sweepgrad.sweeps.hydra_task import SWEEP_ID, Task, alone, tables_of
 from sweepgrad.sweeps.launched import Launched, n_runs, report, unsent
 from sweepgrad.sweeps.preflight import (
+    check_scheduler,
     check_tables,
     load_engines,
     refuse_nothing_to_average,
@@ -136,6 +137,7 @@ def continue_training(
         experiment=None,
         sweeper="basic",
         launcher="basic",
+        address=None,
         n_jobs=1,
         folder=str(folder),
     )
@@ -169,6 +171,7 @@ def _check(todo: Plan, *, quiet: bool) -> None:
     for key in KEEPING + CHOOSING:
         if any(getattr(job.config, key) != getattr(settings, key) for job in todo.jobs):
             raise UserError(f"{key}: must be the same for all runs of a sweep")
+    check_scheduler(todo)
     refuse_nothing_to_average(todo)
     refuse_unwritable(Path(todo.folder.partition("*")[0]))
     check_tables(todo)

@@ -2,22 +2,34 @@
 
 import logging
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from sweepgrad import engine
 from sweepgrad.compose.plan import Plan
+from sweepgrad.config.data import SimulatedData
 from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
 from sweepgrad.config.identity import candidate
+from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.runs import folders
-from sweepgrad.training.experiment import dtype_of
+from sweepgrad.sweeps.memory import free
+from sweepgrad.training.experiment import dtype_of, prepare
 
 log = logging.getLogger(__name__)
 
+_COPIES = 2  # of a table's features while it is split and checked
+_SMALL = 10_000  # weights of a network that fits into any memory
+
 
 def check_tables(todo: Plan) -> None:
-    """Read and split each table once, so that an unusable one is refused before anything trains."""
+    """Read and split each table once, so that an unusable one is refused before anything trains.
+
+    Raises:
+        UserError: a table is unusable, or the largest network does not fit into memory.
+    """
+    _refuse_too_large(todo)
     configs = [job.config for job in todo.jobs]
     for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
         training = open_training(data, split, dtype)
@@ -29,6 +41,58 @@ def check_tables(todo: Plan) -> None:
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
+    _refuse_too_wide(todo)
+
+
+def _refuse_too_large(todo: Plan) -> None:
+    """Check that tables that are simulated fit into memory, before one is drawn.
+
+    Raises:
+        UserError: one does not.
+    """
+    for data in dict.fromkeys(job.config.data for job in todo.jobs):
+        if isinstance(data, SimulatedData):
+            needed, there = _COPIES * 8 * data.rows * (data.features + 1), free()
+            if needed > there:
+                raise UserError(
+                    f"data.rows: {data.rows:,} rows with {data.features:,} features need about"
+                    f" {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free. Set fewer"
+                )
+
+
+def _refuse_too_wide(todo: Plan) -> None:
+    """Check that the largest network fits into memory. (Not for another machine, whose memory is not known.)
+
+    Raises:
+        UserError: it does not.
+    """
+    largest = max((job.config for job in todo.jobs), key=_n_weights)
+    if todo.address is None and _n_weights(largest) > _SMALL:
+        needed, there = prepare(largest).n_bytes, free()
+        if needed > there:
+            raise UserError(
+                f"model.hidden: {[*largest.model.hidden]} needs about {needed / 1e9:.1f} GB of memory, and"
+                f" {there / 1e9:.1f} GB are free. Use smaller layers, a smaller train.batch_size, or"
+                " engine.dtype=float32"
+            )
+
+
+def _n_weights(config: Config) -> int:
+    """Return the number of weights between hidden layers, and of units."""
+    widths = config.model.hidden
+    return sum(widths) + sum(a * b for a, b in pairwise(widths))
+
+
+def check_scheduler(todo: Plan) -> None:
+    """Check that a Dask scheduler answers, if the plan has the address of one.
+
+    Raises:
+        UserError: none does.
+    """
+    if todo.address is not None:
+        from sweepgrad.sweeps.dask.connect import check_answers  # imports Dask
+
+        check_answers(todo.address)
 
 
 def load_engines(todo: Plan) -> None:

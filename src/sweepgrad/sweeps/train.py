@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweepgrad.compose.limits import MAX_JOBS
 from sweepgrad.errors import UserError
 from sweepgrad.tracking.outbox import Outbox
 
@@ -47,6 +48,7 @@ def train(
     quiet: bool = False,
     bar: bool | None = None,
     single: bool = False,
+    max_jobs: int = MAX_JOBS,
     outbox: Outbox | None = None,
 ) -> "Launched":
     """Train one run, or a sweep of runs, and send the results to MLflow.
@@ -61,6 +63,7 @@ def train(
         quiet: print errors only.
         bar: see `progress.Progress`.
         single: refuse an experiment that is a sweep.
+        max_jobs: the largest number of runs that is allowed.
         outbox: a running writer to MLflow; None starts one.
 
     Raises:
@@ -72,7 +75,7 @@ def train(
         if outbox is None:
             outbox = stack.enter_context(mlflow_writer())
         composer, todo = stack.enter_context(
-            _planned(overrides, multirun, search, single=_TRAIN if single else "")
+            _planned(overrides, multirun, search, single=_TRAIN if single else "", max_jobs=max_jobs)
         )
         tracking = todo.jobs[0].config.tracking
         file = Path(tracking.uri.removeprefix("sqlite:///"))
@@ -86,7 +89,12 @@ def train(
 
 
 def rehearse(
-    overrides: Sequence[str], *, multirun: bool, search: Sequence[str] = (), quiet: bool = False
+    overrides: Sequence[str],
+    *,
+    multirun: bool,
+    search: Sequence[str] = (),
+    quiet: bool = False,
+    max_jobs: int = MAX_JOBS,
 ) -> list[str]:
     """Check what `train` would check, and train nothing.
 
@@ -96,7 +104,7 @@ def rehearse(
     Raises:
         UserError: `train` would run nothing.
     """
-    with _planned(overrides, multirun, search) as (composer, todo):
+    with _planned(overrides, multirun, search, max_jobs=max_jobs) as (composer, todo):
         from sweepgrad.sweeps.launch import rehearse
 
         return rehearse(composer, todo, list(overrides), quiet=quiet)
@@ -120,12 +128,14 @@ def _planned(
     *,
     single: str = "",
     launches: bool = True,
+    max_jobs: int = MAX_JOBS,
 ) -> Iterator[tuple["Hydra", "Plan"]]:
     """Plan runs while no other thread does.
 
     Arguments:
         single: the advice if there must be only one run; empty if there may be several.
         launches: whether they are trained before the context ends.
+        max_jobs: see `train`.
     """
     from sweepgrad.compose.loader import composer_for, hydra_for
     from sweepgrad.compose.plan import plan_with
@@ -133,7 +143,7 @@ def _planned(
     with (hydra_for if launches else composer_for)(search) as composer:
         if single:
             _refuse_several_values(composer, overrides, single)
-        todo = plan_with(composer, overrides, multirun=multirun)
+        todo = plan_with(composer, overrides, multirun=multirun, max_jobs=max_jobs)
         if single and todo.multirun:
             raise UserError(f"experiment: it is a sweep of several runs; {single}")
         yield composer, todo

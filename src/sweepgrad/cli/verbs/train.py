@@ -54,7 +54,13 @@ def train(arguments: Sequence[str]) -> int:
         from sweepgrad.sweeps.train import rehearse, train
 
         if outbox is None:
-            for line in rehearse(flags.overrides, multirun=flags.multirun, search=search, quiet=quiet):
+            for line in rehearse(
+                flags.overrides,
+                multirun=flags.multirun,
+                search=search,
+                quiet=quiet,
+                max_jobs=flags.max_jobs,
+            ):
                 print(line)
             return 0
         launched = train(
@@ -63,6 +69,7 @@ def train(arguments: Sequence[str]) -> int:
             search=search,
             command=command,
             quiet=quiet,
+            max_jobs=flags.max_jobs,
             outbox=outbox,
         )
     return report(launched, quiet=quiet)
@@ -101,29 +108,24 @@ def ask_hydra(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the arguments are wrong; --help composes the configuration too.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
+    from sweepgrad.compose.boundary import input_errors
     from sweepgrad.compose.internals import get_args_parser
     from sweepgrad.compose.loader import CONFIG_NAME, hydra_for
+    from sweepgrad.compose.references import bounded
 
     parser = get_args_parser()
     flags = parser.parse_args(arguments)
     given = flags.overrides
-    try:
-        with hydra_for([flags.config_dir] if flags.config_dir else []) as hydra:
-            if flags.help:
-                hydra.app_help(CONFIG_NAME, parser, flags)
-            elif flags.hydra_help:
-                hydra.hydra_help(CONFIG_NAME, parser, flags)
-            elif flags.cfg:
-                hydra.show_cfg(CONFIG_NAME, given, flags.cfg, flags.package, flags.resolve)
-            elif flags.info:
-                hydra.show_info(flags.info, CONFIG_NAME, given)
-            elif len(given) == 1 and given[0].startswith("query="):
-                hydra.shell_completion(CONFIG_NAME, given)
-            else:  # it would edit the configuration of the shell
-                raise UserError("--shell-completion is not supported: use sweepgrad completion")
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise UserError(str(error)) from None
+    with input_errors(), bounded(), hydra_for([flags.config_dir] if flags.config_dir else []) as hydra:
+        if flags.help:
+            hydra.app_help(CONFIG_NAME, parser, flags)
+        elif flags.hydra_help:
+            hydra.hydra_help(CONFIG_NAME, parser, flags)
+        elif flags.cfg:
+            hydra.show_cfg(CONFIG_NAME, given, flags.cfg, flags.package, flags.resolve)
+        elif flags.info:
+            hydra.show_info(flags.info, CONFIG_NAME, given)
+        elif len(given) == 1 and given[0].startswith("query="):
+            hydra.shell_completion(CONFIG_NAME, given)
+        else:  # it would edit the configuration of the shell
+            raise UserError("--shell-completion is not supported: use sweepgrad completion")

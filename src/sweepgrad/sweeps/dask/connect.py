@@ -3,9 +3,12 @@
 import logging
 import os
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -15,9 +18,11 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from sweepgrad.compose.hydra_settings import address_problem, host_and_port
 from sweepgrad.errors import UserError
 from sweepgrad.sweeps import threads
 
+_MAX_GREETING = 1_000_000  # bytes; a scheduler's are some hundreds
 _ANSWER_SECONDS = 5  # time limit for a scheduler to answer
 _LOGGERS = (
     "distributed",
@@ -54,6 +59,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Client]:
     Raises:
         UserError: the scheduler does not answer.
     """
+    if address is not None:
+        check_answers(address)
     with ExitStack() as stack:
         stack.enter_context(_silence())
         stack.enter_context(dask.config.set(_SETTINGS))
@@ -66,15 +73,68 @@ def connected(address: str | None, workers: int | None) -> Iterator[Client]:
                 client.close(timeout=2)
 
 
+def check_answers(address: str) -> None:
+    """Check that a Dask scheduler answers at an address, before Dask believes what it sends.
+
+    Dask allocates as many bytes as a server announces, and waits without end for one that sends nothing. A
+    scheduler begins: it sends the length of its greeting, then the number of parts of it and their lengths.
+
+    Raises:
+        UserError: the address is not one, or something else answers or nothing.
+    """
+    if problem := address_problem(address):
+        raise UserError(f"hydra.launcher.address: {problem}")
+    if address.startswith("tls:"):  # here the client begins
+        return
+    until = time.monotonic() + _ANSWER_SECONDS
+    try:
+        with socket.create_connection(host_and_port(address), timeout=_ANSWER_SECONDS) as connection:
+            (length,) = struct.unpack("<Q", _received(connection, 8, until))
+            if not 8 <= length <= _MAX_GREETING:
+                raise _no_scheduler(address, "what answers there is not Dask")
+            greeting = _received(connection, length, until)
+    except TimeoutError:
+        raise _no_scheduler(address, f"nothing was sent within {_ANSWER_SECONDS} s") from None
+    except (OSError, EOFError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise _no_scheduler(address, why) from None
+    (n_parts,) = struct.unpack_from("<Q", greeting)
+    if n_parts > length // 8 or sum(struct.unpack_from(f"<{n_parts}Q", greeting + bytes(8), 8)) > length:
+        raise _no_scheduler(address, "what answers there is not Dask")
+
+
+def _received(connection: socket.socket, n_bytes: int, until: float) -> bytes:
+    """Return the next bytes of a connection.
+
+    Raises:
+        TimeoutError: they do not come in time.
+        EOFError: the connection was closed.
+    """
+    received = bytearray()
+    while len(received) < n_bytes:
+        if (left := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        piece = connection.recv(n_bytes - len(received))
+        if not piece:
+            raise EOFError("the connection was closed")
+        received += piece
+    return bytes(received)
+
+
+def _no_scheduler(name: str, why: str) -> UserError:
+    return UserError(
+        f"hydra.launcher.address: no Dask scheduler answers at {name} ({why}). Start one with"
+        " `dask scheduler`, or omit the address to use this machine"
+    )
+
+
 def _client(to: str | LocalCluster, name: str) -> Client:
     try:
         return Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # raised by different parts of Dask
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"hydra.launcher.address: no Dask scheduler answers at {name} ({why}). Start one with"
-            " `dask scheduler`, or omit the address to use this machine"
-        ) from None
+        raise _no_scheduler(name, why) from None
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""YAML files, read within limits: size, nesting, number of values with aliases expanded.
+
+They are checked while the tree is composed, before any value is made of it. Hydra's own file source has no
+limits, so `Repository` replaces it.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+
+from sweepgrad.compose import limits
+from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
+from sweepgrad.errors import UserError
+
+
+class Repository(ConfigRepository):
+    """Hydra's repository of YAML files, with limits on each file."""
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        super().initialize_sources(config_search_path)
+        self.sources = [
+            FileSource(source.provider, source.path) if source.scheme() == "file" else source
+            for source in self.sources
+        ]
+
+
+class CachingRepository(CachingConfigRepository):
+    """Hydra's cache of a composition, with a limit on the number of files that defaults lists ask for."""
+
+    def __init__(self, delegate: ConfigRepository) -> None:
+        super().__init__(delegate)
+        self._n_asked = 0
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        self._n_asked += 1
+        if self._n_asked > MAX_FILES:
+            raise UserError(
+                f"{config_path}.yaml: the defaults lists ask for more than {MAX_FILES:,} files. Remove files"
+                " that include each other"
+            )
+        return super().load_config(config_path)
+
+
+class FileSource(FileConfigSource):
+    """Hydra's source of the YAML files of a folder, which reads them within limits."""
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self._n_nodes = 0
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = Path(self.path, self._normalize_file_name(config_path)).resolve()
+        if not path.exists():
+            raise ConfigLoadError(f"Config not found : {path}")
+        content, n_nodes, head = load(path)
+        self._n_nodes += n_nodes
+        if self._n_nodes > MAX_FILE_NODES:
+            raise UserError(f"{self.path}: its YAML files have more than {MAX_FILE_NODES:,} values together")
+        config = OmegaConf.create({} if content is None else content)
+        header = self._get_header_dict(head)
+        return ConfigResult(
+            config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header
+        )
+
+
+class Loaded(NamedTuple):
+    """The contents of a YAML file, shared by all who load it.
+
+    Attributes:
+        content: dicts, lists and values.
+        n_nodes: their number, those of an alias counted each time that it is used.
+        head: the beginning of the text, where Hydra looks for @package.
+    """
+
+    content: dict[Any, Any] | list[Any] | str | None
+    n_nodes: int
+    head: str
+
+
+def load(path: Path) -> Loaded:
+    """Return the contents of a YAML file.
+
+    Raises:
+        UserError: the file exceeds a limit, or is no text.
+        YAMLError: it is no YAML.
+    """
+    status = path.stat()
+    return _loaded(path, status.st_mtime_ns, status.st_size)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a YAML file.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise UserError(f"{_shown(path)}: is larger than {MAX_FILE_BYTES / 1e6:g} MB, the limit of YAML")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{_shown(path)}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{_shown(path)}: is not UTF-8 text, at byte {error.start}") from None
+
+
+@lru_cache(maxsize=64)  # a composition reads each file twice, and each error asks which file it comes from
+def _loaded(path: Path, modified: int, size: int) -> Loaded:
+    text, name = read_text(path), str(path)
+    loader = _Loader(text, _shown(Path(name)))
+    try:
+        content = loader.get_single_data()
+    except (ValueError, OverflowError) as error:  # of a number, such as one with 5,000 digits
+        raise UserError(f"{loader.name}: {limits.shortened(error, 200)}") from None
+    finally:
+        loader.dispose()
+    if content is not None and not isinstance(content, dict | list | str):
+        raise UserError(f"{loader.name}: must be keys and values, not {limits.shortened(content)!r}")
+    return Loaded(content, loader.n_nodes, text[:512])
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+_OmegaConfLoader: Any = get_yaml_loader()
+
+
+class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a function
+    """OmegaConf's loader, with limits that are checked node by node.
+
+    Attributes:
+        n_nodes: the nodes so far, those of an alias counted each time that it is used.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.n_nodes = 0
+        self._depth = 0
+        self._deepest = 0  # of the node that is being composed, below the root
+        self._complete: dict[str, tuple[int, int]] = {}  # the nodes and the height of each anchor
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) and event.anchor is not None:
+            if event.anchor in self.anchors and event.anchor not in self._complete:
+                self._refuse(event, f"*{event.anchor} contains itself")
+            size, height = self._complete.get(event.anchor, (0, 0))
+            self._count(event, size, height)
+        else:
+            self._count(event, 1, 1)
+        before, outer = self.n_nodes, self._deepest
+        self._depth += 1
+        self._deepest = self._depth
+        node: yaml.Node = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent) and event.anchor is not None:
+            self._complete[event.anchor] = self.n_nodes - before + 1, self._deepest - self._depth + 1
+        self._depth -= 1
+        self._deepest = max(outer, self._deepest)
+        return node
+
+    def _count(self, event: Any, size: int, height: int) -> None:
+        self.n_nodes += size
+        if self.n_nodes > MAX_FILE_NODES:
+            self._refuse(event, f"has more than {MAX_FILE_NODES:,} values, with aliases expanded")
+        self._deepest = max(self._deepest, self._depth + height)
+        if self._depth + height > MAX_DEPTH:
+            self._refuse(event, f"is nested more than {MAX_DEPTH} deep")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > limits.MAX_STRING_CHARACTERS:
+            self._refuse(event, f"has a text of {len(event.value):,} characters")
+        if isinstance(event, yaml.ScalarEvent) and event.value.count("${") > MAX_DEPTH:
+            self._refuse(event, f"has more than {MAX_DEPTH} references in a text")
+
+    def _refuse(self, event: Any, problem: str) -> None:
+        raise UserError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")

@@ -1,0 +1,76 @@
+"""Every target in short: its corpus, and the same examples each time. `make fuzz` runs others, for long."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.fuzz.property import CORPUS, Failed, check, kept, target, targets
+
+from sweepgrad.errors import UserError
+
+SHORT = 40  # inputs of a target
+REPLAYED = [(name, path) for name in targets() for path in kept(name)]
+
+
+@pytest.mark.parametrize("name", targets())
+def test_only_user_errors_escape(name):
+    module = target(name)
+
+    @settings(
+        max_examples=getattr(module, "SHORT", SHORT),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(module.examples())
+    def attacked(data: bytes) -> None:
+        check(module.attack, data)
+
+    attacked()
+
+
+@pytest.mark.parametrize(("name", "path"), REPLAYED, ids=[f"{name}-{path.name}" for name, path in REPLAYED])
+def test_inputs_that_failed_once_do_not_fail_again(name, path):
+    check(target(name).attack, path.read_bytes())
+
+
+def test_a_corpus_belongs_to_a_target():
+    assert {path.name for path in CORPUS.iterdir() if path.is_dir()} <= set(targets())
+
+
+# The property itself fails when it should
+
+
+def _writes_and_refuses(_: bytes) -> None:
+    Path("left.txt").write_text("x")
+    raise UserError("no")
+
+
+def _divides(_: bytes) -> None:
+    print(1 / 0)
+
+
+def _refuses_without_words(_: bytes) -> None:
+    raise UserError("")
+
+
+@pytest.mark.parametrize(
+    ("attack", "problem"),
+    [
+        (_divides, "ZeroDivisionError"),
+        (_writes_and_refuses, "files left"),
+        (_refuses_without_words, "a message without words"),
+    ],
+)
+def test_what_breaks_the_property_is_found(attack, problem):
+    with pytest.raises(Failed, match=problem):
+        check(attack, b"")
+
+
+def test_a_user_error_and_success_keep_the_property():
+    def refuse(_: bytes) -> None:
+        raise UserError("seed: should be a number")
+
+    assert check(refuse, b"").refused
+    assert not check(lambda _: None, b"").refused
