@@ -27,9 +27,10 @@ def copied(sweep, tmp_path, monkeypatch) -> Sweep:
 
 
 def changed(job: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a record by hand, and compute its checksum again."""
     record = json.loads((job / "record.json").read_text())
     change(record)
-    (job / "record.json").write_text(json.dumps(record))
+    (job / "record.json").write_bytes(records.seal(json.dumps(record).encode()))
 
 
 def test_a_sweep_is_bit_equal_in_mlflow_and_in_its_folders(sweep, monkeypatch):
@@ -109,6 +110,7 @@ def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
             r["certificate"].update(leaks=["of course not"]),
             r.update(diagnosis="a triumph", status="KILLED"),
             r["files"].pop("state.npy"),
+            r["files"].pop("validation.npy"),
         ),
     )
     with (job / "config.yaml").open("a") as file:
@@ -122,7 +124,8 @@ def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
         "certificate.leaks (length) is 1; retrained: 0",
         "diagnosis is 'a triumph'; retrained: ''",
         "its status is KILLED, but it has all its epochs",
-        "its files are bundle.json, weights.npz; retrained: bundle.json, weights.npz, state.npy",
+        "its files are bundle.json, weights.npz; retrained: bundle.json, weights.npz, state.npy,"
+        " validation.npy",
         "config.yaml and record.json differ in tested",
         "certificate.json.leaks[0] is 'none at all'; in record.json: 'of course not'",
     ):

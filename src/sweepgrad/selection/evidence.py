@@ -238,10 +238,8 @@ class Evidence:
                 continue
             logged, value = run.metrics[metric.key], metric.value(y, scores, 0.5)
             if not isclose(logged, value, rel_tol=tolerance, abs_tol=1e-12 + undecided):
-                raise Damaged(
-                    run,
-                    f"its logged {metric.name} {logged:.6g} differs from that of its predictions, {value:.6g}",
-                )
+                other = f"that of its predictions, {value:.6g}"
+                raise Damaged(run, f"its logged {metric.name} {logged:.6g} differs from {other}")
             found[metric.key] = value
         return found
 
