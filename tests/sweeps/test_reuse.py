@@ -125,7 +125,7 @@ def test_a_figure_that_was_typed_into_a_record_is_not_taken_over(runs, trained, 
 
 
 def test_a_record_without_a_checksum_is_not_taken_over(runs, trained, caplog):
-    """Its summary could be anything; records of 0.1.0 have neither checksum nor validation scores."""
+    """Make it one of 0.1.0, which has neither: its summary could be anything."""
     file = runs / "deep/down/0" / "record.json"
     values = json.loads(file.read_text())
     del values["checksum"], values["files"]["validation.npy"]

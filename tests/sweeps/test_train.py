@@ -374,7 +374,7 @@ def test_a_server_that_is_away_loses_nothing_and_sync_sends_once(tmp_path, monke
     for job in jobs:  # as if it answered now
         record = json.loads((job / "record.json").read_text())
         record["config"]["tracking"]["uri"] = here()
-        (job / "record.json").write_text(json.dumps(record))
+        (job / "record.json").write_bytes(records.seal(json.dumps(record).encode()))
     shutil.copy(empty_store, "runs/mlflow.db")
     assert "2 runs sent" in command("sync").out
     assert "0 runs sent" in command("sync").out

@@ -271,3 +271,29 @@ def test_what_cannot_be_found_is_reported(folder):
         result = command("verify", which)
         assert result.code == 2
         assert problem in result.err
+
+
+@pytest.mark.parametrize("name", ["record.json", "validation.npy"])
+def test_a_change_of_one_byte_is_found(name, copied):
+    file = copied.jobs[0] / name
+    content = file.read_bytes()
+    changed = (
+        content.replace(b'"stopped": false', b'"stopped":false') if name == "record.json" else content + b" "
+    )
+    file.write_bytes(changed)
+    result = command("verify", str(copied.jobs[0]))
+    assert result.code == 1, result.err
+    assert f"{name} was changed after it was written" in result.out
+
+
+def test_validation_scores_that_were_changed_together_with_their_digest_are_found(copied):
+    from sweepgrad.files import digest
+
+    file = copied.jobs[0] / "validation.npy"
+    scores = np.load(file)
+    scores[3] += 0.5
+    np.save(file, scores)
+    changed(copied.jobs[0], lambda r: r["files"].update({"validation.npy": digest(file)}))
+    result = command("verify", str(copied.jobs[0]))
+    assert result.code == 1, result.err
+    assert f"validation scores: 1 of {scores.size} numbers differ, by up to 0.5" in result.out
