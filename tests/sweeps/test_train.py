@@ -78,6 +78,7 @@ def test_a_jobs_folder_holds_all_that_is_needed(sweep):
             "model/bundle.json",
             "model/weights.npz",
             "state.npy",
+            "validation.npy",
             "certificate.json",
         }
 
@@ -172,6 +173,7 @@ def test_mlflow_knows_the_rows_and_has_the_files_of_each_run(sweep):
             "environment.json",
             "run.json",
             "state.npy",
+            "validation.npy",
             "certificate.json",
             "bundle",
         }
