@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from math import inf, nan
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_layer_statistics_are_read_under_todays_key_and_under_that_of_0_1_0(reco
     assert epoch["layer_statistics"]["layers"][0]["gradient_norm"] == 0.5
     assert "signs" not in epoch
     assert records.read(tmp_path) == with_stats
-    file.write_text(file.read_text().replace('"layer_statistics"', '"signs"'))
+    file.write_bytes(records.seal(file.read_bytes().replace(b'"layer_statistics"', b'"signs"')))
     assert records.read(tmp_path) == with_stats
 
 
@@ -102,3 +103,46 @@ def test_a_damaged_record_is_described_in_one_line(record, tmp_path):
     with pytest.raises(ValueError, match="Invalid JSON") as cut:
         records.read(tmp_path)
     assert "\n" not in str(cut.value)
+
+
+def test_every_changed_byte_of_a_record_is_found(record, tmp_path):
+    records.write(tmp_path, record)
+    content = (tmp_path / records.RECORD).read_bytes()
+    assert records.parse(content) == record
+    for place in range(len(content)):
+        for flip in (1, 0x20):
+            with pytest.raises(ValueError, match=r"."):
+                records.parse(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"."):
+            records.parse(content[:place] + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"."):
+            records.parse(content[:place])
+    for more in (b" ", b"\n", b"{}"):
+        with pytest.raises(ValueError, match=r"."):
+            records.parse(content + more)
+
+
+def test_a_checksum_is_that_of_the_file_without_its_digits(record, tmp_path):
+    records.write(tmp_path, record)
+    content = (tmp_path / records.RECORD).read_bytes()
+    checksum = records.read(tmp_path).checksum
+    assert checksum == sha256(content.replace(checksum.encode(), b"")).hexdigest()
+
+
+def test_a_record_whose_checksum_was_removed_is_not_one_of_0_1_0(record, tmp_path):
+    records.write(tmp_path, replace(record, files={"validation.npy": "0"}))
+    file = tmp_path / records.RECORD
+    values = json.loads(file.read_text())
+    del values["checksum"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(records.Changed, match=r"record.json was changed .*: its checksum was removed"):
+        records.read(tmp_path)
+    file.write_text(json.dumps({**values, "checksum": "0" * 64, "stopped": False}, sort_keys=True))
+    with pytest.raises(records.Changed, match="its last field is not its checksum"):
+        records.read(tmp_path)
+
+
+def test_a_file_that_no_run_has_is_refused(record, tmp_path):
+    records.write(tmp_path, replace(record, files={"../../elsewhere": "0"}))
+    with pytest.raises(ValueError, match=r"unknown files: \.\./\.\./elsewhere"):
+        records.read(tmp_path)

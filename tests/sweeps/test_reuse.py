@@ -67,7 +67,7 @@ def test_one_of_two_copies_will_do(runs, trained, caplog):
     assert "weights.npz" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["model/weights.npz", "model/bundle.json"])
+@pytest.mark.parametrize("name", ["model/weights.npz", "model/bundle.json", "state.npy", "validation.npy"])
 @pytest.mark.parametrize("how", ["changed", "cut", "gone"])
 def test_a_result_whose_model_is_damaged_is_told_and_not_used(name, how, runs, trained, caplog):
     file = runs / "deep/down/0" / name
@@ -101,7 +101,8 @@ def test_a_record_that_is_damaged_behind_its_head_is_told(runs, trained, caplog)
 
 def test_what_halving_stopped_will_do_only_if_asked(runs, silent):
     file = runs / "deep/down/0" / "record.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "stopped": True}, indent=1))
+    values = {**json.loads(file.read_text()), "stopped": True}
+    file.write_bytes(records.seal(json.dumps(values, indent=1).encode()))
     assert reuse.whole(file.parent) is None
     assert reuse.whole(file.parent, stopped_too=True) is not None
     assert reuse.find([digest(file.parent)], reuse.index(runs)) == {}
@@ -109,3 +110,26 @@ def test_what_halving_stopped_will_do_only_if_asked(runs, silent):
 
 def test_a_folder_without_a_record_holds_nothing(tmp_path, silent):
     assert reuse.whole(tmp_path) is None
+
+
+def test_a_figure_that_was_typed_into_a_record_is_not_taken_over(runs, trained, caplog):
+    file = runs / "deep/down/0" / "record.json"
+    values = json.loads(file.read_text())
+    values["summary"]["best/val/accuracy"] = 0.999
+    file.write_text(json.dumps(values, indent=1))
+    assert reuse.find([digest(trained / "0")], reuse.index(runs)) == {}
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"{file} was changed after it was written: its checksum does not match; the run is"
+    )
+
+
+def test_a_record_without_a_checksum_is_not_taken_over(runs, trained, caplog):
+    """Make it one of 0.1.0, which has neither: its summary could be anything."""
+    file = runs / "deep/down/0" / "record.json"
+    values = json.loads(file.read_text())
+    del values["checksum"], values["files"]["validation.npy"]
+    file.write_text(json.dumps(values, indent=1))
+    assert records.read(file.parent).status == "FINISHED"
+    assert reuse.find([digest(trained / "0")], reuse.index(runs)) == {}
+    assert "before validation scores were kept" in caplog.text

@@ -78,6 +78,7 @@ def test_a_jobs_folder_holds_all_that_is_needed(sweep):
             "model/bundle.json",
             "model/weights.npz",
             "state.npy",
+            "validation.npy",
             "certificate.json",
         }
 
@@ -172,6 +173,7 @@ def test_mlflow_knows_the_rows_and_has_the_files_of_each_run(sweep):
             "environment.json",
             "run.json",
             "state.npy",
+            "validation.npy",
             "certificate.json",
             "bundle",
         }
@@ -374,7 +376,7 @@ def test_a_server_that_is_away_loses_nothing_and_sync_sends_once(tmp_path, monke
     for job in jobs:  # as if it answered now
         record = json.loads((job / "record.json").read_text())
         record["config"]["tracking"]["uri"] = here()
-        (job / "record.json").write_text(json.dumps(record))
+        (job / "record.json").write_bytes(records.seal(json.dumps(record).encode()))
     shutil.copy(empty_store, "runs/mlflow.db")
     assert "2 runs sent" in command("sync").out
     assert "0 runs sent" in command("sync").out

@@ -45,7 +45,7 @@ def results(folder, kept) -> list[Path]:
     for copy in copies:  # where `sweepgrad sync` is to send it
         record = json.loads((copy / records.RECORD).read_text())
         record["config"]["tracking"]["uri"] = tracking().uri
-        (copy / records.RECORD).write_text(json.dumps(record, indent=1))
+        (copy / records.RECORD).write_bytes(records.seal(json.dumps(record, indent=1).encode()))
     return copies
 
 

@@ -115,9 +115,28 @@ def test_a_run_that_cannot_be_continued_is_refused(change, problem, folder):
 def test_a_record_that_is_older_than_continuing_can_be_read(folder):
     job = left(Path("ended"), 3, "KILLED")
     changed(
-        job, lambda r: (r.pop("continued"), r["files"].pop("state.npy"), r["environment"].update(code="0"))
+        job,
+        lambda r: (
+            r.pop("continued"),
+            r["files"].pop("state.npy"),
+            r["files"].pop("validation.npy"),
+            r["environment"].update(code="0"),
+        ),
     )
     assert json.loads((job / "record.json").read_text())["files"].keys() == {"bundle.json", "weights.npz"}
     (job / "state.npy").unlink()
     assert records.read(job).continued is None
     assert command("verify", str(job)).code == 0
+
+
+def test_a_run_whose_record_was_changed_is_continued_from_its_other_copy_or_not_at_all(folder):
+    assert command("train", *SMALL).code == 0
+    (job,) = Path("runs", "single").iterdir()
+    file = job / "record.json"
+    run_id = json.loads((job / "mlflow.json").read_text())["run_id"]
+    file.write_text(file.read_text().replace('"best_epoch": 3', '"best_epoch": 2'))
+    result = command("continue", str(job), "train.epochs=4")
+    assert result.code == 2
+    assert "record.json was changed after it was written: its checksum does not match" in result.err
+    shutil.copy(job / "validation.npy", job / "state.npy")  # MLflow's copy is intact
+    assert len(continued(run_id, "train.epochs=4").history) == 4

@@ -27,9 +27,10 @@ def copied(sweep, tmp_path, monkeypatch) -> Sweep:
 
 
 def changed(job: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a record by hand, and compute its checksum again."""
     record = json.loads((job / "record.json").read_text())
     change(record)
-    (job / "record.json").write_text(json.dumps(record))
+    (job / "record.json").write_bytes(records.seal(json.dumps(record).encode()))
 
 
 def test_a_sweep_is_bit_equal_in_mlflow_and_in_its_folders(sweep, monkeypatch):
@@ -109,6 +110,7 @@ def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
             r["certificate"].update(leaks=["of course not"]),
             r.update(diagnosis="a triumph", status="KILLED"),
             r["files"].pop("state.npy"),
+            r["files"].pop("validation.npy"),
         ),
     )
     with (job / "config.yaml").open("a") as file:
@@ -122,7 +124,8 @@ def test_whatever_was_added_or_changed_in_a_folder_is_found(copied):
         "certificate.leaks (length) is 1; retrained: 0",
         "diagnosis is 'a triumph'; retrained: ''",
         "its status is KILLED, but it has all its epochs",
-        "its files are bundle.json, weights.npz; retrained: bundle.json, weights.npz, state.npy",
+        "its files are bundle.json, weights.npz; retrained: bundle.json, weights.npz, state.npy,"
+        " validation.npy",
         "config.yaml and record.json differ in tested",
         "certificate.json.leaks[0] is 'none at all'; in record.json: 'of course not'",
     ):
@@ -268,3 +271,29 @@ def test_what_cannot_be_found_is_reported(folder):
         result = command("verify", which)
         assert result.code == 2
         assert problem in result.err
+
+
+@pytest.mark.parametrize("name", ["record.json", "validation.npy"])
+def test_a_change_of_one_byte_is_found(name, copied):
+    file = copied.jobs[0] / name
+    content = file.read_bytes()
+    changed = (
+        content.replace(b'"stopped": false', b'"stopped":false') if name == "record.json" else content + b" "
+    )
+    file.write_bytes(changed)
+    result = command("verify", str(copied.jobs[0]))
+    assert result.code == 1, result.err
+    assert f"{name} was changed after it was written" in result.out
+
+
+def test_validation_scores_that_were_changed_together_with_their_digest_are_found(copied):
+    from sweepgrad.files import digest
+
+    file = copied.jobs[0] / "validation.npy"
+    scores = np.load(file)
+    scores[3] += 0.5
+    np.save(file, scores)
+    changed(copied.jobs[0], lambda r: r["files"].update({"validation.npy": digest(file)}))
+    result = command("verify", str(copied.jobs[0]))
+    assert result.code == 1, result.err
+    assert f"validation scores: 1 of {scores.size} numbers differ, by up to 0.5" in result.out

@@ -23,7 +23,7 @@ from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.schema.roles import Roles
 from sweepgrad.data.split import PARTS, Part, Parts, split_rows, uneven_parts
 from sweepgrad.data.table import Rows as Rows
-from sweepgrad.data.table import Table, read
+from sweepgrad.data.table import Table, check_parts, read
 from sweepgrad.errors import UserError
 from sweepgrad.messages import ProgressLog
 
@@ -189,7 +189,7 @@ def open_check(data: Data, split: Split) -> CheckReport:
     progress = ProgressLog(log, data.name)
     table = _read(data, progress)
     parts = split_rows(table.y, table.units(), split)
-    _check_parts(table, parts, split)
+    check_parts(table, parts, split)
     notices = table.notices + uneven_parts(parts, split)
     return check_table(table, parts, notices, unexamined=_unexamined(data, table), progress=progress.tell)
 
@@ -225,7 +225,7 @@ def _prepared(table: Table, data: Data, split: Split, progress: ProgressLog) -> 
     """Split a table and fit its preprocessing; drop or refuse columns by what the training rows show."""
     progress.tell("splitting the rows")
     parts = split_rows(table.y, table.units(), split)
-    _check_parts(table, parts, split)
+    check_parts(table, parts, split)
     fitted = fit_preprocessor(
         table.columns,
         table.y,
@@ -293,23 +293,3 @@ def _version(data: FileData | SimulatedData) -> tuple[str, int, int] | None:
     except OSError:
         return None  # `read` raises the error
     return str(path), status.st_mtime_ns, status.st_size
-
-
-def _check_parts(table: Table, parts: Parts, split: Split) -> None:
-    names: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
-    sizes = {name: parts.size(part) for name, part in names.items()}
-    problems = []
-    for name, part in names.items():
-        positives = int(np.count_nonzero(table.y[parts.mask(part)]))
-        if sizes[name] == 0:
-            problems.append(f"the {name} set has no rows")
-        elif positives in (0, sizes[name]):
-            problems.append(f"the {name} set has {'only' if positives else 'no'} positive rows")
-    if problems:
-        counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        groups = ", smaller groups (data.group)" if table.roles.group else ""
-        folds = "" if split.fold is None else ", fewer folds (split.folds)"
-        raise UserError(
-            f"{table.source}: {'; '.join(problems)} ({len(table)} rows were split into {counts}). Use more "
-            f"rows, other shares (split.train, split.val, split.test){folds}{groups} or another split.seed"
-        )

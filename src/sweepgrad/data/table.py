@@ -13,12 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweepgrad.config.data import FileData, SimulatedData
+from sweepgrad.config.split import Split
 from sweepgrad.data.io.columns import Columns, Mask
 from sweepgrad.data.io.files import locate, open_columns
 from sweepgrad.data.io.simulated import SimulatedColumns
 from sweepgrad.data.schema.roles import Roles, assign_roles, check_names, check_values
 from sweepgrad.data.schema.target import target_column
-from sweepgrad.data.split import units_of
+from sweepgrad.data.split import Part, Parts, units_of
+from sweepgrad.errors import UserError
 from sweepgrad.tasks.registry import task_of
 
 
@@ -124,3 +126,28 @@ def _simulated(config: SimulatedData) -> Table:
         dropped=(),
     )
     return Table(config.name, columns, columns.labels(), roles, source="simulated")
+
+
+def check_parts(table: Table, parts: Parts, split: Split) -> None:
+    """Check that each set has rows of both classes.
+
+    Raises:
+        UserError: one has not.
+    """
+    names: dict[str, Part] = {"training": "train", "validation": "val", "test": "test"}
+    sizes = {name: parts.size(part) for name, part in names.items()}
+    problems = []
+    for name, part in names.items():
+        positives = int(np.count_nonzero(table.y[parts.mask(part)]))
+        if sizes[name] == 0:
+            problems.append(f"the {name} set has no rows")
+        elif positives in (0, sizes[name]):
+            problems.append(f"the {name} set has {'only' if positives else 'no'} positive rows")
+    if problems:
+        counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        groups = ", smaller groups (data.group)" if table.roles.group else ""
+        folds = "" if split.fold is None else ", fewer folds (split.folds)"
+        raise UserError(
+            f"{table.source}: {'; '.join(problems)} ({len(table)} rows were split into {counts}). Use more "
+            f"rows, other shares (split.train, split.val, split.test){folds}{groups} or another split.seed"
+        )

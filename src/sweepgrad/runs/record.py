@@ -6,8 +6,7 @@ model/                 the bundle of the best epoch
 learning_curve.png     losses and accuracies by epoch; not for the jobs of a sweep, whose curves MLflow draws
 state.npy              the state to continue training from: (1 + K, n_parameters), all weights after the last
                        epoch, then the K arrays of the optimizer
-validation.npy         scaled scores of the validation rows by the model of the best epoch, (n_val,), in the order of
-                       the table; in the dtype of training
+validation.npy         the model's scaled scores of the validation rows, in the order of the table; (n_val,)
 decision_boundary.png  the model's decisions in the plane, if it has exactly two numeric columns
 certificate.json       the leaks that were found, see `data.audit.certificate`
 mlflow.json            the id of its MLflow run; written after it has been sent

@@ -134,10 +134,10 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged], *, incomplete: 
 def _refusal(evidence: Evidence, jobs: Sequence[Logged]) -> str:
     n = len(evidence.problems)
     return (
-        f"nothing was chosen: {n} of {len(jobs)} runs {'is' if n == 1 else 'are'} not as written:"
-        f"{listed(evidence, jobs)}\nRestore what was changed, or delete the folder of such a run and repeat the"
-        " sweep's command, which trains it again; or choose among the others with --incomplete (in Python:"
-        " incomplete=True)"
+        f"nothing was chosen, since {n} of {len(jobs)} runs {'is' if n == 1 else 'are'} not as written:"
+        f"{listed(evidence, jobs)}\nRestore what was changed; or delete the folder of such a run and repeat"
+        " the command of the sweep, to train it again; or choose among the others with --incomplete (in"
+        " Python: incomplete=True)"
     )
 
 

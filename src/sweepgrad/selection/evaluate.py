@@ -211,13 +211,11 @@ def _evaluate(store: Store, tables: Tables, split: _Split, entry: LedgerEntry, b
 
 def _models(decision: Decision) -> list[Bundle]:
     """Return the models over which the entry's means are taken: of each run, or an ensemble of each fold."""
-    entry, bundle_of = decision.entry, decision.evidence.bundle
-    if not entry.ensemble:
-        return [bundle_of(run) for run in entry.runs]
-    by_fold: dict[str, list[Bundle]] = {}
+    entry, by_model = decision.entry, dict[str, list[Bundle]]()
     for run in entry.runs:
-        by_fold.setdefault(fold_of(run), []).append(bundle_of(run))
-    return [ensemble(members) for members in by_fold.values()]
+        model = fold_of(run) if entry.ensemble else run.run_id
+        by_model.setdefault(model, []).append(decision.evidence.bundle(run))
+    return [ensemble(members) for members in by_model.values()]
 
 
 def _whole(

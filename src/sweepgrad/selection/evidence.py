@@ -1,4 +1,4 @@
-"""What MLflow keeps of a sweep's runs, checked before anything is decided by it.
+"""Check what MLflow keeps of the runs of a sweep, before anything is decided by it.
 
 Each run is there twice: as params, metrics and tags, and as files: its record, its validation scores and its
 model. The record has the digests of the files and a checksum of itself. That finds damage and careless edits.
@@ -60,10 +60,12 @@ class Evidence:
         self.store, self.tables = store, tables
         self.problems: dict[str, str] = {}
         self.unread = ""
+        self._found: dict[str, Logged] = {}
         self._records: dict[str, Record] = {}
         self._configs: dict[str, Config] = {}
         self._labels: dict[str, Array | UserError] = {}
         self._scores: dict[str, Array] = {}
+        self._kept = 0
         self._rows: dict[str, Rows] = {}
         self._features: dict[tuple[str, Preprocessor, str], Features] = {}
         self._bundles: dict[str, Bundle] = {}
@@ -80,7 +82,9 @@ class Evidence:
         for run in runs:
             if finished(run) and run.run_id not in self.problems:
                 try:
-                    run = self._checked(run)
+                    if run.run_id not in self._found:
+                        self._found[run.run_id] = self._checked(run)
+                    run = self._found[run.run_id]
                 except Damaged as damaged:
                     self.reject(damaged)
             found.append(replace(run, status=DAMAGED) if run.run_id in self.problems else run)
@@ -238,10 +242,8 @@ class Evidence:
                 continue
             logged, value = run.metrics[metric.key], metric.value(y, scores, 0.5)
             if not isclose(logged, value, rel_tol=tolerance, abs_tol=1e-12 + undecided):
-                raise Damaged(
-                    run,
-                    f"its logged {metric.name} {logged:.6g} differs from that of its predictions, {value:.6g}",
-                )
+                other = f"that of its predictions, {value:.6g}"
+                raise Damaged(run, f"its logged {metric.name} {logged:.6g} differs from {other}")
             found[metric.key] = value
         return found
 
@@ -253,8 +255,9 @@ class Evidence:
         if run.run_id in self._scores:
             return self._scores[run.run_id]
         scores = validation_scores(self.store, run, record)
-        if sum(each.nbytes for each in self._scores.values()) < _KEPT:
+        if self._kept + scores.nbytes <= _KEPT:
             self._scores[run.run_id] = scores
+            self._kept += scores.nbytes
         return scores
 
     def _y(self, run: Logged) -> Array:

@@ -10,6 +10,7 @@ import mlflow
 import yaml
 
 from sweepgrad.bounded import reading
+from sweepgrad.errors import UserError
 from sweepgrad.tracking import mapping, shipping
 from sweepgrad.tracking.connection import fluent, quiet
 from sweepgrad.tracking.mapping import BUNDLE
@@ -123,7 +124,7 @@ def register(
         own: whether it is the run's own model, which MLflow may have already.
 
     Raises:
-        ValueError: MLflow's copy of the model is not this bundle.
+        UserError: MLflow's copy of the model is not this bundle.
     """
     digest = mapping.digest(bundle)
     tags = {} if own else {DECIDED: digest}
@@ -137,15 +138,24 @@ def register(
         if made is None:
             model = (model_of(client, run_id) if own else None) or _log_later(client, uri, run_id, bundle)
         source = f"models:/{model}" if made is None else f"models:/{name}/{made.version}"
-        with tempfile.TemporaryDirectory() as copies:
-            if mapping.digest(download(uri, source, Path(copies))) != digest:
-                raise ValueError(
-                    f"{source} was changed after it was logged: delete it in MLflow, and try again"
-                )
+        if _digest(uri, source) != digest:
+            raise UserError(
+                f"{source} in {uri} is not the model of run {run_id}: it was changed after it was logged."
+                " Delete it in MLflow, and try again"
+            )
         if made is None:
             made = client.create_model_version(name, source=source, run_id=run_id, model_id=model, tags=tags)
         client.set_registered_model_alias(name, "chosen", made.version)
     return str(made.version)
+
+
+def _digest(uri: str, source: str) -> str:
+    """Return the digest of the bundle in a model; empty if it cannot be read."""
+    with tempfile.TemporaryDirectory() as copies:
+        try:
+            return mapping.digest(download(uri, source, Path(copies)))
+        except (OSError, ValueError):
+            return ""
 
 
 def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path) -> str:

@@ -296,16 +296,9 @@ class Store:
             self._client.set_tag(sweep.run_id, f"{tags.TEST_EVALUATED}{entry.id[:8]}", str(entry))
 
     def register(self, run_id: str, name: str, bundle: Path, *, own: bool) -> str:
-        """See `models.register`.
-
-        Raises:
-            UserError: MLflow's copy of the model is not this bundle.
-        """
-        try:
-            with reaching(self.uri):
-                return models.register(self._client, self.uri, run_id, name, bundle, own=own)
-        except ValueError as error:
-            raise UserError(f"the model of run {run_id} in {self.uri}: {error}") from None
+        """See `models.register`."""
+        with reaching(self.uri):
+            return models.register(self._client, self.uri, run_id, name, bundle, own=own)
 
     # Reading
 
