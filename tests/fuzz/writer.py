@@ -46,7 +46,7 @@ def attack(data: bytes) -> None:
     refused: list[str] = []
     outbox = Outbox(in_process=True)
     for message in protocol.lines(io.BytesIO(data), refused.append):
-        for check in (protocol.opening, protocol.task):
+        for check in (protocol.start, protocol.task):
             try:
                 check(message)
             except ValueError as error:

@@ -81,3 +81,40 @@ def test_a_sweep_is_evaluated_by_one_process_at_a_time(tmp_path):
         pass
     with ledger.reserved(tmp_path):
         pass
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path):
+    file = tmp_path / "ledger"
+    first, second = entry(), entry("another", test="others")
+    assert claimed(file, first)
+    file.write_bytes(file.read_bytes().rstrip(b"\n"))
+    assert claimed(file, second)
+    assert ledger.read(file) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{", "line 2: .*Invalid JSON"),
+        (b'{"id": 3}', "line 2: .*id: Input should be a valid string"),
+        (b"[" * 5000, "line 2: .*values"),
+        (b" " * 20_000, "line 2: .*20000 bytes, and at most 16384 are read"),
+    ],
+)
+def test_a_damaged_line_is_named_and_nothing_is_evaluated(tmp_path, line, problem):
+    file = tmp_path / "ledger"
+    assert claimed(file, entry())
+    with file.open("ab") as added:
+        added.write(line + b"\n")
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=problem):
+        claimed(file, entry("another", test="others"))
+    assert file.read_bytes() == before
+
+
+def test_a_time_that_is_none_is_damage(tmp_path):
+    file = tmp_path / "ledger"
+    assert claimed(file, entry())
+    file.write_bytes(file.read_bytes().replace(b'"when":"20', b'"when":"xx'))
+    with pytest.raises(UserError, match="when: "):
+        ledger.read(file)

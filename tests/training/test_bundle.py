@@ -1,6 +1,7 @@
 """Saving and loading a model, also one of the first format."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -66,4 +67,74 @@ def test_a_later_format_is_refused(tmp_path):
     description = json.loads((tmp_path / "bundle.json").read_text())
     (tmp_path / "bundle.json").write_text(json.dumps({**description, "format": 3}))
     with pytest.raises(UserError, match="has format 3, and this version reads formats up to 2"):
+        Bundle.load(tmp_path)
+
+
+def described(folder, **changes):
+    """Change the first part of each kind in a `bundle.json`."""
+    description = json.loads((folder / "bundle.json").read_text())
+    member = description["members"][0]
+    for name, value in changes.items():
+        for part in (description, member["network"], member["preprocessor"]["numeric"][0]):
+            if name in part:
+                part[name] = value
+                break
+        else:
+            description[name] = value
+    (folder / "bundle.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"format": "2"}, "format: Input should be 1 or 2"),
+        ({"comment": "x"}, "comment: Extra inputs are not permitted"),
+        ({"members": []}, "members: List should have at least 1 item"),
+        ({"threshold": 1.5}, "threshold: Input should be less than or equal to 1"),
+        ({"positive": "no"}, "positive and negative are the same"),
+        ({"positive": None}, "positive: "),
+        ({"columns": ["z"]}, "columns are not those of its preprocessing"),
+        ({"sd": 0}, "members.0.preprocessor.numeric.0.sd: Input should be greater than 0"),
+        ({"mean": "0"}, "members.0.preprocessor.numeric.0.mean: Input should be a valid number"),
+        ({"missing": True}, "network.n_features is 1, but its columns give 2 features"),
+        ({"normal": {"knots": [0, 0], "scores": [0, 1]}}, "knots should ascend"),
+        ({"normal": {"knots": [0, 1], "scores": [0]}}, "2 knots, but 1 scores"),
+        ({"hidden": [4]}, r"weights.npz is damaged: w0: its shape is \(1, 3\), not \(1, 4\)"),
+        ({"hidden": [3, 3]}, "weights.npz is damaged: 4 members"),
+        ({"hidden": [10**6] * 9}, "numbers, and at most 33554432 are read"),
+        ({"activation": None}, "its hidden layers have no activation"),
+        ({"activation": "step"}, "the model's activation 'step' is not installed"),
+        ({"scale": -1.5}, "members.0.network.scale: Input should be greater than 0"),
+    ],
+)
+def test_a_bundle_that_is_not_as_it_was_written_is_refused_with_the_key(changes, problem, tmp_path):
+    bundle("x", (3,), 1).save(tmp_path)
+    Bundle.load(tmp_path)
+    if "normal" in changes:
+        description = json.loads((tmp_path / "bundle.json").read_text())
+        description["members"][0]["preprocessor"]["numeric"][0] |= changes
+        (tmp_path / "bundle.json").write_text(json.dumps(description))
+    else:
+        described(tmp_path, **changes)
+    with pytest.raises(UserError, match=problem) as refused:
+        Bundle.load(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_loading_takes_milliseconds(both, tmp_path):
+    both.save(tmp_path)
+    Bundle.load(tmp_path)
+    began = time.process_time()
+    for _ in range(10):
+        Bundle.load(tmp_path)
+    assert time.process_time() - began < 0.2
+
+
+def test_a_bundle_of_the_names_of_features_of_gigabytes_is_refused(tmp_path):
+    bundle("x", (), 1).save(tmp_path)
+    description = json.loads((tmp_path / "bundle.json").read_text())
+    categorical = {"column": "c" * 10_000, "levels": [str(i) for i in range(10_000)], "missing": False}
+    description["members"][0]["preprocessor"]["categorical"] = [categorical]
+    (tmp_path / "bundle.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match="the names of its features have"):
         Bundle.load(tmp_path)

@@ -128,7 +128,15 @@ def described(error: Exception) -> str:
         return f"{n} errors"
     details = error.errors(include_url=False, include_input=False, include_context=False)
     lines = [
-        ": ".join(filter(None, (".".join(str(key)[:_SHOWN] for key in each["loc"]), each["msg"][:_SAID])))
+        ": ".join(
+            filter(
+                None,
+                (
+                    ".".join(str(key)[:_SHOWN] for key in each["loc"]),
+                    each["msg"].removeprefix("Value error, ")[:_SAID],
+                ),
+            )
+        )
         for each in details[:_LISTED]
     ]
     more = f"; and {len(details) - _LISTED} more" if len(details) > _LISTED else ""

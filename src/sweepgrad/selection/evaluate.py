@@ -114,9 +114,8 @@ def evaluate(
             write_json(folder / "splits.json", [each.to_json() for each in results.values()])
             test = results[split.key].test
             figure = METRICS[test.main].figure(test.value)
-            log.info(
-                f"{split.name}: {figure} on {test.n} test rows ({number} of {len(todo)} splits evaluated)"
-            )
+            done = f"{number} of {len(todo)} splits evaluated"
+            log.info(f"{split.name}: {figure} on {test.n} test rows ({done})")
         whole = _whole(sweep, found, results, _known(store, found[0].decision.digests.table, runs))
         latest = max(split.evaluated for split in whole.splits)  # each begins with its time
         sent = sweep.tags.get(ledger.JUDGED) == latest

@@ -73,7 +73,7 @@ class SplitResult:
         """
         try:
             return _RESULT.validate_python(old_names.result(values))
-        except AttributeError as error:
+        except (AttributeError, ArithmeticError) as error:
             raise TypeError(str(error)) from None
 
 

@@ -46,7 +46,7 @@ def line(message: Message) -> str:
     return json.dumps({key: _short(value) for key, value in message.items()}) + "\n"
 
 
-def opening(message: Message) -> dict[str, str]:
+def start(message: Message) -> dict[str, str]:
     """Return the first message to the writer: `uri`, `experiment` and `process`.
 
     Raises:

@@ -200,7 +200,7 @@ def main() -> None:
     if first is None:
         return
     try:
-        protocol.opening(first)
+        protocol.start(first)
     except ValueError as error:
         answer({"refused": str(error)})
         return

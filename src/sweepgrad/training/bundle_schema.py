@@ -201,7 +201,9 @@ def checked(values: Any) -> Described:
     Raises:
         ValueError: it is damaged.
     """
-    if isinstance(values, dict) and values.get("format") == 1 and "members" not in values:
+    if not isinstance(values, dict):
+        raise ValueError("it is not an object")
+    if values.get("format") == 1 and "members" not in values:
         values = dict(values)
         member = {name: values.pop(name) for name in ("network", "preprocessor") if name in values}
         values["members"] = [member]
