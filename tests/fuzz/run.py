@@ -19,7 +19,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.fuzz.property import BYTES, Failed, check, keep, target, targets
 
-BATCH = 500  # inputs of a process
+BATCH = 100  # inputs of a process
 ADDRESS_SPACE = 4 * BYTES  # more than memory: libraries reserve what they do not use
 NICE = 10
 
