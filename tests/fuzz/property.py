@@ -43,7 +43,7 @@ class _TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Result:
-    """What an input came to.
+    """Describe what an input came to.
 
     Attributes:
         refused: whether it ended in a UserError.

@@ -26,7 +26,7 @@ NICE = 10
 
 @dataclass
 class Report:
-    """What the inputs of a target came to.
+    """Add up what the inputs of a target came to.
 
     Attributes:
         counts: inputs, and those accepted, refused and failed; `configurations` has those within the inputs.
