@@ -16,7 +16,7 @@ SLOW_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow docs lab pictures architecture reference checked lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference checked lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ format: $(DEV) ## Fix style and formatting where that is safe
 	@$(BIN)/ruff check --fix --quiet --exit-zero
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/ruff check --quiet
+
+fuzz: $(DEV) $(PROJECT) ## Attack the program with FUZZ (100000) random inputs; those that fail stay in tests/fuzz/corpus/
+	@$(BIN)/python -m tests.fuzz.run --n $(or $(FUZZ),100000)
 
 types: $(DEV) $(PROJECT) ## Check types
 	@echo "checking types …"

@@ -12,6 +12,8 @@ from tests.fuzz.grammar import WORDS, mutated
 from sweepgrad.errors import UserError
 from sweepgrad.sweeps.dask import connect
 
+SHORT = 20  # examples in `make test`
+
 _VALID = ("tcp://127.0.0.1:1", "tls://[::1]:2", "tcp://localhost:3/", "tcp://a.invalid:4")
 _SCHEMES = ("tcp", "tls", "http", "inproc", "ucx", "ws", "TCP", "")
 _HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1", "", "a" * 300, "a.invalid", "127.1", "0", "é", "[", "..")

@@ -22,6 +22,7 @@ from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigErrors
 from sweepgrad.errors import UserError
 
+SHORT = 3  # inputs in `make test`
 MANY = 10  # configurations of an input
 SHARE = 32  # of all inputs of a long run, in parts; others have 1
 _A_COMPOSER_FOR = 100  # inputs: it caches what it has parsed

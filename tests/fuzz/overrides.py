@@ -10,6 +10,8 @@ from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import composer_for
 from sweepgrad.compose.plan import plan_with
 
+SHORT = 15  # examples in `make test`: each takes as long as a plan
+
 VALID = (
     "model=wide,deep", "seed=range(0,3)", "data=simulated", "optimizer.lr=0.01,0.1", "train.epochs=3",
     "model.hidden=[4,4]", "data.drop=[a,b]", "'data.transform={x: quantile_normal}'", "experiment=assignment",

@@ -19,14 +19,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.fuzz.property import BYTES, Failed, check, keep, target, targets
 
-BATCH = 500  # inputs of a process
+BATCH = 100  # inputs of a process
 ADDRESS_SPACE = 4 * BYTES  # more than memory: libraries reserve what they do not use
 NICE = 10
 
 
 @dataclass
 class Report:
-    """What the inputs of a target came to.
+    """Add up what the inputs of a target came to.
 
     Attributes:
         counts: inputs, and those accepted, refused and failed; `configurations` has those within the inputs.

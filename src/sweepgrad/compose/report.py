@@ -49,7 +49,7 @@ class Errors:
 
     @property
     def enough(self) -> bool:
-        """Whether so much is wrong that looking for more would not help."""
+        """Return whether so much is wrong that looking for more would not help."""
         return len(self._lines) >= _MOST or self._n_wrong_jobs >= _MOST_JOBS
 
     def drop_wrong(self, loader: SweepLoader, overrides: Sequence[Override]) -> list[Override]:

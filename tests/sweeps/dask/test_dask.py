@@ -237,7 +237,7 @@ def test_settings_that_cannot_work_are_refused(folder, settings, why):
     assert not jobs()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://host"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://host.invalid:1"])
 def test_an_address_that_does_not_answer_is_named(folder, address):
     began = time.monotonic()
     result = command("train", "-m", *GRID, "hydra/launcher=dask", f"hydra.launcher.address={address}")

@@ -1,0 +1,113 @@
+"""What is at the address of a Dask scheduler is looked at before Dask believes what it sends."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from distributed import LocalCluster
+from tests.support import SMALL, command
+
+from sweepgrad.errors import UserError
+from sweepgrad.sweeps.dask import connect
+from sweepgrad.sweeps.dask.connect import check_answers
+
+
+@contextmanager
+def server(sent: bytes, hangs_up: bool = False) -> Iterator[str]:
+    """Send the same bytes to everyone who connects, and then nothing."""
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connections.append(connection)
+                    connection.sendall(sent)
+                    if hangs_up:
+                        connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        for connection in connections:
+            connection.close()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "x",
+        "tcp://",
+        "http://127.0.0.1:1",
+        "tcp://h",
+        "tcp://h:0",
+        "tcp://h:99999",
+        "tcp://[::1",
+        "inproc://x",
+        "",
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["train", "dry-run"])
+def test_an_address_that_is_none_is_refused_while_planning(tmp_path, monkeypatch, address, dry):
+    monkeypatch.chdir(tmp_path)
+    launcher = ("hydra/launcher=dask", f"hydra.launcher.address='{address}'")
+    done = command("train", "-m", *SMALL, *dry, "seed=1,2", *launcher)
+    assert done.code == 2
+    assert f"hydra.launcher.address: {address!r} is not the address of a Dask scheduler. Use tcp" in done.err
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what answers there is not Dask"),
+        ((2**60).to_bytes(8, "little"), "what answers there is not Dask"),
+        ((2**34).to_bytes(8, "little"), "what answers there is not Dask"),
+        (bytes(8), "what answers there is not Dask"),
+        ((16).to_bytes(8, "little") + b"\xff" * 16, "what answers there is not Dask"),
+        (
+            (16).to_bytes(8, "little") + (1).to_bytes(8, "little") + b"\xff" * 8,
+            "what answers there is not Dask",
+        ),
+    ],
+    ids=range(6),
+)
+def test_what_is_not_dask_is_refused_at_once(sent, why):
+    with server(sent) as address, pytest.raises(UserError, match=why):
+        check_answers(address)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x10", (100).to_bytes(8, "little") + b"x"], ids=range(3))
+def test_one_that_stops_sending_is_not_waited_for(sent, monkeypatch):
+    monkeypatch.setattr(connect, "_ANSWER_SECONDS", 0.3)
+    began = time.monotonic()
+    with server(sent) as address, pytest.raises(UserError, match="nothing was sent within"):
+        check_answers(address)
+    assert time.monotonic() - began < 5
+
+
+def test_one_that_hangs_up_is_named():
+    with server(b"", hangs_up=True) as address, pytest.raises(UserError, match="the connection was closed"):
+        check_answers(address)
+
+
+def test_nothing_is_left_when_a_sweep_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads = threading.active_count()
+    with server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address:
+        launcher = ("hydra/launcher=dask", f"hydra.launcher.address={address}")
+        done = command("train", "-m", *SMALL, "seed=1,2", *launcher)
+        assert (done.code, f"no Dask scheduler answers at {address}" in done.err) == (2, True)
+    assert [*tmp_path.iterdir()] == []
+    assert threading.active_count() <= threads + 1  # the server of this test
+
+
+def test_a_scheduler_answers():
+    with LocalCluster(
+        n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        check_answers(cluster.scheduler_address)
