@@ -23,6 +23,7 @@ from sweepgrad.errors import UserError
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
 from sweepgrad.selection.decide import decide
+from sweepgrad.selection.evidence import Evidence
 from sweepgrad.selection.standings import Standings, standings
 from sweepgrad.sweeps import reuse
 from sweepgrad.tracking.mapping import Logged
@@ -346,6 +347,11 @@ def test_a_run_without_scores_is_ranked_by_those_of_its_weights(trained):
     assert after.unranked == ()
     for one, other in zip(before.entries[0].runs, after.entries[0].runs, strict=True):
         assert one.metrics == pytest.approx(other.metrics, rel=1e-12)
+    evidence = Evidence(trained.store, Tables())
+    leader, *_ = evidence.checked([run for run in trained.runs if run.run_id == trained.leader])
+    assert evidence.as_logged == {trained.leader}
+    evidence.scores(leader)
+    assert evidence.as_logged == set()
     of_bundle(negated)(trained.there / "bundle")
     assert_found(trained, "bundle.json was changed after it was written")
 

@@ -54,12 +54,14 @@ class Evidence:
         tables: the tables of the runs.
         problems: what is wrong with runs, by their ids.
         unread: why figures could not be computed; empty if they could.
+        as_logged: the ids of runs of 0.1.0 whose metrics were not checked, since nothing needed their scores.
     """
 
     def __init__(self, store: Store, tables: Tables) -> None:
         self.store, self.tables = store, tables
         self.problems: dict[str, str] = {}
         self.unread = ""
+        self.as_logged: set[str] = set()
         self._found: dict[str, Logged] = {}
         self._records: dict[str, Record] = {}
         self._configs: dict[str, Config] = {}
@@ -139,6 +141,7 @@ class Evidence:
         if stored is None:
             stored = self.predicted(run)
             self._figures(run, y, stored)
+            self.as_logged.discard(run.run_id)
         return FoldScores(y, stored)
 
     def bundle(self, run: Logged) -> Bundle:
@@ -216,6 +219,7 @@ class Evidence:
 
     def _checked(self, run: Logged) -> Logged:
         if VALIDATION not in self.record(run).files:
+            self.as_logged.add(run.run_id)
             return run
         try:
             y = self._y(run)

@@ -77,6 +77,10 @@ def _standings(
         else:
             entries = decision.entries
             notices += decision.notices
+    if n := len(evidence.as_logged):
+        notices.append(
+            f"ranked by logged metrics, not checked: runs of a version that kept no predictions ({n})"
+        )
     if evidence.problems:
         notices.append(f"not ranked, since they are not as they were written:{listed(evidence, runs)}")
     return Standings(entries, metric, decision, "\n".join(notices), tuple(damaged_runs(evidence, runs)))
