@@ -3,6 +3,7 @@
 import json
 import os
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -69,7 +70,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/zero"):
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(DamagedFile, match="not a regular file"):
             reading.read(path, 100)
     with pytest.raises(IsADirectoryError):

@@ -48,7 +48,7 @@ def attack(data: bytes) -> None:
 
 def _record(path: Path) -> None:
     record = records.read(path.parent, checked=False)
-    list(mapping.metrics(record)), mapping.params(record), mapping.datasets(record)
+    list(mapping.metrics(record)), mapping.params(record), record.data and mapping.datasets(record)
     tags.of_run(record), folders.damage(path.parent, record)
     try:
         run_in(path.parent)

@@ -17,7 +17,11 @@ def read(data: bytes) -> tuple[list[protocol.Message], list[str]]:
 
 
 def test_messages_are_read_as_they_were_written():
-    messages = [{"say": "naïve \x1b[31m", "level": 30}, {"open": None}, {"sent": {"send": "/a/b"}}]
+    messages: list[protocol.Message] = [
+        {"say": "naïve \x1b[31m", "level": 30},
+        {"open": None},
+        {"sent": {"send": "/a/b"}},
+    ]
     assert read("".join(map(protocol.line, messages)).encode()) == (messages, [])
 
 
