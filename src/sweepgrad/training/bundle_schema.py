@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     FiniteFloat,
     PlainValidator,
@@ -28,7 +29,7 @@ from sweepgrad.tasks.encoding import Scalar
 
 FORMAT = 2  # 1 had a single network, and the threshold 0.5
 
-LIMITS = Limits(size=1 << 25, values=1 << 21)
+LIMITS = Limits(size=1 << 25, values=1 << 20)
 
 _LONGEST_NAMES = 1 << 26  # characters of the names of all features; a level repeats the name of its column
 _MOST_LAYERS, _MOST_MEMBERS = 1000, 1000
@@ -53,7 +54,9 @@ def _unique(names: list[str]) -> list[str]:
 
 
 TargetValue = Annotated[Scalar, PlainValidator(_scalar)]
-UniqueNames = Annotated[list[str], AfterValidator(_unique)]
+V = TypeVar("V")
+Many = Annotated[list[V], FailFast()]  # an error of each of a million entries would take a gigabyte
+UniqueNames = Annotated[Many[str], AfterValidator(_unique)]
 
 
 class _Section(BaseModel):
@@ -61,8 +64,8 @@ class _Section(BaseModel):
 
 
 class _NormalScores(_Section):
-    knots: list[FiniteFloat] = Field(min_length=1)
-    scores: list[FiniteFloat]
+    knots: Many[FiniteFloat] = Field(min_length=1)
+    scores: Many[FiniteFloat]
 
     @model_validator(mode="after")
     def _a_function(self) -> "_NormalScores":
@@ -97,8 +100,8 @@ class _Categorical(_Section):
 
 
 class _Preprocessor(_Section):
-    numeric: list[_Numeric]
-    categorical: list[_Categorical]
+    numeric: Many[_Numeric]
+    categorical: Many[_Categorical]
 
     @model_validator(mode="after")
     def _columns_are_unique(self) -> "_Preprocessor":
