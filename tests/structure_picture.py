@@ -8,6 +8,7 @@ from tests.structure import Graph
 # What a room is for, in the few words that its box has room for.
 PURPOSES = {
     "autograd": "values and gradients",
+    "bounded": "files within limits",
     "bundle": "for models of 0.1.0",
     "cli": "the commands",
     "api": "the Python API",

@@ -11,6 +11,7 @@ from tests.fuzz.mutations import of_bytes
 
 from sweepgrad.data.io.files import open_columns
 
+SHORT = 15  # inputs in `make test`
 _CELLS = (
     *(
         "",
