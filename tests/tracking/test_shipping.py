@@ -53,7 +53,7 @@ def test_nothing_that_sends_sweeps_or_speaks_comes_along(trained):
     assert "training/bundle.py" in modules
     assert {name.partition("/")[0] for name in modules} <= {
         *("__init__.py", "errors.py", "extensions.py", "rng.py"),
-        *("autograd", "config", "data", "nn", "stats", "tasks", "training"),
+        *("autograd", "bounded", "config", "data", "nn", "stats", "tasks", "training"),
     }
     assert "data/access.py" not in modules  # nor what reads tables
 
