@@ -85,11 +85,19 @@ class Observed:
     status: int | None = None
 
 
-def run(work: Callable[[], int], folder: Path, fault: Fault, *, seconds: float = 90) -> Observed:
+def run(
+    work: Callable[[], int],
+    folder: Path,
+    fault: Fault,
+    *,
+    seconds: float = 90,
+    pause: Callable[[], float] = lambda: 0.0,
+) -> Observed:
     """Run `work` in a fork of this process, and count its calls for files below `folder`.
 
     Arguments:
         work: returns the exit code.
+        pause: returns the seconds that a call waits before it is made.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -110,19 +118,22 @@ def run(work: Callable[[], int], folder: Path, fault: Fault, *, seconds: float =
         _, (listener, *_), _, _ = socket.recv_fds(ours, 1, 1)
         try:
             ours.send(b".")
-            return _supervise(listener, pid, str(folder.resolve()), fault, time.monotonic() + seconds)
+            end = time.monotonic() + seconds
+            return _supervise(listener, pid, str(folder.resolve()), fault, end, pause)
         finally:
             os.close(listener)
 
 
-def _supervise(listener: int, pid: int, folder: str, fault: Fault, deadline: float) -> Observed:
+def _supervise(
+    listener: int, pid: int, folder: str, fault: Fault, deadline: float, pause: Callable[[], float]
+) -> Observed:
     seen = Observed()
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while True:
         events = poll.poll(200)
         if events and events[0][1] & select.POLLIN:
-            _decide(listener, pid, folder, fault, seen)
+            _decide(listener, pid, folder, fault, seen, pause)
             continue
         if events or time.monotonic() > deadline:  # all its processes have ended, or it hangs
             if not events:
@@ -132,7 +143,9 @@ def _supervise(listener: int, pid: int, folder: str, fault: Fault, deadline: flo
             return seen
 
 
-def _decide(listener: int, pid: int, folder: str, fault: Fault, seen: Observed) -> None:
+def _decide(
+    listener: int, pid: int, folder: str, fault: Fault, seen: Observed, pause: Callable[[], float]
+) -> None:
     """Receive one call, and let it pass or fail."""
     request = bytearray(80)
     try:
@@ -146,6 +159,7 @@ def _decide(listener: int, pid: int, folder: str, fault: Fault, seen: Observed) 
     if (target := _target(caller, call, arguments)) is not None and target.startswith(folder):
         seen.calls.append((name, target[len(folder) + 1 :]))
         n = len(seen.calls)
+        time.sleep(pause())
         full = fault.kind == "onward" and fault.n and n >= fault.n and name in _FULL
         if n == fault.n and fault.kind == "kill":
             seen.faults.append(n)

@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as service_utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweepgrad.errors import UserError
@@ -55,6 +56,8 @@ def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
         with quiet("alembic"):
             sqlite_store.check(path)
         relocate.follow(path)
+        # MLflow remembers the artifacts' folder of each run: of another copy of this store, perhaps.
+        service_utils._artifact_repos_cache.clear()
         return _open_sqlite(uri)
 
 

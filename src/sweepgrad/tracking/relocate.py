@@ -49,7 +49,7 @@ def follow(path: Path) -> None:
 
     Raises:
         UserError: the store is damaged.
-        sqlite3.OperationalError: it cannot be written.
+        sqlite3.Error: it cannot be written.
     """
     beside = path.absolute().parent / ARTIFACTS
     with connected(path) as store:
@@ -138,18 +138,18 @@ def _elsewhere(location: str | None, beside: Path) -> Path | None:
 
 
 def _changes(paths: list[_Change], location: str, before: Path, beside: Path) -> Iterator[_Change]:
-    """Yield the paths to rewrite.
+    """Yield the paths to rewrite, if some artifacts are beside the store.
 
-    They are those of what exists beside the store; and all, if the earlier folder is gone: a run that failed
-    early may have no files.
+    They are the paths of what is there, and of what is at neither place: a run may get its first file later.
     """
     prefix = location.rstrip("/") + "/"
     inside = [change for change in paths if change.path and change.path.startswith(prefix)]
     here = {change for change in inside if (beside / _rest(change.path, prefix)).exists()}
-    for change in inside:
-        if change in here or (here and not before.exists()):
-            rest = change.path.removeprefix(prefix)
-            yield _Change(change.table, change.column, change.key, change.row, f"{beside.as_uri()}/{rest}")
+    for change in inside if here else ():
+        rest = _rest(change.path, prefix)
+        if change in here or not (before / rest).exists():
+            uri = f"{beside.as_uri()}/{change.path.removeprefix(prefix)}"
+            yield _Change(change.table, change.column, change.key, change.row, uri)
 
 
 def _rest(uri: str, prefix: str) -> str:

@@ -91,14 +91,14 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises:
         UserError: it is damaged.
-        sqlite3.OperationalError: it cannot be read or written now, for instance because the disk is full.
+        sqlite3.Error: it cannot be read or written now, for instance because the disk is full.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=20)) as store:
             yield store
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
+            raise
         raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
 
 

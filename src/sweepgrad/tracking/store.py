@@ -302,6 +302,7 @@ class Store:
         run_tags = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
         run_tags |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
         run_tags |= {**self._origin_tags(), **tags.of_entry(entry)}
+        self.close_abandoned()
         with reaching(self.uri):
             with once():
                 run = self._client.create_run(
