@@ -1,10 +1,11 @@
-"""Inject a fault at the n-th system call of a command, for every n, then repeat the command and check what is left.
+"""Inject a fault at the n-th system call of a command, for every n; then repeat the command and check.
 
-    python -m tests.faults.campaign [PHASE ...] [--every STEP] [--kinds once,onward,kill] [--json FILE]
+    python -m tests.faults.campaign [PHASE ...] [--every STEP] [--kinds KIND,...] [--json FILE]
 
-A phase is one command on a small project: `train` (a sweep of two jobs), `sync` (two runs that were not sent) and
-`finalize`. After each fault the same command is run again without one. Then every job must be in the store exactly
-once, with the bits of an undisturbed run, and no process may have ended with a traceback.
+A phase is one command on a small project: `train` (a sweep of two jobs), `sync` (two runs that were not
+sent), `single` (one run with its model) and `finalize`. After each fault the command is run again without
+one. Then every job must be in the store exactly once, with the bits of an undisturbed run, and no process
+may have ended with a traceback.
 
 Everything is imported once, in this process; each case is a fork of it.
 """
@@ -27,13 +28,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.faults import system_calls
+from tests.faults.allocations import Allocations
 from tests.faults.system_calls import Fault, Kind, Observed
 from tests.support import SMALL, Result, command
 
 from sweepgrad.runs import record as records
 
 TRAIN = ("train", "-m", *SMALL, "seed=1,2")
-KINDS: tuple[Kind, ...] = ("once", "onward", "kill")
+KINDS: tuple[Kind, ...] = ("once", "onward", "kill", "memory")
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,29 @@ class Project:
     def run(self, words: Sequence[str], fault: Fault = Fault(0)) -> tuple[Observed, Result]:  # noqa: B008
         """Run a command in a fork of this process."""
         self._result.unlink(missing_ok=True)
-        seen = system_calls.run(lambda: self._run(words), self.folder, fault)
+        in_memory = fault.n if fault.kind == "memory" else 0
+        of_system = Fault(0) if in_memory else fault
+        seen = system_calls.run(lambda: self._run(words, in_memory), self.folder, of_system)
         try:
-            return seen, Result(**json.loads(self._result.read_text()))
+            *result, places = json.loads(self._result.read_text())
         except FileNotFoundError:  # it was killed
             return seen, Result(-1, "", "")
+        if in_memory:
+            seen.calls = [("allocation", place) for place in places]
+            seen.faults = [in_memory] if len(places) >= in_memory else []
+        return seen, Result(*result)
 
-    def _run(self, words: Sequence[str]) -> int:
+    def _run(self, words: Sequence[str], in_memory: int) -> int:
         os.chdir(self.folder)
+        allocations = Allocations(in_memory)
+        if in_memory:
+            allocations.install()
         try:
             result = command(*words)
         except BaseException:  # noqa: BLE001 - any escape is a violation
             result = Result(70, "", traceback.format_exc())
-        self._result.write_text(json.dumps(asdict(result)))
+        sys.setprofile(None)
+        self._result.write_text(json.dumps([result.code, result.out, result.err, allocations.places]))
         return result.code
 
 
@@ -128,7 +140,7 @@ def campaign(
                 tell(outcome)
                 yield outcome
                 n += every
-            if n < len(undisturbed.calls) * 0.8:
+            if kind != "memory" and n < len(undisturbed.calls) * 0.8:
                 raise AssertionError(f"{phase}: {n} calls, and {len(undisturbed.calls)} undisturbed")
 
 
@@ -265,7 +277,7 @@ def judged_once(folder: Path, expected: set[str]) -> Iterator[str]:
     if not any(card["evaluated"].startswith(entry["when"]) for entry in listed.values()):
         yield f"the card's evaluation {card['evaluated']} is not in the ledger"
     if len(kept) != 1 + len(card["interrupted_evaluations"]):
-        yield f"{len(kept)} evaluations, and the card tells of {len(card['interrupted_evaluations'])} before it"
+        yield f"{len(kept)} evaluations, and a card that names {len(card['interrupted_evaluations'])} before it"
     if len(versions) != 1:
         yield f"{len(versions)} registered versions"
 
@@ -312,7 +324,8 @@ def main() -> None:
     )
     parser.add_argument("phases", nargs="*", default=list(PHASES), help="default: all")
     parser.add_argument("--every", type=int, default=1, help="inject at every so many calls (default: 1)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="default: once,onward,kill")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="default: once,onward,kill,memory")
+    parser.add_argument("--store", type=Path, help="an empty store to begin with; making one takes seconds")
     parser.add_argument("--json", type=Path, help="write the outcomes to this file")
     options = parser.parse_args()
     kinds: list[Kind] = [kind for kind in KINDS if kind in options.kinds.split(",")]
@@ -322,6 +335,9 @@ def main() -> None:
             print(f"{outcome.phase} {outcome.kind} {outcome.n} ({outcome.call}): {wrong}", flush=True)
 
     with tempfile.TemporaryDirectory() as base:
+        if options.store:
+            Path(base, "runs").mkdir()
+            shutil.copy(options.store, Path(base, "runs", "mlflow.db"))
         outcomes = list(campaign(Path(base), options.phases, kinds, options.every, tell))
     for phase in options.phases:
         for kind in kinds:

@@ -1,8 +1,8 @@
 """Let the n-th system call that changes a file fail, in a process and in all that it starts.
 
-A seccomp filter hands these calls to a supervisor (`seccomp_unotify(2)`), which counts them over all threads and
-lets them pass, fail, or kills the process instead. So SQLite's own writes and locks fail too, and nothing is
-replaced by a mock. Linux on x86-64; no privileges are needed.
+A seccomp filter hands these calls to a supervisor (`seccomp_unotify(2)`), which counts them over all threads
+and lets them pass, fail, or kills the process instead. So SQLite's own writes and locks fail too, and nothing
+is replaced by a mock. Linux on x86-64; no privileges are needed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["once", "onward", "kill"]
+Kind = Literal["once", "onward", "kill", "memory"]
 
 _ON_DESCRIPTOR = {
     1: "write",
@@ -62,8 +62,8 @@ class Fault:
 
     Attributes:
         n: the number of the call, from 1; 0 for none.
-        kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `kill`: the process is
-            killed before it.
+        kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `kill`: the process
+            is killed before it; `memory`: see `tests.faults.allocations`.
     """
 
     n: int

@@ -2,17 +2,17 @@
 
     python -m tests.histories.checker [--histories N] [--seed FIRST] [--kinds KIND,...]
 
-Two processes each run some of `finalize`, `evaluate`, `sync` and `train` on one small project. Each system call that
-changes a file may pause first, and each command may be killed before any of them, see `tests.faults.system_calls`.
-There are three kinds of projects: `folder`, one folder with one store; `stores`, one folder with two stores; `folders`,
-two folders with one store, as of two machines.
+Two processes each run some of `finalize`, `evaluate`, `sync` and `train` on one small project. Each system
+call that changes a file may pause first, and each command may be killed before any of them, see
+`tests.faults.system_calls`. There are three kinds of projects: `folder`, one folder with one store;
+`stores`, one folder with two stores; `folders`, two folders with one store, as of two machines.
 
-The model knows test-set evaluations only: which were recorded, in store and ledger, and which results there are. After
-each history, and after every command was repeated undisturbed, it must hold that
+The model knows test-set evaluations only: which were recorded, in store and ledger, and which results there
+are. After each history, and after every command was repeated undisturbed, it must hold that
 
 1. each result has its record: an evaluation is recorded before its figures can be seen;
-2. of all results on the same test rows at most one is not flagged as a repetition, and repetitions of an interrupted
-   evaluation are of the same model;
+2. of all results on the same test rows at most one is not flagged as a repetition, and repetitions of an
+   interrupted evaluation are of the same model;
 3. each job is in its store once, and no command ended with a traceback or hung.
 """
 
@@ -236,7 +236,7 @@ def check(places: Sequence[tuple[Path, str]]) -> Iterator[str]:
                     yield f"{folder.name}: in the ledger, and in no store: {line}"
                 recorded[entry["id"]] = entry
     texts = {
-        f"{entry['when']} by {entry['user']} on {entry['host']}, for run {entry['run_id']} of {entry['sweep']}": entry
+        "{when} by {user} on {host}, for run {run_id} of {sweep}".format(**entry): entry
         for entry in recorded.values()
     }
     results = [

@@ -19,7 +19,7 @@ from sweepgrad.tracking import sqlite_store
 from sweepgrad.tracking.connection import Unreachable
 from sweepgrad.tracking.store import Store
 
-LATEST = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
+LATEST = utils._get_latest_schema_revision()
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def tables(file: Path) -> list[tuple[str, str]]:
 
 
 def _older_schema() -> str:
-    config = utils._get_alembic_config("")  # type: ignore[no-untyped-call]
+    config = utils._get_alembic_config("")
     older = ScriptDirectory.from_config(config).get_revision(LATEST).down_revision
     assert isinstance(older, str)
     return older
@@ -180,7 +180,7 @@ def _made_with(file: Path, revision: str) -> None:
     """Make a store as the MLflow of that schema did."""
     engine = create_engine(f"sqlite:///{file}")
     InitialBase.metadata.create_all(engine)
-    config = utils._get_alembic_config("")  # type: ignore[no-untyped-call]
+    config = utils._get_alembic_config("")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.upgrade(config, revision)

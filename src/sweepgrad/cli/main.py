@@ -90,6 +90,9 @@ def _run(given: list[str]) -> int:
         file = f"{error.filename}: " if error.filename is not None else ""
         print(f"sweepgrad: {file}{error.strerror}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("sweepgrad: not enough memory; what was finished is kept, and can be resumed", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -102,6 +102,8 @@ def reaching(uri: str) -> Iterator[None]:
     except MlflowException as error:
         kind = Refused if error.error_code in _REFUSALS else Unreachable
         raise kind(f"the MLflow store at {uri} failed: {str(error).splitlines()[0][:300]}") from error
+    except MemoryError as error:
+        raise Unreachable(f"not enough memory to write to the MLflow store at {uri}") from error
     except (SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error

@@ -4,6 +4,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -297,8 +298,30 @@ class Store:
         found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
         return sorted(map(tags.ledger_entry, found), key=lambda entry: entry.when)
 
-    def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: Digests) -> None:
-        """Record a test-set evaluation that begins now, as a child run of the sweep and as a tag of it."""
+    @contextmanager
+    def evaluating(self, entry: LedgerEntry) -> Iterator[list[LedgerEntry]]:
+        """Yield the test-set evaluations of a table, and keep other processes from adding one meanwhile.
+
+        A file beside the store is locked, since processes in other folders have other ledgers. For servers
+        see `record_test_evaluation`.
+        """
+        with ExitStack() as held:
+            if self.uri.startswith("sqlite:"):
+                store = Path(self.uri.removeprefix("sqlite:///"))
+                held.enter_context(locked(store.with_name(f".{store.name}.evaluating"), make=True))
+            yield self.test_evaluations(entry.table)
+
+    def record_test_evaluation(
+        self, sweep: Logged, entry: LedgerEntry, digests: Digests, known: Sequence[LedgerEntry] | None
+    ) -> None:
+        """Record a test-set evaluation that begins now, as a child run of the sweep and as a tag of it.
+
+        Arguments:
+            known: those that were known when this one was allowed; None to allow it after any others.
+
+        Raises:
+            UserError: another process has just recorded one of the same test rows.
+        """
         run_tags = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
         run_tags |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
         run_tags |= {**self._origin_tags(), **tags.of_entry(entry)}
@@ -310,6 +333,10 @@ class Store:
                 )
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._client.set_tag(sweep.run_id, f"{tags.TEST_EVALUATED}{entry.id[:8]}", str(entry))
+        expected = {entry.id, *(other.id for other in known or ())}
+        found = [] if known is None or self.uri.startswith("sqlite:") else self.test_evaluations(entry.table)
+        if others := [e for e in found if e.test == entry.test and e.id not in expected]:
+            raise UserError(f"another process has just evaluated the same test set: {others[0]}")
 
     def register(self, run_id: str, name: str, decided: Path | None = None) -> str:
         """See `models.register`."""
