@@ -149,9 +149,11 @@ def test_only_access_reads_tables():
 def test_only_tracking_imports_mlflow():
     assert files_that_import("mlflow") == {
         "sweepgrad.tracking.connection",
+        "sweepgrad.tracking.duplicates",
         "sweepgrad.tracking.mapping",
         "sweepgrad.tracking.models",
         "sweepgrad.tracking.pyfunc",
+        "sweepgrad.tracking.sqlite_store",
         "sweepgrad.tracking.store",
     }
 

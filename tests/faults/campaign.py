@@ -40,7 +40,7 @@ KINDS: tuple[Kind, ...] = ("once", "onward", "kill", "memory")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fault came to.
+    """The result of one injection.
 
     Attributes:
         call: the call that failed, and its file.
@@ -277,7 +277,7 @@ def judged_once(folder: Path, expected: set[str]) -> Iterator[str]:
     if not any(card["evaluated"].startswith(entry["when"]) for entry in listed.values()):
         yield f"the card's evaluation {card['evaluated']} is not in the ledger"
     if len(kept) != 1 + len(card["interrupted_evaluations"]):
-        yield f"{len(kept)} evaluations, and a card that names {len(card['interrupted_evaluations'])} before it"
+        yield f"{len(kept)} evaluations, and a card that names {len(card['interrupted_evaluations'])}"
     if len(versions) != 1:
         yield f"{len(versions)} registered versions"
 
@@ -304,8 +304,9 @@ def single_once(folder: Path, expected: set[str]) -> Iterator[str]:
             if [status for status, _ in models] != [2]:  # READY
                 yield f"{path.parent.name}: models: {models}"
                 continue
-            weights = Path(models[0][1].removeprefix("file://"), "artifacts", "bundle", "weights.npz")
-            if weights.read_bytes() != (path.parent / "model" / "weights.npz").read_bytes():
+            weights = list(Path(models[0][1].removeprefix("file://"), "artifacts").glob("*/weights.npz"))
+            expected_weights = (path.parent / "model" / "weights.npz").read_bytes()
+            if [file.read_bytes() for file in weights] != [expected_weights]:
                 yield f"{path.parent.name}: another model"
 
 

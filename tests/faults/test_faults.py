@@ -90,6 +90,7 @@ def campaign(store: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_send_is_complete_after_any_fault(empty_store):
     said = campaign(empty_store, "sync", "--every", "131", "--kinds", "once,onward,kill")
     assert said.count(" 0 violations") == 3, said
@@ -98,6 +99,6 @@ def test_a_send_is_complete_after_any_fault(empty_store):
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["train", "sync", "single", "finalize"])
 def test_a_command_that_is_repeated_completes_what_a_fault_left(empty_store, phase):
-    """`make faults` injects at every call; this, at every seventh."""
+    """`make inject` injects at every call; this, at every seventh."""
     said = campaign(empty_store, phase, "--every", "7")
     assert said.count(" 0 violations") == 4, said

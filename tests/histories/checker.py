@@ -62,7 +62,7 @@ class Result:
 
 @dataclass
 class History:
-    """What happened to one project."""
+    """The steps that were made on one project, and what is wrong with it."""
 
     seed: int
     kind: str

@@ -76,7 +76,7 @@ def test_the_registered_model_of_a_moved_store_loads(project):
 
 
 def test_finalizing_after_the_move_writes_beside_the_store(sweep, tmp_path):
-    """The project of the first test was finalized before; this one is moved first."""
+    """Unlike in the first test, the move is before `finalize`."""
     shutil.copytree(sweep.folder, tmp_path / "first")
     _enter(tmp_path / "first")
     assert command("leaderboard").code == 0

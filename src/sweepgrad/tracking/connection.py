@@ -40,7 +40,7 @@ def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
     """Open a SQLite store, and make it if there is none; one process at a time.
 
     Raises:
-        UserError: the file is damaged, is no store, or is one of a newer MLflow.
+        UserError: the file is damaged, another program's, or of a newer MLflow.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
@@ -79,7 +79,7 @@ def ask_for_health(uri: str) -> None:
 
 
 class _Reaching(local):
-    """Whether this thread is inside `reaching`."""
+    """Counts the calls of `reaching` that this thread is in."""
 
     depth = 0
 

@@ -24,7 +24,7 @@ _REPLACE = (
 
 
 class Damaged(UserError):
-    """The file is no store that can be used."""
+    """The file cannot be used as a store."""
 
 
 def check(path: Path) -> None:
@@ -159,7 +159,7 @@ def _upgrade(path: Path, revision: str) -> None:
 
 
 def _keep(copy: Path, backup: Path) -> None:
-    """Copy a database file that nobody writes to, so that it is complete or absent."""
+    """Copy a database file to which no process writes; the copy is complete or absent."""
     partial = backup.with_name(f".{backup.name}.partial")
     try:
         with (

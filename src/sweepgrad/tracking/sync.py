@@ -94,7 +94,7 @@ def _place(record: Record, folder: Path, runs: Path) -> tuple[str, str]:
         return f"{_SQLITE}{beside}", experiment
     if earlier.exists() or earlier.parent.is_dir():
         return uri, experiment
-    # The store was not moved with the runs. A new one at the old path would be found by nobody.
+    # The store was not moved with the runs. A new one at the old path would not be found.
     return f"{_SQLITE}{runs.absolute() / earlier.name}", experiment
 
 
