@@ -16,7 +16,7 @@ SLOW_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference checked lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference inject histories checked lint format types lock hooks clean distclean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -61,6 +61,12 @@ format: $(DEV) ## Fix style and formatting where that is safe
 
 fuzz: $(DEV) $(PROJECT) ## Attack the program with FUZZ (100000) random inputs; those that fail stay in tests/fuzz/corpus/
 	@$(BIN)/python -m tests.fuzz.run --n $(or $(FUZZ),100000)
+
+inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation fail once (hours; ARGUMENTS="sync --every 5")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults.campaign $(ARGUMENTS)
+
+histories: $(DEV) $(PROJECT) ## Check histories of two processes that are killed at random (ARGUMENTS="--histories 500")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.histories.checker $(ARGUMENTS)
 
 types: $(DEV) $(PROJECT) ## Check types
 	@echo "checking types …"

@@ -24,7 +24,7 @@ AVOIDED = {
     r"\btaken for (positive|negative)": "predicted positive",
     r"\b(go|goes|went|gone) by (their|its|the) order": "use it for ranking only",
     r"\b(is|are) no (key|keys|option|options|store|group|verb)\b": "unknown key, unknown option",
-    r"\bfaults?\b": "error, problem",
+    r"(?<!tests\.)\bfaults?\b": "error, problem",
     r"\bsay(s|ing)? nothing but\b": "print errors only",
     r"\b(was|were) trained last\b": "the latest sweep",
     r"\btold apart\b|\btells? .{0,20}\bapart\b": "distinguish; not significantly different from",

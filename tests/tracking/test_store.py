@@ -108,12 +108,6 @@ def test_what_answers_but_is_no_mlflow_server_is_named(answer):
         thread.join(5)
 
 
-def test_a_damaged_store_is_named(tmp_path):
-    (tmp_path / "mlflow.db").write_text("this is no database" * 100)
-    with pytest.raises(Unreachable, match=r"mlflow\.db failed"):
-        Store(f"sqlite:///{tmp_path}/mlflow.db", "sweepgrad")
-
-
 # Sending
 
 

@@ -83,9 +83,16 @@ def _run(given: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.filename is not None or error.errno != errno.ENOSPC:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            return _unwritable(error)
+        if error.errno is None:  # not of the system
             raise
-        return _unwritable(error)
+        file = f"{error.filename}: " if error.filename is not None else ""
+        print(f"sweepgrad: {file}{error.strerror}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("sweepgrad: not enough memory; what was finished is kept, and can be resumed", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

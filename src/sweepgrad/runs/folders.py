@@ -124,7 +124,13 @@ def _make_ready(folder: Path, record: Record) -> None:
     for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    # Whole or not at all: with a part of it, the folder would not be recognised as a run's.
+    partial = folder / f".{CONFIG}.{os.getpid()}"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / CONFIG)
+    finally:
+        partial.unlink(missing_ok=True)
     if record.certificate is not None:
         text = json.dumps(record.certificate, indent=1, allow_nan=False, ensure_ascii=False)
         (folder / CERTIFICATE).write_text(f"{text}\n", encoding="utf-8")

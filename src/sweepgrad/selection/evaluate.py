@@ -25,7 +25,7 @@ from sweepgrad.selection import evaluation_markdown
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
 from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds, kept_in
-from sweepgrad.selection.finalize import reserved
+from sweepgrad.selection.finalize import entering, reserved
 from sweepgrad.selection.ranking import fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
 from sweepgrad.stats.metrics import METRICS
@@ -132,10 +132,9 @@ def _known(store: Store, table: str, runs: Path) -> list[LedgerEntry]:
 def _enter(store: Store, sweep: Logged, split: _Split, file: Path, *, again: bool) -> _Entered:
     """Record that a split's test set is about to be evaluated."""
     entry = ledger.entry_now(sweep.name, split.run_ids, split.decision.digests)
-    of_store = store.test_evaluations(entry.table)
     try:
-        with ledger.entering(file, of_store, entry, kept=False, again=again) as before:
-            store.record_test_evaluation(sweep, entry, split.decision.digests)
+        with entering(store, file, entry, kept=False, again=again) as (before, known):
+            store.record_test_evaluation(sweep, entry, split.decision.digests, known)
     except ledger.AlreadyEvaluated as seen:
         raise UserError(
             f"{split.name}: another process has just evaluated its test set: {seen.earlier[-1]}"

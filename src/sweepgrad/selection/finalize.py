@@ -9,7 +9,7 @@ from pathlib import Path
 from sweepgrad.bounded import reading
 from sweepgrad.data.access import Tables, open_test
 from sweepgrad.errors import UserError
-from sweepgrad.files import write_json
+from sweepgrad.files import naming, write_json
 from sweepgrad.runs import ledger
 from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.selection import score_card
@@ -77,11 +77,10 @@ def finalize(
         run_id = decision.runs[0].run_id if len(decision.runs) == 1 else sweep.run_id
         entry = ledger.entry_now(sweep.name, run_id, decision.digests)
         kept = CHOSEN in sweep.tags or (folder / "card.json").exists()
-        of_store = store.test_evaluations(entry.table)
         try:
-            with ledger.entering(runs / ledger.LEDGER, of_store, entry, kept=kept, again=again) as before:
+            with entering(store, runs / ledger.LEDGER, entry, kept=kept, again=again) as (before, others):
                 registered = _register(store, sweep, decision, f"sweepgrad-{config.data.name}")
-                store.record_test_evaluation(sweep, entry, decision.digests)
+                store.record_test_evaluation(sweep, entry, decision.digests, others)
         except ledger.AlreadyEvaluated as seen:
             raise UserError(_refusal(training.source, seen.earlier)) from None
 
@@ -111,10 +110,26 @@ def finalize(
 
 
 @contextmanager
+def entering(
+    store: Store, file: Path, entry: LedgerEntry, *, kept: bool, again: bool
+) -> Iterator[tuple[ledger.Before, list[LedgerEntry] | None]]:
+    """Allow a test-set evaluation and record it in the ledger, see `ledger.entering`; one process at a time.
+
+    Yields:
+        The earlier evaluations, and the argument `known` for `Store.record_test_evaluation`.
+    """
+    with (
+        store.evaluating(entry) as known,
+        ledger.entering(file, known, entry, kept=kept, again=again) as before,
+    ):
+        yield before, None if again else known
+
+
+@contextmanager
 def reserved(folder: Path) -> Iterator[None]:
     """Make a folder of results and keep other processes out; remove it if nothing was written to it."""
     try:
-        with ledger.reserved(folder):
+        with naming(folder), ledger.reserved(folder):
             yield
     finally:
         with suppress(OSError):  # it has files

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from threading import RLock
+from threading import RLock, local
 from urllib.error import HTTPError, URLError
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils as service_utils
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked
+from sweepgrad.tracking import relocate, sqlite_store
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,14 @@ _REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTIC
 
 
 def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
-    """Open a SQLite store, and make it if there is none; one process at a time."""
+    """Open a SQLite store, and make it if there is none; one process at a time.
+
+    Raises:
+        UserError: the file is damaged, another program's, or of a newer MLflow.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
-        if not path.exists() or path.stat().st_size == 0:
+        if not path.exists():
             log.info(f"creating the MLflow store {path} (only once; takes some seconds)")
             partial = path.with_name(f".{path.name}.partial")  # renamed when it is complete
             partial.unlink(missing_ok=True)
@@ -47,6 +53,11 @@ def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
                 # Lets readers and a writer work at the same time; the setting stays in the file.
                 connection.execute("PRAGMA journal_mode=WAL")
             partial.replace(path)
+        with quiet("alembic"):
+            sqlite_store.check(path)
+        relocate.follow(path)
+        # MLflow remembers the artifacts' folder of each run: of another copy of this store, perhaps.
+        service_utils._artifact_repos_cache.clear()
         return _open_sqlite(uri)
 
 
@@ -67,9 +78,21 @@ def ask_for_health(uri: str) -> None:
         ) from None
 
 
+class _Reaching(local):
+    """Counts the calls of `reaching` that this thread is in."""
+
+    depth = 0
+
+
+_reaching = _Reaching()
+# MLflow logs the traceback of a database error and then raises the error, which `reaching` puts into words.
+logging.getLogger("mlflow.store.db.utils").addFilter(lambda record: not _reaching.depth)
+
+
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
     """Raise `Unreachable` or `Refused` for any exception of MLflow when a store fails."""
+    _reaching.depth += 1
     try:
         yield
     except UserError:
@@ -79,9 +102,13 @@ def reaching(uri: str) -> Iterator[None]:
     except MlflowException as error:
         kind = Refused if error.error_code in _REFUSALS else Unreachable
         raise kind(f"the MLflow store at {uri} failed: {str(error).splitlines()[0][:300]}") from error
+    except MemoryError as error:
+        raise Unreachable(f"not enough memory to write to the MLflow store at {uri}") from error
     except (SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
         first = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
+    finally:
+        _reaching.depth -= 1
 
 
 _GLOBALS = RLock()  # MLflow's settings, which all threads share

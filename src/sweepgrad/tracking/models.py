@@ -8,6 +8,8 @@ from urllib.request import url2pathname
 
 import mlflow
 import yaml
+from mlflow.entities import LoggedModel, LoggedModelStatus
+from mlflow.models import Model
 
 from sweepgrad.bounded import reading
 from sweepgrad.errors import UserError
@@ -20,36 +22,54 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DECIDED = "sweepgrad.decided"  # SHA-256 of the files of a registered model that is not a run's own
 
 
-def log(uri: str, run_id: str, bundle: Path) -> str:
-    """Log a bundle as a model of a run, which is left RUNNING; return the model's id.
+def log(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path) -> str:
+    """Log a bundle as a model of a run; return the model's id. What an interrupted call left is deleted.
 
-    The model can be served where sweepgrad is not installed.
+    The model can be served where sweepgrad is not installed. The run's status stays as it is:
+    `start_run`, which MLflow's own function needs, would reopen a run that has ended, and an error would
+    mark it as FAILED.
     """
+    _delete_unfinished(client, run_id)
+    run = client.get_run(run_id)
     packages = ("mlflow", "numpy", "pandas", "scipy", "pydantic")
-    with (
-        tempfile.TemporaryDirectory() as code,
-        fluent(uri),
-        quiet("mlflow"),
-        mlflow.start_run(run_id),
-    ):
-        logged = mlflow.pyfunc.log_model(
+    with tempfile.TemporaryDirectory() as code, fluent(uri), quiet("mlflow"):
+        model = client.create_logged_model(
+            run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
+        )
+        Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
             name="model",
+            run_id=run_id,
+            model_id=model.model_id,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             code_paths=[str(shipping.copy_into(Path(code)))],
             artifacts={BUNDLE: str(bundle)},
             signature=mapping.signature(bundle),
             pip_requirements=[f"{package}=={version(package)}" for package in packages],
         )
-    return str(logged.model_id)
+    return str(model.model_id)
 
 
 def model_of(client: mlflow.MlflowClient, run_id: str) -> str | None:
     """Return the id of a run's own model, or None. It is the first; `finalize` may have added others."""
-    outputs = client.get_run(run_id).outputs
-    found = [str(output.model_id) for output in outputs.model_outputs] if outputs else []
-    if len(found) > 1:  # MLflow does not sort them
-        found.sort(key=lambda model: client.get_logged_model(model).creation_timestamp)
-    return found[0] if found else None
+    found = [model for model in _models_of(client, run_id) if model.status == LoggedModelStatus.READY]
+    return str(min(found, key=lambda model: model.creation_timestamp).model_id) if found else None
+
+
+def _models_of(client: mlflow.MlflowClient, run_id: str) -> list[LoggedModel]:
+    """Return the models that were logged with a run, also those of which MLflow has only a part.
+
+    MLflow lists a model with its run first, writes its files then, and marks it READY last.
+    """
+    experiment = client.get_run(run_id).info.experiment_id
+    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=50))
+
+
+def _delete_unfinished(client: mlflow.MlflowClient, run_id: str) -> None:
+    for model in _models_of(client, run_id):
+        if model.status != LoggedModelStatus.READY:
+            client.delete_logged_model(model.model_id)
 
 
 def bundle_of(client: mlflow.MlflowClient, uri: str, run_id: str, into: Path) -> Path | None:
@@ -160,7 +180,4 @@ def _digest(uri: str, source: str) -> str:
 
 def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path) -> str:
     """Log a bundle as a model of a run that has ended; return the model's id."""
-    info = client.get_run(run_id).info
-    model = log(uri, run_id, bundle)
-    client.set_terminated(run_id, info.status, info.end_time)  # logging set it to RUNNING
-    return model
+    return log(client, uri, run_id, bundle)

@@ -3,10 +3,12 @@
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -24,10 +26,11 @@ from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
 from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.runs.record import Record
-from sweepgrad.tracking import mapping, models, tags
+from sweepgrad.tracking import duplicates, mapping, models, tags
 from sweepgrad.tracking.connection import Refused, ask_for_health, once, prepare_sqlite, quiet, reaching
 from sweepgrad.tracking.limits import MAX_BATCH
 from sweepgrad.tracking.mapping import Logged, logged
+from sweepgrad.tracking.relocate import ARTIFACTS
 from sweepgrad.tracking.tags import (
     ANSWER_KIND,
     DIGEST,
@@ -42,6 +45,8 @@ from sweepgrad.tracking.tags import (
     SWEEP_KIND,
     TEST_KIND,
 )
+
+_IS_JOB = f"tags.`{KIND}` = '{JOB_KIND}'"
 
 
 class Store:
@@ -85,7 +90,7 @@ class Store:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             local = self.uri.removeprefix("sqlite:///")
-            artifacts = None if local == self.uri else (Path(local).parent / "mlartifacts").as_uri()
+            artifacts = None if local == self.uri else (Path(local).parent / ARTIFACTS).as_uri()
             try:
                 return str(self._client.create_experiment(self.experiment, artifact_location=artifacts))
             except MlflowException:  # another process made it meanwhile
@@ -107,7 +112,7 @@ class Store:
             with reaching(self.uri), once():
                 found = self._search(f"tags.`{SWEEP}` = '{sweep}' AND tags.`{KIND}` = '{SWEEP_KIND}'")
                 self._parents[sweep] = (
-                    found[0].run_id
+                    duplicates.one_parent(self._client, found, self._search)
                     if found
                     else self._client.create_run(
                         self.experiment_id,
@@ -124,8 +129,7 @@ class Store:
         with reaching(self.uri):
             self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.of_sweep(record).items()])
             self._client.update_run(run_id, "RUNNING")
-            jobs = self._search(f"tags.`{PARENT}` = '{run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
-        self._jobs[record.id] = {run.tags[JOB]: run for run in jobs}
+            self._jobs[record.id] = self._once_each(f"tags.`{PARENT}` = '{run_id}' AND {_IS_JOB}")
 
     def close_abandoned(self) -> list[str]:
         """Mark RUNNING runs of dead processes of this machine as KILLED; return their names."""
@@ -148,6 +152,7 @@ class Store:
             status = "KILLED"
         run_id = self.sweep_run(record.id)
         with reaching(self.uri):
+            self._once_each(f"tags.`{PARENT}` = '{run_id}' AND {_IS_JOB}")
             if self._client.get_run(run_id).info.status != status:
                 self._client.log_batch(run_id, tags=[RunTag(*tag) for tag in tags.of_sweep(record).items()])
                 self._client.set_terminated(run_id, status)
@@ -164,7 +169,8 @@ class Store:
     def send(self, folder: Path) -> str:
         """Send the run in `folder`, unless it was sent before; return the id of its MLflow run.
 
-        A run that was sent in part is completed.
+        Any step may fail, or be the last of this process: the next call completes what is there. The run is
+        found by the id of its job, which it has from the start; its end comes last, and after it `SENT`.
 
         Raises:
             Unreachable: the store does not answer; the folder can be sent later.
@@ -180,31 +186,41 @@ class Store:
                 if begun is None and known is not None and self.has(known):
                     return known  # it was deleted in MLflow, where it can be restored
                 run = begun or self._create(record)
-                if run.status == "RUNNING":
+                if not duplicates.complete(run, record):
                     self._log(run, record, files, folder)
                     self._client.set_terminated(run.run_id, record.status, record.ended)
+                    run = replace(run, status=record.status, ended=record.ended)
+                    self._of_sweep(record)[record.job] = run
                 if known != run.run_id:
                     to = {"run_id": run.run_id, "uri": self.uri, "experiment": self.experiment}
                     write_json(folder / records.SENT, {**to, "ended": record.ended})
         return run.run_id
 
     def _begun(self, record: Record) -> Logged | None:
-        """Return the MLflow run of a run that was sent in part; delete that of an earlier attempt."""
-        if record.sweep in self._jobs:
-            begun = self._jobs[record.sweep].pop(record.job, None)
-        else:
-            begun = next(iter(self._search(f"tags.`{JOB}` = '{record.job}'")), None)
-        if begun is not None and begun.status != "RUNNING" and begun.ended != record.ended:
-            self._client.delete_run(begun.run_id)
-            return None
-        return begun
+        """Return the MLflow run of a run that was sent, maybe in part; delete that of an earlier attempt."""
+        known = record.sweep in self._jobs
+        found = self._of_sweep(record) if known else self._once_each(f"tags.`{JOB}` = '{record.job}'")
+        begun = found.get(record.job)
+        if begun is None or duplicates.same_attempt(begun, record):
+            return begun
+        self._client.delete_run(begun.run_id)
+        self._of_sweep(record).pop(record.job, None)
+        return None
+
+    def _of_sweep(self, record: Record) -> dict[str, Logged]:
+        return self._jobs.get(record.sweep or "", {})
+
+    def _once_each(self, condition: str) -> dict[str, Logged]:
+        return duplicates.once_each(self._client, self._search(condition))
 
     def _create(self, record: Record) -> Logged:
         tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
         if record.sweep is not None:
             tags |= {KIND: JOB_KIND, SWEEP: record.sweep, PARENT: self.sweep_run(record.sweep)}
         with once():
-            return logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
+            run = logged(self._client.create_run(self.experiment_id, record.started, tags, record.name))
+        self._of_sweep(record)[record.job] = run
+        return run
 
     def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
         run_id = run.run_id
@@ -224,7 +240,7 @@ class Store:
                 self._client.log_artifacts(run_id, copies)
         has_model = (folder / records.MODEL / records.FILES[0]).exists()
         if record.sweep is None and has_model and models.model_of(self._client, run_id) is None:
-            models.log(self.uri, run_id, folder / records.MODEL)
+            models.log(self._client, self.uri, run_id, folder / records.MODEL)
 
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]
@@ -282,11 +298,34 @@ class Store:
         found.sort(key=lambda run: run.started)  # to the millisecond, where `when` has seconds
         return sorted(map(tags.ledger_entry, found), key=lambda entry: entry.when)
 
-    def record_test_evaluation(self, sweep: Logged, entry: LedgerEntry, digests: Digests) -> None:
-        """Record a test-set evaluation that begins now, as a child run of the sweep and as a tag of it."""
+    @contextmanager
+    def evaluating(self, entry: LedgerEntry) -> Iterator[list[LedgerEntry]]:
+        """Yield the test-set evaluations of a table, and keep other processes from adding one meanwhile.
+
+        A file beside the store is locked, since processes in other folders have other ledgers. For servers
+        see `record_test_evaluation`.
+        """
+        with ExitStack() as held:
+            if self.uri.startswith("sqlite:"):
+                store = Path(self.uri.removeprefix("sqlite:///"))
+                held.enter_context(locked(store.with_name(f".{store.name}.evaluating"), make=True))
+            yield self.test_evaluations(entry.table)
+
+    def record_test_evaluation(
+        self, sweep: Logged, entry: LedgerEntry, digests: Digests, known: Sequence[LedgerEntry] | None
+    ) -> None:
+        """Record a test-set evaluation that begins now, as a child run of the sweep and as a tag of it.
+
+        Arguments:
+            known: those that were known when this one was allowed; None to allow it after any others.
+
+        Raises:
+            UserError: another process has just recorded one of the same test rows.
+        """
         run_tags = {f"{DIGEST}{part}": value for part, value in asdict(digests).items()}
         run_tags |= {KIND: TEST_KIND, PARENT: sweep.run_id, "mlflow.user": entry.user}
         run_tags |= {**self._origin_tags(), **tags.of_entry(entry)}
+        self.close_abandoned()
         with reaching(self.uri):
             with once():
                 run = self._client.create_run(
@@ -294,6 +333,10 @@ class Store:
                 )
             self._client.set_terminated(run.info.run_id, "FINISHED")
             self._client.set_tag(sweep.run_id, f"{tags.TEST_EVALUATED}{entry.id[:8]}", str(entry))
+        expected = {entry.id, *(other.id for other in known or ())}
+        found = [] if known is None or self.uri.startswith("sqlite:") else self.test_evaluations(entry.table)
+        if others := [e for e in found if e.test == entry.test and e.id not in expected]:
+            raise UserError(f"another process has just evaluated the same test set: {others[0]}")
 
     def register(self, run_id: str, name: str, bundle: Path, *, own: bool) -> str:
         """See `models.register`."""
@@ -339,7 +382,7 @@ class Store:
         if sweep.tags[KIND] == RUN_KIND:
             return [sweep]
         with reaching(self.uri):
-            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND tags.`{KIND}` = '{JOB_KIND}'")
+            found = self._search(f"tags.`{PARENT}` = '{sweep.run_id}' AND {_IS_JOB}")
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def by_id(self, beginning: str) -> list[Logged]:
@@ -382,33 +425,27 @@ class Store:
             return Path(self._client.download_artifacts(run.run_id, artifact, str(into)))
 
     def _origin_tags(self) -> dict[str, str]:
-        return {
-            "mlflow.source.name": "sweepgrad",
-            "sweepgrad.version": version("sweepgrad"),
-            HOST: socket.gethostname(),
-            PROCESS: self._process,
-        }
+        return tags.of_origin(self._process)
 
     def _experiments(self) -> Iterator[list[str]]:
         """Yield the ids of all experiments of the store, deleted ones too, page by page."""
-        token = None
-        while True:
-            page = self._client.search_experiments(ViewType.ALL, max_results=1000, page_token=token)
+        for page in _pages(partial(self._client.search_experiments, ViewType.ALL)):
             yield [experiment.experiment_id for experiment in page]
-            token = page.token
-            if not token:
-                return
 
     def _search(
         self, condition: str, experiments: Sequence[str] = (), view: int = ViewType.ACTIVE_ONLY
     ) -> list[Logged]:
         """Return the runs that match, the latest first; of this experiment, or of the given ones."""
         ids = list(experiments) or [self.experiment_id]
-        found: list[Logged] = []
-        token = None
-        while True:
-            page = self._client.search_runs(ids, condition, view, max_results=1000, page_token=token)
-            found += [logged(run) for run in page]
-            token = page.token
-            if not token:
-                return found
+        pages = _pages(partial(self._client.search_runs, ids, condition, view))
+        return [logged(run) for page in pages for run in page]
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield all pages of a search of MLflow."""
+    token = None
+    while True:
+        page = search(max_results=1000, page_token=token)
+        yield page
+        if not (token := page.token):
+            return

@@ -1,22 +1,29 @@
 """Send runs to MLflow that could not be sent when they ended."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 from sweepgrad.errors import UserError
+from sweepgrad.files import locked
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
+from sweepgrad.runs.record import Record
 from sweepgrad.runs.sweep_record import SWEEP
+from sweepgrad.tracking import relocate
 from sweepgrad.tracking.connection import Refused
 from sweepgrad.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
+_SQLITE = "sqlite:///"
+
 
 def sync(runs: Path) -> int:
     """Send every run below `runs` that MLflow does not have, each to the store of its configuration.
 
-    Runs that were sent before are looked up in the store, which may have been lost since.
+    Runs that were sent before are looked up in the store, which may have been lost since. A store that was
+    moved with its runs is found where it is now. A sweep that another process trains or sends is left to it.
 
     Returns:
         Number of runs sent.
@@ -25,33 +32,73 @@ def sync(runs: Path) -> int:
         UserError: a store does not answer, or some runs are damaged or were refused; all others are sent.
     """
     stores: dict[tuple[str, str], Store] = {}
-    sweeps: dict[Path, Store] = {}
     sent, problems = 0, list[str]()
-    for folder in sorted(path.parent for path in runs.rglob(records.RECORD)):
-        try:
-            record = records.read(folder)
-            tracking = record.config["tracking"]
-            where = tracking["uri"], tracking["experiment"]
-            if where not in stores:
-                stores[where] = Store(*where)
-            known = folders.sent_as(folder, record)
-            sent_before = known is not None and stores[where].has(known)
-            if not sent_before:
-                stores[where].send(folder)
-        except (Refused, ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        if record.sweep is not None and (folder.parent / SWEEP).exists():
-            sweeps[folder.parent] = stores[where]
-        if not sent_before:
-            sent += 1
-            log.info(f"sent {folder}")
-    for folder, store in sweeps.items():
-        try:
-            store.end_sweep(folder)
-        except (Refused, ValueError, OSError) as error:
-            problems.append(str(error))
+    by_folder: dict[Path, list[Path]] = {}
+    for path in sorted(runs.rglob(records.RECORD)):
+        by_folder.setdefault(path.parent.parent, []).append(path.parent)
+    for parent, members in by_folder.items():
+        sweep = parent if (parent / SWEEP).exists() else None
+        with ExitStack() as held:
+            try:
+                if sweep is not None:
+                    held.enter_context(
+                        locked(sweep, wait=False)
+                    )  # its writer holds it: see `tracking.writer`
+            except BlockingIOError:
+                log.info(f"{sweep}: another process is sending this sweep")
+                continue
+            except OSError as error:
+                problems.append(f"{sweep}: {error.strerror}")
+                continue
+            of_sweep: Store | None = None
+            for folder in members:
+                try:
+                    record = records.read(folder)
+                    where = _place(record, folder, runs)
+                    if where not in stores:
+                        stores[where] = Store(*where)
+                    known = folders.sent_as(folder, record)
+                    sent_before = known is not None and stores[where].has(known)
+                    if not sent_before:
+                        stores[where].send(folder)
+                        sent += 1
+                        log.info(f"sent {folder}")
+                except (Refused, ValueError, OSError) as error:
+                    problems.append(str(error))
+                    continue
+                if record.sweep is not None:
+                    of_sweep = stores[where]
+            if sweep is not None and of_sweep is not None:
+                try:
+                    of_sweep.end_sweep(sweep)
+                except (Refused, ValueError, OSError) as error:
+                    problems.append(str(error))
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UserError(f"{sent} runs sent, {len(problems)} failed:{lines}")
     return sent
+
+
+def _place(record: Record, folder: Path, runs: Path) -> tuple[str, str]:
+    """Return the URI and the experiment that a run belongs to now.
+
+    Its configuration has the path that the store had when it was trained. A store that was moved or copied
+    together with the run stands in the same place relative to it.
+    """
+    uri, experiment = record.config["tracking"]["uri"], record.config["tracking"]["experiment"]
+    earlier = Path(str(uri).removeprefix(_SQLITE))
+    if not str(uri).startswith(_SQLITE) or earlier.parent in folder.absolute().parents:
+        return uri, experiment
+    beside = _nearest(earlier, folder)
+    if beside is not None and (not earlier.exists() or relocate.known_as(beside, earlier)):
+        return f"{_SQLITE}{beside}", experiment
+    if earlier.exists() or earlier.parent.is_dir():
+        return uri, experiment
+    # The store was not moved with the runs. A new one at the old path would not be found.
+    return f"{_SQLITE}{runs.absolute() / earlier.name}", experiment
+
+
+def _nearest(earlier: Path, folder: Path) -> Path | None:
+    """Return the store beside a run: in the nearest folder above it that has one of that name."""
+    places = (above / earlier.name for above in folder.absolute().parents)
+    return next((place for place in places if place.is_file()), None)

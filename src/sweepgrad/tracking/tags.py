@@ -1,7 +1,9 @@
 """The tags of runs in MLflow."""
 
 import json
+import socket
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.runs.record import Record
@@ -56,6 +58,20 @@ def of_certificate(record: Record) -> dict[str, str]:
         LEAKS: "; ".join(leaks) or "none found",
         DUPLICATES: str(record.certificate["rows_with_duplicates"]),
         ISOLATION: PASSED if passed else NOT_PASSED,
+    }
+
+
+def of_origin(process: str) -> dict[str, str]:
+    """Return the tags that every run of ours has.
+
+    Arguments:
+        process: the process that trains, see `process.this`.
+    """
+    return {
+        "mlflow.source.name": "sweepgrad",
+        "sweepgrad.version": version("sweepgrad"),
+        HOST: socket.gethostname(),
+        PROCESS: process,
     }
 
 

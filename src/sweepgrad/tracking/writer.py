@@ -154,6 +154,8 @@ def _do(store: "Store", message: Message) -> Message:
         do(Path(folder))
     except Unreachable:
         raise
+    except MemoryError:
+        return {"unsent": message, "why": "not enough memory"}
     except (UserError, OSError, ValueError) as error:
         return {"unsent": message, "why": str(error)}
     return {"sent": message}

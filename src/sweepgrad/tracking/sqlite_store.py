@@ -1,0 +1,199 @@
+"""The SQLite file of a store: refuse a damaged one, upgrade an old one, follow one that was moved."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from mlflow.store.db import utils
+from sqlalchemy import create_engine
+
+from sweepgrad.errors import UserError
+from sweepgrad.files import naming
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = 100  # bytes
+_REPLACE = (
+    "restore it from a backup, or move it away: then a new store is made, and sweepgrad sync sends it all"
+    " runs that are on disk"
+)
+
+
+class Damaged(UserError):
+    """The file cannot be used as a store."""
+
+
+def check(path: Path) -> None:
+    """Check that an existing file is a store that this MLflow can read; upgrade an older one, after a backup.
+
+    Raises:
+        UserError: it is damaged, is something else, or a newer MLflow made it.
+        OSError: it cannot be read, or the backup cannot be written.
+    """
+    _check_file(path)
+    revision = _revision(path)
+    latest = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
+    if revision == latest:
+        return
+    if revision not in _known_revisions():
+        from mlflow.version import VERSION
+
+        raise UserError(
+            f"{path}: a newer MLflow made this store (schema {revision}), and MLflow {VERSION} knows schemas"
+            f" up to {latest}: install the newer MLflow, or choose another tracking.uri"
+        )
+    _upgrade(path, revision)
+
+
+def _check_file(path: Path) -> None:
+    """Check the file without SQLite, which takes an empty file for a new database."""
+    if not path.is_file():
+        raise Damaged(f"{path} is not a file: choose another tracking.uri")
+    size = path.stat().st_size
+    if size == 0:
+        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+    with naming(path), path.open("rb") as file:
+        header = file.read(_HEADER)
+    if not header.startswith(_MAGIC) or len(header) < _HEADER:
+        raise Damaged(f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}")
+    log_file = path.with_name(f"{path.name}-wal")
+    if log_file.exists() and log_file.stat().st_size:
+        return  # SQLite completes the file from its log
+    page = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    if size < expected and header[24:28] == header[92:96]:
+        raise Damaged(f"{path} is truncated: it has {size} of {expected} bytes: {_REPLACE}")
+
+
+def _revision(path: Path) -> str:
+    """Return the revision of a store's schema.
+
+    Raises:
+        UserError: it is damaged, or no store of MLflow.
+    """
+    with connected(path) as store:
+        tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"alembic_version", "experiments", "runs"} <= tables:
+            raise Damaged(f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri")
+        found = store.execute("SELECT version_num FROM alembic_version").fetchall()
+    if len(found) != 1:
+        raise Damaged(f"{path}: {len(found)} schemas in table alembic_version, where one belongs: {_REPLACE}")
+    return str(found[0][0])
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an existing database.
+
+    Raises:
+        UserError: it is damaged.
+        sqlite3.Error: it cannot be read or written now, for instance because the disk is full.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=20)) as store:
+            yield store
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
+            raise
+        raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
+
+
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(utils._get_alembic_config(""))  # type: ignore[no-untyped-call]
+    return {revision.revision for revision in script.walk_revisions()}
+
+
+def _upgrade(path: Path, revision: str) -> None:
+    """Upgrade a store to the schema of this MLflow.
+
+    A copy is upgraded, and then takes the place of the store's content in one transaction: MLflow's own steps
+    are several, and one that fails would leave a store that no version reads.
+
+    Raises:
+        UserError: the upgrade failed, and the store is as it was; or another process wrote to it meanwhile.
+        OSError: the backup cannot be written.
+    """
+    backup = _free(path.with_name(f"{path.name}.schema-{revision}"))
+    partial = path.with_name(f".{path.name}.upgrade")
+    log.info(f"upgrading {path} to the schema of this MLflow; a backup is kept as {backup}")
+    try:
+        for leftover in (partial, _beside(partial, "-wal"), _beside(partial, "-shm")):
+            leftover.unlink(missing_ok=True)
+        with connected(path) as store:
+            before = _data_version(store)
+            with closing(sqlite3.connect(partial)) as copy:
+                store.backup(copy)
+            _keep(partial, backup)
+            engine = create_engine(f"sqlite:///{partial}")
+            try:
+                utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
+            finally:
+                engine.dispose()
+            if _data_version(store) != before:
+                raise UserError(f"{path}: another process writes to this store: stop it, and try again")
+            with closing(sqlite3.connect(partial)) as upgraded:
+                upgraded.backup(store)
+            store.execute("PRAGMA journal_mode=WAL")
+    except UserError:
+        raise
+    except Exception as error:  # a migration may raise anything
+        raise UserError(
+            f"{path}: the upgrade to the schema of this MLflow failed, and the store is as it was"
+            f" ({str(error).splitlines()[0][:300]}): install the MLflow that made it, or choose another"
+            " tracking.uri"
+        ) from error
+    finally:
+        for leftover in (
+            partial,
+            _beside(partial, "-wal"),
+            _beside(partial, "-shm"),
+            _beside(partial, "-journal"),
+        ):
+            leftover.unlink(missing_ok=True)
+
+
+def _keep(copy: Path, backup: Path) -> None:
+    """Copy a database file to which no process writes; the copy is complete or absent."""
+    partial = backup.with_name(f".{backup.name}.partial")
+    try:
+        with (
+            naming(partial),
+            closing(sqlite3.connect(copy)) as source,
+            closing(sqlite3.connect(partial)) as target,
+        ):
+            source.backup(target)
+        partial.replace(backup)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _free(path: Path) -> Path:
+    """Return a path that no file has: an earlier backup is never overwritten."""
+    number, free = 1, path.with_name(f"{path.name}.backup")
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.backup-{number}")
+    return free
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _data_version(store: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection changes the database."""
+    return int(store.execute("PRAGMA data_version").fetchone()[0])
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same existing file or folder."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

@@ -1,0 +1,193 @@
+"""The SQLite file of a store: a damaged one is refused, and an old schema is upgraded after a backup."""
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import command as alembic
+from alembic.script import ScriptDirectory
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from sqlalchemy import create_engine
+from sqlalchemy import text as text_of
+from tests.support import command
+
+from sweepgrad.errors import UserError
+from sweepgrad.tracking import sqlite_store
+from sweepgrad.tracking.connection import Unreachable
+from sweepgrad.tracking.store import Store
+
+LATEST = utils._get_latest_schema_revision()
+
+
+@pytest.fixture
+def file(empty_store, tmp_path) -> Path:
+    """Return a copy of an empty store."""
+    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(UserError) as refused:
+        Store(f"sqlite:///{file}", "sweepgrad")
+    assert not isinstance(refused.value, Unreachable)  # trying again does not help
+    return str(refused.value)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def text(file: Path) -> None:
+    file.write_text("this is no database" * 100)
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def within_the_header(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:50])
+
+
+def zeros_in_the_schema(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[100:4096] = bytes(3996)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (empty, "is empty"),
+        (text, "is not an SQLite database"),
+        (truncated, "is truncated"),
+        (within_the_header, "is not an SQLite database"),
+        (zeros_in_the_schema, "is damaged"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_a_remedy_and_left_as_it_is(file, damage, words):
+    damage(file)
+    content = file.read_bytes()
+    said = refusal(file)
+    assert str(file) in said
+    assert words in said
+    assert "sweepgrad sync" in said
+    assert file.read_bytes() == content
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "songs.db")) as other:
+        other.execute("CREATE TABLE songs (title TEXT)")
+    assert "no MLflow store" in refusal(tmp_path / "songs.db")
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "is not a file" in refusal(tmp_path)
+
+
+def test_nothing_is_trained_with_an_empty_store(folder):
+    Path("runs", "mlflow.db").write_bytes(b"")
+    trained = command("train", "data=simulated", "data.rows=200", "train.epochs=1")
+    assert trained.code == 2
+    assert "is empty" in trained.err
+    assert not Path("runs", "single").exists()
+
+
+def test_a_log_that_completes_the_file_is_not_taken_for_damage(file):
+    """Imitate a process that was killed: what it wrote is in the log only."""
+    with contextlib.closing(sqlite3.connect(file)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("CREATE TABLE more (content)")
+        writer.executemany("INSERT INTO more VALUES (?)", [("x" * 4000,)] * 50)
+        writer.commit()
+        sqlite_store.check(file)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{file}{suffix}", f"{file.parent / 'left.db'}{suffix}")
+    sqlite_store.check(file.parent / "left.db")
+
+
+# Schemas
+
+
+def schema_of(file: Path) -> str:
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        return str(store.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def set_schema(file: Path, revision: str) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        store.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        store.commit()
+
+
+def test_a_newer_schema_is_refused(file):
+    set_schema(file, "ffffffffffff")
+    said = refusal(file)
+    assert "a newer MLflow made this store (schema ffffffffffff)" in said
+    assert LATEST in said
+
+
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was(file):
+    """Claim an older schema for tables of today: MLflow's step makes a table that is there."""
+    older = _older_schema()
+    set_schema(file, older)
+    before = tables(file)
+    said = refusal(file)
+    assert "the store is as it was" in said
+    assert (schema_of(file), tables(file)) == (older, before)
+    left = {path.name for path in file.parent.iterdir()} - {file.name, f"{file.name}-wal", f"{file.name}-shm"}
+    assert left == {".mlflow.db.lock", f"mlflow.db.schema-{older}.backup"}
+
+
+@pytest.mark.slow  # MLflow makes a store from its first schema on
+def test_an_older_schema_is_upgraded_after_a_backup(tmp_path, caplog):
+    file, older = tmp_path / "mlflow.db", _older_schema()
+    _made_with(file, older)
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        store.execute("UPDATE experiments SET name = 'of old' WHERE experiment_id = 0")
+        store.commit()
+    backup = tmp_path / f"mlflow.db.schema-{older}.backup"
+    backup.write_text("an earlier backup")
+    with caplog.at_level("INFO", "sweepgrad"):
+        Store(f"sqlite:///{file}", "sweepgrad")
+    second = tmp_path / f"{backup.name}-2"
+    assert caplog.messages == [f"upgrading {file} to the schema of this MLflow; a backup is kept as {second}"]
+    assert backup.read_text() == "an earlier backup"
+    assert (schema_of(file), schema_of(second)) == (LATEST, older)
+    for each in (file, second):
+        with contextlib.closing(sqlite3.connect(each)) as store:
+            assert ("of old",) in store.execute("SELECT name FROM experiments").fetchall()
+    caplog.clear()
+    Store(f"sqlite:///{file}", "sweepgrad")
+    assert not caplog.messages
+
+
+def tables(file: Path) -> list[tuple[str, str]]:
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        return store.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def _older_schema() -> str:
+    config = utils._get_alembic_config("")
+    older = ScriptDirectory.from_config(config).get_revision(LATEST).down_revision
+    assert isinstance(older, str)
+    return older
+
+
+def _made_with(file: Path, revision: str) -> None:
+    """Make a store as the MLflow of that schema did."""
+    engine = create_engine(f"sqlite:///{file}")
+    InitialBase.metadata.create_all(engine)
+    config = utils._get_alembic_config("")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.upgrade(config, revision)
+        connection.execute(
+            text_of(
+                "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage)"
+                " VALUES (0, 'Default', '', 'active')"
+            )
+        )
+    engine.dispose()
