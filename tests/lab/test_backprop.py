@@ -7,9 +7,17 @@ from sweepgrad.autograd import operations, value
 from sweepgrad.autograd.value import Operation
 from sweepgrad.drawing.graph import graph_of
 from sweepgrad.errors import UserError
-from sweepgrad.lab import backprop as module
-from sweepgrad.lab.backprop import answer, count_paths, doubling, numeric, numeric_second, over_paths
-from sweepgrad.lab.questions import Lab, settings
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.questions import backprop as module
+from sweepgrad.lab.questions.backprop import (
+    answer,
+    count_paths,
+    doubling,
+    numeric,
+    numeric_second,
+    over_paths,
+)
 
 LAB = Lab("sqlite:///unused")
 

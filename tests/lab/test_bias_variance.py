@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from sweepgrad import rng
-from sweepgrad.lab import bias_variance as module
-from sweepgrad.lab import random_features
-from sweepgrad.lab.bias_variance import answer
-from sweepgrad.lab.bias_variance_world import Method, Settings, World
-from sweepgrad.lab.decomposition import Parts, difference, jackknife, seed_share
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.random_features import features, predictions, smallest_singular_value
-from sweepgrad.lab.replicates import Recipe, drawn, jittered, resampled, truth
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.generalization import random_features
+from sweepgrad.lab.generalization.decomposition import Parts, difference, jackknife, seed_share
+from sweepgrad.lab.generalization.random_features import features, predictions, smallest_singular_value
+from sweepgrad.lab.generalization.replicates import Recipe, drawn, jittered, resampled, truth
+from sweepgrad.lab.generalization.world import Method, Settings, World
+from sweepgrad.lab.questions import bias_variance as module
+from sweepgrad.lab.questions.bias_variance import answer
 from sweepgrad.training.loop import Examples
 
 LAB = Lab("sqlite:///unused")

@@ -9,19 +9,20 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
-from sweepgrad.lab import gradients as module
-from sweepgrad.lab.clipping import (
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.questions import gradients as module
+from sweepgrad.lab.questions.gradients import Ratio, answer
+from sweepgrad.lab.stability.clipping import (
     clipped,
     example_gradients,
     expected_loss_with_dropout,
     penalized_loss,
     with_outliers,
 )
-from sweepgrad.lab.depth import FUNCTIONS, measured, normal_mean, predicted, weight_variance
-from sweepgrad.lab.gradients import Ratio, answer
-from sweepgrad.lab.lipschitz import batch_gradients, curvature, flattened, hessian_vector
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.tricks import statistics, tricks
+from sweepgrad.lab.stability.depth import FUNCTIONS, measured, normal_mean, predicted, weight_variance
+from sweepgrad.lab.stability.lipschitz import batch_gradients, curvature, flattened, hessian_vector
+from sweepgrad.lab.stability.tricks import statistics, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support import command
 
 from sweepgrad.cli.completion import complete
-from sweepgrad.lab.questions import QUESTIONS
+from sweepgrad.lab.configs import titles
 from sweepgrad.tracking.store import Store
 
 SMALL = ("rows=60", "epochs=2", "rates=[0.01,1]", "scales=[0.5,3]")
@@ -21,7 +21,7 @@ def here(tmp_path, monkeypatch):
 def test_without_a_name_it_lists_the_questions(here):
     result = command("lab")
     assert (result.code, result.err) == (0, "")
-    assert [line.split()[0] for line in result.out.splitlines()] == list(QUESTIONS)
+    assert [line.split()[0] for line in result.out.splitlines()] == list(titles())
     assert not list(here.iterdir())
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweepgrad.lab import scale as module
 from sweepgrad.lab import scaling
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.scale import answer
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.questions import scale as module
+from sweepgrad.lab.questions.scale import answer
 from sweepgrad.lab.scaling import (
     OTHERS,
     Runs,

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from sweepgrad import rng
 from sweepgrad.errors import UserError
-from sweepgrad.lab import sgd as module
-from sweepgrad.lab.convex import (
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.convergence.convex import (
     LeastSquares,
     Moments,
     drawn,
@@ -19,7 +19,7 @@ from sweepgrad.lab.convex import (
     expected_variance,
     stationary,
 )
-from sweepgrad.lab.descent import (
+from sweepgrad.lab.convergence.descent import (
     bound,
     counterexample,
     expected_change,
@@ -29,10 +29,11 @@ from sweepgrad.lab.descent import (
     radius,
     variance_at,
 )
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.sgd import answer
-from sweepgrad.lab.trajectories import descend
-from sweepgrad.lab.trajectories import drawn as rows_drawn
+from sweepgrad.lab.convergence.trajectories import descend
+from sweepgrad.lab.convergence.trajectories import drawn as rows_drawn
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.questions import sgd as module
+from sweepgrad.lab.questions.sgd import answer
 
 SQUARES, LOGISTIC = drawn(12, 2, 1.0, 3)
 LAB = Lab("sqlite:///unused")

@@ -6,8 +6,8 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.compose.plan import plan
-from sweepgrad.lab.questions import settings
-from sweepgrad.lab.spotify import AT_RANDOM, Settings, duplicate_effect, duplicate_effects
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.questions.spotify import AT_RANDOM, Settings, duplicate_effect, duplicate_effects
 from sweepgrad.training.experiment import Experiment, prepare
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from sweepgrad.errors import UserError
-from sweepgrad.lab import teacher
-from sweepgrad.lab import twice as module
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.symmetry import Symmetry, balanced, distance, matched, units
-from sweepgrad.lab.teacher import Settings, symmetries
-from sweepgrad.lab.twice import answer
+from sweepgrad.lab.configs import settings
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.questions import twice as module
+from sweepgrad.lab.questions.twice import answer
+from sweepgrad.lab.retraining import teacher
+from sweepgrad.lab.retraining.symmetry import Symmetry, balanced, distance, matched, units
+from sweepgrad.lab.retraining.teacher import Settings, symmetries
 from sweepgrad.nn.network import Network, Weights
 
 LAB = Lab("sqlite:///unused")

@@ -7,10 +7,9 @@ from typing import Any
 
 from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
+from sweepgrad.lab.configs import question
+from sweepgrad.lab.environment import EXPERIMENT, Lab
 from sweepgrad.lab.finding import Finding
-from sweepgrad.lab.questions import Lab, question
-
-EXPERIMENT = "sweepgrad-lab"
 
 
 @dataclass(frozen=True)

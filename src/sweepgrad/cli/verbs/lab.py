@@ -33,17 +33,19 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     import json
+    import shutil
     import time
 
     from sweepgrad.config.schema import store_uri
     from sweepgrad.errors import UserError
     from sweepgrad.lab.ask import ask
-    from sweepgrad.lab.questions import QUESTIONS, Lab, names, settings, titles
+    from sweepgrad.lab.configs import settings, titles
+    from sweepgrad.lab.environment import Lab
 
     search = search_of(options)
     if options.name is None:
-        for name, title in titles(names(search), search).items():
-            print(f"{name:15}{title}")
+        for name, title in titles(search).items():
+            print(f"{name:15}{title.number:7}{title.text}")
         return 0
     if options.name == ALL and options.overrides:
         raise UserError(f"{' '.join(options.overrides)}: settings need one experiment, not all")
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         lab = Lab(store_uri(options.uri))
     except ValueError as error:
         raise UserError(f"--uri: {error}") from None
-    chosen = [name for name in names() if name in QUESTIONS] if options.name == ALL else [options.name]
+    chosen = list(titles()) if options.name == ALL else [options.name]
     asked = {name: settings(name, options.overrides, search) for name in chosen}
     answers, failed = [], 0
     for name, (question, section) in asked.items():
@@ -67,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
             continue
         answers.append(answer)
         if not options.json:
-            print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
+            width = min(shutil.get_terminal_size((100, 0)).columns, 110)
+            print(f"{name}: {titles(search)[name].text}\n\n{answer.finding.text(width)}\n", flush=True)
         log.info(f"{name}: {time.monotonic() - started:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
     if options.json:
         found = [

@@ -12,13 +12,13 @@ from scipy.special import betaincinv
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab import random_features
-from sweepgrad.lab.bias_variance_picture import picture
-from sweepgrad.lab.bias_variance_world import Method, Settings, World
-from sweepgrad.lab.decomposition import Parts, difference, seed_share
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.questions import Lab
-from sweepgrad.lab.replicates import drawn, jittered, of_all, resampled
+from sweepgrad.lab.generalization import random_features
+from sweepgrad.lab.generalization.decomposition import Parts, difference, seed_share
+from sweepgrad.lab.generalization.pictures import picture
+from sweepgrad.lab.generalization.replicates import drawn, jittered, of_all, resampled
+from sweepgrad.lab.generalization.world import Method, Settings, World
 from sweepgrad.training.loop import Examples
 
 log = logging.getLogger(__name__)

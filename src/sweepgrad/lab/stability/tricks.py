@@ -8,7 +8,7 @@ import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, gradient
-from sweepgrad.lab.lipschitz import batch_gradients, curvature, loss
+from sweepgrad.lab.stability.lipschitz import batch_gradients, curvature, loss
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import SGD, Adagrad

@@ -9,7 +9,7 @@ from sweepgrad import engine, rng
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import Tape
-from sweepgrad.lab.convex import Problem
+from sweepgrad.lab.convergence.convex import Problem
 
 
 @dataclass(frozen=True)

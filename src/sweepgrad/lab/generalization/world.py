@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.section import Fraction, Section, Seed
-from sweepgrad.lab.replicates import Recipe, drawn, of_all, truth
+from sweepgrad.lab.generalization.replicates import Recipe, drawn, of_all, truth
 from sweepgrad.training.loop import Examples
 
 Count = Annotated[int, Field(ge=1)]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sweepgrad import engine, rng
 from sweepgrad.config.section import Section, Seed
-from sweepgrad.lab.symmetry import Activation, Symmetry
+from sweepgrad.lab.retraining.symmetry import Activation, Symmetry
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import SGD, Adam
 from sweepgrad.nn.schedules import Cosine, Schedule

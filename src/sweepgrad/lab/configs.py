@@ -1,9 +1,11 @@
 """The lab's configurations: each YAML file in `experiment/lab/` names a question and has its settings."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Protocol, cast
 
 from hydra.errors import HydraException, OverrideParseException
@@ -17,22 +19,18 @@ from sweepgrad.compose.plan import plain
 from sweepgrad.config.check import nearest
 from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
+from sweepgrad.extensions import Registry
+from sweepgrad.lab import questions
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Finding
 
 GROUP = "experiment/lab"
-QUESTIONS = ("sgd", "backprop", "gradients", "bias_variance", "twice", "spotify", "scale")
-"""The modules of this package that answer questions, in the order of the assignment."""
-
-
-@dataclass(frozen=True)
-class Lab:
-    """The environment of an experiment.
-
-    Attributes:
-        uri: of the MLflow store.
-    """
-
-    uri: str
+QUESTIONS: Registry[str] = Registry(
+    "question of the lab",
+    {module.name: f"{questions.__name__}.{module.name}" for module in iter_modules(questions.__path__)},
+)
+"""The modules that answer questions, by name: those of `lab.questions`, and those of extensions."""
+_TITLE = re.compile(r"(?:(\d[^\s:]*): )?(.*)")
 
 
 class Question(Protocol):
@@ -49,28 +47,36 @@ class Question(Protocol):
 
 def question(name: str) -> Question:
     """Return the module that answers a question."""
-    return cast(Question, import_module(f"sweepgrad.lab.{name}"))
+    return cast(Question, import_module(QUESTIONS[name]))
 
 
-def names(search: Sequence[str] = ()) -> list[str]:
-    """Return the names of the lab's YAML files: ours in the order of QUESTIONS, then those in other folders."""
+@dataclass(frozen=True)
+class Title:
+    """The first line of a YAML file's comment, such as `# 4(i): Where does the error come from?`.
+
+    Attributes:
+        number: of the question in the assignment, such as 4(i); empty for others.
+        text: the question.
+    """
+
+    number: str
+    text: str
+
+
+def titles(search: Sequence[str] = ()) -> dict[str, Title]:
+    """Return the questions by the names of their YAML files: by number, then those without one by name."""
     with hydra_for(search) as hydra:
-        found = hydra.config_loader.get_group_options(GROUP)
-    ours = [name for name in QUESTIONS if name in found]
-    return ours + [name for name in found if name not in ours]
-
-
-def titles(names: Sequence[str], search: Sequence[str] = ()) -> dict[str, str]:
-    """Return the question of each YAML file: the first line of its comment."""
-    with hydra_for(search) as hydra:
+        names = hydra.config_loader.get_group_options(GROUP)
         sources = [source for source in hydra.config_loader.get_sources() if source.scheme() == "file"]
     found = {}
     for name in names:
         files = (Path(source.path, GROUP, f"{name}.yaml") for source in sources)
         text = next(file for file in files if file.is_file()).read_text(encoding="utf-8")
         comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
-        found[name] = next((line for line in comments if line and not line.startswith("@")), "")
-    return found
+        match = _TITLE.fullmatch(next((line for line in comments if line and not line.startswith("@")), ""))
+        assert match is not None  # it matches any line
+        found[name] = Title(match[1] or "", match[2])
+    return dict(sorted(found.items(), key=lambda item: (item[1].number or "~", item[0])))
 
 
 def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) -> tuple[str, Section]:

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.convex import LeastSquares, Problem
-from sweepgrad.lab.descent import bound, expected_change, plain
-from sweepgrad.lab.trajectories import Course
+from sweepgrad.lab.convergence.convex import LeastSquares, Problem
+from sweepgrad.lab.convergence.descent import bound, expected_change, plain
+from sweepgrad.lab.convergence.trajectories import Course
 from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.section import Section, Seed
-from sweepgrad.lab.convex import (
+from sweepgrad.lab.convergence.convex import (
     LeastSquares,
     Logistic,
     Problem,
@@ -18,7 +18,7 @@ from sweepgrad.lab.convex import (
     expected_excess,
     stationary,
 )
-from sweepgrad.lab.descent import (
+from sweepgrad.lab.convergence.descent import (
     bound,
     counterexample,
     expected_change,
@@ -27,10 +27,10 @@ from sweepgrad.lab.descent import (
     plain,
     radius,
 )
+from sweepgrad.lab.convergence.pictures import of_bounds, of_floors
+from sweepgrad.lab.convergence.trajectories import Course, descend
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.questions import Lab
-from sweepgrad.lab.sgd_pictures import of_bounds, of_floors
-from sweepgrad.lab.trajectories import Course, descend
 from sweepgrad.nn.schedules import InverseRoot
 
 log = logging.getLogger(__name__)

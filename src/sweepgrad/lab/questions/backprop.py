@@ -16,8 +16,8 @@ from sweepgrad.drawing.page import fragment
 from sweepgrad.drawing.pictures import svg
 from sweepgrad.drawing.text import chain_rule
 from sweepgrad.errors import UserError
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.questions import Lab
 from sweepgrad.training.loss_graph import loss_of
 
 log = logging.getLogger(__name__)

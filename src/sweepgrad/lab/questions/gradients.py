@@ -12,20 +12,20 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.data import SimulatedData
 from sweepgrad.config.section import Fraction, Section, Seed
-from sweepgrad.lab.clipping import (
+from sweepgrad.lab.environment import Lab
+from sweepgrad.lab.finding import Claim, Finding, table
+from sweepgrad.lab.stability.clipping import (
     clipped,
     example_gradients,
     expected_loss_with_dropout,
     penalized_loss,
     with_outliers,
 )
-from sweepgrad.lab.depth import FUNCTIONS, measured, predicted, weight_variance
-from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.gradients_picture import picture
-from sweepgrad.lab.lipschitz import batch_gradients, flattened
-from sweepgrad.lab.questions import Lab
+from sweepgrad.lab.stability.depth import FUNCTIONS, measured, predicted, weight_variance
+from sweepgrad.lab.stability.lipschitz import batch_gradients, flattened
+from sweepgrad.lab.stability.pictures import picture
+from sweepgrad.lab.stability.tricks import NAMES, Statistics, Trick, statistics, tricks
 from sweepgrad.lab.tables import simulated
-from sweepgrad.lab.tricks import NAMES, Statistics, Trick, statistics, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 

@@ -5,7 +5,7 @@ from scipy.optimize import brentq
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.convex import (
+from sweepgrad.lab.convergence.convex import (
     LeastSquares,
     Moments,
     Problem,

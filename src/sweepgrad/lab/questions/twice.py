@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.errors import UserError
-from sweepgrad.lab.convex import Logistic
+from sweepgrad.lab.convergence.convex import Logistic
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding
-from sweepgrad.lab.questions import Lab
-from sweepgrad.lab.symmetry import Activation, Symmetry, balanced, distance, matched, units
-from sweepgrad.lab.teacher import FEATURES, Settings, Teacher, symmetries, trained
+from sweepgrad.lab.retraining.symmetry import Activation, Symmetry, balanced, distance, matched, units
+from sweepgrad.lab.retraining.teacher import FEATURES, Settings, Teacher, symmetries, trained
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import SGD

@@ -19,9 +19,8 @@ from sweepgrad import rng
 from sweepgrad.compose.plan import PlannedJob, plan
 from sweepgrad.config.section import Section, Seed
 from sweepgrad.errors import UserError
-from sweepgrad.lab.ask import EXPERIMENT
+from sweepgrad.lab.environment import EXPERIMENT, Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.evaluation import corrected_mean

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.depth import predicted, weight_variance
-from sweepgrad.lab.tricks import Statistics
+from sweepgrad.lab.stability.depth import predicted, weight_variance
+from sweepgrad.lab.stability.tricks import Statistics
 from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.bias_variance_world import Method, World
-from sweepgrad.lab.decomposition import Parts
+from sweepgrad.lab.generalization.decomposition import Parts
+from sweepgrad.lab.generalization.world import Method, World
 from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
 
 

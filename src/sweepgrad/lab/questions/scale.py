@@ -15,8 +15,8 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.data import SimulatedData
 from sweepgrad.config.section import Section, Seed
+from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.questions import Lab
 from sweepgrad.lab.scaling import EPS, OTHERS, Runs, difference_with_a_hidden_layer, pull, rounding, slope
 from sweepgrad.lab.tables import simulated
 from sweepgrad.nn.optimizers import SGD
