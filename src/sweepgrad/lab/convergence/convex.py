@@ -37,6 +37,16 @@ class LeastSquares:
         return float(np.linalg.eigvalsh(self.hessian)[-1])
 
     @property
+    def mu(self) -> float:
+        """The constant of strong convexity: the smallest eigenvalue of the Hessian."""
+        return float(np.linalg.eigvalsh(self.hessian)[0])
+
+    @property
+    def K_rows(self) -> float:
+        """The largest Lipschitz constant of the gradient of a row: the largest |xᵢ|²."""
+        return float((self.X**2).sum(axis=1).max())
+
+    @property
     def optimum(self) -> Array:
         """The best weights w*, (d,)."""
         solved: Array = np.linalg.lstsq(self.X, self.y)[0]

@@ -1,4 +1,4 @@
-"""Bounds and exact results for SGD; docs/lab/sgd.md has the proofs."""
+"""Exact results for SGD and counterexamples; docs/lab/sgd.md has the proofs."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -13,16 +13,6 @@ from sweepgrad.lab.convergence.convex import (
     expected_step,
     expected_variance,
 )
-
-
-def bound(distance: float, rate: float, variance: float, steps: Array) -> Array:
-    """Return |w⁰ - w*|² / (2 α N) + α σ² for each N.
-
-    Arguments:
-        distance: |w⁰ - w*|.
-    """
-    bounds: Array = distance**2 / (2 * rate * steps) + rate * variance
-    return bounds
 
 
 def batch_moments(problem: Problem, w: Array, batch_size: int) -> tuple[Array, Array]:
@@ -45,12 +35,6 @@ def expected_change(problem: LeastSquares, w: Array, rate: float, batch_size: in
     return float(-rate * (mean @ mean) + rate**2 / 2 * np.trace(problem.hessian @ square))
 
 
-def one_step_bound(problem: Problem, w: Array, rate: float, batch_size: int) -> float:
-    """Return the bound of the expected change of the loss for α ≤ 1/K: -α/2 |∇L|² + K α²/2 σ²(w)."""
-    mean, _ = batch_moments(problem, w, batch_size)
-    return float(-rate / 2 * (mean @ mean) + problem.K * rate**2 / 2 * variance_at(problem, w, batch_size))
-
-
 def radius(problem: LeastSquares, direction: Array, rate: float, batch_size: int) -> float | None:
     """Return the distance from w*, along a direction, below which a step raises the expected loss.
 
@@ -68,22 +52,36 @@ def radius(problem: LeastSquares, direction: Array, rate: float, batch_size: int
     return float(brentq(change, 0.0, far, xtol=1e-13 * far, rtol=1e-14))
 
 
-def counterexample(rate: float, w: float, steps: int, key: int) -> float | None:
-    """Return the share of steps that raise L(w) = ½ · mean((w - a)²) over a = -1, 1, if they start at |w| < 1.
+def log_cosh_gradient(w: float, a: float) -> float:
+    """Return the derivative of log cosh(w - a), which lies between -1 and 1."""
+    return float(np.tanh(w - a))
 
-    K is 1, so that α = `rate`, and w* is 0. None if no step starts there.
+
+def counterexample(rate: float, w: float, steps: int, key: int) -> float:
+    """Return the share of steps that raise L(w) = mean of log cosh(w - a) over a = -1, 1.
+
+    The gradients of the rows are bounded by 1, K is at most 1, w* is 0, and a step raises L if it raises |w|.
 
     Arguments:
-        w: the start of the first step.
+        w: the start, |w| < 1; if the rate is at most 1, no step leaves this interval.
     """
-    raised, inside = 0, 0
+    raised = 0
     for up in rng.uniform(key, (steps,)) < 0.5:
-        new = w - rate * (w - (1 if up else -1))
-        if abs(w) < 1:
-            inside += 1
-            raised += abs(new) > abs(w)
+        new = w - rate * log_cosh_gradient(w, 1.0 if up else -1.0)
+        raised += abs(new) > abs(w)
         w = new
-    return raised / inside if inside else None
+    return raised / steps
+
+
+def fitted_rows() -> tuple[LeastSquares, Array]:
+    """Return two rows, (1, 0) and (0.8, 0.6), that w* = 0 fits, and the point (0.1, -1)."""
+    return LeastSquares(np.array([[1.0, 0.0], [0.8, 0.6]]), np.zeros(2)), np.array([0.1, -1.0])
+
+
+def step_changes(problem: Problem, w: Array, rate: float) -> Array:
+    """Return the change of the loss in a step from w (d,) along each row's gradient, (n,)."""
+    changes: Array = problem.losses((w - rate * problem.row_gradients(w)).T) - problem.losses(w[:, None])
+    return changes
 
 
 def expected_course(

@@ -1,99 +1,188 @@
-"""The pictures of docs/lab/sgd.md."""
-
-from collections.abc import Sequence
+"""The pictures of docs/lab/sgd.md, one panel each."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.convergence.convex import LeastSquares, Problem
-from sweepgrad.lab.convergence.descent import bound, expected_change, plain
+from sweepgrad.drawing.style import Draw, Theme, panel
+from sweepgrad.lab.convergence.bounds import average_bound, gradient_bound
+from sweepgrad.lab.convergence.convex import Problem
+from sweepgrad.lab.convergence.descent import expected_change, plain
+from sweepgrad.lab.convergence.many_steps import points_before, variance
+from sweepgrad.lab.convergence.measurements import Measured
 from sweepgrad.lab.convergence.trajectories import Course
-from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
+
+BAND = 1.96
+"""Standard errors of a 95 % interval."""
+SHOWN = 250
+"""Steps that are drawn of a trajectory."""
+LARGEST, SMALLEST = 1e3, 1e-6
+"""Losses beyond these are not drawn."""
 
 
-def _colors(n: int) -> list[str]:
-    return [TRAIN, VAL, TEST, "#c44e52", "#8172b3", "#937860", *[GREY] * n][:n]
+def pictures(measured: Measured) -> dict[str, Draw]:
+    """Return the pictures by name."""
+    return {
+        "sgd_change": _change(measured),
+        "sgd_cost": _cost(measured),
+        "sgd_bound_squares": _bound(measured, "least squares", measured.problem, measured.of_squares),
+        "sgd_bound_logistic": _bound(
+            measured, "logistic regression", measured.logistic, measured.of_logistic
+        ),
+        "sgd_floor": _floor(measured),
+        "sgd_nonconvex": _nonconvex(measured),
+    }
 
 
 def _drawable(losses: Array) -> Array:
-    """Return the losses with NaN for those that are too large to be drawn."""
-    return np.where(losses < 1e3, losses, np.nan)
+    """Return the losses with NaN for those that are too large or too small to be drawn."""
+    with np.errstate(invalid="ignore"):
+        drawable: Array = np.where((losses < LARGEST) & (losses > SMALLEST), losses, np.nan)
+    return drawable
 
 
-def of_bounds(
-    problems: Sequence[tuple[str, Problem, dict[float, Course]]],
-    start: Array,
-    variances: dict[str, dict[float, float]],
-) -> Figure:
-    """Draw the mean excess loss of the first iterates and its bound, for each problem.
-
-    Arguments:
-        problems: with the course at each rate, in units of 1/K.
-        variances: σ² by problem and rate; infinite if there is no bound.
-    """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    for axes, (name, problem, courses) in zip(figure.subplots(1, len(problems)), problems, strict=True):
-        distance = float(np.linalg.norm(start - problem.optimum))
-        for (rate, course), color in zip(courses.items(), _colors(len(courses)), strict=True):
-            N, variance = np.arange(1.0, len(course.mean) + 1), variances[name][rate]
-            axes.plot(N, _drawable(course.running_mean), color=color, label=f"α = {rate:g}/K")
-            if rate <= 1 and np.isfinite(variance):
-                limits = bound(distance, rate / problem.K, variance, N)
-                axes.plot(N, limits, color=color, linestyle="--", linewidth=1)
-        descent = np.cumsum(plain(problem, start, 1 / problem.K, len(N))) / N
-        axes.plot(N, descent, color="black", linewidth=1, label="gradient descent, 1/K")
-        axes.set(xscale="log", yscale="log", xlabel="steps N", title=name)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize="small")
-    figure.axes[0].set(ylabel="mean excess loss of the first N iterates")
-    figure.suptitle("measured (lines) and bound (dashes)", fontsize="medium")
-    return figure
+def _some(n: int) -> NDArray[np.int64]:
+    """Return indices of about `SHOWN` steps, evenly spaced on a logarithmic axis."""
+    return np.unique(np.geomspace(1, n, SHOWN).round().astype(np.int64)) - 1
 
 
-def of_floors(
-    squares: LeastSquares,
-    start: Array,
-    courses: dict[float, Course],
-    decaying: Course,
-    floors: dict[float, float],
-    batch_size: int,
-) -> Figure:
-    """Draw the excess loss by step with the exact floors, and the expected change of the loss by distance.
+def _band(axes: Axes, mean: Array, deviation: Array, course: Course, color: str, label: str) -> None:
+    """Draw a mean over trajectories with its 95 % interval."""
+    some = _some(len(mean))
+    mean, half = mean[some], BAND * course.error(deviation)[some]
+    axes.plot(some + 1, _drawable(mean), color=color, linewidth=1.0, label=label)
+    low, high = _drawable(mean - half), _drawable(mean + half)
+    axes.fill_between(some + 1, low, high, color=color, alpha=0.3, linewidth=0)
 
-    Arguments:
-        courses, floors: by rate, in units of 1/K.
-        decaying: at the decaying rate.
-    """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    course, change = figure.subplots(1, 2)
-    N = np.arange(1.0, len(next(iter(courses.values())).mean) + 1)
-    for (rate, each), color in zip(courses.items(), _colors(len(courses)), strict=True):
-        course.plot(N, _drawable(each.mean), color=color, linewidth=0.8, label=f"α = {rate:g}/K")
-        if np.isfinite(floors[rate]):
-            course.axhline(floors[rate], color=color, linestyle=":")
-    course.plot(N, decaying.mean, color="black", linewidth=0.8, label="decaying, 1/√t")
-    course.set(
-        xscale="log",
-        yscale="log",
-        xlabel="step",
-        ylabel="mean excess loss",
-        title="noise floors (dotted: exact)",
-    )
-    offset = start - squares.optimum
-    direction = offset / np.linalg.norm(offset)
-    distances = np.linspace(0, 1.2, 200)
-    for rate, color in zip(courses, _colors(len(courses)), strict=True):
-        changes = [
-            expected_change(squares, squares.optimum + r * direction, rate / squares.K, batch_size)
-            for r in distances
-        ]
-        change.plot(distances, changes, color=color, label=f"α = {rate:g}/K")
-    change.axhline(0, color=GREY, linewidth=0.8)
-    change.set(
-        xlabel="distance to w*", ylabel="expected change of the loss", title="one step, in expectation"
-    )
-    for axes in (course, change):
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize="small")
-    return figure
+
+def _legend(axes: Axes, theme: Theme, line: Line2D) -> None:
+    """Add a legend above the lines: those with a label, another style of line, and the bands."""
+    _, top = axes.get_ylim()
+    axes.set_ylim(top=top * 30)
+    line.set(color=theme.ink, linewidth=1.0)
+    band = Patch(color=theme.ink, alpha=0.3, linewidth=0, label="95 % interval")
+    lines = axes.get_legend_handles_labels()[0]
+    axes.legend(handles=[*lines, line, band], ncols=2, loc="upper center")
+
+
+def _bound(measured: Measured, name: str, problem: Problem, courses: dict[float, Course]) -> Draw:
+    """Draw the mean excess loss of the first iterates, and its bound where there is one."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes = panel(3.6)
+        N, some = measured.steps, _some(len(measured.steps))
+        distance = float(np.linalg.norm(measured.start - problem.optimum))
+        rates = measured.bounded if name == "least squares" else measured.covered
+        for (rate, course), color in zip(courses.items(), theme.colors * len(courses), strict=False):
+            _band(axes, course.running_mean, course.running_deviation, course, color, f"α = {rate:g}/K")
+            if rate in rates:
+                bounds = average_bound(distance, rate / problem.K, variance(measured, name, rate), N)
+                axes.plot(N[some], bounds[some], color=color, linestyle="--", linewidth=1.0)
+        descent = np.cumsum(plain(problem, measured.start, 1 / problem.K, len(N))) / N
+        axes.plot(N[some], _drawable(descent[some]), color=theme.ink, label="gradient descent, 1/K")
+        axes.set(xscale="log", yscale="log", xlabel="number of steps N", title=name.capitalize())
+        axes.set_ylabel("mean excess loss of iterates 1 to N")
+        _legend(axes, theme, Line2D([], [], linestyle="--", label="bound for the same α"))
+        return figure
+
+    return draw
+
+
+def _floor(measured: Measured) -> Draw:
+    """Draw the excess loss by step, with the exact floors."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes = panel(3.6)
+        colors = theme.colors * len(measured.rates)
+        for (rate, course), color in zip(measured.of_squares.items(), colors, strict=False):
+            _band(axes, course.mean, course.deviation, course, color, f"α = {rate:g}/K")
+            if np.isfinite(measured.floors[rate]):
+                axes.axhline(measured.floors[rate], color=color, linestyle=":", linewidth=1.0)
+        course = measured.of_decaying
+        _band(axes, course.mean, course.deviation, course, theme.ink, "decaying, 1/√t")
+        axes.set(xscale="log", yscale="log", xlabel="step t", ylabel="mean excess loss after step t")
+        axes.set_title("Least squares: noise floors")
+        _legend(axes, theme, Line2D([], [], linestyle=":", label="exact floor"))
+        return figure
+
+    return draw
+
+
+def _change(measured: Measured) -> Draw:
+    """Draw the exact expected change of the loss in a step, by the distance from the optimum."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes = panel()
+        problem, optimum = measured.problem, measured.problem.optimum
+        direction = (measured.start - optimum) / measured.distance
+        distances = np.linspace(0, 1.2, 200)
+        for rate, color in zip(measured.rates, theme.colors * len(measured.rates), strict=False):
+            changes = [
+                expected_change(problem, optimum + r * direction, rate / problem.K, measured.batch_size)
+                for r in distances
+            ]
+            axes.plot(distances, changes, color=color, label=f"α = {rate:g}/K")
+        axes.axhline(0, color=theme.ink, linewidth=0.8)
+        axes.set(xlabel="distance from θ*", ylabel="expected change of the loss")
+        axes.set_title("One step of SGD")
+        axes.legend(loc="lower left")
+        return figure
+
+    return draw
+
+
+def _cost(measured: Measured) -> Draw:
+    """Draw the exact mean excess loss of SGD, and that of gradient descent, by row gradients."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes = panel()
+        problem, B = measured.problem, measured.batch_size
+        n, some = len(problem.y), _some(len(measured.steps))
+        for (rate, exact), color in zip(
+            measured.exact.items(), theme.colors * len(measured.rates), strict=False
+        ):
+            axes.plot(B * (some + 1), _drawable(exact.excess[some]), color=color, label=f"SGD, {rate:g}/K")
+        shown = n * measured.steps <= B * len(measured.steps)
+        at_start = float(problem.losses(measured.start[:, None])[0])
+        axes.plot(
+            np.concatenate([[B], n * measured.steps[shown]]),
+            _drawable(np.concatenate([[at_start], measured.descent[shown]])),
+            color=theme.ink,
+            linestyle="--",
+            drawstyle="steps-post",
+            label="gradient descent, 1/K",
+        )
+        axes.set(xscale="log", yscale="log", xlabel="row gradients computed", ylabel="mean excess loss")
+        axes.set_title("SGD and gradient descent at equal cost")
+        axes.set_ylim(1e-4, 30)
+        axes.legend(loc="upper right")
+        return figure
+
+    return draw
+
+
+def _nonconvex(measured: Measured) -> Draw:
+    """Draw the mean squared gradient of the neuron along its trajectories, and the bound."""
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes = panel(3.6)
+        neuron, some = measured.neuron, _some(len(measured.steps))
+        loss = float(neuron.losses(measured.far[:, None])[0])
+        for (rate, course), color in zip(
+            measured.of_neuron.items(), theme.colors * len(measured.of_neuron), strict=False
+        ):
+            mean, deviation = points_before(measured, course)
+            _band(axes, mean, deviation, course, color, f"α = {rate:g}/K")
+            sigma = neuron.variance / measured.batch_size
+            bounds = gradient_bound(loss, rate / neuron.K, sigma, neuron.K, measured.steps)
+            axes.plot(some + 1, bounds[some], color=color, linestyle="--", linewidth=1.0)
+        axes.set(xscale="log", yscale="log", xlabel="number of steps N", title="Sigmoid neuron (not convex)")
+        axes.set_ylabel("mean of |∇L|² at points 0 to N - 1")
+        _legend(axes, theme, Line2D([], [], linestyle="--", label="bound for the same α"))
+        return figure
+
+    return draw

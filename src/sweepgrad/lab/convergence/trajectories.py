@@ -1,5 +1,6 @@
 """Many trajectories of SGD at once: one tape whose weights are a matrix with a column per trajectory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ from sweepgrad.autograd.value import Array, Value
 from sweepgrad.engine.recorder import record
 from sweepgrad.engine.tape import Tape
 from sweepgrad.lab.convergence.convex import Problem
+from sweepgrad.lab.convergence.neuron import Neuron
 
 
 @dataclass(frozen=True)
 class Course:
-    """The excess loss L(w) - L(w*) of T trajectories; each array has the steps 1 to N, (N,).
+    """The excess loss L(w) - L(w*), or another measure, of T trajectories; arrays have the steps 1 to N, (N,).
 
     Attributes:
         mean, deviation: mean and standard deviation of the excess loss over trajectories, after each step.
@@ -37,13 +39,14 @@ class Course:
 
 
 def descend(
-    problem: Problem,
+    problem: Problem | Neuron,
     rates: Array,
     *,
     start: Array,
     batch_size: int,
     trajectories: int,
     key: int,
+    measure: Callable[[Value], Value] | None = None,
     name: engine.Name = "native",
 ) -> Course:
     """Run SGD from `start` (d,) with batches drawn with replacement, independently for each trajectory.
@@ -51,9 +54,10 @@ def descend(
     Arguments:
         rates: the learning rate of each step, (N,).
         key: random key, from `rng.key`; trajectory t uses `rng.fold(key, t)`.
+        measure: what is collected of the weights (d, T), (T,); the excess loss by default.
         name: of the engine.
     """
-    tape = _tape(problem, batch_size, trajectories)
+    tape = _tape(problem, batch_size, trajectories, measure or problem.excess)
     buffer = np.zeros(tape.length)
     for slot, constant in tape.constants:
         slot.of(buffer)[...] = constant
@@ -90,7 +94,9 @@ def drawn(key: int, rows: int, steps: int, batch_size: int, trajectories: int) -
     return np.stack(of_each, axis=2)
 
 
-def _tape(problem: Problem, batch_size: int, trajectories: int) -> Tape:
+def _tape(
+    problem: Problem | Neuron, batch_size: int, trajectories: int, measure: Callable[[Value], Value]
+) -> Tape:
     """Record a step of all trajectories that collects mean and mean square of the excess and its running mean."""
     d = problem.X.shape[1]
     shape = (batch_size, trajectories)
@@ -103,7 +109,7 @@ def _tape(problem: Problem, batch_size: int, trajectories: int) -> Tape:
     errors = problem.errors(scores, targets.reshape(*shape))
     gradient = (x * errors.reshape(1, *shape)).mean(axis=1)
     new = w - rate * gradient
-    excess = problem.excess(new)
+    excess = measure(new)
     new_total = total + excess
     running = new_total / step
     return record(
