@@ -4,6 +4,7 @@ Both are means of row losses, L(w) = 1/n Σ loss(xᵢᵀw, yᵢ), with a 1 appen
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
@@ -46,7 +47,7 @@ class LeastSquares:
         """The largest Lipschitz constant of the gradient of a row: the largest |xᵢ|²."""
         return float((self.X**2).sum(axis=1).max())
 
-    @property
+    @cached_property
     def optimum(self) -> Array:
         """The best weights w*, (d,)."""
         solved: Array = np.linalg.lstsq(self.X, self.y)[0]
@@ -94,7 +95,7 @@ class Logistic:
         """Upper bound of the variance of a row's gradient at any w: the mean of |xᵢ|², as |p - y| ≤ 1."""
         return float((self.X**2).sum(axis=1).mean())
 
-    @property
+    @cached_property
     def optimum(self) -> Array:
         """The best weights w*, (d,), by Newton's method.
 

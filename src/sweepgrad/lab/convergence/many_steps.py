@@ -114,8 +114,8 @@ def _fitted(measured: Measured) -> Claim:
     share = float((limits / bounds).max())
     return Claim(
         "no floor if all rows are fitted",
-        "On least squares without residuals, at half the inverse of the largest row's K, the mean excess loss of the first N"
-        " iterates is below a bound that tends to 0 as 1/N.",
+        "On least squares without residuals, at the rate 1/(2K_r) with K_r the largest |xᵢ|², the mean excess loss of the first N"
+        " iterates is below 2K_r |θ⁰ - θ*|²/N at every N.",
         f"at most {share:.0%} of the bound; the last iterate at {course.mean[-1]:.1g}",
         share <= 1,
     )
@@ -125,30 +125,27 @@ def _linear(measured: Measured) -> Claim:
     problem, shares = measured.problem, dict[float, float]()
     excess = float(problem.losses(measured.start[:, None])[0])
     for rate in measured.bounded:
-        course, exact = measured.of_squares[rate], measured.exact[rate]
+        exact = measured.exact[rate]
         bounds = linear_bound(
             excess, rate / problem.K, float(exact.variance.max()), problem.K, problem.mu, measured.steps
         )
-        limits = upper(course.mean, course.deviation, course.trajectories)
-        shares[rate] = float((limits / bounds).max())
+        shares[rate] = float((exact.excess / bounds).max())
     listed = ", ".join(f"{share:.0%} at {rate:g}/K" for rate, share in shares.items())
     return Claim(
         "strong convexity",
-        "On least squares the excess loss of the last iterate is below (1 - αμ)ᴺ (L⁰ - L*) + αKσ²/(2μ) at every N.",
+        "On least squares the exact mean excess loss of the last iterate is below (1 - αμ)ᴺ (L⁰ - L*) + αKσ²/(2μ) at every N.",
         f"at most {listed} of the bound; K/μ = {problem.K / problem.mu:.3g}",
         all(share <= 1 for share in shares.values()),
     )
 
 
 def _weighted(measured: Measured) -> Claim:
-    course, rates = measured.of_decaying, measured.decaying
-    # The deviation of a sum is at most the sum of the deviations.
-    mean, deviation = (np.cumsum(rates * of) / np.cumsum(rates) for of in (course.mean, course.deviation))
-    bounds = weighted_bound(measured.distance, rates, float(measured.exact_decaying.variance.max()))
-    share = float((upper(mean, deviation, course.trajectories) / bounds).max())
+    exact, rates = measured.exact_decaying, measured.decaying
+    mean = np.cumsum(rates * exact.excess) / np.cumsum(rates)
+    share = float((mean / weighted_bound(measured.distance, rates, float(exact.variance.max()))).max())
     return Claim(
         "weighted average",
-        "On least squares with a rate that decays as 1/√t, the mean excess loss weighted by αₜ is below"
+        "On least squares with a rate that decays as 1/√t, the exact mean excess loss weighted by αₜ is below"
         " (|θ⁰ - θ*|² + 2σ² Σαₜ²)/(2 Σαₜ) at every N.",
         f"at most {share:.0%} of the bound",
         share <= 1,

@@ -34,7 +34,7 @@ class Exact:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured; rates are shares of 1/K of their problem.
+    """Hold the measurements; rates are shares of 1/K of their problem.
 
     Attributes:
         noisier, fitted: least squares with residuals that are twice as large, and with none.

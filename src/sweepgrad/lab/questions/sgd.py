@@ -51,7 +51,9 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         trajectories=settings.seeds,
         seed=settings.seed,
     )
-    single = single_step_claims((squares, logistic), measured.covered, settings.seed, settings.steps)
+    single, single_notes = single_step_claims(
+        (squares, logistic), measured.covered, settings.seed, settings.steps
+    )
     radii, radius_notes = radius_claims(
         squares, measured.noisier, measured.start, measured.covered, settings.batch_size
     )
@@ -68,7 +70,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             "decaying/last": float(measured.of_decaying.mean[-1]),
         },
         tables=(_table(measured, shares),),
-        notes=(*_uncovered(measured), *radius_notes, *floor_notes),
+        notes=(*_uncovered(measured), *single_notes, *radius_notes, *floor_notes),
         pictures=pictures(measured),
     )
 
@@ -87,7 +89,7 @@ def _uncovered(measured: Measured) -> list[str]:
         elif rate not in measured.bounded:
             notes.append(
                 f"At α = {rate:g}/K the gradient variance of least squares grows without limit, as single rows have more"
-                " curvature than their mean: no σ² bounds it, and the theorems do not apply."
+                " curvature than their mean: no σ² bounds it, and the theorems about many steps do not apply."
             )
     return notes
 
@@ -103,4 +105,4 @@ def _table(measured: Measured, shares: dict[tuple[str, float], tuple[float, floa
         rows.append([f"{name}, {rate:g}/K", f"{of_average:.0%}", f"{of_last:.0%}", floor, late])
     N = len(measured.steps)
     late_steps = f"mean excess, steps {N // 2 + 1:,} to {N:,} (± 1 s.e.)"
-    return table(["problem, α", "average / bound", "last / bound", "exact floor", late_steps], rows)
+    return table(["problem, α", "average, of the bound", "last, of the bound", "exact floor", late_steps], rows)
