@@ -14,7 +14,7 @@ from sweepgrad import rng
 from sweepgrad.errors import UserError
 from sweepgrad.lab.configs import settings
 from sweepgrad.lab.convergence import descent, floors, many_steps, measurements, single_steps
-from sweepgrad.lab.convergence.bounds import average_bound, expected_change_bound
+from sweepgrad.lab.convergence.bounds import average_bound, change_bound, expected_change_bound
 from sweepgrad.lab.convergence.convex import (
     LeastSquares,
     Moments,
@@ -198,9 +198,10 @@ def test_trajectories_are_those_of_a_plain_loop(problem, name):
 
 
 def test_another_measure_is_collected_of_the_same_trajectories():
-    how = {"start": W, "batch_size": 2, "trajectories": 4, "key": rng.key(0, "test")}
-    course = descend(NEURON, np.full(6, 0.5), **how, measure=NEURON.squared_gradient)
-    order = rows_drawn(rng.key(0, "test"), 12, 6, 2, 4)
+    key, measure = rng.key(0, "test"), NEURON.squared_gradient
+    rates = np.full(6, 0.5)
+    course = descend(NEURON, rates, start=W, batch_size=2, trajectories=4, key=key, measure=measure)
+    order = rows_drawn(key, 12, 6, 2, 4)
     expected = np.zeros((6, 4))
     for t in range(4):
         w = W
@@ -316,7 +317,7 @@ class TwiceMore(LeastSquares):
 
 PLANTS: dict[str, Callable[[Patch], None]] = {
     "one step": called(single_steps, "change_bound", lambda p, s, a, K: (p, s, a, K / 2)),
-    "sheet's inequality": lambda patch: patch.setattr(single_steps, "sheet_bound", single_steps.change_bound),
+    "sheet's inequality": lambda patch: patch.setattr(single_steps, "sheet_bound", change_bound),
     "sheet's inequality in expectation": called(
         single_steps, "sheet_bound", lambda p, s, a, K: (p, s, a, 0.0)
     ),

@@ -1,6 +1,5 @@
 """The algebra of docs/lab/sgd.md, by SymPy or on random instances, and its counterexamples."""
 
-from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -51,14 +50,16 @@ def test_the_sheets_form_is_larger_by_half_the_product():
 
 
 def test_the_counterexample_of_the_sheets_form():
-    w, a, rate = Fraction(1, 2), 1, Fraction(1, 2)
-    loss = lambda w: w**2 / 2 + Fraction(1, 2)  # noqa: E731
-    assert all((loss(v) == ((v - 1) ** 2 / 2 + (v + 1) ** 2 / 2) / 2) for v in (w, Fraction(3)))
-    row, full = w - a, w
+    half = sp.Rational(1, 2)
+    loss = lambda w: w**2 / 2 + half  # noqa: E731
+    v = sp.symbols("v")
+    assert sp.expand(loss(v) - ((v - 1) ** 2 / 2 + (v + 1) ** 2 / 2) / 2) == 0
+    w, rate = half, half
+    row, full = w - 1, w
     after = loss(w - rate * row)
-    assert after == Fraction(25, 32)  # 0.78125
-    assert loss(w) + sheet_bound(row * full, row**2, rate, Fraction(1)) == Fraction(23, 32)  # 0.71875
-    assert loss(w) + change_bound(row * full, row**2, rate, Fraction(1)) == after
+    assert after == sp.Rational(25, 32)  # 0.78125
+    assert loss(w) + sheet_bound(row * full, row**2, rate, sp.S(1)) == sp.Rational(23, 32)  # 0.71875
+    assert loss(w) + change_bound(row * full, row**2, rate, sp.S(1)) == after
 
 
 def test_where_the_curvature_is_k_the_sheets_form_is_false_exactly_where_a_row_opposes_the_mean():
@@ -160,11 +161,11 @@ def test_the_variance_formula(seed):
 
 def test_the_expected_change_from_the_mean_of_the_one_step_inequality():
     # E[gᵀ∇L] = |∇L|² and E|g|² = |∇L|² + σ².
-    before_4 = change_bound(square, square + sigma2, alpha, K)
-    assert sp.expand(before_4 + alpha * (1 - K * alpha / 2) * square - K * alpha**2 / 2 * sigma2) == 0
-    slack = sp.factor(expected_change_bound(square, sigma2, alpha, K) - before_4)
+    before_variance = change_bound(square, square + sigma2, alpha, K)
+    assert sp.expand(before_variance + alpha * (1 - K * alpha / 2) * square - K * alpha**2 / 2 * sigma2) == 0
+    slack = sp.factor(expected_change_bound(square, sigma2, alpha, K) - before_variance)
     assert sp.simplify(slack - alpha * square * (1 - K * alpha) / 2) == 0  # at least 0 for α ≤ 1/K
-    at_threshold = before_4.subs(square, sufficient_square(sigma2, alpha, K))
+    at_threshold = sp.sympify(before_variance).subs(square, sufficient_square(sigma2, alpha, K))
     assert sp.simplify(at_threshold) == 0
 
 
@@ -176,7 +177,7 @@ def test_the_sheets_form_and_the_variance_formula_leave_nothing_at_one_over_k():
 def test_noise_in_proportion_to_the_gradient_allows_descent_everywhere():
     rho = sp.symbols("rho", positive=True)
     change = change_bound(square, square + rho * square, alpha, K)
-    assert sp.simplify(change.subs(alpha, 2 / (K * (1 + rho)))) == 0
+    assert sp.simplify(sp.sympify(change).subs(alpha, 2 / (K * (1 + rho)))) == 0
 
 
 # 1(iv)
@@ -189,7 +190,10 @@ def test_the_gradients_cancel_in_the_proof_of_the_average_bound():
     total = solved + expected_change_bound(square, sigma2, alpha, K)
     expected = (before - after) / (2 * alpha) + alpha / 2 * (1 + K * alpha) * sigma2
     assert sp.simplify(total - expected) == 0
-    assert sp.simplify(expected.subs(K, 1 / alpha) - (before - after) / (2 * alpha) - alpha * sigma2) == 0
+    assert (
+        sp.simplify(sp.sympify(expected).subs(K, 1 / alpha) - (before - after) / (2 * alpha) - alpha * sigma2)
+        == 0
+    )
 
 
 def test_the_best_rate_makes_both_terms_equal():
@@ -197,7 +201,9 @@ def test_the_best_rate_makes_both_terms_equal():
     best = D / sp.sqrt(2 * N * sigma2)
     assert sp.simplify(sp.diff(bound, alpha).subs(alpha, best)) == 0
     assert sp.simplify(sp.diff(bound, alpha, 2) - D**2 / (N * alpha**3)) == 0
-    assert sp.simplify(bound.subs(alpha, best) - sp.sqrt(2) * sp.sqrt(sigma2) * D / sp.sqrt(N)) == 0
+    assert (
+        sp.simplify(sp.sympify(bound).subs(alpha, best) - sp.sqrt(2) * sp.sqrt(sigma2) * D / sp.sqrt(N)) == 0
+    )
 
 
 @given(*[st.floats(0.1, 10.0)] * 3, st.integers(1, 10_000))
@@ -247,6 +253,23 @@ def test_the_average_bound_on_every_path_of_a_small_problem():
     assert (losses <= linear_bound(at_start, rate, sigma, problem.K, problem.mu, N)).all()
 
 
+def test_the_last_iterate_of_a_quadratic_with_noise_of_its_own():
+    """Sum up the exact moments by eigenvalue, at random curvatures, starts and noise."""
+    for seed in range(20):
+        curvatures, starts, noise = (rng.uniform(rng.key(seed, "test", i), (4,)) for i in range(3))
+        K, sigma, distance = curvatures.max(), noise.sum(), float(np.linalg.norm(starts))
+        for rate in (0.1 / K, 0.7 / K, 1 / K):
+            squares = starts**2
+            for N in range(1, 200):
+                squares = (1 - rate * curvatures) ** 2 * squares + rate**2 * noise
+                bound = average_bound(distance, rate, sigma, np.array(float(N)))
+                assert 0.5 * curvatures @ squares <= bound / 2 * (1 + 1e-12)
+    x, n = sp.symbols("x n", positive=True)
+    slope = sp.diff(x * (1 - x) ** (2 * n), x)
+    assert sp.simplify(slope.subs(x, 1 / (2 * n + 1))) == 0
+    assert sp.simplify(x / (1 - (1 - x) ** 2) - 1 / (2 - x)) == 0
+
+
 # Beside it
 
 
@@ -260,7 +283,7 @@ def test_the_linear_bound_is_a_fixed_inequality_of_the_recursion():
     # δ' = (1 - αμ) δ + K α² σ² / 2 maps the bound at N to at most the bound at N + 1: here exactly.
     bound = linear_bound(excess, alpha, sigma2, K, mu, N)
     moved = (1 - alpha * mu) * bound + K * alpha**2 / 2 * sigma2
-    assert sp.simplify(moved - bound.subs(N, N + 1)) == 0
+    assert sp.simplify(moved - sp.sympify(bound).subs(N, N + 1)) == 0
 
 
 @given(SEEDS)
