@@ -22,7 +22,7 @@ def floor_claims(measured: Measured) -> tuple[list[Claim], list[str]]:
     if len(measured.bounded) > 1:
         claims.append(_by_rate(measured))
     else:
-        notes.append("How the floor depends on α is not tested, as there is one rate only.")
+        notes.append("How the floor depends on α is not tested, as there is one at a single rate only.")
     claims.append(_proportional(measured))
     smallest = min(measured.rates)
     if smallest in measured.bounded and _forgotten(measured, smallest):

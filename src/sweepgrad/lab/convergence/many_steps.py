@@ -57,7 +57,7 @@ def bound_claims(measured: Measured, shares: dict[tuple[str, float], tuple[float
     claims = [
         Claim(
             "bound of the average",
-            "For both problems, at each rate, the mean excess loss of the first N iterates is below |θ⁰ - θ*|²/(2αN) + ασ² at every N.",
+            "For both problems, at each rate, the mean excess loss of the first N iterates is below |θ⁰ − θ*|²/(2αN) + ασ² at every N.",
             f"at most {max(share[0] for share in shares.values()):.0%} of the bound (table below)",
             all(share[0] <= 1 for share in shares.values()),
         ),
@@ -87,7 +87,7 @@ def _nonconvex(measured: Measured) -> Claim:
     return Claim(
         "nonconvex bound",
         "For a sigmoid neuron with squared error, which is not convex, the mean of |∇L|² over the first N points is below"
-        " 2(L⁰ - L*)/(αN) + αKσ² at every N.",
+        " 2(L⁰ − L*)/(αN) + αKσ² at every N.",
         f"at most {listed} of the bound; smallest eigenvalue of the Hessian at the start {curvature:.2g}",
         curvature < 0 and all(share <= 1 for share in shares.values()),
     )
@@ -115,7 +115,7 @@ def _fitted(measured: Measured) -> Claim:
     return Claim(
         "no floor if all rows are fitted",
         "On least squares without residuals, at the rate 1/(2K_r) with K_r the largest |xᵢ|², the mean excess loss of the first N"
-        " iterates is below 2K_r |θ⁰ - θ*|²/N at every N.",
+        " iterates is below 2K_r |θ⁰ − θ*|²/N at every N.",
         f"at most {share:.0%} of the bound; the last iterate at {course.mean[-1]:.1g}",
         share <= 1,
     )
@@ -133,7 +133,7 @@ def _linear(measured: Measured) -> Claim:
     listed = ", ".join(f"{share:.0%} at {rate:g}/K" for rate, share in shares.items())
     return Claim(
         "strong convexity",
-        "On least squares the exact mean excess loss of the last iterate is below (1 - αμ)ᴺ (L⁰ - L*) + αKσ²/(2μ) at every N.",
+        "On least squares the exact mean excess loss of the last iterate is below (1 − αμ)ᴺ (L⁰ − L*) + αKσ²/(2μ) at every N.",
         f"at most {listed} of the bound; K/μ = {problem.K / problem.mu:.3g}",
         all(share <= 1 for share in shares.values()),
     )
@@ -146,7 +146,7 @@ def _weighted(measured: Measured) -> Claim:
     return Claim(
         "weighted average",
         "On least squares with a rate that decays as 1/√t, the exact mean excess loss weighted by αₜ is below"
-        " (|θ⁰ - θ*|² + 2σ² Σαₜ²)/(2 Σαₜ) at every N.",
+        " (|θ⁰ − θ*|² + 2σ² Σαₜ²)/(2 Σαₜ) at every N.",
         f"at most {share:.0%} of the bound",
         share <= 1,
     )
@@ -164,7 +164,7 @@ def descent_claims(measured: Measured) -> list[Claim]:
     claims = [
         Claim(
             "bound of gradient descent",
-            "With all rows at 1/K, the excess loss of the last iterate is below |θ⁰ - θ*|²/(2αN) at every N, for both problems.",
+            "With all rows at 1/K, the excess loss of the last iterate is below |θ⁰ − θ*|²/(2αN) at every N, for both problems.",
             f"at most {max(shares):.0%} of the bound",
             max(shares) <= 1,
         )

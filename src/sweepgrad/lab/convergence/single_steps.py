@@ -94,7 +94,7 @@ def single_step_claims(
     condition = _sufficient(all_steps)
     if condition is None:
         return claims, [
-            "Kα σ² / (2 - Kα) exceeds |∇L|² at all points, so this condition for descent is not tested."
+            "Kα σ² / (2 − Kα) exceeds |∇L|² at all points, so this condition for descent is not tested."
         ]
     return [*claims, condition], []
 
@@ -106,7 +106,7 @@ def _change(all_steps: list[Steps]) -> Claim:
         over, n = over + int((gap > ROUNDING * each.size).sum()), n + len(gap)
     return Claim(
         "one step",
-        "For a step along the gradient of any row, L(θ⁺) ≤ L(θ) - α ∇Lᵢᵀ∇L + α²K/2 |∇Lᵢ|².",
+        "For a step along the gradient of any row, L(θ⁺) ≤ L(θ) − α ∇Lᵢᵀ∇L + α²K/2 |∇Lᵢ|².",
         f"{over} of {n:,} steps are above the bound",
         over == 0,
     )
@@ -144,12 +144,12 @@ def _bounded_gradients(rates: Sequence[float], seed: int, steps: int) -> Claim:
     keys = [rng.key(seed, "lab/sgd/counterexample", i) for i in range(len(rates))]
     shares = [counterexample(rate, 0.0, steps, key) for rate, key in zip(rates, keys, strict=True)]
     error = np.sqrt(0.25 / steps)
-    listed = ", ".join(f"{share:.0%} at {rate:g}" for rate, share in zip(rates, shares, strict=True))
+    listed = ", ".join(f"{share:.0%} at α = {rate:g}" for rate, share in zip(rates, shares, strict=True))
     return Claim(
         "bounded gradients",
         "On the mean of log cosh(w ± 1), whose gradients are at most 1, at least half of the steps from |w| < 1 raise the loss"
         " at each rate.",
-        f"raised by {listed} (standard error at most {error:.1%})",
+        f"raised by {listed}, of {steps:,} steps each (standard error at most {error:.1%})",
         all(share >= 0.5 - MANY * error for share in shares),
     )
 
@@ -160,7 +160,7 @@ def _fitted_row() -> Claim:
     changes = np.array([step_changes(problem, w, share / problem.K)[0] for share in shares])
     return Claim(
         "rows fitted exactly",
-        "With rows (1, 0) and (0.8, 0.6) that θ* fits exactly, a step on the first row from θ* + (0.1, -1) raises the loss at"
+        "With rows (1, 0) and (0.8, 0.6) that θ* fits exactly, a step on the first row from θ* + (0.1, −1) raises the loss at"
         " each of 100 rates from 0.01/K to 1/K.",
         f"raised at {(changes > 0).sum()} rates, by {changes.min():.2g} to {changes.max():.2g}",
         bool((changes > 0).all()),
@@ -174,7 +174,7 @@ def _expected(all_steps: list[Steps]) -> Claim:
         over += float(each.change.mean()) - limit > ROUNDING * float(each.size.mean())
     return Claim(
         "one step in expectation",
-        "At every point the expected change of the loss is at most -α/2 |∇L|² + Kα²/2 σ².",
+        "At every point the expected change of the loss is at most −α/2 |∇L|² + Kα²/2 σ².",
         f"violated at {over} of {len(all_steps):,} points",
         over == 0,
     )
@@ -192,7 +192,7 @@ def _sufficient(all_steps: list[Steps]) -> Claim | None:
         return None
     return Claim(
         "condition for descent",
-        "Where |∇L|² ≥ Kα σ² / (2 - Kα), a step does not raise the expected loss.",
+        "Where |∇L|² ≥ Kα σ² / (2 − Kα), a step does not raise the expected loss.",
         f"raised at {rises} of the {met:,} points where the condition is met, at {other:,} of the other"
         f" {len(all_steps) - met:,}",
         rises == 0,

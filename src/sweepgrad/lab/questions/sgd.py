@@ -83,7 +83,7 @@ def _uncovered(measured: Measured) -> list[str]:
             ends = [courses[rate].mean[-1] for courses in (measured.of_squares, measured.of_logistic)]
             squares, logistic = (f"{end:.3g}" if np.isfinite(end) else "infinite" for end in ends)
             notes.append(
-                f"α = {rate:g}/K is above 1/K, so the theorems do not apply: the mean excess loss ends at {squares}"
+                f"α = {rate:g}/K is above 1/K, so the theorems do not apply; at the end the mean excess loss is {squares}"
                 f" (least squares) and {logistic} (logistic regression)."
             )
         elif rate not in measured.bounded:
@@ -105,4 +105,6 @@ def _table(measured: Measured, shares: dict[tuple[str, float], tuple[float, floa
         rows.append([f"{name}, {rate:g}/K", f"{of_average:.0%}", f"{of_last:.0%}", floor, late])
     N = len(measured.steps)
     late_steps = f"mean excess, steps {N // 2 + 1:,} to {N:,} (± 1 s.e.)"
-    return table(["problem, α", "average, of the bound", "last, of the bound", "exact floor", late_steps], rows)
+    return table(
+        ["problem, α", "average, of the bound", "last, of the bound", "exact floor", late_steps], rows
+    )
