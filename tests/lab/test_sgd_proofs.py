@@ -148,6 +148,12 @@ def test_if_all_rows_are_fitted_no_step_increases_the_distance(seed, share):
         assert mean_loss <= fitted_bound(np.sqrt(before), rate, problem.K_rows, np.array([1.0]))[0] + 1e-9
 
 
+def test_the_bound_for_fitted_rows_is_the_telescoped_inequality():
+    # 2α(1 - αK) times the sum of the excess losses is at most D².
+    total = fitted_bound(D, alpha, K, N) * N * 2 * alpha * (1 - alpha * K)
+    assert sp.simplify(total - D**2) == 0
+
+
 # 1(iii)
 
 
