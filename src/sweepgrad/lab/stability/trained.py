@@ -42,8 +42,8 @@ def rate_claims(found: Mapping[str, Statistics], lr: float) -> list[Claim]:
         ),
         Claim(
             "curvature with decaying rates",
-            f"With each of them, training from the rate {lr:g} ends where the loss is more curved than with the"
-            " constant rate: they do not lower ‖H‖.",
+            "With each of them, at the settings of this run, training ends where the loss is more curved than with"
+            f" the constant rate {lr:g}: they do not lower ‖H‖.",
             f"‖H‖ relative to the constant rate: {listed(curvature)}.",
             all(ratio.low > 1 for ratio in curvature.values()),
         ),
