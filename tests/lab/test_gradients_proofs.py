@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,12 +43,12 @@ def test_a_step_at_most_one_over_k_keeps_half_of_the_descent():
 @given(SEEDS, st.floats(0.01, 50))
 def test_adagrad_norm_on_all_rows_stops_falling_as_the_proof_says(seed, eta):
     H = random_hessian(seed)
-    K = np.linalg.eigvalsh(H)[-1]
+    K = float(np.linalg.eigvalsh(H)[-1])
     theta = np.random.default_rng(seed + 1).normal(size=len(H))
     square, losses, roots, norms = 0.0, [], [], []
     for _ in range(300):
         g = H @ theta
-        square += g @ g
+        square += float(g @ g)
         losses.append(0.5 * theta @ H @ theta)
         roots.append(np.sqrt(square))
         norms.append(np.linalg.norm(g))

@@ -25,9 +25,9 @@ class Ratio:
         return Ratio(*(float(np.exp(logs.mean() + sign * half)) for sign in (0, -1, 1)))
 
     def __str__(self) -> str:
-        return f"{self.value:.2g} ({self.low:.2g} to {self.high:.2g})"
+        return f"{self.value:.2g} ({self.low:.2g}\u00a0to\u00a0{self.high:.2g})"
 
 
 def listed(ratios: Mapping[str, Ratio]) -> str:
     """Return ratios by name in one line."""
-    return "; ".join(f"{name} {ratio}" for name, ratio in ratios.items())
+    return "; ".join(f"{name}: {ratio}" for name, ratio in ratios.items())

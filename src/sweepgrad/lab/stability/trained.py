@@ -37,14 +37,14 @@ def rate_claims(found: Mapping[str, Statistics], lr: float) -> list[Claim]:
             "noise of the loss",
             "Decaying and adaptive learning rates reduce the noise: in the last quarter of the epochs the training"
             " loss changes less per epoch than with the constant rate.",
-            f"Relative to the constant rate: {listed(noise)}.",
+            f"Relative to the constant rate, {listed(noise)}.",
             all(ratio.high < 1 for ratio in noise.values()),
         ),
         Claim(
             "curvature with decaying rates",
-            "With each of them, at the settings of this run, training ends where the loss is more curved than with"
-            f" the constant rate {lr:g}: they do not lower ‖H‖.",
-            f"‖H‖ relative to the constant rate: {listed(curvature)}.",
+            "Decaying and adaptive learning rates do not lower ‖H‖: at the settings of this run, training ends where the"
+            f" loss is more curved with each of them than with the constant rate {lr:g}.",
+            f"‖H‖ relative to the constant rate, {listed(curvature)}.",
             all(ratio.low > 1 for ratio in curvature.values()),
         ),
     ]
@@ -66,7 +66,7 @@ def batch_claims(by_size: Mapping[int, Statistics], lr: float, usual: int) -> li
             "noise and curvature",
             "The less noise, the more curvature: at the same rate and number of steps, ‖H‖ after training is"
             " larger for each larger batch size.",
-            f"Ratio of ‖H‖ by batch size: {listed(steps)}.",
+            f"Ratio of ‖H‖ by batch size, {listed(steps)}.",
             all(ratio.low > 1 for ratio in steps.values()),
         ),
         Claim(
@@ -88,7 +88,7 @@ def threshold_claim(by_rate: Mapping[float, Statistics]) -> Claim:
     medians = {lr: float(np.median(lr * each.curvature)) for lr, each in by_rate.items()}
     return Claim(
         "threshold without noise",
-        "Without noise, in gradient descent on all rows, the curvature ends at the threshold, whatever the rate:"
+        "Without noise, in gradient descent on all rows, the curvature ends at the threshold of stability:"
         f" the median of α‖H‖ is between 2 and 3 at α = {', '.join(f'{lr:g}' for lr in by_rate)}, each with the"
         " same sum of rates.",
         f"Medians {', '.join(f'{median:.2f}' for median in medians.values())}; smallest and largest of all runs"

@@ -51,7 +51,10 @@ def depth_claims(by_depth: Mapping[str, Mapping[int, Array]], width: int) -> lis
         deepest = max(found)
         texts.append(f"{name} {means[name][deepest]:.2g} (predicted {theory[name][deepest]:.2g})")
     vanished = {name: _first_below(ratios) for name, ratios in means.items()}
-    depths = ", ".join(f"{name} {depth or 'at none'}" for name, depth in vanished.items())
+    depths = ", ".join(
+        f"{name} at {f'{depth} layers' if depth else 'none of these depths'}"
+        for name, depth in vanished.items()
+    )
     return [
         Claim(
             "gradients by depth",
@@ -64,8 +67,9 @@ def depth_claims(by_depth: Mapping[str, Mapping[int, Array]], width: int) -> lis
         ),
         Claim(
             "vanishing gradients",
-            f"This ratio first falls below {VANISHED:g} at the predicted number of hidden layers.",
-            f"{depths} of these depths.",
+            f"This ratio of gradient norms, of the second hidden matrix and the last, first falls below {VANISHED:g} at"
+            " the predicted number of layers.",
+            f"{depths}.",
             vanished == {name: _first_below(ratios) for name, ratios in theory.items()},
         ),
     ]
@@ -113,14 +117,14 @@ def clipping_claims(
         ),
         Claim(
             "variance of clipped gradients",
-            "With the same outliers, clipping lowers the variance of an example's gradient to at most G = c².",
+            "With such outliers among the rows, clipping lowers the variance of an example's gradient to at most G = c².",
             f"{after:.3g} with clipping, {before:.3g} without; bound {c**2:.3g}.",
             after <= min(c**2, before) * (1 + _ROUNDING),
         ),
         Claim(
             "clipping a single gradient",
-            "Clipping does not raise the Lipschitz constant of a single gradient, of an example or a batch: over"
-            " 10 random steps of length 0.1 no clipped gradient changes more than the plain one.",
+            "The clipped gradient of an example or of a batch changes at most as much as the plain one, over each of"
+            " 10 random steps of length 0.1.",
             f"Largest ratio of the changes: {by_example:.3f} by example, {by_batch:.3f} by batch.",
             max(by_example, by_batch) <= 1 + 1e-9,
         ),
@@ -168,8 +172,8 @@ def dropout_claims(p: float, seed: int) -> list[Claim]:
         ),
         Claim(
             "dropout and conditioning",
-            "The Hessian of this mean loss is never worse conditioned than without dropout, in"
-            f" {_DRAWS} random designs with correlated features.",
+            "In a linear model with squared loss, the Hessian of the mean loss over masks is never worse conditioned"
+            f" than without dropout: in {_DRAWS} random designs with correlated features.",
             f"Condition number divided by that without dropout: {ratios.min():.2g} to {ratios.max():.2g}.",
             bool((ratios <= 1 + 1e-9).all()),
         ),
