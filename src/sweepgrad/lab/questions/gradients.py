@@ -1,43 +1,27 @@
 """Methods against vanishing, exploding and noisy gradients; docs/lab/gradients.md explains them."""
 
 import logging
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.special import stdtrit
 
-from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.data import SimulatedData
 from sweepgrad.config.section import Fraction, Section, Seed
 from sweepgrad.lab.environment import Lab
-from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.stability.clipping import (
-    clipped,
-    example_gradients,
-    expected_loss_with_dropout,
-    penalized_loss,
-    with_outliers,
-)
-from sweepgrad.lab.stability.depth import FUNCTIONS, measured, predicted, weight_variance
-from sweepgrad.lab.stability.lipschitz import batch_gradients, flattened
-from sweepgrad.lab.stability.pictures import picture
-from sweepgrad.lab.stability.tricks import NAMES, Statistics, Trick, statistics, tricks
+from sweepgrad.lab.finding import Finding
+from sweepgrad.lab.stability import pictures, trained
+from sweepgrad.lab.stability.depth import FUNCTIONS, measured
+from sweepgrad.lab.stability.tricks import Statistics, at_batch_sizes, statistics, tricks, without_noise
+from sweepgrad.lab.stability.untrained import clipping_claims, depth_claims, dropout_claims
 from sweepgrad.lab.tables import simulated
-from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 
 log = logging.getLogger(__name__)
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
-
-VANISHED = 1e-3
-OUTLIERS, FACTOR = 5, 30.0
-"""Number of rows whose labels are flipped, and the factor of their features."""
-_EPS = float(np.finfo(np.float64).eps)
 
 
 class Settings(Section):
@@ -48,8 +32,10 @@ class Settings(Section):
     hidden: Annotated[tuple[Count, ...], Field(min_length=1)]
     epochs: Annotated[int, Field(ge=8)]
     batch_size: Count
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
     lr: Positive
     delay: Count
+    norm_lr: Positive
     clip: Positive
     dropout: Fraction
     seeds: Annotated[int, Field(ge=3)]
@@ -59,33 +45,24 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _batches_differ(self) -> "Settings":
-        if 2 * self.batch_size > self.rows * 3 // 5:
+        if 2 * self.batch_size > self.rows:
             raise ValueError(
-                f"batch_size: {self.batch_size} gives fewer than two batches of training rows; lower it"
+                f"batch_size: {self.batch_size} gives fewer than two batches of {self.rows} rows; lower it"
+            )
+        if max(self.batch_sizes) >= self.rows:
+            raise ValueError(
+                f"batch_sizes: should be below the number of rows, {self.rows}, which is always among them"
             )
         return self
 
-
-@dataclass(frozen=True)
-class Ratio:
-    """The geometric mean over seeds of a ratio, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(values: Array, base: Array) -> "Ratio":
-        logs = np.log(values / base)
-        half = float(stdtrit(len(logs) - 1, 0.975)) * float(logs.std(ddof=1)) / np.sqrt(len(logs))
-        return Ratio(*(float(np.exp(logs.mean() + sign * half)) for sign in (0, -1, 1)))
-
-    def __str__(self) -> str:
-        return f"{self.value:.2g} ({self.low:.2g} to {self.high:.2g})"
+    @property
+    def run_seeds(self) -> range:
+        """The seeds of initial weights and of the order of rows."""
+        return range(self.seed + 1, self.seed + 1 + self.seeds)
 
 
-def answer(settings: Settings, lab: Lab) -> Finding:
-    """Measure gradients by depth, with and without each trick, with clipping and with dropout."""
+def training_rows(settings: Settings) -> Examples:
+    """Return the rows: two moons, some labels flipped, standardized."""
     data = SimulatedData(
         source="simulated",
         name="simulated",
@@ -96,204 +73,96 @@ def answer(settings: Settings, lab: Lab) -> Finding:
         seed=settings.seed,
     )
     rows, _ = simulated(data, settings.seed)
-    seeds = range(settings.seed + 1, settings.seed + 1 + settings.seeds)
+    return rows
+
+
+def at_depths(settings: Settings) -> dict[str, dict[int, Array]]:
+    """Return ratios of gradient norms (S,) of initial networks by activation and number of hidden layers."""
     log.info(f"{settings.seeds} initial networks of each of {len(settings.depths)} depths …")
-    by_depth = {
-        name: {depth: measured(name, depth, settings.width, seeds) for depth in settings.depths}
+    return {
+        name: {depth: measured(name, depth, settings.width, settings.run_seeds) for depth in settings.depths}
         for name in FUNCTIONS
     }
-    kinds = tricks(settings.lr, settings.epochs, settings.delay, settings.clip, settings.dropout)
-    found: dict[str, Statistics] = {}
+
+
+def with_tricks(settings: Settings, rows: Examples) -> dict[str, Statistics]:
+    """Train with each trick, plain SGD first."""
+    kinds = tricks(
+        settings.lr, settings.epochs, settings.delay, settings.norm_lr, settings.clip, settings.dropout
+    )
+    found = {}
     for name, trick in kinds.items():
         log.info(f"{name}: {settings.seeds} seeds …")
         found[name] = statistics(
-            trick, settings.hidden, rows, seeds, epochs=settings.epochs, batch_size=settings.batch_size
+            trick,
+            settings.hidden,
+            rows,
+            settings.run_seeds,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
         )
-    plain = found["plain"]
-    noise = {name: Ratio.of(found[name].noise, plain.noise) for name in ("1/√t", "staircase", "Adagrad")}
-    first = Ratio.of(found["sigmoid"].ratio, plain.ratio)
-    variance = Ratio.of(found["dropout"].variance, plain.variance)
-    curvature = Ratio.of(found["dropout"].curvature, plain.curvature)
-    claims = [
-        _of_depth(by_depth, settings),
-        _of_vanishing(by_depth),
-        Claim(
-            "Decaying and adaptive learning rates reduce the noise: in the last quarter of the epochs, the change of the loss per"
-            " epoch, relative to the constant rate, is "
-            + ", ".join(f"{ratio} ({name})" for name, ratio in noise.items())
-            + ".",
-            all(ratio.high < 1 for ratio in noise.values()),
-        ),
-        _of_stability(kinds, found, settings),
-        Claim(
-            f"The ratio of the gradient norms of the first and the last layer with sigmoid units is {first} times that with ReLU units.",
-            first.high < 1,
-        ),
-        *_of_clipping(rows, settings),
-        _of_linear_dropout(settings),
-        Claim(
-            f"With dropout, the variance of a batch's gradient is {variance} times as large, and training ends at weights where the"
-            f" curvature of the loss without dropout is {curvature} times as large.",
-            variance.low > 1 and curvature.high < 1,
-        ),
-    ]
-    lines = [
-        [name, *(f"{Ratio.of(getattr(each, key), getattr(plain, key))}" for key in NAMES)]
-        for name, each in found.items()
-        if name != "plain"
-    ]
-    medians = ["plain (medians)", *(f"{float(np.median(getattr(plain, key))):.3g}" for key in NAMES)]
-    header = [
-        "after training",
-        "gradient",
-        "variance over batches",
-        "first / last layer",
-        "Lipschitz constant",
-        "noise of the loss",
-        "loss",
-        "weights",
-    ]
+    return found
+
+
+def with_batch_sizes(settings: Settings, rows: Examples) -> dict[int, Statistics]:
+    """Train plain SGD with several batch sizes and with all rows, for the same number of steps."""
+    sizes = sorted({*settings.batch_sizes, settings.batch_size, len(rows.y)})
+    log.info(f"batches of {', '.join(map(str, sizes))} rows: {settings.seeds} seeds of each …")
+    n_steps = settings.epochs * -(-len(rows.y) // settings.batch_size)
+    return at_batch_sizes(
+        settings.lr, settings.hidden, rows, settings.run_seeds, sizes=sizes, n_steps=n_steps
+    )
+
+
+def at_larger_rates(settings: Settings, rows: Examples) -> dict[float, Statistics]:
+    """Train by gradient descent on all rows at twice and four times the rate, to the same sum of rates."""
+    rates = (2 * settings.lr, 4 * settings.lr)
+    log.info(
+        f"all rows at the rates {', '.join(f'{lr:g}' for lr in rates)}: {settings.seeds} seeds of each …"
+    )
+    total = settings.lr * settings.epochs * -(-len(rows.y) // settings.batch_size)
+    return without_noise(rates, settings.hidden, rows, settings.run_seeds, total=total)
+
+
+def answer(settings: Settings, lab: Lab) -> Finding:
+    """Measure gradients by depth, with and without each trick, with clipping and with dropout."""
+    rows = training_rows(settings)
+    by_depth = at_depths(settings)
+    found = with_tricks(settings, rows)
+    by_size = with_batch_sizes(settings, rows)
+    by_rate = {settings.lr: by_size[len(rows.y)], **at_larger_rates(settings, rows)}
     return Finding(
-        claims=tuple(claims),
+        claims=(
+            *trained.rate_claims(found, settings.lr),
+            *trained.batch_claims(by_size, settings.lr, settings.batch_size),
+            trained.threshold_claim(by_rate),
+            *depth_claims(by_depth, settings.width),
+            trained.layer_claim(found),
+            *clipping_claims(rows, settings.hidden, settings.clip, settings.batch_size, settings.seed),
+            *dropout_claims(settings.dropout, settings.seed),
+            *trained.dropout_effects(found),
+        ),
         numbers={
-            f"{name.replace('/√', '_root_')}/curvature": float(np.median(each.curvature))
-            for name, each in found.items()
+            **{
+                f"{name.replace('/√', '_root_')}/curvature": float(np.median(each.curvature))
+                for name, each in found.items()
+            },
+            **{f"batch_{size}/curvature": float(np.median(each.curvature)) for size, each in by_size.items()},
+            **{
+                f"all_rows/{lr:g}/curvature": float(np.median(each.curvature)) for lr, each in by_rate.items()
+            },
         },
         tables=(
-            "Each trick relative to plain SGD with a constant rate and ReLU units (ratios: geometric means over"
-            f" {settings.seeds} paired seeds, with 95 % intervals):\n\n" + table(header, [medians, *lines]),
-            "Gradient norm and variance of a batch's gradient by layer (medians):\n\n"
-            + _by_layer(found, len(settings.hidden) + 1),
+            trained.table_of_ratios(found),
+            trained.table_of_batches(by_size, settings.lr),
+            trained.table_of_layers(found),
         ),
-        pictures={"gradients": picture(by_depth, found, settings.width)},
-    )
-
-
-def _by_layer(found: dict[str, Statistics], n_layers: int) -> str:
-    rows = [
-        [name, *(f"{norm:.2g}; {variance:.2g}" for norm, variance in np.median(each.layers, axis=0))]
-        for name, each in found.items()
-    ]
-    return table(["after training", *(f"layer {number}" for number in range(1, n_layers + 1))], rows)
-
-
-def _of_depth(by_depth: dict[str, dict[int, Array]], settings: Settings) -> Claim:
-    """Compare gradients at initial weights with the theory of wide layers.
-
-    In layers of width n, logarithms of norms fluctuate by about 5 D / (4 n) around the prediction for infinitely
-    wide ones (Hanin & Nica, "Products of many large random matrices and gradients in deep neural networks", 2020).
-    """
-    worst, texts = 0.0, []
-    for name, found in by_depth.items():
-        for depth, ratios in found.items():
-            logs = np.log(ratios)
-            off = abs(float(logs.mean()) - np.log(predicted(name, depth, weight_variance(name))))
-            allowed = 4 * float(logs.std(ddof=1)) / np.sqrt(len(logs)) + 1.25 * depth / settings.width
-            worst = max(worst, off / allowed)
-        deepest = max(found)
-        mean, expected = (
-            float(np.exp(np.log(found[deepest]).mean())),
-            predicted(name, deepest, weight_variance(name)),
-        )
-        texts.append(f"{mean:.2g} with {name} (predicted {expected:.2g})")
-    return Claim(
-        f"At initial weights, the gradient norm of hidden matrix 2 divided by that of the last one, with {deepest} hidden layers, is"
-        f" {', '.join(texts)}. At all depths the deviation from the theory of wide layers is at most {worst:.0%} of what chance and width allow.",
-        worst <= 1,
-    )
-
-
-def _of_vanishing(by_depth: dict[str, dict[int, Array]]) -> Claim:
-    def depth_of(name: str, ratios: dict[int, float]) -> int | None:
-        return next((depth for depth in sorted(ratios) if ratios[depth] < VANISHED), None)
-
-    found = {
-        n: depth_of(n, {d: float(np.exp(np.log(r).mean())) for d, r in f.items()})
-        for n, f in by_depth.items()
-    }
-    theory = {
-        n: depth_of(n, {d: predicted(n, d, weight_variance(n)) for d in f}) for n, f in by_depth.items()
-    }
-    texts = ", ".join(
-        f"with {n} at {'none of these depths' if d is None else f'{d} layers'}" for n, d in found.items()
-    )
-    return Claim(
-        f"The ratio falls below a thousandth (gradients vanish) {texts}, as predicted. It explodes nowhere.",
-        found == theory,
-    )
-
-
-def _of_stability(kinds: dict[str, Trick], found: dict[str, Statistics], settings: Settings) -> Claim:
-    """Check the stability of gradient descent on a quadratic loss: above 2 it would diverge."""
-    steps_an_epoch = -(-settings.rows // settings.batch_size)
-    n_steps = settings.epochs * steps_an_epoch
-    products = {}
-    for name in ("plain", "1/√t", "staircase", "tanh", "sigmoid"):
-        share = float(kinds[name].schedule.shares(np.array([n_steps - 1]), n_steps, steps_an_epoch)[0])
-        products[name] = settings.lr * share * found[name].curvature
-    sharper = {
-        n: Ratio.of(found[n].curvature, found["plain"].curvature) for n in ("1/√t", "staircase", "Adagrad")
-    }
-    texts = ", ".join(f"{float(np.median(values)):.2g} ({name})" for name, values in products.items())
-    return Claim(
-        f"The last learning rate times the Lipschitz constant of the gradient is {texts}, and below 2 in every run. Smaller rates end"
-        " at minima with more curvature, not less, at which a larger rate would be unstable. Relative to plain SGD, the constant is "
-        + ", ".join(f"{ratio} ({name})" for name, ratio in sharper.items())
-        + ".",
-        all(values.max() < 2 for values in products.values())
-        and all(ratio.low > 1 for ratio in sharper.values()),
-    )
-
-
-def _of_clipping(rows: Examples, settings: Settings) -> list[Claim]:
-    network, c = Network(rows.X.shape[1], settings.hidden), settings.clip
-    flat = flattened(network.initial(settings.seed))
-    n, plain = len(rows.y), example_gradients(network, flat, rows)
-    spoiled = example_gradients(network, flat, with_outliers(rows, OUTLIERS, FACTOR))
-    moved = float(np.linalg.norm(spoiled.mean(axis=0) - plain.mean(axis=0)))
-    kept = float(np.linalg.norm(clipped(spoiled, c).mean(axis=0) - clipped(plain, c).mean(axis=0)))
-    allowed = 2 * c * OUTLIERS / n
-    spread = float(((clipped(spoiled, c) - clipped(spoiled, c).mean(axis=0)) ** 2).sum(axis=1).mean())
-    before = float(((spoiled - spoiled.mean(axis=0)) ** 2).sum(axis=1).mean())
-    steeper = of_examples = of_batches = 0.0
-    key = rng.key(settings.seed, "lab/gradients/clipping")
-    for number in range(10):
-        step = rng.normal(rng.fold(key, number), flat.shape)
-        moved_weights = flat + 0.1 * step / np.linalg.norm(step)
-        other = example_gradients(network, moved_weights, rows)
-        lengths = np.linalg.norm(clipped(other, c) - clipped(plain, c), axis=1)
-        of_examples = max(of_examples, float((lengths / np.linalg.norm(other - plain, axis=1)).max()))
-        means, elsewhere = (
-            batch_gradients(network, w, rows, settings.batch_size, rng.fold(key, 99))
-            for w in (flat, moved_weights)
-        )
-        lengths = np.linalg.norm(clipped(means, c) - clipped(elsewhere, c), axis=1)
-        of_batches = max(of_batches, float((lengths / np.linalg.norm(means - elsewhere, axis=1)).max()))
-        steeper = max(steeper, of_examples, of_batches)
-    return [
-        Claim(
-            f"Clipping each example's gradient to {c:g} bounds the influence of outliers: multiplying {OUTLIERS} of {n} rows by {FACTOR:g} and"
-            f" flipping their labels moves the mean gradient by {moved:.3g} without and {kept:.3g} with clipping (bound {allowed:.3g}); the"
-            f" variance of an example's gradient is {before:.3g} without and {spread:.3g} with clipping (bound {c**2:.3g}).",
-            kept <= allowed * (1 + 1e-12) < moved and spread <= c**2 * (1 + 1e-12),
-        ),
-        Claim(
-            f"Clipping does not raise the Lipschitz constant: over 10 random steps of length 0.1, the change of the clipped gradient is"
-            f" at most {of_examples:.3f} (by example) and {of_batches:.3f} (by batch) times that of the gradient.",
-            steeper <= 1 + 1e-9,
-        ),
-    ]
-
-
-def _of_linear_dropout(settings: Settings) -> Claim:
-    worst, p = 0.0, settings.dropout
-    for draw in range(20):
-        key = rng.key(settings.seed, "lab/gradients/dropout", draw)
-        x, w = rng.normal(rng.fold(key, 0), (8,)), rng.normal(rng.fold(key, 1), (8,))
-        by_masks, by_formula = (loss(x, 1.0, w, p) for loss in (expected_loss_with_dropout, penalized_loss))
-        worst = max(worst, abs(by_masks / by_formula - 1))
-    return Claim(
-        f"In a linear model with squared loss, dropout of {p:g} on the inputs equals a penalty of ½ · {p / (1 - p):.3g} · Σ xⱼ² wⱼ²: over all"
-        f" 256 masks of 8 inputs the expected loss agrees within {worst:.0e}. So dropout adds curvature to this loss.",
-        worst <= 1000 * _EPS,
+        pictures={
+            "gradients_depth": lambda theme: pictures.by_depth(theme, by_depth, settings.width),
+            "gradients_noise": lambda theme: pictures.by_trick(theme, found, "noise"),
+            "gradients_variance": lambda theme: pictures.by_trick(theme, found, "variance"),
+            "gradients_curvature": lambda theme: pictures.by_trick(theme, found, "curvature"),
+            "gradients_batches": lambda theme: pictures.by_batch_size(theme, by_size, settings.lr),
+            "gradients_clipping": pictures.opposed_gradients,
+        },
     )

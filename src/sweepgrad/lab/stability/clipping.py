@@ -1,4 +1,4 @@
-"""Gradient clipping by example and by batch, and dropout as a penalty."""
+"""Gradient clipping by example and by batch, and its effect on outliers and on Lipschitz constants."""
 
 import numpy as np
 
@@ -25,28 +25,25 @@ def example_gradients(network: Network, flat: Array, rows: Examples) -> Array:
     return np.stack(found)
 
 
+def opposed(theta: Array, largest: float) -> tuple[Array, Array]:
+    """Return the mean of the gradients 100θ and -99θ at points (N,), plain and of the clipped ones; (N,) each.
+
+    The mean gradient θ/2 has the Lipschitz constant ½. Where only the first one is clipped, that of the mean of
+    the clipped ones is 99/2.
+    """
+    both = np.stack([100 * theta, -99 * theta])
+    short = np.stack([clipped(each[:, None], largest)[:, 0] for each in both])
+    return both.mean(axis=0), short.mean(axis=0)
+
+
+def steepest(theta: Array, values: Array) -> float:
+    """Return the largest change of values (N,) between neighbouring points (N,), per unit of distance."""
+    return float(np.abs(np.diff(values) / np.diff(theta)).max())
+
+
 def with_outliers(rows: Examples, count: int, factor: float) -> Examples:
     """Return the rows with the features of the first `count` multiplied and their labels flipped."""
     X, y = rows.X.copy(), rows.y.copy()
     X[:count] *= factor
     y[:count] = 1 - y[:count]
     return Examples(X, y)
-
-
-def expected_loss_with_dropout(x: Array, y: float, w: Array, probability: float) -> float:
-    """Return the mean of ½ (Σ mⱼ xⱼ wⱼ - y)² over all masks m of the features of one row x (D,).
-
-    A mask drops each feature with the given probability and multiplies the others by 1 / (1 - probability).
-    """
-    total = 0.0
-    for number in range(2 ** len(x)):
-        kept = (number >> np.arange(len(x))) & 1
-        chance = float(np.prod(np.where(kept, 1 - probability, probability)))
-        total += chance * 0.5 * (float((kept * x * w).sum()) / (1 - probability) - y) ** 2
-    return total
-
-
-def penalized_loss(x: Array, y: float, w: Array, probability: float) -> float:
-    """Return ½ (xᵀw - y)² + ½ p / (1 - p) Σ xⱼ² wⱼ², which equals `expected_loss_with_dropout`."""
-    share = probability / (1 - probability)
-    return float(0.5 * (x @ w - y) ** 2 + 0.5 * share * (x**2 * w**2).sum())

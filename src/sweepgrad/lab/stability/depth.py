@@ -1,7 +1,8 @@
 """Gradients by layer at initial weights: predicted for wide layers, and measured.
 
 The prediction follows Poole, Lahiri, Raghu, Sohl-Dickstein & Ganguli (NIPS 2016) and Schoenholz, Gilmer, Ganguli
-& Sohl-Dickstein ("Deep information propagation", ICLR 2017): in wide layers the inputs of units are normal.
+& Sohl-Dickstein ("Deep information propagation", ICLR 2017): in wide layers the inputs of units are normal. For the
+gradients they assume that the weights used backwards are independent of those used forwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +14,7 @@ from sweepgrad.autograd.functional import margins
 from sweepgrad.autograd.value import Array, Value, gradient
 from sweepgrad.nn.network import Network
 
-_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(
-    200
-)  # an even number, so that no point is at the kink of ReLU
+_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(200)  # even: no point is at the kink of ReLU
 _SHARES = _WEIGHTS / _WEIGHTS.sum()
 FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(np.float64)),

@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value, gradient
+from sweepgrad.lab.stability.adagrad_norm import AdagradNorm
 from sweepgrad.lab.stability.lipschitz import batch_gradients, curvature, loss
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network
@@ -20,7 +21,7 @@ from sweepgrad.training.loop import Examples, fit
 class Trick:
     """The settings for training a network; by default plain SGD with a constant rate and ReLU units."""
 
-    optimizer: SGD | Adagrad
+    optimizer: SGD | Adagrad | AdagradNorm
     schedule: Schedule = CONSTANT
     activation: str = "relu"
     clip: float | None = None
@@ -40,6 +41,7 @@ class Statistics:
         noise: mean change of the training loss per epoch, over the last quarter of the epochs.
         nll: loss on the training rows after training.
         length: norm of all weights.
+        rate: the learning rate of the last step; NaN for Adagrad, which has one for each weight.
         layers: `norm` and `variance` of each layer, (S, L, 2).
     """
 
@@ -50,20 +52,33 @@ class Statistics:
     noise: Array
     nll: Array
     length: Array
+    rate: Array
     layers: Array
 
 
 NAMES = ("norm", "variance", "ratio", "curvature", "noise", "nll", "length")
 
 
-def tricks(lr: float, epochs: int, delay: int, clip: float, dropout: float) -> dict[str, Trick]:
-    """Return the tricks by name, plain SGD first."""
+RATES = ("1/√t", "staircase", "Adagrad", "AdaGrad-Norm")
+"""The tricks of `tricks` that change the learning rate."""
+
+
+def tricks(
+    lr: float, epochs: int, delay: int, norm_lr: float, clip: float, dropout: float
+) -> dict[str, Trick]:
+    """Return the tricks by name, plain SGD first.
+
+    Arguments:
+        delay: in steps, of the rate that decays with 1/√t.
+        norm_lr: of AdaGrad-Norm, the length of its first step.
+    """
     plain = Trick(SGD(lr))
     return {
         "plain": plain,
         "1/√t": replace(plain, schedule=InverseRoot(delay)),
         "staircase": replace(plain, schedule=Staircase(max(1, epochs // 3), 0.3)),
         "Adagrad": Trick(Adagrad(lr / 5, 1e-8)),
+        "AdaGrad-Norm": Trick(AdagradNorm(norm_lr)),
         "tanh": replace(plain, activation="tanh"),
         "sigmoid": replace(plain, activation="sigmoid"),
         "clipped": replace(plain, clip=clip),
@@ -115,13 +130,64 @@ def statistics(
             float(np.abs(np.diff(late)).mean()),
             float(losses[-1]),
             float(np.linalg.norm(flat)),
+            _last_rate(trick, last.state, epochs, -(-len(rows.y) // batch_size)),
         ]
         return numbers, layers
 
     found = side_by_side(one, seeds)
-    norm, variance, ratio, steepest, noise, nll, length = np.array([numbers for numbers, _ in found]).T
+    norm, variance, ratio, steepest, noise, nll, length, rate = np.array([numbers for numbers, _ in found]).T
     layers = np.array([of_layers for _, of_layers in found])
-    return Statistics(norm, variance, ratio, steepest, noise, nll, length, layers)
+    return Statistics(norm, variance, ratio, steepest, noise, nll, length, rate, layers)
+
+
+def at_batch_sizes(
+    lr: float,
+    hidden: tuple[int, ...],
+    rows: Examples,
+    seeds: Sequence[int],
+    *,
+    sizes: Sequence[int],
+    n_steps: int,
+) -> dict[int, Statistics]:
+    """Train plain SGD with batches of several sizes for the same number of steps, up to a part of an epoch.
+
+    Only the noise of the gradients differs, and with it the number of passes over the rows.
+    """
+    found = {}
+    for size in sizes:
+        epochs = epochs_of(n_steps, len(rows.y), size)
+        found[size] = statistics(Trick(SGD(lr)), hidden, rows, seeds, epochs=epochs, batch_size=size)
+    return found
+
+
+def without_noise(
+    rates: Sequence[float],
+    hidden: tuple[int, ...],
+    rows: Examples,
+    seeds: Sequence[int],
+    *,
+    total: float,
+) -> dict[float, Statistics]:
+    """Train by gradient descent on all rows at several rates, until the sum of the rates is `total`."""
+    found = {}
+    for lr in rates:
+        epochs = max(2, round(total / lr))
+        found[lr] = statistics(Trick(SGD(lr)), hidden, rows, seeds, epochs=epochs, batch_size=len(rows.y))
+    return found
+
+
+def epochs_of(n_steps: int, n_rows: int, batch_size: int) -> int:
+    """Return the number of epochs, at least two, that is closest to a number of steps."""
+    return max(2, round(n_steps / -(-n_rows // batch_size)))
+
+
+def _last_rate(trick: Trick, state: Array, epochs: int, steps_an_epoch: int) -> float:
+    if isinstance(trick.optimizer, Adagrad):
+        return float("nan")
+    n_steps, lr = epochs * steps_an_epoch, float(trick.optimizer.lr)
+    if isinstance(trick.optimizer, AdagradNorm):
+        return lr / float(np.sqrt(state[1, 0]))
+    return lr * float(trick.schedule.shares(np.array([n_steps - 1]), n_steps, steps_an_epoch)[0])
 
 
 def _length(layer: Array) -> float:
