@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.generalization.training import last_weights
+from sweepgrad.lab.training import last_weights
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Adam
