@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,7 +173,7 @@ def test_training_in_one_call_has_the_bits_of_fit():
         (0.5, 0.5, 15, Cosine(0.0)),  # the last batch of an epoch is smaller
     ):
         network = Network(2, (7,), "relu", dropout)
-        settings_ = {"epochs": 6, "batch_size": batch, "seed": 3, "schedule": schedule}
+        settings_: dict[str, Any] = {"epochs": 6, "batch_size": batch, "seed": 3, "schedule": schedule}
         *_, last = fit(network, ADAM, rows, val, weight_decay=decay, **settings_)
         for expected, found in zip(
             network.divided(last.state[0]),

@@ -20,6 +20,7 @@ from sweepgrad.lab.retraining.symmetry import Symmetry, balanced, distance, matc
 from sweepgrad.lab.retraining.teacher import Settings, symmetries
 from sweepgrad.lab.training import last_weights
 from sweepgrad.nn.network import Network, Weights
+from sweepgrad.training.steps import Update
 
 LAB = Lab("sqlite:///unused")
 RNG = np.random.default_rng(0)
@@ -147,7 +148,7 @@ def of_one_seed(*given, seed, **named):
 def without_start(network, rows, optimizer, schedule, epochs, batch_size, seed, start, program):
     return last_weights(
         network,
-        teacher.Update(optimizer),
+        Update(optimizer),
         rows,
         epochs=epochs,
         batch_size=batch_size,
@@ -187,13 +188,14 @@ def of_the_largest(problem, w, optimum):
     return farthest(problem, w, optimum) * values[0] / values[-1]
 
 
+_NORMAL = rng.normal
 WRONG = [Symmetry(np.array([1, 2, 0]), np.array([1.1, 1, 1])), Symmetry(np.arange(3), np.array([1.0, 2, 1]))]
 PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "same bits": lambda monkeypatch: monkeypatch.setattr(teacher, "last_weights", with_a_hidden_state()),
     "other seeds": plant(teacher, "last_weights", of_one_seed),
     "random sources": plant(sources, "trained", without_start),
     "rounding": plant(sources, "trained", inexact),
-    "order of a sum": plant(module.rng, "normal", lambda key, shape: np.round(8 * rng_normal(key, shape))),
+    "order of a sum": plant(rng, "normal", lambda key, shape: np.round(8 * _NORMAL(key, shape))),
     "permuted function": plant(Symmetry, "of", changed(1.0)),
     "flipped function": plant(Symmetry, "of", changed(1.0)),
     "permuted training": plant(module, "symmetries", lambda network, key: WRONG),
@@ -203,7 +205,6 @@ PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "convex": plant(module, "trained", elsewhere),
     "convex bound": plant(module, "farthest", of_the_largest),
 }
-rng_normal = rng.normal
 
 
 _TRAINED: dict[bytes, Weights] = {}

@@ -45,7 +45,7 @@ def test_training_keeps_permutations_and_flips(optimizer, symmetry):
 
 @pytest.mark.parametrize("optimizer", [SGD(0.3), Adam(0.05, 0.9, 0.999, 1e-8)])
 def test_training_does_not_keep_a_rescaling_of_relu_units(optimizer):
-    """A counterexample: the function is the same, but the path is another one."""
+    """Give a counterexample: the function is the same, but the path is another one."""
     network = Network(3, (4,), "relu")
     start = network.initial(2)
     scores = [network.scaled_scores(weights, ROWS.X) for weights in (start, RESCALED.of(start))]
@@ -143,7 +143,7 @@ def test_the_gradient_bounds_the_distance_from_the_minimum():
 
 
 def test_without_a_full_span_there_are_many_minima():
-    """A counterexample: two equal features, so that only the sum of their weights matters."""
+    """Give a counterexample: two equal features, so that only the sum of their weights matters."""
     x = DRAW.normal(size=40)
     problem = Logistic(np.stack([x, x], axis=1), (DRAW.uniform(size=40) < 0.5).astype(np.float64))
     w = np.array([[0.3, 1.3], [0.4, -0.6]])  # two columns with the same sum

@@ -83,7 +83,7 @@ def adds_up(world: World, base: Array) -> Claim:
     return Claim(
         "sum of parts",
         "The squared error of predicting new labels is the sum of noise, bias² and variance.",
-        f"{squared.mean():.4f} ± {error:.4f}; {world.noise:.4f} + {parts.bias2:.4f} + {parts.variance:.4f} = {expected:.4f}",
+        f"{squared.mean():.4f} ± {error:.4f} (standard error); {world.noise:.4f} + {parts.bias2:.4f} + {parts.variance:.4f} = {expected:.4f}",
         abs(float(squared.mean()) - expected) <= 4 * error,
     )
 
@@ -158,7 +158,7 @@ def of_seeds(world: World, seeds: Array, found: list[Method]) -> list[Claim]:
         Claim(
             "seeds and bias",
             "Averaging seeds does not change bias² by more than four standard errors.",
-            f"{averaged.bias2.value:+.4f} ± {averaged.bias2.error:.4f}",
+            f"{averaged.bias2.value:+.4f} ± {averaged.bias2.error:.4f} (standard error)",
             averaged.bias2.agrees(0.0),
         ),
     ]
@@ -221,7 +221,8 @@ def _not_tested(settings: Settings) -> list[str]:
 
 
 def _listed(found: list[Method], part: str) -> str:
-    return ", ".join(f"{method.name} {getattr(method, part).value:+.4f}" for method in found)
+    changes = ", ".join(f"{method.name} {getattr(method, part).value:+.4f}" for method in found)
+    return f"{changes} (intervals below)"
 
 
 def _by_method(world: World, base: Array, found: list[Method]) -> str:

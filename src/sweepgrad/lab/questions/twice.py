@@ -267,7 +267,7 @@ def _by_source(found: list[Source]) -> str:
         [
             source.name,
             *(
-                f"{number:.1e}" if number else "0"
+                f"{number:.2g}"
                 for number in (np.median(source.distances), source.distances.min(), source.distances.max())
             ),
         ]

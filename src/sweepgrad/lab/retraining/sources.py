@@ -24,7 +24,7 @@ DROPOUT = 0.5
 
 @dataclass(frozen=True)
 class Source:
-    """What differs between two runs, and the relative distances of their weights, one for each pair of seeds.
+    """Name what differs between two runs, with the relative distances of their weights for each pair of seeds.
 
     Attributes:
         kind: equal if the bits should be the same, random if the difference is one of random numbers, and
