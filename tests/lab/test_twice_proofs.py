@@ -142,6 +142,26 @@ def test_the_gradient_bounds_the_distance_from_the_minimum():
     assert bounded > 60
 
 
+def step_of(problem: Logistic, w: Array, rate: float) -> Array:
+    stepped: Array = w - rate * problem.row_gradients(w).mean(axis=0)
+    return stepped
+
+
+def test_a_step_on_a_convex_loss_brings_no_points_farther_apart():
+    problem = Logistic(np.concatenate([ROWS.X, np.ones((30, 1))], axis=1), ROWS.y)
+
+    for _ in range(200):
+        a, b = 3 * DRAW.normal(size=(2, 4))
+        apart = float(np.linalg.norm(a - b))
+        moved = step_of(problem, a, 2 / problem.K) - step_of(problem, b, 2 / problem.K)
+        assert np.linalg.norm(moved) <= apart * (1 + 1e-12)
+    # A counterexample at a larger rate: two equal rows with different labels, near the minimum at 0.
+    flat = Logistic(np.array([[1.0], [1.0]]), np.array([0.0, 1.0]))
+    a, b = np.array([0.1]), np.array([-0.1])
+    assert abs(step_of(flat, a, 3 / flat.K) - step_of(flat, b, 3 / flat.K)) > 0.3
+    assert abs(step_of(flat, a, 2 / flat.K) - step_of(flat, b, 2 / flat.K)) <= 0.2
+
+
 def test_without_a_full_span_there_are_many_minima():
     """Give a counterexample: two equal features, so that only the sum of their weights matters."""
     x = DRAW.normal(size=40)
