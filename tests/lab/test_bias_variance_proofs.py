@@ -138,11 +138,11 @@ def test_noise_on_the_features_is_a_penalty_to_leading_order():
     def value(u, v):
         return c[0] + c[1] * u + c[2] * v + c[3] * u**2 + c[4] * u * v + c[5] * v**2
 
-    loss = sp.Poly(sp.expand((value(*d) - y) ** 2 / 2), *d)
+    loss = sp.Poly(sp.expand((value(*d) - y) ** 2), *d)
     moments = {0: 1, 1: 0, 2: tau**2, 3: 0, 4: 3 * tau**4}  # of a normal variable
     expected = sum(coefficient * moments[i] * moments[j] for (i, j), coefficient in loss.terms())
     slope, laplacian = c[1] ** 2 + c[2] ** 2, 2 * c[3] + 2 * c[5]
-    claimed = (c[0] - y) ** 2 / 2 + tau**2 / 2 * (slope + (c[0] - y) * laplacian)
+    claimed = (c[0] - y) ** 2 + tau**2 * (slope + (c[0] - y) * laplacian)
     assert sp.expand(expected - claimed).coeff(tau, 2) == 0
     assert sp.expand(expected - claimed).coeff(tau, 0) == 0
 
