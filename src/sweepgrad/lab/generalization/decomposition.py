@@ -9,6 +9,9 @@ from scipy.special import stdtrit
 
 from sweepgrad.autograd.value import Array
 
+PARTS = {"bias2": "bias²", "variance": "variance", "error": "sum"}
+"""The attributes of `Parts`, and how they are called in tables and pictures."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -68,6 +71,13 @@ def jackknife(statistic: Callable[[NDArray[np.int64]], float], replicates: int) 
     error = np.sqrt((replicates - 1) / replicates * ((without_one - without_one.mean()) ** 2).sum())
     half = float(stdtrit(replicates - 1, 0.975)) * float(error)
     return Estimate(whole, whole - half, whole + half, float(error))
+
+
+def interval(predictions: Array, truth: Array, part: str) -> Estimate:
+    """Return a part of the error of predictions (R, X) with its interval over training sets."""
+    return jackknife(
+        lambda chosen: float(getattr(Parts.of(predictions[chosen], truth), part)), len(predictions)
+    )
 
 
 def difference(method: Array, base: Array, truth: Array, part: Callable[[Parts], float]) -> Estimate:

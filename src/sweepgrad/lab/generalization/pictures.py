@@ -1,70 +1,121 @@
-"""The picture of docs/lab/bias_variance.md."""
+"""The pictures of docs/lab/bias_variance.md, one panel each."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from sweepgrad.autograd.value import Array
-from sweepgrad.lab.generalization.decomposition import Parts
-from sweepgrad.lab.generalization.world import Method, World
-from sweepgrad.training.plots import GREY, TEST, TRAIN, VAL
+from sweepgrad.drawing.style import HEIGHT, Theme, panel
+from sweepgrad.lab.generalization.decomposition import PARTS, Estimate
+from sweepgrad.lab.generalization.methods import Method
+from sweepgrad.lab.generalization.peak import Fits
+from sweepgrad.lab.generalization.world import World
+
+MARKERS = ("o", "s", "D")
 
 
-def picture(
-    world: World,
-    by_width: dict[int, Array],
-    errors: dict[int, Array],
-    smallest: dict[int, float],
-    base: Array,
-    methods: list[Method],
-) -> Figure:
-    """Draw errors by width, singular values, and the decomposition for each method."""
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    (network, descent), (values, bars) = figure.subplots(2, 2)
-    parts = {width: Parts.of(predictions, world.truth) for width, predictions in by_width.items()}
-    network.plot(
-        list(parts), [p.bias2 for p in parts.values()], color=TRAIN, marker="o", markersize=4, label="bias²"
+def differences(theme: Theme, methods: list[Method]) -> Figure:
+    """Draw what each method changes, with intervals, below the name of its group."""
+    figure, axes = panel(HEIGHT + 1.1)
+    rows: list[str | Method] = []
+    for method in methods:
+        if all(not isinstance(row, Method) or row.group != method.group for row in rows):
+            rows.append(method.group)
+        rows.append(method)
+    places = np.array([place for place, row in enumerate(rows) if isinstance(row, Method)])
+    for (part, title), color, marker, shift in zip(
+        PARTS.items(), theme.colors, MARKERS, (-0.22, 0, 0.22), strict=False
+    ):
+        changes: list[Estimate] = [getattr(method, part) for method in methods]
+        values = np.array([change.value for change in changes])
+        halves = np.array([change.high - change.value for change in changes])
+        axes.errorbar(values, places + shift, xerr=halves, fmt=marker, color=color, label=title, markersize=4)
+    axes.axvline(0, color=theme.ink, linewidth=0.8)
+    axes.set(
+        yticks=range(len(rows)),
+        yticklabels=[row.name if isinstance(row, Method) else row for row in rows],
+        ylim=(len(rows) - 0.4, -0.6),
+        xlabel="change (95 % intervals)",
     )
-    network.plot(
-        list(parts),
-        [p.variance for p in parts.values()],
-        color=VAL,
-        marker="o",
-        markersize=4,
-        label="variance",
-    )
-    network.plot(list(parts), [p.error for p in parts.values()], color="black", label="sum")
-    network.axvline(world.settings.rows / 4, color=GREY, linestyle=":", label="parameters = rows")
-    network.set(xscale="log", xlabel="width", title="trained networks")
-    n = world.settings.rows
-    descent.plot(
-        list(errors),
-        [np.median(e) for e in errors.values()],
-        color="black",
-        marker="o",
-        markersize=4,
-        label="median",
-    )
-    low, high = ([np.quantile(e, q) for e in errors.values()] for q in (0.25, 0.75))
-    descent.fill_between(list(errors), low, high, color=GREY, alpha=0.3, label="quartiles over training sets")
-    descent.axvline(n, color=GREY, linestyle=":", label="features = rows")
-    descent.set(xscale="log", yscale="log", xlabel="random features", title="least-norm fits: squared error")
-    values.plot(list(smallest), list(smallest.values()), color=TEST, marker="o", markersize=4)
-    values.axvline(n, color=GREY, linestyle=":")
-    values.set(xscale="log", yscale="log", xlabel="random features", title="smallest singular value")
-    names = ["no method", *(method.name for method in methods)]
-    found = [Parts.of(base, world.truth), *(Parts.of(method.predictions, world.truth) for method in methods)]
-    places = np.arange(len(names))
-    bias2 = [max(p.bias2, 0) for p in found]
-    bars.barh(places, bias2, color=TRAIN, label="bias²")
-    bars.barh(places, [p.variance for p in found], left=bias2, color=VAL, label="variance")
-    bars.set(
-        yticks=places,
-        yticklabels=names,
-        title=f"methods for a better trade-off, width {world.settings.width}",
-    )
-    bars.invert_yaxis()
-    for axes in (network, descent, values, bars):
-        axes.grid(alpha=0.3)
-        if axes is not values:
-            axes.legend(frameon=False, fontsize="small")
+    axes.grid(visible=False, axis="y")
+    for row, label, tick in zip(rows, axes.get_yticklabels(), axes.yaxis.get_major_ticks(), strict=True):
+        if not isinstance(row, Method):
+            label.set_fontweight("bold")
+            tick.tick1line.set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, handletextpad=0.2, title="Squared error, by method")
     return figure
+
+
+def widths(theme: Theme, world: World, found: dict[int, dict[str, Estimate]]) -> Figure:
+    """Draw bias², variance and their sum by width, with intervals."""
+    figure, axes = panel()
+    for (part, title), color, marker in zip(PARTS.items(), theme.colors, MARKERS, strict=False):
+        _line(axes, {width: parts[part] for width, parts in found.items()}, color, marker, title)
+    axes.axvline((world.settings.rows - 1) / 4, color=theme.faint, linestyle=":", label="parameters = rows")
+    axes.set(xscale="log", xlabel="hidden units", ylabel="squared error", ylim=(0, None))
+    _ticks(axes, [], list(found))
+    figure.legend(loc="outside upper center", ncols=2, title="Trained networks (bands: 95 % intervals)")
+    return figure
+
+
+def features(theme: Theme, world: World, fits: dict[int, Fits]) -> Figure:
+    """Draw the error of random features by their number, with quartiles over training sets."""
+    figure, axes = panel()
+    lines = (("errors", "least norm", "-", "o"), ("penalised", "with a penalty", "--", "s"))
+    for (name, title, style, marker), color in zip(lines, theme.colors, strict=False):
+        _quartiles(axes, {m: getattr(f, name) for m, f in fits.items()}, color, style, marker, title)
+    _of_features(axes, theme, world, fits)
+    axes.set(ylabel="squared error")
+    figure.legend(loc="outside upper center", ncols=2, title="Random features (bands: quartiles)")
+    return figure
+
+
+def noise(theme: Theme, world: World, fits: dict[int, Fits]) -> Figure:
+    """Draw the variance of the predictions over the noise of the labels, and the error that it is a part of."""
+    figure, axes = panel()
+    lines = (("errors_mean", "mean error over labels", "-", "o"), ("noise", "amplified noise", "--", "s"))
+    for (name, title, style, marker), color in zip(lines, (theme.colors[0], theme.colors[2]), strict=True):
+        _quartiles(axes, {m: getattr(f, name) for m, f in fits.items()}, color, style, marker, title)
+    _of_features(axes, theme, world, fits)
+    axes.axhline(world.noise, color=theme.ink, linewidth=0.8, linestyle="-.", label="noise of a label")
+    axes.set(ylabel="squared error")
+    figure.legend(loc="outside upper center", ncols=2, title="Least norm (bands: quartiles)")
+    return figure
+
+
+def _of_features(axes: Axes, theme: Theme, world: World, fits: dict[int, Fits]) -> None:
+    axes.axvline(world.settings.rows, color=theme.faint, linestyle=":", label="features = rows")
+    axes.set(xscale="log", yscale="log", xlabel="random features m")
+    _ticks(axes, [world.settings.rows] if world.settings.rows in fits else [], list(fits))
+
+
+def _line(axes: Axes, found: dict[int, Estimate], color: str, marker: str, title: str) -> None:
+    x = list(found)
+    axes.plot(x, [e.value for e in found.values()], color=color, marker=marker, label=title)
+    low, high = [e.low for e in found.values()], [e.high for e in found.values()]
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def _quartiles(
+    axes: Axes, found: dict[int, Array], color: str, style: str, marker: str, title: str
+) -> list[Line2D]:
+    low, middle, high = (
+        [float(np.quantile(values, q)) for values in found.values()] for q in (0.25, 0.5, 0.75)
+    )
+    axes.fill_between(list(found), low, high, color=color, alpha=0.2, linewidth=0)
+    return axes.plot(list(found), middle, color=color, linestyle=style, marker=marker, label=title)
+
+
+def _ticks(axes: Axes, first: list[int], places: list[int]) -> None:
+    """Label logarithmic axes with plain numbers, the x-axis with those measured, as far as there is room."""
+    shown, room = list(first), np.log(places[-1] / places[0]) / 9
+    for place in places:
+        if all(abs(np.log(place / other)) > room for other in shown):
+            shown.append(place)
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

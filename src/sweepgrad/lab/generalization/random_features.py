@@ -1,10 +1,9 @@
-"""Random ReLU features with a linear layer on top, fitted with the least norm."""
+"""Random ReLU features with a linear layer on top, fitted by least squares with and without a penalty."""
 
 import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
-from sweepgrad.training.loop import Examples
 
 
 def features(X: Array, width: int, key: int) -> Array:
@@ -15,17 +14,31 @@ def features(X: Array, width: int, key: int) -> Array:
     return scaled
 
 
-def predictions(rows: Examples, points: Array, width: int, key: int) -> Array:
-    """Return the predictions at points (X, 2) of the least-squares fit of the labels with the least norm, (X,).
+def prediction_matrix(inputs: Array, points: Array, penalty: float = 0.0) -> Array:
+    """Return the matrix that maps the labels of the rows to the predictions at points, (X, N).
 
-    With more features than rows many fits interpolate; gradient descent from zero finds that with the least norm.
+    The weights minimise the mean squared error of the rows plus penalty times their squared norm. Without a
+    penalty they are those of least norm among the least-squares fits, which gradient descent from 0 finds.
+
+    Arguments:
+        inputs: features of the rows, (N, width).
+        points: features of the points, (X, width).
     """
-    inputs = features(rows.X, width, key)
-    weights, *_ = np.linalg.lstsq(inputs, rows.y - 0.5, rcond=None)
-    predicted: Array = features(points, width, key) @ weights + 0.5
-    return predicted
+    left, values, right = np.linalg.svd(inputs, full_matrices=False)
+    kept = values > values[0] * max(inputs.shape) * np.finfo(np.float64).eps
+    left, values, right = left[:, kept], values[kept], right[kept]
+    inverse = values / (values**2 + len(inputs) * penalty)
+    mapped: Array = (points @ right.T * inverse) @ left.T
+    return mapped
 
 
-def smallest_singular_value(rows: Examples, width: int, key: int) -> float:
-    """Return the smallest singular value of the training features that is not 0 in exact arithmetic."""
-    return float(np.linalg.svd(features(rows.X, width, key), compute_uv=False)[-1])
+def noise_variance(mapped: Array, label_variances: Array) -> float:
+    """Return the variance of the predictions over the noise of the labels, averaged over points.
+
+    Predictions are A y with y = p + η, so that at the point i it is Σⱼ Aᵢⱼ² Var(ηⱼ).
+
+    Arguments:
+        mapped: A, from `prediction_matrix`, (X, N).
+        label_variances: of η, (N,).
+    """
+    return float((mapped**2 @ label_variances).mean())

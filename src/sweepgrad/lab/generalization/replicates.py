@@ -8,10 +8,12 @@ from scipy.special import expit
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
+from sweepgrad.lab.training import last_weights
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Adam
 from sweepgrad.training.loop import Examples, fit
+from sweepgrad.training.steps import Update
 
 STEEPNESS = 4.0
 
@@ -64,18 +66,24 @@ class Recipe:
 
     def predictions(self, rows: Examples, val: Examples, points: Array, seed: int) -> Array:
         """Train a network on these rows; return its probabilities at points (X, 2), (X,)."""
-        network = self.network
-        *_, last = fit(
-            network,
-            Adam(self.lr, 0.9, 0.999, 1e-8),
-            rows,
-            val,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            seed=seed,
-            weight_decay=self.weight_decay,
-        )
-        weights = last.weights if self.stopped else network.divided(last.state[0])
+        network, optimizer = self.network, Adam(self.lr, 0.9, 0.999, 1e-8)
+        if self.stopped:
+            *_, last = fit(
+                network,
+                optimizer,
+                rows,
+                val,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                seed=seed,
+                weight_decay=self.weight_decay,
+            )
+            weights = last.weights
+        else:
+            update = Update(optimizer, self.weight_decay)
+            weights = last_weights(
+                network, update, rows, epochs=self.epochs, batch_size=self.batch_size, seed=seed
+            )
         return replace(network, dropout=0.0).probabilities(weights, points)
 
 

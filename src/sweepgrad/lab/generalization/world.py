@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.config.section import Fraction, Section, Seed
-from sweepgrad.lab.generalization.replicates import Recipe, drawn, of_all, truth
+from sweepgrad.lab.generalization.replicates import Recipe, drawn, of_all, resampled, truth
 from sweepgrad.training.loop import Examples
 
 Count = Annotated[int, Field(ge=1)]
@@ -26,6 +27,7 @@ class Settings(Section):
     widths: Widths
     feature_widths: Widths
     features: Annotated[int, Field(ge=2)]
+    penalty: Positive
     width: Count
     epochs: Count
     batch_size: Count
@@ -78,25 +80,32 @@ class World:
         """The squared error of the best prediction: the mean of p (1 - p)."""
         return float((self.truth * (1 - self.truth)).mean())
 
-    def predictions(
-        self, recipe: Recipe, sets: list[Examples] | None = None, seeds: int = 1, first: int = 0
-    ) -> Array:
-        """Return the predictions of a network trained on each set with each seed, (R, seeds, X)."""
+    def predictions(self, recipe: Recipe, sets: list[Examples] | None = None, member: int = 0) -> Array:
+        """Return the predictions of a network trained on each set, (R, X).
+
+        Arguments:
+            sets: in place of the training sets.
+            member: which network of an ensemble: each has seeds of its own, and number 0 those of all others.
+        """
+        n = len(self.sets)
         tasks = [
-            partial(recipe.predictions, rows, val, self.points, first + seeds * r + seed)
+            partial(recipe.predictions, rows, val, self.points, member * n + r)
             for r, (rows, val) in enumerate(zip(sets or self.sets, self.vals, strict=True))
-            for seed in range(seeds)
         ]
-        return of_all(tasks).reshape(len(self.sets), seeds, -1)
+        return of_all(tasks)
+
+    def ensemble(self) -> Array:
+        """Return the predictions of networks with other seeds on the same training sets, (R, M, X)."""
+        members = range(self.settings.ensemble)
+        return np.stack([self.predictions(self.settings.recipe, member=m) for m in members], axis=1)
+
+    def bagged(self) -> Array:
+        """Return the predictions of networks that are each trained on a resample of a set, (R, M, X)."""
+        found = []
+        for m in range(self.settings.ensemble):
+            sets = [resampled(rows, self.key(f"resample {m}", r)) for r, rows in enumerate(self.sets)]
+            found.append(self.predictions(self.settings.recipe, sets, member=m))
+        return np.stack(found, axis=1)
 
     def key(self, purpose: str, replicate: int) -> int:
         return rng.key(self.settings.seed, f"lab/bias_variance/{purpose}", replicate)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method for a better trade-off, and its predictions, (R, X)."""
-
-    name: str
-    predictions: Array
-    raises_bias: bool

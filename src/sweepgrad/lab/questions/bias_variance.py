@@ -8,104 +8,71 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from scipy.special import betaincinv
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.generalization import random_features
-from sweepgrad.lab.generalization.decomposition import Parts, difference, seed_share
-from sweepgrad.lab.generalization.pictures import picture
-from sweepgrad.lab.generalization.replicates import drawn, jittered, of_all, resampled
-from sweepgrad.lab.generalization.world import Method, Settings, World
-from sweepgrad.training.loop import Examples
+from sweepgrad.lab.generalization import pictures
+from sweepgrad.lab.generalization.decomposition import (
+    PARTS,
+    Estimate,
+    Parts,
+    difference,
+    interval,
+    seed_share,
+)
+from sweepgrad.lab.generalization.methods import ADD_DATA, AVERAGE, CONSTRAIN, Method, methods
+from sweepgrad.lab.generalization.peak import by_number_of_features, of_features, spanned
+from sweepgrad.lab.generalization.world import Settings, World
 
 log = logging.getLogger(__name__)
 
-BOOTSTRAPPED = 2
-"""Number of training sets that are resampled."""
-
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Decompose the error of networks by width and by method."""
+    """Decompose the error by method, by width, and by the number of random features."""
     world = World.of(settings)
-    log.info(f"{settings.replicates} training sets for each of {len(settings.widths)} widths …")
-    by_width = {w: world.predictions(replace(settings.recipe, width=w))[:, 0] for w in settings.widths}
-    log.info("six methods for a better trade-off …")
-    many = world.predictions(settings.recipe, seeds=settings.ensemble, first=10_000)
-    base = many[:, 0]  # methods are compared on the same training sets and, if possible, seeds
-    methods = _methods(world, many)
-    errors, smallest = _of_random_features(world)
-    boot = _bootstrap(world)
+    log.info(f"{settings.ensemble} networks on each of {settings.replicates} training sets …")
+    seeds = world.ensemble()
+    base = seeds[:, 0]
+    log.info("seven methods for a better trade-off …")
+    found = methods(world, seeds)
+    log.info(f"{len(settings.widths)} widths …")
+    by_width = {
+        w: base if w == settings.width else world.predictions(replace(settings.recipe, width=w))
+        for w in settings.widths
+    }
+    log.info(f"{len(settings.feature_widths)} numbers of random features …")
+    fits = by_number_of_features(world)
+    lines = {w: {part: interval(p, world.truth, part) for part in PARTS} for w, p in by_width.items()}
+    whole = Parts.of(base, world.truth)
     return Finding(
         claims=(
-            _adds_up(world, base),
-            _descends_twice(settings, errors),
-            _by_width(world, by_width),
-            *(_method(world, method, base) for method in methods),
-            _ensemble(settings, many, base, world),
+            adds_up(world, base),
+            *of_methods(found),
+            *of_seeds(world, seeds, found),
+            *of_widths(world, by_width),
+            *of_features(world, fits),
         ),
         numbers={
             "noise": world.noise,
-            "base/bias2": Parts.of(base, world.truth).bias2,
-            "base/variance": Parts.of(base, world.truth).variance,
-            "bootstrap/variance": boot,
-            **{
-                f"{method.name.replace(' ', '_')}/error": Parts.of(method.predictions, world.truth).error
-                for method in methods
-            },
+            "base/bias2": whole.bias2,
+            "base/variance": whole.variance,
+            **{f"{m.name.replace(' ', '_')}/error": m.parts(world.truth).error for m in found},
         },
-        tables=(_table(world, base, methods), _of_bootstrap(boot, base, world)),
-        pictures={"bias_variance": picture(world, by_width, errors, smallest, base, methods)},
+        notes=tuple(_not_tested(settings)),
+        tables=(_by_method(world, base, found), _changes(found)),
+        pictures={
+            "bias_variance_methods": partial(pictures.differences, methods=found),
+            "bias_variance_widths": partial(pictures.widths, world=world, found=lines),
+            "bias_variance_features": partial(pictures.features, world=world, fits=fits),
+            "bias_variance_noise": partial(pictures.noise, world=world, fits=fits),
+        },
     )
 
 
-def _methods(world: World, many: Array) -> list[Method]:
-    settings, recipe = world.settings, world.settings.recipe
-    more = [drawn(settings.more * settings.rows, world.key("more", r)) for r in range(settings.replicates)]
-    augmented = [
-        jittered(rows, settings.copies, settings.jitter, world.key("jitter", r))
-        for r, rows in enumerate(world.sets)
-    ]
-    return [
-        Method(
-            "weight decay", world.predictions(replace(recipe, weight_decay=settings.weight_decay))[:, 0], True
-        ),
-        Method("dropout", world.predictions(replace(recipe, dropout=settings.dropout))[:, 0], True),
-        Method("early stopping", world.predictions(replace(recipe, stopped=True))[:, 0], True),
-        Method("ensembling", many.mean(axis=1), False),
-        Method("more data", world.predictions(recipe, more)[:, 0], False),
-        Method("augmented data", world.predictions(recipe, augmented)[:, 0], False),
-    ]
-
-
-def _of_random_features(world: World) -> tuple[dict[int, Array], dict[int, float]]:
-    """Return, by width, the squared error of each fit, (R,), and the median smallest singular value."""
-    settings, errors, smallest = world.settings, {}, {}
-    extra = settings.features - 2
-
-    def widened(X: Array, key: int) -> Array:
-        return np.concatenate([X, 2 * rng.uniform(key, (len(X), extra)) - 1], axis=1)
-
-    points = widened(world.points, rng.key(settings.seed, "lab/bias_variance/extra points"))
-    sets = [Examples(widened(rows.X, world.key("extra", r)), rows.y) for r, rows in enumerate(world.sets)]
-    for width in settings.feature_widths:
-        keys = [world.key("directions", r) for r in range(settings.replicates)]
-        fits = [
-            random_features.predictions(rows, points, width, key)
-            for rows, key in zip(sets, keys, strict=True)
-        ]
-        errors[width] = ((np.stack(fits) - world.truth) ** 2).mean(axis=1)
-        values = [
-            random_features.smallest_singular_value(rows, width, key)
-            for rows, key in zip(sets, keys, strict=True)
-        ]
-        smallest[width] = float(np.median(values))
-    return errors, smallest
-
-
-def _adds_up(world: World, base: Array) -> Claim:
+def adds_up(world: World, base: Array) -> Claim:
+    """Compare the squared error of predicting new labels with the sum of its parts."""
     labels = rng.uniform(rng.key(world.settings.seed, "lab/bias_variance/fresh"), base.shape) < world.truth
     squared = ((labels - base) ** 2).mean(axis=1)
     parts = Parts.of(base, world.truth)
@@ -114,102 +81,159 @@ def _adds_up(world: World, base: Array) -> Claim:
     off = squared - world.noise - ((base - world.truth) ** 2).mean(axis=1)
     error = float(off.std(ddof=1) / np.sqrt(len(off)))
     return Claim(
-        f"The squared error of predicting new labels, {squared.mean():.4f}, is the sum of noise ({world.noise:.4f}),"
-        f" bias² ({parts.bias2:.4f}) and variance ({parts.variance:.4f}), {expected:.4f}, within {4 * error:.4f}.",
+        "sum of parts",
+        "The squared error of predicting new labels is the sum of noise, bias² and variance.",
+        f"{squared.mean():.4f} ± {error:.4f} (standard error); {world.noise:.4f} + {parts.bias2:.4f} + {parts.variance:.4f} = {expected:.4f}",
         abs(float(squared.mean()) - expected) <= 4 * error,
     )
 
 
-def _descends_twice(settings: Settings, errors: dict[int, Array]) -> Claim:
-    """Compare by counting training sets, since the mean error at the peak is dominated by outliers."""
-    widths = list(errors)
-    peak = min(widths, key=lambda width: abs(width - settings.rows))
+def of_methods(found: list[Method]) -> list[Claim]:
+    """State what each group of methods changes."""
+    constrain, average, add = (
+        [method for method in found if method.group == group] for group in (CONSTRAIN, AVERAGE, ADD_DATA)
+    )
+    by_name = {method.name: method for method in found}
+    more, augmented = by_name["more rows"], by_name["augmented rows"]
+    return [
+        Claim(
+            "methods and error",
+            "Each of the seven methods lowers the sum of bias² and variance.",
+            _listed(found, "error"),
+            all(method.error.high < 0 for method in found),
+        ),
+        Claim(
+            "constraints and variance",
+            "Constrain: weight decay, dropout and early stopping each lower the variance.",
+            _listed(constrain, "variance"),
+            all(method.variance.high < 0 for method in constrain),
+        ),
+        Claim(
+            "constraints and bias",
+            "Constrain: weight decay, dropout and early stopping each raise bias².",
+            _listed(constrain, "bias2"),
+            all(method.bias2.low > 0 for method in constrain),
+        ),
+        Claim(
+            "averages and variance",
+            "Average: the mean over seeds and the mean over resamples (bagging) each lower the variance.",
+            _listed(average, "variance"),
+            all(method.variance.high < 0 for method in average),
+        ),
+        Claim(
+            "data and variance",
+            "Add data: more rows and augmented rows each lower the variance.",
+            _listed(add, "variance"),
+            all(method.variance.high < 0 for method in add),
+        ),
+        Claim(
+            "rows and bias",
+            "Add data: more rows lower bias².",
+            str(more.bias2),
+            more.bias2.high < 0,
+        ),
+        Claim(
+            "augmentation and bias",
+            "Add data: augmented rows raise bias².",
+            str(augmented.bias2),
+            augmented.bias2.low > 0,
+        ),
+    ]
+
+
+def of_seeds(world: World, seeds: Array, found: list[Method]) -> list[Claim]:
+    """Compare the mean over seeds with the law of total variance."""
+    averaged = next(method for method in found if method.name == "average over seeds")
+    n = world.settings.ensemble
+    by_data, by_seed = seed_share(seeds)
+    expected = -(1 - 1 / n) * by_seed
+    return [
+        Claim(
+            "seeds and variance",
+            f"Averaging {n} seeds keeps the part of the variance that is due to the training set, and 1/{n} of"
+            " the part that is due to the seed.",
+            f"parts {by_data:.4f} and {by_seed:.4f}: expected change {expected:+.4f}, measured {averaged.variance}",
+            averaged.variance.agrees(expected),
+        ),
+        Claim(
+            "seeds and bias",
+            "Averaging seeds does not change bias² by more than four standard errors.",
+            f"{averaged.bias2.value:+.4f} ± {averaged.bias2.error:.4f} (standard error)",
+            averaged.bias2.agrees(0.0),
+        ),
+    ]
+
+
+def of_widths(world: World, by_width: dict[int, Array]) -> list[Claim]:
+    """State how the parts of the error of trained networks change with the width."""
+    widths, rows = list(by_width), world.settings.rows
     first, last = widths[0], widths[-1]
-    worse = [int((errors[peak] > errors[width]).sum()) for width in (first, last)]
-    n = settings.replicates
-    lowest = [float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0 for k in worse]  # Clopper & Pearson, 1934
-    medians = {width: float(np.median(errors[width])) for width in (first, peak, last)}
-    return Claim(
-        f"Random features show double descent: the median error is {medians[first]:.3g} with {first} features, {medians[peak]:.3g} with"
-        f" {peak}, as many as rows, and {medians[last]:.3g} with {last}. The error at the peak is larger than with {first} features for"
-        f" {worse[0]} of {n} training sets, and than with {last} for {worse[1]}.",
-        min(lowest) > 0.5,
-    )
+    fewer = max((w for w in widths if 4 * w + 1 < rows), default=None)
+
+    def change(part: str, start: int) -> Estimate:
+        return difference(
+            by_width[last], by_width[start], world.truth, lambda parts: float(getattr(parts, part))
+        )
+
+    bias2, variance = change("bias2", first), change("variance", first)
+    claims = [
+        Claim(
+            "width and bias",
+            f"A wider network has less bias² ({last} hidden units against {first}).",
+            str(bias2),
+            bias2.high < 0,
+        ),
+        Claim(
+            "width and variance",
+            f"A wider network has more variance ({last} hidden units against {first}).",
+            str(variance),
+            variance.low > 0,
+        ),
+    ]
+    if fewer is not None and 4 * last + 1 > rows:
+        error = change("error", fewer)
+        claims.append(
+            Claim(
+                "width and error",
+                f"The sum of bias² and variance is higher with {last} hidden units ({4 * last + 1} parameters, more than"
+                f" the {rows} rows) than with {fewer} ({4 * fewer + 1} parameters, fewer than the rows).",
+                str(error),
+                error.low > 0,
+            )
+        )
+    return claims
 
 
-def _by_width(world: World, by_width: dict[int, Array]) -> Claim:
-    widths = list(by_width)
-    first, last = by_width[widths[0]], by_width[widths[-1]]
-    bias2 = difference(last, first, world.truth, lambda parts: parts.bias2)
-    variance = difference(last, first, world.truth, lambda parts: parts.variance)
-    errors = {width: Parts.of(predictions, world.truth).error for width, predictions in by_width.items()}
-    best, worst = min(errors, key=lambda w: errors[w]), max(widths[1:], key=lambda w: errors[w])
-    peak = (
-        "There is no second descent up to this width"
-        if worst == widths[-1]
-        else f"Beyond width 1 it is highest at width {worst}"
-    )
-    return Claim(
-        f"Trained networks: from width {widths[0]} to {widths[-1]} ({4 * widths[-1] + 1} parameters on {world.settings.rows} rows)"
-        f" bias² changes by {bias2}, variance by {variance}. Their sum is lowest at width {best} ({errors[best]:.4f}), and"
-        f" {errors[widths[-1]]:.4f} at width {widths[-1]}. {peak}.",
-        bias2.high < 0 < variance.low,
-    )
+def _not_tested(settings: Settings) -> list[str]:
+    """Return what these settings do not test."""
+    notes = []
+    parameters = [4 * width + 1 for width in settings.widths]
+    if not min(parameters) < settings.rows < max(parameters):
+        notes.append(
+            "No claim compares networks with fewer and with more parameters than rows: `widths` has only one kind."
+        )
+    if not spanned(settings):
+        notes.append(
+            "No claim is made about the peak at m = n: `feature_widths` needs fewer features than rows, as many, and"
+            f" more ({settings.rows})."
+        )
+    return notes
 
 
-def _method(world: World, method: Method, base: Array) -> Claim:
-    bias2 = difference(method.predictions, base, world.truth, lambda parts: parts.bias2)
-    variance = difference(method.predictions, base, world.truth, lambda parts: parts.variance)
-    error = difference(method.predictions, base, world.truth, lambda parts: parts.error)
-    better = variance.high < 0 and error.high < 0
-    return Claim(
-        f"{method.name.capitalize()} changes variance by {variance}, bias² by {bias2}, their sum by {error}.",
-        better and (not method.raises_bias or bias2.low > 0),
-    )
+def _listed(found: list[Method], part: str) -> str:
+    changes = ", ".join(f"{method.name} {getattr(method, part).value:+.4f}" for method in found)
+    return f"{changes} (intervals below)"
 
 
-def _ensemble(settings: Settings, many: Array, base: Array, world: World) -> Claim:
-    by_data, by_seed = seed_share(many)
-    expected = -(1 - 1 / settings.ensemble) * by_seed
-    bias2 = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.bias2)
-    variance = difference(many.mean(axis=1), base, world.truth, lambda parts: parts.variance)
-    return Claim(
-        f"The variance has a part of {by_seed:.4f} by seed and of {by_data:.4f} by training set. An ensemble of {settings.ensemble} seeds"
-        f" reduces the first to 1/{settings.ensemble}: expected {expected:+.4f}, measured {variance}. Bias² does not change ({bias2}).",
-        variance.agrees(expected) and bias2.agrees(0.0),
-    )
+def _by_method(world: World, base: Array, found: list[Method]) -> str:
+    whole = Parts.of(base, world.truth)
+    rows = [["", "no method", *(f"{getattr(whole, part):.4f}" for part in PARTS)]]
+    for method in found:
+        parts = method.parts(world.truth)
+        rows.append([method.group, method.name, *(f"{getattr(parts, part):.4f}" for part in PARTS)])
+    return table(["way", f"{world.settings.width} hidden units", *PARTS.values()], rows)
 
 
-def _bootstrap(world: World) -> float:
-    """Return the variance estimated by resampling one training set, averaged over a few training sets."""
-    found = []
-    for number in range(BOOTSTRAPPED):
-        rows, val = world.sets[number], world.vals[number]
-        samples = [
-            resampled(rows, world.key(f"bootstrap {number}", r)) for r in range(world.settings.replicates)
-        ]
-        tasks = [
-            partial(world.settings.recipe.predictions, sample, val, world.points, 20_000 + r)
-            for r, sample in enumerate(samples)
-        ]
-        found.append(Parts.of(of_all(tasks), world.truth).variance)
-    return float(np.mean(found))
-
-
-def _of_bootstrap(boot: float, base: Array, world: World) -> str:
-    fresh = Parts.of(base, world.truth).variance
-    return (
-        f"The bootstrap needs only one training set and not the truth. It estimates the variance as {boot:.4f} (mean of"
-        f" {BOOTSTRAPPED} training sets), {boot / fresh:.0%} of the variance over new training sets, {fresh:.4f}."
-    )
-
-
-def _table(world: World, base: Array, methods: list[Method]) -> str:
-    rows = []
-    for name, predictions in (
-        ("no method", base),
-        *((method.name, method.predictions) for method in methods),
-    ):
-        parts = Parts.of(predictions, world.truth)
-        rows.append([name, f"{parts.bias2:.4f}", f"{parts.variance:.4f}", f"{parts.error:.4f}"])
-    return table([f"width {world.settings.width}", "bias²", "variance", "sum"], rows)
+def _changes(found: list[Method]) -> str:
+    rows = [[method.name, *(str(getattr(method, part)) for part in PARTS)] for method in found]
+    return table(["change (95 % interval)", *PARTS.values()], rows)

@@ -1,69 +1,75 @@
 """Training a network twice: the same bits, the same function, or another one. docs/lab/twice.md explains it."""
 
 import logging
-from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from statistics import median
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Array, Value
 from sweepgrad.errors import UserError
 from sweepgrad.lab.convergence.convex import Logistic
 from sweepgrad.lab.environment import Lab
-from sweepgrad.lab.finding import Claim, Finding
-from sweepgrad.lab.retraining.symmetry import Activation, Symmetry, balanced, distance, matched, units
+from sweepgrad.lab.finding import Claim, Finding, table
+from sweepgrad.lab.retraining import pictures
+from sweepgrad.lab.retraining.pairs import Pairs
+from sweepgrad.lab.retraining.sources import HALF_THE_DIGITS, REPEATED, SHORT, Source, sources
+from sweepgrad.lab.retraining.symmetry import Symmetry, distance
 from sweepgrad.lab.retraining.teacher import FEATURES, Settings, Teacher, symmetries, trained
 from sweepgrad.lab.workers import side_by_side
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import SGD
 from sweepgrad.nn.schedules import CONSTANT
 from sweepgrad.training.loop import Examples
-from sweepgrad.training.plots import GREY, TRAIN, VAL
 
 log = logging.getLogger(__name__)
 
-SAME_FUNCTION = 0.02
-"""Networks whose probabilities differ by at most this count as the same function; others differ by about 0.1."""
-SHORT = 20
-"""Number of epochs of comparisons up to rounding, which grows with every step."""
-HALF_THE_DIGITS = float(np.sqrt(np.finfo(np.float64).eps))
+STEPS = (3, 10, 20, 2000)
+"""Numbers of steps of gradient descent on the convex model after which the bound is checked."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Compare bits, symmetries, and sources of differences between two runs."""
+    """Compare bits, sources of differences, symmetries and minima."""
     teacher = Teacher.of(settings)
     network, X = teacher.network, teacher.rows.X
     log.info(f"training {settings.seeds} networks …")
     *nets, repeated, parallel = side_by_side(
         lambda seed: teacher.trained(seed, settings), [*range(1, settings.seeds + 1), 1, 1]
     )
+    log.info("sources of differences, each alone …")
+    found = sources(teacher, settings)
     permuted, flipped = symmetries(network, rng.key(settings.seed, "lab/twice/coins"))
-    start = network.initial(1)
-    claims = [
-        _same_bits(nets[0], repeated, parallel),
-        _other_seeds(nets),
-        _same_function(network, nets[0], X, permuted, flipped),
-        _training_keeps_symmetries(teacher, settings, start, permuted, flipped),
-    ]
-    pairs = _Pairs.of(network, nets, X)
-    claims.append(pairs.claim())
-    log.info("the convex model, and the two engines …")
-    claims.append(_convex(teacher.rows, settings))
-    claims += _rounding(teacher, settings)
+    pairs = Pairs.of(network, nets, X)
+    log.info("the convex model …")
+    claims = (
+        same_bits(nets[0], repeated, parallel),
+        other_seeds(nets),
+        *of_sources(found),
+        order_of_a_sum(settings),
+        *same_function(network, nets[0], X, permuted, flipped),
+        *training_keeps_symmetries(teacher, settings, permuted, flipped),
+        *pairs.claims(),
+        *convex(teacher.rows, settings),
+    )
     return Finding(
-        claims=tuple(claims),
+        claims=claims,
         numbers={
             "pairs": len(pairs.difference),
             "pairs/same_function": int(pairs.same.sum()),
             "pairs/unmatched_median": float(np.median(pairs.before)),
             "pairs/matched_median": float(np.median(pairs.after)),
         },
-        pictures={"twice": _picture(network, nets, pairs)},
+        notes=tuple(_not_tested(settings, pairs)),
+        tables=(_by_source(found),),
+        pictures={
+            "twice_sources": partial(pictures.by_source, found=found),
+            "twice_pairs": partial(pictures.distances, pairs=pairs),
+            "twice_units": partial(pictures.hidden_units, pairs=pairs, match=False),
+            "twice_matched": partial(pictures.hidden_units, pairs=pairs, match=True),
+        },
     )
 
 
@@ -71,23 +77,67 @@ def _bits(weights: Weights) -> bytes:
     return b"".join(w.tobytes() for w in weights)
 
 
-def _same_bits(first: Weights, repeated: Weights, parallel: Weights) -> Claim:
+def same_bits(first: Weights, repeated: Weights, parallel: Weights) -> Claim:
+    """State that the same seed gives the same weights."""
+    bits = [_bits(weights) for weights in (first, repeated, parallel)]
     return Claim(
-        "With the same seed the weights are equal to the last bit, also when two threads train at the same time.",
-        _bits(first) == _bits(repeated) == _bits(parallel),
+        "same bits",
+        "With the same seed the weights are equal to the last bit, also while other networks are trained in parallel.",
+        f"3 runs, {len(set(bits))} result{'s' if len(set(bits)) > 1 else ''}",
+        len(set(bits)) == 1,
     )
 
 
-def _other_seeds(nets: list[Weights]) -> Claim:
+def other_seeds(nets: list[Weights]) -> Claim:
+    """State that other seeds give other weights."""
     distances = [distance(a, b) for a, b in combinations(nets, 2)]
     return Claim(
-        f"With other seeds the weights differ: the median relative distance of the {len(distances)} pairs of {len(nets)} seeds is"
-        f" {median(distances):.2f}, the smallest {min(distances):.2f}.",
+        "other seeds",
+        f"With other seeds the weights differ by more than rounding, for all pairs of {len(nets)} seeds.",
+        f"relative distance {median(distances):.2f} (median), at least {min(distances):.2f}",
         min(distances) > HALF_THE_DIGITS,
     )
 
 
-def _same_function(network: Network, net: Weights, X: Array, permuted: Symmetry, flipped: Symmetry) -> Claim:
+def of_sources(found: list[Source]) -> list[Claim]:
+    """State which sources of differences matter, each alone."""
+    drawn = [source for source in found if source.kind == "random"]
+    rounding = [source for source in found if source.kind == "rounding"]
+    names = [source.name for source in drawn]
+    return [
+        Claim(
+            "random sources",
+            f"Each of these alone changes the weights by more than rounding: {', '.join(names)}.",
+            ", ".join(f"{s.name}: at least {s.distances.min():.2g}" for s in drawn),
+            all(s.distances.min() > HALF_THE_DIGITS for s in drawn),
+        ),
+        Claim(
+            "rounding",
+            f"Another order of sums, and another program for the same formulas, change the weights after {SHORT} epochs,"
+            " but by rounding only: by less than half of the digits.",
+            ", ".join(f"{s.name}: {s.distances.min():.0e} to {s.distances.max():.0e}" for s in rounding),
+            all(0 < s.distances.max() <= HALF_THE_DIGITS for s in rounding),
+        ),
+    ]
+
+
+def order_of_a_sum(settings: Settings) -> Claim:
+    """Sum the same numbers in two orders."""
+    numbers = rng.normal(rng.key(settings.seed, "lab/twice/sum"), (1000,))
+    one, other = float(np.add.accumulate(numbers)[-1]), float(np.add.accumulate(numbers[::-1])[-1])
+    allowed = len(numbers) * _EPS * float(np.abs(numbers).sum())
+    return Claim(
+        "order of a sum",
+        "The sums of 1,000 numbers from first to last and from last to first differ, by at most nε Σ|xᵢ|.",
+        f"{abs(one - other):.0e} (bound {allowed:.0e})",
+        0 < abs(one - other) <= allowed,
+    )
+
+
+def same_function(
+    network: Network, net: Weights, X: Array, permuted: Symmetry, flipped: Symmetry
+) -> list[Claim]:
+    """State that symmetric weights have the same function, up to the order of a sum."""
     plain = network.scaled_scores(net, X)
     off, exact = (
         float(np.abs(network.scaled_scores(each.of(net), X) - plain).max()) for each in (permuted, flipped)
@@ -97,159 +147,130 @@ def _same_function(network: Network, net: Weights, X: Array, permuted: Symmetry,
     hidden = float(np.abs(next(network.layers([Value(w) for w in net], Value(X.T))).data).max())
     # Two sums of H + 1 terms in different orders: each partial sum is rounded.
     allowed = 2 * (n_hidden + 1) * _EPS * (float(np.abs(out).sum()) * hidden + float(np.abs(last).sum()))
-    change = "Flipping the signs of" if network.activation == "tanh" else "Rescaling"
-    return Claim(
-        f"Permuting hidden units changes log-odds by at most {off:.0e}, since sums are rounded in another order (bound"
-        f" {allowed:.0e}). {change} a unit's incoming and outgoing weights changes them by {exact:.0e}.",
-        off <= allowed and exact == 0,
-    )
-
-
-def _training_keeps_symmetries(
-    teacher: Teacher, settings: Settings, start: Weights, permuted: Symmetry, flipped: Symmetry
-) -> Claim:
-    plain = teacher.trained(1, settings, start=start, epochs=SHORT)
-    off = distance(teacher.trained(1, settings, start=permuted.of(start), epochs=SHORT), permuted.of(plain))
-    text = (
-        f"Training keeps symmetries: from permuted initial weights it ends at the permuted weights, with a relative"
-        f" difference of {off:.0e} after {SHORT} epochs"
-    )
-    if teacher.network.activation == "relu":  # Adam's steps do not scale with the weights
-        return Claim(f"{text}.", off <= HALF_THE_DIGITS)
-    other = teacher.trained(1, settings, start=flipped.of(start), epochs=SHORT)
-    same = _bits(other) == _bits(flipped.of(plain))
-    return Claim(
-        f"{text}; from flipped initial weights it ends at the flipped weights,"
-        f" {'to the last bit' if same else 'but not to the last bit'}.",
-        off <= HALF_THE_DIGITS and same,
-    )
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """All pairs of trained networks, (P,) each.
-
-    Attributes:
-        indices: of the networks.
-        difference: the largest difference of their probabilities.
-        before, after: the distance of their weights before and after matching the second to the first.
-    """
-
-    indices: list[tuple[int, int]]
-    difference: Array
-    before: Array
-    after: Array
-
-    @staticmethod
-    def of(network: Network, nets: list[Weights], X: Array) -> "_Pairs":
-        p = [network.probabilities(net, X) for net in nets]
-        indices = list(combinations(range(len(nets)), 2))
-        activation: Activation = "tanh" if network.activation == "tanh" else "relu"
-        compared = nets if activation == "tanh" else [balanced(net) for net in nets]
-        return _Pairs(
-            indices,
-            np.array([np.abs(p[a] - p[b]).max() for a, b in indices]),
-            np.array([distance(compared[b], compared[a]) for a, b in indices]),
-            np.array([distance(matched(nets[b], nets[a], activation), compared[a]) for a, b in indices]),
-        )
-
-    @property
-    def same(self) -> NDArray[np.bool_]:
-        """True for each pair with the same function."""
-        return self.difference < SAME_FUNCTION
-
-    def claim(self) -> Claim:
-        if not self.same.any():
-            return Claim(
-                f"None of the {len(self.difference)} pairs of seeds has found the same function.", False
-            )
-        others = self.after[~self.same]
-        rest = (
-            f" For the other pairs it is at least {others.min():.2f}: they are different minima."
-            if others.size
-            else ""
-        )
-        return Claim(
-            f"{int(self.same.sum())} of {len(self.difference)} pairs of seeds have found the same function: their probabilities differ by"
-            f" at most {self.difference[self.same].max():.3f}. The median relative distance of their weights is"
-            f" {np.median(self.before[self.same]):.2f} as trained, and {np.median(self.after[self.same]):.3f} after matching the hidden"
-            f" units (at most {self.after[self.same].max():.3f}).{rest}",
-            self.after[self.same].max() < min(0.2, others.min() if others.size else 1.0),
-        )
-
-
-def _convex(rows: Examples, settings: Settings) -> Claim:
-    """Check that gradient descent at 1/K reaches the optimum; the last gradient bounds the distance."""
-    X = np.concatenate([rows.X, np.ones((len(rows.y), 1))], axis=1)
-    problem, network = Logistic(X, rows.y), Network(FEATURES, (), None)
-    seeds = range(1, settings.seeds + 1)
-    nets = [trained(network, rows, SGD(1 / problem.K), CONSTANT, 2000, len(rows.y), seed) for seed in seeds]
-    flat = [np.concatenate([w.reshape(-1) for w in net]) for net in nets]
-    try:
-        p = 1 / (1 + np.exp(-X @ problem.optimum))
-    except ValueError as error:
-        raise UserError(f"{error}: use more rows or another seed") from None
-    steepest = np.linalg.eigvalsh((X.T * (p * (1 - p))) @ X / len(p))
-    left = max(float(np.linalg.norm(problem.row_gradients(w).mean(axis=0))) for w in flat)
-    off = max(float(np.linalg.norm(w - problem.optimum)) for w in flat)
-    # |w - w*| is |∇L| / the smallest curvature, to first order; 2 allows for higher orders and rounding of ∇L.
-    allowed = 2 * (left + len(p) * _EPS) / float(steepest[0])
-    return Claim(
-        f"The convex `linear` model always reaches the same weights: after 2,000 steps from {len(nets)} seeds, the distance from the"
-        f" optimum, found by Newton's method, is at most {off:.0e} (bound from the last gradient: {allowed:.0e}).",
-        off <= allowed and off <= HALF_THE_DIGITS * float(np.linalg.norm(problem.optimum)),
-    )
-
-
-def _rounding(teacher: Teacher, settings: Settings) -> list[Claim]:
-    numbers = rng.normal(rng.key(settings.seed, "lab/twice/sum"), (1000,))
-    one, other = float(np.add.accumulate(numbers)[-1]), float(np.add.accumulate(numbers[::-1])[-1])
-    allowed = 2 * len(numbers) * _EPS * float(np.abs(numbers).sum())
-    native, by_numpy = (teacher.trained(1, settings, epochs=SHORT, name=name) for name in ("native", "numpy"))
-    off = distance(by_numpy, native)
+    change = "Flipping the signs of" if network.activation == "tanh" else "Rescaling by powers of two"
     return [
         Claim(
-            f"The order of a sum matters: the sums of 1,000 numbers from first to last and from last to first differ by"
-            f" {abs(one - other):.0e} (bound {allowed:.0e}).",
-            0 < abs(one - other) <= allowed,
+            "permuted function",
+            "Permuting hidden units changes log-odds only by rounding: sums have another order.",
+            f"at most {off:.0e} (bound {allowed:.0e})" if off else "0",
+            off <= allowed,
         ),
         Claim(
-            f"So two programs for the same formulas give different bits: after {SHORT} epochs the relative difference between the weights"
-            f" of the native engine and of NumPy is {off:.0e}. `sweepgrad verify` reports what may change rounding: processor, Python,"
-            " NumPy, Numba, SciPy. The number of workers or threads does not, since a run is one thread.",
-            0 < off <= HALF_THE_DIGITS,
+            "flipped function",
+            f"{change} a unit's incoming and outgoing weights changes no log-odds at all.",
+            f"{exact:.0e}" if exact else "0",
+            exact == 0,
         ),
     ]
 
 
-def _picture(network: Network, nets: list[Weights], pairs: _Pairs) -> Figure:
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    before, after, all_pairs = figure.subplots(1, 3)
-    best = int(np.argmin(np.where(pairs.same, pairs.after / pairs.before, np.inf)))
-    a, b = pairs.indices[best]
-    activation: Activation = "tanh" if network.activation == "tanh" else "relu"
-    first = nets[a] if activation == "tanh" else balanced(nets[a])
-    second = nets[b] if activation == "tanh" else balanced(nets[b])
-    for axes, other, title in (
-        (before, second, "as trained"),
-        (after, matched(nets[b], nets[a], activation), "matched"),
-    ):
-        for net, color, marker, label in (
-            (first, TRAIN, "o", f"seed {a + 1}"),
-            (other, VAL, "x", f"seed {b + 1}"),
-        ):
-            x, y, *_ = units(net).T
-            axes.scatter(x, y, color=color, marker=marker, s=60, label=label)
-            for n, place in enumerate(zip(x, y, strict=True), start=1):
-                axes.annotate(f" {n}", place, color=color)
-        axes.axhline(0, color=GREY, linewidth=0.5)
-        axes.axvline(0, color=GREY, linewidth=0.5)
-        axes.set(xlabel="weight of x1", title=f"hidden units, {title}")
-    before.set(ylabel="weight of x2")
-    before.legend(frameon=False)
-    all_pairs.scatter(pairs.before, pairs.after, c=[VAL if same else GREY for same in pairs.same], s=14)
-    all_pairs.plot([0, pairs.before.max()], [0, pairs.before.max()], color=GREY, linewidth=0.5)
-    all_pairs.set(xlabel="distance of weights", ylabel="after matching", title="pairs; orange: same function")
-    for axes in figure.axes:
-        axes.grid(alpha=0.3)
-    return figure
+def training_keeps_symmetries(
+    teacher: Teacher, settings: Settings, permuted: Symmetry, flipped: Symmetry
+) -> list[Claim]:
+    """Train from symmetric initial weights, with the same order of rows."""
+    start = teacher.network.initial(1)
+    plain = teacher.trained(1, settings, start=start, epochs=SHORT)
+    off = distance(teacher.trained(1, settings, start=permuted.of(start), epochs=SHORT), permuted.of(plain))
+    claims = [
+        Claim(
+            "permuted training",
+            f"From permuted initial weights training ends at the permuted weights, up to rounding, after {SHORT} epochs.",
+            f"relative difference {off:.0e}",
+            off <= HALF_THE_DIGITS,
+        )
+    ]
+    if teacher.network.activation == "tanh":  # Adam's steps do not scale with the weights of ReLU units
+        other = teacher.trained(1, settings, start=flipped.of(start), epochs=SHORT)
+        same = _bits(other) == _bits(flipped.of(plain))
+        claims.append(
+            Claim(
+                "flipped training",
+                "From flipped initial weights training ends at the flipped weights, to the last bit.",
+                "the same bits" if same else f"relative difference {distance(other, flipped.of(plain)):.0e}",
+                same,
+            )
+        )
+    return claims
+
+
+def convex(rows: Examples, settings: Settings) -> list[Claim]:
+    """Descend to the one minimum of logistic regression from each seed; the last gradient bounds the distance."""
+    X = np.concatenate([rows.X, np.ones((len(rows.y), 1))], axis=1)
+    problem, network = Logistic(X, rows.y), Network(FEATURES, (), None)
+    try:
+        optimum = problem.optimum
+    except ValueError as error:
+        raise UserError(f"{error}: use more rows or another seed") from None
+    off, allowed = [], []
+    for steps in STEPS:
+        seeds = range(1, settings.seeds + 1)
+        nets = [
+            trained(network, rows, SGD(1 / problem.K), CONSTANT, steps, len(rows.y), seed) for seed in seeds
+        ]
+        flat = [np.concatenate([w.reshape(-1) for w in net]) for net in nets]
+        off.append(np.array([float(np.linalg.norm(w - optimum)) for w in flat]))
+        # Newton's result is itself as far from the minimum as its gradient allows.
+        own = farthest(problem, optimum, optimum)
+        allowed.append(np.array([farthest(problem, w, optimum) + own for w in flat]))
+    apart = max(float(np.linalg.norm(a - b)) for a, b in combinations(flat, 2)) / float(
+        np.linalg.norm(optimum)
+    )
+    nearest = [int(np.argmin(bound - distance)) for distance, bound in zip(off, allowed, strict=True)]
+    return [
+        Claim(
+            "convex",
+            f"Gradient descent on the convex `linear` model has the same weights after {STEPS[-1]} steps from all {len(nets)} seeds,"
+            " to more than half of the digits.",
+            f"relative distance at most {apart:.0e}",
+            apart <= HALF_THE_DIGITS,
+        ),
+        Claim(
+            "convex bound",
+            f"After {', '.join(map(str, STEPS))} steps their distance from the minimum, found by Newton's method, is within the bound"
+            " by the gradient.",
+            "; ".join(f"{d[i]:.1e} ({b[i]:.1e})" for d, b, i in zip(off, allowed, nearest, strict=True))
+            + " (bounds in brackets)",
+            all((d <= b).all() for d, b in zip(off, allowed, strict=True)),
+        ),
+    ]
+
+
+def farthest(problem: Logistic, w: Array, optimum: Array) -> float:
+    """Return a bound of the distance of w from the minimum by the gradient at w; docs/lab/twice.md proves it.
+
+    To the norm of the gradient the rounding of a mean of n gradients of rows is added.
+    """
+    R = float(np.sqrt((problem.X**2).sum(axis=1).max()))
+    p = 1 / (1 + np.exp(-problem.X @ optimum))
+    smallest = float(np.linalg.eigvalsh((problem.X.T * (p * (1 - p))) @ problem.X / len(p))[0])
+    gradient = float(np.linalg.norm(problem.row_gradients(w).mean(axis=0))) + len(p) * _EPS * R
+    share = R * gradient / smallest
+    return float(-np.log1p(-share)) / R if share < 1 else float("inf")
+
+
+def _not_tested(settings: Settings, pairs: Pairs) -> list[str]:
+    """Return what these settings do not test."""
+    notes = []
+    if settings.activation == "relu":
+        notes.append("No claim is made about training from rescaled ReLU units: rescaling is not orthogonal.")
+    if settings.batch_size >= settings.rows:
+        notes.append("The order of the batches is not tested: all rows are one batch.")
+    if not pairs.same.any():
+        notes.append("Matching is not tested: no two seeds have found the same function.")
+    if pairs.same.all():
+        notes.append("Matching is not tested: all seeds have found the same function.")
+    return notes
+
+
+def _by_source(found: list[Source]) -> str:
+    rows = [
+        [
+            source.name,
+            *(
+                f"{number:.2g}"
+                for number in (np.median(source.distances), source.distances.min(), source.distances.max())
+            ),
+        ]
+        for source in found
+    ]
+    return table([f"what alone differs ({REPEATED} pairs of runs)", "median distance", "least", "most"], rows)

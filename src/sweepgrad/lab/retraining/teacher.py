@@ -9,10 +9,12 @@ from pydantic import Field
 from sweepgrad import engine, rng
 from sweepgrad.config.section import Section, Seed
 from sweepgrad.lab.retraining.symmetry import Activation, Symmetry
+from sweepgrad.lab.training import last_weights
 from sweepgrad.nn.network import Network, Weights
 from sweepgrad.nn.optimizers import SGD, Adam
 from sweepgrad.nn.schedules import Cosine, Schedule
-from sweepgrad.training.loop import Examples, Fit, fit
+from sweepgrad.training.loop import Examples
+from sweepgrad.training.steps import Update
 
 FEATURES = 2
 
@@ -92,24 +94,18 @@ def trained(
     start: Weights | None = None,
     name: engine.Name = "native",
 ) -> Weights:
-    """Train and return the last weights; see `loop.fit` and `Teacher.trained`."""
-    begun = None
-    if start is not None:
-        flat = np.concatenate([w.reshape(-1) for w in start])
-        begun = Fit((), start, 0, np.stack([flat, *optimizer.start(flat)]))
-    *_, last = fit(
+    """Train and return the last weights; see `Teacher.trained`."""
+    return last_weights(
         network,
-        optimizer,
+        Update(optimizer),
         rows,
-        Examples(rows.X[:1], rows.y[:1]),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
         schedule=schedule,
-        engine=engine.load(name),
-        start=begun,
+        start=start,
+        program=name,
     )
-    return network.divided(last.state[0])
 
 
 def symmetries(network: Network, key: int) -> list[Symmetry]:
