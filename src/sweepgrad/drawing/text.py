@@ -46,17 +46,15 @@ def passed_back(graph: Graph, n: int) -> list[str]:
 
 def table(graph: Graph) -> str:
     """Return a table of each node's value, local partials and gradient, and the chain rule for each node."""
-    header = ("node", "operation", "value", "local partials", "gradient")
+    header = ("node", "formula", "value", "local partials", "gradient")
     rows = [header]
     for n, node in enumerate(graph.nodes):
-        operands = ", ".join(graph.nodes[edge.parent].name for edge in graph.edges_to(n))
         partials = ", ".join(
             f"∂{node.name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial)}"
             for edge in graph.edges_to(n)
             if edge.partial is not None
         )
-        operation = f"{node.operation} of {operands}" if node.operation else "given"
-        rows.append((node.name, operation, shown(node.data), partials, shown(node.grad)))
+        rows.append((node.name, graph.formula(n) or "given", shown(node.data), partials, shown(node.grad)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
