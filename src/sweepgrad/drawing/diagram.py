@@ -16,10 +16,21 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Item:
-    """A box: its lines of text, the first of which is its title."""
+    """A box.
+
+    Attributes:
+        lines: of text; the first is its title.
+        letters: the least width of the box, for text that changes.
+    """
 
     lines: tuple[str, ...]
     kind: Kind = Kind.COMPUTED
+    letters: int = 0
+
+    @property
+    def width(self) -> int:
+        """The width of its text in letters."""
+        return max(self.letters, *map(len, self.lines))
 
 
 @dataclass(frozen=True)

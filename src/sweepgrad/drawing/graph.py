@@ -123,9 +123,8 @@ def _operation(value: Value) -> str:
     """Return the name of a `Value`'s operation, with a constant exponent; empty for a leaf."""
     if value.operation is None:
         return ""
-    exponent = value.settings.get("exponent")
-    constant = exponent is not None and exponent.ndim == 0
-    return f"{value.operation.name} {number(exponent)}" if constant else value.operation.name
+    exponent = np.asarray(value.settings.get("exponent", []))
+    return f"{value.operation.name} {number(float(exponent))}" if exponent.ndim == 0 else value.operation.name
 
 
 def number(x: float) -> str:

@@ -85,7 +85,7 @@ def layout(diagram: Diagram) -> Layout:
     chains = [_chain(layers, n, link.parent, link.child) for n, link in enumerate(diagram.links)]
     above, below = _neighbours(chains)
     rows = _sorted(_rows(layers, chains), above, below)
-    sizes = [(LETTER * max(map(len, item.lines)) + 16, LINE * len(item.lines) + 10) for item in diagram.items]
+    sizes = [(LETTER * item.width + 16, LINE * len(item.lines) + 10) for item in diagram.items]
     extents: dict[Point, Extent] = {n: (width / 2, width / 2) for n, (width, _) in enumerate(sizes)}
     for n, chain in enumerate(chains):
         extents |= dict.fromkeys(chain[1:-1], (LANE, LANE))
@@ -154,7 +154,8 @@ def _sorted(rows: Sequence[Sequence[Point]], above: Neighbours, below: Neighbour
     """Return the layers in the order with the fewest crossings that was found.
 
     Layers are sorted by the mean place of the neighbours above, downwards, and below, upwards. Adjacent
-    points are swapped where that saves crossings. The search starts from the given order, and from it with layers reversed.
+    points are swapped where that saves crossings. The search starts from the given order,
+    and from it with every second layer, or every layer, reversed.
     """
     fewest, best = inf, [list(row) for row in rows]
     for start in range(4):

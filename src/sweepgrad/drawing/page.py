@@ -4,7 +4,7 @@ The page computes other expressions too, which a reader types in: `steps.js` eva
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from importlib import resources
 
@@ -29,6 +29,15 @@ class Source:
     values: str
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of the backward pass: the node, the edges to it, and the gradients of all nodes after it, as text."""
+
+    node: int
+    edges: list[int]
+    grads: list[str]
+
+
 def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward-") -> str:
     """Return HTML with the picture and the steps, for any page; without JavaScript the steps are a list.
 
@@ -48,13 +57,18 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
             if edge.share is not None:
                 sums[edge.parent] = sums[edge.parent] + edge.share
                 grads[edge.parent] = shown(sums[edge.parent])
-        steps.append({"node": step, "edges": edges, "grads": list(grads)})
+        steps.append(Step(step, edges, list(grads)))
         lines = "<br>".join(escape(line) for line in passed_back(graph, step))
         items.append(
             f"<li><b>{escape(node.name)} = {escape(graph.formula(step))}</b>. Its gradient is"
             f" {escape(shown(node.grad))}. It passes back<br>{lines}</li>"
         )
-    data = json.dumps(steps, ensure_ascii=False).replace("</", "<\\/")
+    diagram = diagram_of(graph)
+    # Half-way through, a gradient may be longer than at the end.
+    letters = [max(len(f"grad {step.grads[n]}") for step in steps) for n in range(len(graph.nodes))]
+    roomy = [replace(item, letters=least) for item, least in zip(diagram.items, letters, strict=True)]
+    drawn = svg(replace(diagram, items=tuple(roomy)), THEME, prefix)
+    data = json.dumps([asdict(step) for step in steps], ensure_ascii=False).replace("</", "<\\/")
     parts = [
         f"<style>\n{_file('steps.css')}</style>",
         f'<div id="{prefix}walk" class="steps">',
@@ -62,11 +76,11 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
         f'<div id="{prefix}bar" class="steps-bar" role="group" aria-label="steps" hidden>',
         f'<button type="button" id="{prefix}back" aria-label="step back">◀ back</button>',
         f'<button type="button" id="{prefix}next" aria-label="next step">next ▶</button>',
-        f'<button type="button" id="{prefix}again">start again</button>',
+        f'<button type="button" id="{prefix}again">restart</button>',
         f'<span id="{prefix}where" class="steps-where" aria-live="polite"></span>\n</div>',
         '<div class="steps-parts">\n<ol aria-live="polite">',
         *items,
-        f'</ol>\n<div id="{prefix}picture" class="steps-picture">\n{svg(diagram_of(graph), THEME, prefix)}</div>',
+        f'</ol>\n<div id="{prefix}picture" class="steps-picture">\n{drawn}</div>',
         "</div>\n</div>",
         f"<script>\n(() => {{\n{_file('steps.js')}\n{_file('steps_view.js')}\nstart({json.dumps(prefix)}, {data});\n}})();\n</script>",
     ]

@@ -3,6 +3,7 @@
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -81,7 +82,7 @@ def png(diagram: Diagram, path: Path, theme: Theme = LIGHT) -> None:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, places.width), ylim=(places.height, 0))
     axes.set_axis_off()
     points = 72 / 100  # a pixel of the layout is a hundredth of an inch
-    text = {"color": theme.ink, "family": "monospace"}
+    text: dict[str, Any] = {"color": theme.ink, "family": "monospace"}
     for bends, label in zip(places.paths, places.labels, strict=True):
         corners = _corners(bends)
         codes = [Curve.MOVETO, *[Curve.CURVE4] * (len(corners) - 1)]

@@ -124,7 +124,7 @@ function picture(graph, prefix, letter) {
     let path = `M${leaves} ${boxes[parent].bottom}`, from = {x: leaves, y: boxes[parent].bottom};
     for (const {x, top, bottom} of [...lanes, {x: enters, top: to.top, bottom: to.top}]) {
       const half = (from.y + top) / 2;
-      path += ` C${from.x} ${half} ${x} ${half} ${x} ${top} V${bottom}`;
+      path += ` C${from.x} ${half} ${x} ${half} ${x} ${top}${bottom > top ? ` V${bottom}` : ""}`; // an arrow's head follows the last piece
       from = {x, y: bottom};
     }
     parts.push(`<g id="${prefix}edge-${n}"><path d="${path}" fill="none" stroke="var(--steps-faint)" marker-end="url(#${prefix}arrow)"/>

@@ -1,5 +1,6 @@
 """Graphs as text: a table of values and partial derivatives, and the chain rule written out."""
 
+from sweepgrad.drawing.diagram import Diagram
 from sweepgrad.drawing.graph import Graph, number, shown
 
 
@@ -63,6 +64,19 @@ def table(graph: Graph) -> str:
     variables = [n for n, node in enumerate(graph.nodes) if node.name.isidentifier()]  # not constants
     chains = [chain_rule(graph, n) for n in reversed(variables)]
     return "\n".join([*lines, "", *chains])
+
+
+def listing(diagram: Diagram) -> str:
+    """Return a line for each box, with the label of the arrow that leads on from it."""
+    onward = {link.parent: f"  passes on {link.label}" for link in diagram.links if link.label}
+    widths = [
+        max(len(item.lines[0]) for item in diagram.items),
+        max(len(", ".join(item.lines[1:])) for item in diagram.items),
+    ]
+    return "\n".join(
+        f"{item.lines[0]:{widths[0]}}  {', '.join(item.lines[1:]):{widths[1]}}{onward.get(n, '')}".rstrip()
+        for n, item in enumerate(diagram.items)
+    )
 
 
 def _factor(x: float) -> str:
