@@ -105,7 +105,7 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     losses, _ = experiment.task.losses(y, scores, network.scale)
     loss = losses.mean()
     loss.label = "loss"
-    return NetworkLoss(network, len(X), loss, experiment.task.loss)
+    return NetworkLoss(network, len(X), loss, experiment.task.metrics[experiment.task.loss].title)
 
 
 def check(files: Sequence[Path]) -> None:
