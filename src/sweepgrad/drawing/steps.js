@@ -36,6 +36,8 @@ const FUNCTIONS = ["exp", "log", "relu", "tanh", "softplus", "sigmoid"];
 function format(x, digits = 4) {
   if (!Number.isFinite(x)) return x > 0 ? "inf" : x < 0 ? "-inf" : "nan";
   if (x === 0) return "0";
+  const longer = x.toExponential(digits); // a tie is rounded to the even digit
+  if (Number(longer) === x && /[02468]5e/.test(longer.replace(".", ""))) return format(x * (1 - 1e-15), digits);
   const strip = text => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
   const [mantissa, exponent] = x.toExponential(digits - 1).split("e").map(Number);
   if (exponent >= -4 && exponent < digits) return strip(x.toFixed(digits - 1 - exponent));
