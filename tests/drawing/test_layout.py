@@ -33,7 +33,7 @@ def diagrams(draw: st.DrawFn) -> Diagram:
 
 
 def drawn_points(path: Sequence[Place]) -> Iterator[Place]:
-    """Yield points of the curve of a path, as pictures have it: a cubic with vertical ends in each piece."""
+    """Yield points of the curve of a path: each piece is a cubic that is vertical at its ends."""
     for (x, y), (to_x, to_y) in pairwise(path):
         for t in np.linspace(0, 1, 25):
             yield (
@@ -54,7 +54,7 @@ def overlap(a: Rectangle, b: Rectangle) -> bool:
 def problems(diagram: Diagram, places: Layout) -> list[str]:
     """Return what overlaps, crosses, or leaves the picture."""
     labels = [label for label in places.labels if label is not None]
-    rectangles = [*places.boxes, *labels]
+    rectangles: list[Rectangle] = [*places.boxes, *labels]
     found = [f"{a} overlaps {b}" for a, b in combinations(rectangles, 2) if overlap(a, b)]
     found += [
         f"arrow {n} crosses {rectangle}"

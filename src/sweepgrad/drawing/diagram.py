@@ -1,4 +1,4 @@
-"""What pictures show: boxes of text and arrows with labels, made from a graph or from a network's layers."""
+"""Diagrams: boxes of text and arrows with labels, made from a graph or from a network's layers."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,7 +7,7 @@ from sweepgrad.drawing.graph import Graph, number, shown
 
 
 class Kind(Enum):
-    """What a box stands for, which decides its colour."""
+    """The kind of a box, which decides its colour."""
 
     GIVEN = "given"
     COMPUTED = "computed"
