@@ -1,0 +1,62 @@
+"""Tables of the Spotify model, as Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sweepgrad.lab.finding import table
+from sweepgrad.lab.songs.splits import SplitResult
+from sweepgrad.selection.card import Card
+
+
+def on_test_rows(cards: Mapping[str, Card]) -> str:
+    """Return a table of the chosen model of each sweep, and of simpler models, on test rows."""
+    header = ["rows are split", "hidden layers", "parameters", "test accuracy", "95 % interval"]
+    rows = [
+        [
+            how,
+            str(card.model["hidden"]),
+            str(card.model["n_parameters"]),
+            f"{card.test.value:.1%}",
+            f"{card.test.interval[0]:.1%} to {card.test.interval[1]:.1%}",
+            *(f"{card.baselines[name].value:.1%}" for name in ("logistic", "majority")),
+        ]
+        for how, card in cards.items()
+    ]
+    return table([*header, "logistic regression", "majority class"], rows)
+
+
+def by_architecture(accuracies: Mapping[str, Sequence[float]]) -> str:
+    """Return a table of validation accuracies by the widths of the hidden layers, the highest mean first."""
+    rows = [
+        [hidden, f"{np.mean(found):.1%}", ", ".join(f"{accuracy:.1%}" for accuracy in found)]
+        for hidden, found in sorted(accuracies.items(), key=lambda item: -float(np.mean(item[1])))
+    ]
+    return table(["hidden layers", "mean over seeds", "each seed"], rows)
+
+
+def over_splits(results: Mapping[str, Sequence[SplitResult]]) -> str:
+    """Return a table of the mean accuracy over splits, and the standard deviation between them in points."""
+    columns = [column for how in results for column in (f"{how}, mean", "sd, points", "range")]
+    first = next(iter(results.values()))[0]
+    rows = [
+        _row("chosen model", [[r.accuracy for r in each] for each in results.values()]),
+        *(
+            _row(str(list(hidden)), [[r.by_model[hidden] for r in each] for each in results.values()])
+            for hidden in first.by_model
+        ),
+        _row("logistic regression", [[r.logistic for r in each] for each in results.values()]),
+    ]
+    return table(["model", *columns], rows)
+
+
+def _row(name: str, kinds: Sequence[Sequence[float]]) -> list[str]:
+    cells = [
+        (
+            f"{np.mean(found):.1%}",
+            f"{100 * np.std(found, ddof=1):.1f}",
+            f"{min(found):.1%} to {max(found):.1%}",
+        )
+        for found in kinds
+    ]
+    return [name, *(cell for kind in cells for cell in kind)]
