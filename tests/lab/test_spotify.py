@@ -200,7 +200,12 @@ def test_every_claim_has_a_plant(finding):
     assert [claim.name for claim in finding.claims] == list(PLANTS)
 
 
-@pytest.mark.parametrize("name", PLANTS)
+SLOW = {"better than the majority class", "fewer layers", "no advantage over logistic regression"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PLANTS]
+)
 def test_a_planted_change_makes_the_claim_fail(name, finding, monkeypatch):
     assert {claim.name: claim.holds for claim in finding.claims}[name], finding.markdown
     for function in ("evaluated", "split_results", "duplicate_effects"):
@@ -260,3 +265,14 @@ def test_the_page_counts_the_parameters():
         str(list(job.config.model.hidden)): prepare(job.config).network for job in assignment_config()[::3]
     }
     assert shown == {hidden: network.n_parameters for hidden, network in networks.items()}
+
+
+def test_the_short_answer_has_the_numbers_of_the_finding():
+    at_random, _ = rows_of("The chosen model, on test rows:")
+    short = PAGE.read_text(encoding="utf-8").split("## In short")[1].split("\n## ")[0].replace(" %", "%")
+    assert at_random[1:3] == ["[9]", "199"]
+    for number in (*at_random[3:4], *at_random[4].split(" to ")):
+        assert number in short
+    mean, sd, _ = rows_of("20 other splits of each kind")[0][1:4]
+    assert mean in short
+    assert f"{sd} points" in short
