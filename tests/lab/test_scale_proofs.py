@@ -24,9 +24,7 @@ def test_the_slope_of_the_curve():
     p = sigma(s * z)
     assert zero(sp.diff(p, z) - s * p * (1 - p))
     assert sp.diff(p, z).subs(z, 0) == s / 4
-    assert zero(
-        s / 4 - s * p * (1 - p) - s * (p - sp.Rational(1, 2)) ** 2
-    )  # largest at p = ½
+    assert zero(s / 4 - s * p * (1 - p) - s * (p - sp.Rational(1, 2)) ** 2)  # largest at p = ½
 
 
 def test_the_width_of_the_curve():

@@ -12,6 +12,7 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.compose.plan import plan
+from sweepgrad.drawing.style import THEMES, applied
 from sweepgrad.lab.configs import settings
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Finding
@@ -81,8 +82,8 @@ def test_the_effect_is_the_mean_over_architectures_and_seeds():
 
 def test_the_best_mean_chooses_the_architecture_and_its_best_run_the_model():
     # Means on the rows that choose: .6, .65. The best run of all, .8, is of the other architecture.
-    accuracies = np.array([[[0.8, 0.1], [0.4, 0.2]], [[0.6, 0.3], [0.7, 0.9]]])
-    assert chosen(accuracies) == 0.9
+    measures = np.array([[[0.8, 0.1, 1], [0.4, 0.2, 2]], [[0.6, 0.3, 3], [0.7, 0.9, 4]]])
+    assert chosen(measures).tolist() == [0.9, 4]
 
 
 def test_rows_with_equal_features_are_in_one_half():
@@ -100,7 +101,7 @@ def test_the_other_half_chooses_nothing(tmp_path):
     before = in_halves(tosses, key)
     flipped = np.where(halves == 1, 1 - tosses.val.y, tosses.val.y)
     after = in_halves(replace(tosses, val=Examples(tosses.val.X, flipped)), key)
-    assert after[0] == pytest.approx([before[0, 0], 1 - before[0, 1]])
+    assert after[0] == pytest.approx([before[0, 0], 1 - before[0, 1], 1 - before[0, 2]])
 
 
 def test_a_split_has_the_accuracy_of_what_its_own_rows_choose():
@@ -110,7 +111,9 @@ def test_a_split_has_the_accuracy_of_what_its_own_rows_choose():
         own = [job for job in jobs if job.config.split.seed == split]
         runs = np.array([in_halves(prepare(job.config), rng.key(split, "lab/spotify/halves")) for job in own])
         best = runs[:, :, 0].argmax(axis=0)
-        assert result.accuracy == pytest.approx(np.mean([runs[best[half], half, 1] for half in range(2)]))
+        assert [result.accuracy, result.roc_auc] == pytest.approx(
+            np.mean([runs[best[half], half, 1:] for half in range(2)], axis=0)
+        )
         assert result.by_model == pytest.approx(
             {job.config.model.hidden: run[:, 1].mean() for job, run in zip(own, runs, strict=True)}
         )
@@ -191,7 +194,8 @@ PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the goal": without_training,
     "chance of the split": standard_error_of_the_mean,
     "fewer layers": without_dropout,
-    "no advantage over logistic regression": a_weak_baseline,
+    "no more accurate than logistic regression": a_weak_baseline,
+    "ranks better than logistic regression": without_training,
     "duplicates": keeping_duplicates,
 }
 
@@ -200,7 +204,7 @@ def test_every_claim_has_a_plant(finding):
     assert [claim.name for claim in finding.claims] == list(PLANTS)
 
 
-SLOW = {"better than the majority class", "fewer layers", "no advantage over logistic regression"}
+SLOW = {"better than the majority class", "fewer layers", "no more accurate than logistic regression"}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +225,17 @@ def test_of_one_depth_nothing_is_claimed_of_layers(finding):
     claims, notes = module._fewer_layers(section, results)
     assert not claims
     assert "not tested" in notes[0]
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+@pytest.mark.parametrize("name", ["spotify", "spotify_duplicates", "spotify_splits"])
+def test_pictures_label_their_axes_and_lines(finding, theme, name):
+    with applied(theme):
+        figure = finding.pictures[name](theme)
+    (axes,) = figure.axes
+    assert axes.get_xlabel()
+    assert axes.get_ylabel() or len(axes.get_yticklabels()) == 2
+    assert len(figure.legends[0].get_texts()) >= 4
 
 
 @cache
@@ -268,10 +283,10 @@ def test_the_page_counts_the_parameters():
 
 
 def test_the_short_answer_has_the_numbers_of_the_finding():
-    at_random, _ = rows_of("The chosen model, on test rows:")
+    network, *_ = rows_of("The chosen model, on test rows:")
     short = PAGE.read_text(encoding="utf-8").split("## In short")[1].split("\n## ")[0].replace(" %", "%")
-    assert at_random[1:3] == ["[9]", "199"]
-    for number in (*at_random[3:4], *at_random[4].split(" to ")):
+    assert network[0] == "at random: network [9], 199 parameters"
+    for number in (network[1], *network[2].split(" to ")):
         assert number in short
     mean, sd, _ = rows_of("20 other splits of each kind")[0][1:4]
     assert mean in short

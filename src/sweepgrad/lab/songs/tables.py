@@ -11,19 +11,18 @@ from sweepgrad.selection.card import Card
 
 def on_test_rows(cards: Mapping[str, Card]) -> str:
     """Return a table of the chosen model of each sweep, and of simpler models, on test rows."""
-    header = ["rows are split", "hidden layers", "parameters", "test accuracy", "95 % interval"]
-    rows = [
-        [
-            how,
-            str(card.model["hidden"]),
-            str(card.model["n_parameters"]),
-            f"{card.test.value:.1%}",
-            f"{card.test.interval[0]:.1%} to {card.test.interval[1]:.1%}",
-            *(f"{card.baselines[name].value:.1%}" for name in ("logistic", "majority")),
-        ]
-        for how, card in cards.items()
-    ]
-    return table([*header, "logistic regression", "majority class"], rows)
+    rows = []
+    for how, card in cards.items():
+        network = f"network {card.model['hidden']}, {card.model['n_parameters']} parameters"
+        for name, scores in (
+            (network, card.test),
+            ("logistic regression", card.baselines["logistic"]),
+            ("majority class", card.baselines["majority"]),
+        ):
+            low, high = scores.interval
+            interval, area = f"{low:.1%} to {high:.1%}", f"{scores.metrics['roc_auc']:.3f}"
+            rows.append([f"{how}: {name}", f"{scores.value:.1%}", interval, area])
+    return table(["rows split", "test accuracy", "95 % interval", "ROC AUC"], rows)
 
 
 def by_architecture(accuracies: Mapping[str, Sequence[float]]) -> str:
@@ -45,7 +44,7 @@ def over_splits(results: Mapping[str, Sequence[SplitResult]]) -> str:
             _row(str(list(hidden)), [[r.by_model[hidden] for r in each] for each in results.values()])
             for hidden in first.by_model
         ),
-        _row("logistic regression", [[r.logistic for r in each] for each in results.values()]),
+        _row("logistic regression", [[r.logistic_accuracy for r in each] for each in results.values()]),
     ]
     return table(["model", *columns], rows)
 
