@@ -119,7 +119,7 @@ def test_a_split_has_the_accuracy_of_what_its_own_rows_choose():
         )
 
 
-SMALL = ("models=[wide,deep]", "seeds=1", "splits=6", "published=0.69")
+SMALL = ("models=[wide,deep]", "seeds=1", "splits=6")
 
 
 @pytest.fixture(autouse=True)
@@ -127,11 +127,18 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def as_published(patch: pytest.MonkeyPatch) -> None:
+    """Pretend that a figure was published for the small settings."""
+    patch.setattr(module, "ASSIGNMENT", {"models": ("wide", "deep"), "seeds": 1})
+    patch.setattr(module, "PUBLISHED", 0.69)
+
+
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory) -> Finding:
     """Answer the question with small settings; what it computed is kept for planted changes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("lab"))
+        as_published(patch)
         for name in ("evaluated", "split_results", "duplicate_effects"):
             patch.setattr(module, name, kept(getattr(module, name)))
         return answer(asked(*SMALL), Lab("sqlite:///mlflow.db"))
@@ -214,17 +221,23 @@ def test_a_planted_change_makes_the_claim_fail(name, finding, monkeypatch):
     assert {claim.name: claim.holds for claim in finding.claims}[name], finding.markdown
     for function in ("evaluated", "split_results", "duplicate_effects"):
         monkeypatch.setattr(module, function, kept(getattr(module, function)))
+    as_published(monkeypatch)
     PLANTS[name](monkeypatch)
     planted = answer(asked(*SMALL), Lab("sqlite:///mlflow.db"))
     assert not {claim.name: claim.holds for claim in planted.claims}[name], planted.markdown
 
 
-def test_of_one_depth_nothing_is_claimed_of_layers(finding):
+def test_of_one_depth_nothing_is_claimed_of_layers():
     section = asked("models=[wide]")
     results = split_results(jobs_of(section.model_copy(update={"splits": 2, "seeds": 1, "epochs": 1})))
-    claims, notes = module._fewer_layers(section, results)
-    assert not claims
-    assert "not tested" in notes[0]
+    assert "not tested" in str(module._fewer_layers(section, results))
+
+
+def test_with_other_settings_nothing_is_claimed_of_the_published_figure():
+    assert asked().published == module.PUBLISHED
+    assert asked("split=7", "splits=2").published == module.PUBLISHED
+    for other in ("models=[wide,deep]", "dropout=0.2", "epochs=25", "seeds=2", "lr=0.01"):
+        assert asked(other).published is None
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
@@ -288,6 +301,6 @@ def test_the_short_answer_has_the_numbers_of_the_finding():
     assert network[0] == "at random: network [9], 199 parameters"
     for number in (network[1], *network[2].split(" to ")):
         assert number in short
-    mean, sd, _ = rows_of("20 other splits of each kind")[0][1:4]
+    mean, sd = rows_of("20 other splits of each kind")[0][1].split(" ± ")
     assert mean in short
     assert f"{sd} points" in short

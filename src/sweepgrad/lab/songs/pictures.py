@@ -51,7 +51,7 @@ def test_accuracy(cards: Mapping[str, Card], goal: float) -> Draw:
     return draw
 
 
-def between_splits(accuracies: Sequence[float], test: Scores, published: float, goal: float) -> Draw:
+def between_splits(accuracies: Sequence[float], test: Scores, published: float | None, goal: float) -> Draw:
     """Return a picture of the accuracy on each split, beside the test accuracies of two other splits."""
     mean, sd = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
 
@@ -71,9 +71,9 @@ def between_splits(accuracies: Sequence[float], test: Scores, published: float, 
         axes.axhline(
             test.value, color=theme.colors[1], linestyle="--", label=f"test rows here: {test.value:.1%}"
         )
-        axes.axhline(
-            published, color=theme.colors[2], linestyle="-.", label=f"test rows, seed 0: {published:.1%}"
-        )
+        if published is not None:
+            label = f"test rows, seed 0: {published:.1%}"
+            axes.axhline(published, color=theme.colors[2], linestyle="-.", label=label)
         axes.axhline(goal, color=theme.ink, linestyle=":", linewidth=1, label=f"goal, {goal:.0%}")
         axes.set(xlabel="random split", ylabel="accuracy", title="The same procedure on other splits")
         integers(axes)

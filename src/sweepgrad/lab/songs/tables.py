@@ -22,7 +22,7 @@ def on_test_rows(cards: Mapping[str, Card]) -> str:
             low, high = scores.interval
             interval, area = f"{low:.1%} to {high:.1%}", f"{scores.metrics['roc_auc']:.3f}"
             rows.append([f"{how}: {name}", f"{scores.value:.1%}", interval, area])
-    return table(["rows split", "test accuracy", "95 % interval", "ROC AUC"], rows)
+    return table(["split: model", "test accuracy", "95 % interval", "ROC AUC"], rows)
 
 
 def by_architecture(accuracies: Mapping[str, Sequence[float]]) -> str:
@@ -35,8 +35,7 @@ def by_architecture(accuracies: Mapping[str, Sequence[float]]) -> str:
 
 
 def over_splits(results: Mapping[str, Sequence[SplitResult]]) -> str:
-    """Return a table of the mean accuracy over splits, and the standard deviation between them in points."""
-    columns = [column for how in results for column in (f"{how}, mean", "sd, points", "range")]
+    """Return a table of the mean accuracy over splits ± the standard deviation between them, in points."""
     first = next(iter(results.values()))[0]
     rows = [
         _row("chosen model", [[r.accuracy for r in each] for each in results.values()]),
@@ -46,16 +45,8 @@ def over_splits(results: Mapping[str, Sequence[SplitResult]]) -> str:
         ),
         _row("logistic regression", [[r.logistic_accuracy for r in each] for each in results.values()]),
     ]
-    return table(["model", *columns], rows)
+    return table(["model", *(f"rows split {how}" for how in results)], rows)
 
 
 def _row(name: str, kinds: Sequence[Sequence[float]]) -> list[str]:
-    cells = [
-        (
-            f"{np.mean(found):.1%}",
-            f"{100 * np.std(found, ddof=1):.1f}",
-            f"{min(found):.1%} to {max(found):.1%}",
-        )
-        for found in kinds
-    ]
-    return [name, *(cell for kind in cells for cell in kind)]
+    return [name, *(f"{np.mean(found):.1%} ± {100 * np.std(found, ddof=1):.1f}" for found in kinds)]
