@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
 from sweepgrad import rng
@@ -17,12 +16,21 @@ from sweepgrad.config.data import SimulatedData
 from sweepgrad.config.section import Section, Seed
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.scaling import EPS, OTHERS, Runs, difference_with_a_hidden_layer, pull, rounding, slope
+from sweepgrad.lab.scaling import pictures
+from sweepgrad.lab.scaling.equivalence import (
+    EPS,
+    OTHERS,
+    Runs,
+    difference_with_a_hidden_layer,
+    mean_loss,
+    pull,
+    rounding,
+    slope,
+)
 from sweepgrad.lab.tables import simulated
 from sweepgrad.nn.optimizers import SGD
 from sweepgrad.stats import metrics
 from sweepgrad.stats.calibration import greatest_likelihood
-from sweepgrad.training.plots import GREY, VAL
 
 log = logging.getLogger(__name__)
 
@@ -68,80 +76,60 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     log.info(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
     differences = {type(s).__name__: [runs.difference(scale, s) for scale in scales] for s in steppers}
     differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in scales]
-    one_rate = [difference_with_a_hidden_layer(train, s, settings.seed, one_rate=True) for s in scales]
     log.info(f"training with {len(scales)} scales by {len(rates)} rates …")
     losses = [[runs.loss(scale, rate) for rate in rates] for scale in scales]
-    difference = max(
-        abs(runs.loss(scale, rate / scale**2) / runs.loss(1.0, rate) - 1)
-        for scale in scales
-        for rate in rates
-        if rate <= runs.stable_rate or _is_power_of_two(scale)
-    )
     fitted = runs.trained(1.0, SGD(0.1), np.zeros(runs.network.n_parameters))
     log_odds = runs.network.scaled_scores(fitted.weights, val.X)
     best = greatest_likelihood(val.y, log_odds)
-
-    exact = [_is_power_of_two(scale) for scale in scales]
-    in_bits = [d for line in differences.values() for d, power in zip(line, exact, strict=True) if power]
-    rounded = [d for d, power in zip(differences["SGD"], exact, strict=True) if not power]
     steps = settings.epochs * -(-len(train.y) // settings.batch_size)
     allowed = rounding(steps, settings.batch_size, settings.features)
     z = rng.normal(rng.key(settings.seed, "lab/scale/scores"), (100,))
     y = (rng.uniform(rng.key(settings.seed, "lab/scale/labels"), (100,)) < 0.5).astype(np.float64)
-    claims = [_of_the_curve(scales), _of_the_gradient(scales, z, y)]
-    if in_bits:
-        text = (
-            "A scale of the linear model is equivalent to another start and another learning rate, to the last bit if it"
-            " is a power of two: scale² times the rate for SGD and momentum, scale times the rate and epsilon / scale for"
-            " Adagrad and Adam; hidden layers keep their rate. Of"
-            f" {len(in_bits)} pairs of runs, {sum(d == 0 for d in in_bits)} end with the same bits."
-        )
-        claims.append(Claim(text, max(in_bits) == 0))
-    if rounded:
-        text = (
-            "For other scales this holds up to rounding, which does not grow with SGD on a convex loss: the difference"
-            f" is at most {max(rounded):.0e} of the largest weight (bound {allowed:.0e})."
-        )
-        claims.append(Claim(text, max(rounded) <= allowed))
-    claims += [
-        Claim(
-            "With a hidden layer no single rate is equivalent: with scale² times the rate in all layers, the weights"
-            f" differ by up to {max(one_rate):.0%} of the largest weight.",
-            max(one_rate) > allowed,
-        ),
-        Claim(
-            f"From zero weights, the loss of the linear model depends only on scale² · rate: over {len(scales)} scales"
-            f" and {len(rates)} rates the relative difference is at most {difference:.0e} (bound for rounding"
-            f" {allowed:.0e}).",
-            difference <= allowed,
-        ),
-        _of_the_prediction(scales, val.y, log_odds, best),
-    ]
+    tested = (
+        _of_the_curve(scales),
+        _of_the_gradient(scales, z, y),
+        _to_the_bit(scales, differences),
+        _up_to_rounding(scales, differences["SGD"], allowed),
+        _one_rate(runs, scales, settings.seed, allowed),
+        _from_zero(runs, scales, rates, allowed),
+        _same_predictions(scales, val.y, log_odds),
+        _best_at_prediction(scales, val.y, log_odds, best),
+    )
     names = ["scale", *differences]
-    lines = [[f"{s:g}", *(f"{line[i]:.0e}" for line in differences.values())] for i, s in enumerate(scales)]
+    lines = [[f"{s:g}", *(_short(line[i]) for line in differences.values())] for i, s in enumerate(scales)]
+    in_bits = [
+        d for line in differences.values() for d, s in zip(line, scales, strict=True) if is_power_of_two(s)
+    ]
     return Finding(
-        claims=tuple(claims),
+        claims=tuple(claim for claim in tested if isinstance(claim, Claim)),
         numbers={
             "pairs/same_bits": float(sum(d == 0 for d in in_bits)),
             "pairs/powers_of_two": float(len(in_bits)),
-            "one_rate/difference": max(one_rate),
-            "collapse/difference": difference,
             "rounding/allowed": allowed,
             **({} if best is None else {"prediction/best_scale": best}),
         },
         tables=(
-            "Largest difference between the two runs, relative to the largest weight:\n\n"
-            + table(names, lines),
+            "Largest difference of a weight between the two runs that should be equivalent, relative to the largest"
+            " weight:\n\n" + table(names, lines),
         ),
-        pictures={"scale": _picture(scales, rates, losses, val.y, log_odds, best)},
+        notes=tuple(note for note in tested if isinstance(note, str)),
+        pictures={
+            "scale": pictures.curves(scales),
+            "scale_rates": pictures.losses(scales, rates, losses),
+            "scale_collapse": pictures.losses(scales, rates, losses, collapsed=True),
+            "scale_prediction": pictures.prediction(val.y, log_odds, best),
+        },
     )
 
 
 def _of_the_curve(scales: Sequence[float]) -> Claim:
     error = max(abs(slope(scale, 0.0) / (scale / 4) - 1) for scale in scales)
+    allowed = 4 * EPS  # three products and a sigmoid, which is exact at 0
     return Claim(
-        f"The slope of sigmoid(scale · z) at 0 is scale / 4: the relative difference of `Value` is at most {error:.0e}.",
-        error <= 4 * EPS,  # three products and a sigmoid, which is exact at 0
+        "slope",
+        "The slope of sigmoid(scale · z) at z = 0 is scale / 4.",
+        f"relative difference of the gradient of `Value`: at most {_short(error)} (rounding: {allowed:.0e})",
+        error <= allowed,
     )
 
 
@@ -150,77 +138,115 @@ def _of_the_gradient(scales: Sequence[float], z: Array, y: Array) -> Claim:
     for scale in scales:
         expected = scale * (1 / (1 + np.exp(-scale * z)) - y)
         error = max(error, float(np.abs(pull(scale, z, y) - expected).max() / scale))
+    # p is in [0, 1] and has a few roundings; its argument, scale · z, has one of |scale · z| ulp, which moves
+    # p by at most a quarter of that.
+    allowed = (8 + max(scales) * float(np.abs(z).max())) * EPS
     return Claim(
-        f"The gradient of a row's loss with respect to its score is scale · (p - y), at most scale: over"
-        f" {len(z)} scores the difference of `Value` is at most {error:.0e} of the scale.",
-        # p is in [0, 1] and has a few roundings; its argument, scale · z, has one of |scale · z| ulp, which moves
-        # p by at most a quarter of that.
-        error <= (8 + max(scales) * float(np.abs(z).max())) * EPS,
+        "gradient",
+        "The gradient of a row's loss with respect to its score is scale · (p - y).",
+        f"difference of the gradient of `Value` at {len(z)} scores: at most {_short(error)} of the scale"
+        f" (rounding: {allowed:.0e})",
+        error <= allowed,
     )
 
 
-def _of_the_prediction(scales: Sequence[float], y: Array, log_odds: Array, best: float | None) -> Claim:
+def _to_the_bit(scales: Sequence[float], differences: dict[str, list[float]]) -> Claim | str:
+    found = [
+        d for line in differences.values() for d, s in zip(line, scales, strict=True) if is_power_of_two(s)
+    ]
+    if not found:
+        return "Equality to the last bit is not tested: no scale is a power of two."
+    return Claim(
+        "same bits",
+        "A scale that is a power of two is equivalent to another start and another learning rate, to the last bit: for"
+        " the linear model scale² times the rate with SGD and momentum, scale times the rate and epsilon / scale with"
+        " Adagrad and Adam; and with SGD and a hidden layer, which keeps its rate.",
+        f"{sum(d == 0 for d in found)} of {len(found)} pairs of runs end with the same bits",
+        max(found) == 0,
+    )
+
+
+def _up_to_rounding(scales: Sequence[float], differences: Sequence[float], allowed: float) -> Claim | str:
+    found = [d for d, scale in zip(differences, scales, strict=True) if not is_power_of_two(scale)]
+    if not found:
+        return "Other scales are not tested: all are powers of two."
+    return Claim(
+        "other scales",
+        "For the linear model and SGD below 2/K, any other scale is equivalent up to rounding, which adds up and does"
+        " not grow.",
+        f"the weights differ by at most {_short(max(found))} of the largest (estimate of the rounding: {allowed:.0e})",
+        max(found) <= allowed,
+    )
+
+
+def _one_rate(runs: Runs, scales: Sequence[float], seed: int, allowed: float) -> Claim:
+    others = [scale for scale in scales if scale != 1]
+    found = [difference_with_a_hidden_layer(runs.train, s, seed, one_rate=True) for s in others]
+    return Claim(
+        "one rate for all layers",
+        "With a hidden layer, scale² times the rate in all layers is not equivalent.",
+        f"the weights differ by {min(found):.0%} to {max(found):.0%} of the largest",
+        min(found) > allowed,
+    )
+
+
+def _from_zero(runs: Runs, scales: Sequence[float], rates: Sequence[float], allowed: float) -> Claim | str:
+    pairs = [
+        (scale, rate)
+        for scale in scales
+        for rate in rates
+        if rate <= runs.stable_rate or is_power_of_two(scale)
+    ]
+    if not pairs:
+        return "Training from zero is not tested: no rate is below 2/K, and no scale a power of two."
+    difference = max(
+        abs(runs.loss(scale, rate / scale**2) / runs.loss(1.0, rate) - 1) for scale, rate in pairs
+    )
+    return Claim(
+        "from zero",
+        "From zero weights, the training loss of the linear model with SGD depends on scale and rate only through"
+        " scale² · rate: below 2/K up to rounding, and for powers of two at every rate.",
+        f"{len(pairs)} pairs of a scale and a rate: relative difference at most {_short(difference)} (estimate of the"
+        f" rounding: {allowed:.0e})",
+        difference <= allowed,
+    )
+
+
+def _same_predictions(scales: Sequence[float], y: Array, log_odds: Array) -> Claim:
     accuracies = {float(((scale * log_odds >= 0) == (y == 1)).mean()) for scale in scales}
     areas = {metrics.roc_auc(y, scale * log_odds) for scale in scales}
-    if best is None:
-        return Claim(
-            "At prediction no scale is best on these validation rows: the classes are separated perfectly.",
-            False,
-        )
-    here = _nll(y, best * log_odds)
     return Claim(
-        f"At prediction the scale changes neither the predicted classes nor the order of the rows: accuracy is"
-        f" {min(accuracies):.3f} and ROC AUC {min(areas):.3f} for all scales. The loss has one minimum, {here:.4f} at"
-        f" scale {best:.3f}, which is temperature {1 / best:.3f}; at scale 1 it is {_nll(y, log_odds):.4f}.",
-        len(accuracies) == len(areas) == 1
-        and all(here <= _nll(y, scale * log_odds) for scale in (*scales, 1.0)),
+        "same predictions",
+        "Applied to a trained model, a scale changes neither accuracy nor the area under the ROC curve.",
+        f"accuracy {_range(accuracies)} and ROC AUC {_range(areas)} at {len(scales)} scales",
+        len(accuracies) == len(areas) == 1,
     )
 
 
-def _is_power_of_two(scale: float) -> bool:
+def _best_at_prediction(
+    scales: Sequence[float], y: Array, log_odds: Array, best: float | None
+) -> Claim | str:
+    if best is None:
+        return "The best scale at prediction is not tested: the log-odds separate the classes, or point away from them."
+    least, others = mean_loss(y, best * log_odds), sorted({*scales, 1.0, best / 1.01, best * 1.01})
+    return Claim(
+        "best scale at prediction",
+        "The validation loss of a trained model is lowest at the scale where the mean of (p - y) · z is 0.",
+        f"{least:.4f} at scale {best:.3f} (temperature {1 / best:.3f}), {mean_loss(y, log_odds):.4f} at scale 1; it is"
+        f" higher at all {len(others)} other scales, 1 % above and below among them",
+        all(least < mean_loss(y, scale * log_odds) for scale in others if scale != best),
+    )
+
+
+def is_power_of_two(scale: float) -> bool:
+    """Return whether a number is a power of two."""
     return bool(np.frexp(scale)[0] == 0.5)
 
 
-def _nll(y: Array, log_odds: Array) -> float:
-    return float(np.logaddexp(0, (1 - 2 * y) * log_odds).mean())
+def _range(values: set[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 
-def _picture(
-    scales: Sequence[float],
-    rates: Sequence[float],
-    losses: Sequence[Sequence[float]],
-    y: Array,
-    log_odds: Array,
-    best: float | None,
-) -> Figure:
-    from matplotlib import colormaps
-
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    (curve, prediction), (by_rate, collapsed) = figure.subplots(2, 2)
-    colors = colormaps["viridis"](np.linspace(0, 0.9, len(scales)))
-    z = np.linspace(-4, 4, 201)
-    for scale, line, color in zip(scales, losses, colors, strict=True):
-        curve.plot(z, 1 / (1 + np.exp(-scale * z)), color=color, label=f"scale {scale:g}")
-        by_rate.plot(rates, line, color=color, marker="o", markersize=4)
-        collapsed.plot(scale**2 * np.asarray(rates), line, color=color, marker="o", markersize=4)
-    curve.set(xlabel="score z", ylabel="sigmoid(scale · z)", title="the curve: slope scale / 4 at 0")
-    by_rate.set(xlabel="learning rate", title="training loss from zero weights")
-    collapsed.set(xlabel="scale² · learning rate", title="the same, against scale² · rate")
-    for axes in (by_rate, collapsed):
-        axes.set(xscale="log", ylabel="negative log-likelihood")
-    grid = np.geomspace(0.05, 20, 200)
-    prediction.plot(grid, [_nll(y, scale * log_odds) for scale in grid], color=VAL)
-    prediction.axvline(1, color=GREY, linestyle=":", label="scale 1")
-    if best is not None:
-        prediction.plot([best], [_nll(y, best * log_odds)], "o", color=VAL, label=f"best: scale {best:.2f}")
-    prediction.set(
-        xscale="log",
-        xlabel="scale applied to a trained model",
-        ylabel="validation loss",
-        title="at prediction",
-    )
-    for axes in (curve, prediction, by_rate, collapsed):
-        axes.grid(alpha=0.3)
-    curve.legend(frameon=False)
-    prediction.legend(frameon=False)
-    return figure
+def _short(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"

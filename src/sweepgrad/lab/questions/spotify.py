@@ -1,4 +1,4 @@
-"""The Spotify model: selected on validation rows, evaluated once on test rows; and the effect of duplicates.
+"""The Spotify model: selected on validation rows, evaluated once on test rows; and what chance and duplicates do.
 
 docs/lab/spotify.md explains it.
 """
@@ -6,30 +6,27 @@ docs/lab/spotify.md explains it.
 import logging
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import pairwise
+from math import sqrt
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator, PercentFormatter
 from pydantic import Field
 
-from sweepgrad import rng
 from sweepgrad.compose.plan import PlannedJob, plan
 from sweepgrad.config.section import Section, Seed
 from sweepgrad.errors import UserError
 from sweepgrad.lab.environment import EXPERIMENT, Lab
-from sweepgrad.lab.finding import Claim, Finding, table
-from sweepgrad.lab.workers import side_by_side
+from sweepgrad.lab.finding import Claim, Finding
+from sweepgrad.lab.songs import pictures, tables
+from sweepgrad.lab.songs.duplicates import duplicate_effects
+from sweepgrad.lab.songs.splits import SplitResult, split_results
 from sweepgrad.selection.card import Card
-from sweepgrad.selection.evaluation import corrected_mean
+from sweepgrad.selection.evaluation import Mean, corrected_mean
 from sweepgrad.selection.finalize import finalize
 from sweepgrad.sweeps.train import train
 from sweepgrad.tracking.store import Store
-from sweepgrad.training.experiment import Experiment, prepare
-from sweepgrad.training.loop import Examples
-from sweepgrad.training.plots import GREY, TEST, VAL
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +41,11 @@ AT_RANDOM = (
 FIRST_SPLIT = 4000
 RATIO = 0.2 / 0.6
 """Validation rows divided by training rows, see `corrected_mean`."""
+SIGNIFICANT = 0.05
+PUBLISHED = 0.703
+"""Test accuracy of experiment=assignment, on the random split with seed 0 (docs/figures.md)."""
+ASSIGNMENT = {"models": ("wide", "middle", "deep"), "dropout": 0.5, "epochs": 50, "seeds": 3, "lr": 0.005}
+"""The settings of that experiment."""
 
 
 class Settings(Section):
@@ -56,6 +58,12 @@ class Settings(Section):
     lr: Annotated[float, Field(gt=0)]
     split: Seed
     splits: Annotated[int, Field(ge=2)]
+
+    @property
+    def published(self) -> float | None:
+        """The test accuracy with the same settings on the random split with seed 0; None if it is not known."""
+        same = all(getattr(self, key) == value for key, value in ASSIGNMENT.items())
+        return PUBLISHED if same else None
 
     @property
     def runs(self) -> str:
@@ -77,59 +85,80 @@ class Settings(Section):
 
 
 def answer(settings: Settings, lab: Lab) -> Finding:
-    """Train and evaluate two sweeps, and measure the effect of duplicates."""
-    split = f"split.seed={settings.split}"
-    random, by_validation = evaluated(settings.overrides(*AT_RANDOM, settings.runs, split), lab)
-    grouped, _ = evaluated(settings.overrides(settings.runs, split), lab)
-    log.info(f"training on {settings.splits} splits, with the duplicates of validation rows and without …")
-    effects = duplicate_effects(settings)
-    share, gain = (
-        float(np.mean([share for share, _ in effects])),
-        corrected_mean([gain for _, gain in effects], RATIO),
-    )
-    rows = [_row("at random", random), _row("by song", grouped)]
-    header = [
-        "rows are split",
-        "chosen",
-        "parameters",
-        "test accuracy",
-        "95 % interval",
-        "logistic regression",
-        "majority class",
-    ]
-    return Finding(
-        claims=(
-            Claim(
-                f"Validation selects hidden layers {random.model['hidden']} ({random.model['n_parameters']} parameters) from"
-                f" {random.n_candidates} runs of {random.choice['compared']} architectures. Its test accuracy is {_interval(random)}"
-                f" on {random.test.n:,} songs. The assignment's goal of {GOAL:.0%} is {_against_the_goal(random)}.",
-                random.test.interval[1] >= GOAL,
-            ),
-            _better_than_majority("split at random", random),
-            _better_than_majority("split by song", grouped),
-            Claim(
-                f"Of the validation rows of a random split, {share:.0%} have a duplicate in the training set, equal in every"
-                f" feature. On these rows duplicates raise the accuracy by {100 * gain.mean:.1f} points"
-                f" ({100 * gain.low:.1f} to {100 * gain.high:.1f}), on all validation rows by {100 * share * gain.mean:.1f} points.",
-                gain.low > 0,
-            ),
+    """Train and evaluate two sweeps, and measure on other splits what chance and duplicates do."""
+    kinds = {"at random": AT_RANDOM, "by song": ()}
+    own = f"split.seed={settings.split}"
+    swept = {
+        how: evaluated(settings.overrides(*more, settings.runs, own), lab) for how, more in kinds.items()
+    }
+    cards = {how: card for how, (card, _) in swept.items()}
+    random, by_song = cards.values()
+    log.info(f"training on {settings.splits} other splits of each kind …")
+    results = {how: split_results(jobs_of(settings, *more)) for how, more in kinds.items()}
+    log.info("training without the duplicates of validation rows …")
+    effects = duplicate_effects(jobs_of(settings, *AT_RANDOM))
+    gain = corrected_mean([gain for _, gain in effects], RATIO)
+    share = float(np.mean([share for share, _ in effects]))
+    accuracy = corrected_mean([result.accuracy for result in results["at random"]], RATIO)
+    tested = (
+        _better_than_majority(cards),
+        _goal(results["at random"], accuracy),
+        _chance(settings, random, accuracy),
+        _fewer_layers(settings, results["at random"]),
+        _no_advantage(by_song, results["by song"]),
+        _better_ranking(results["by song"]),
+        Claim(
+            "duplicates",
+            "In a random split, a duplicate in the training set, equal in every feature, raises the accuracy on the"
+            " validation rows that have one.",
+            f"{_points(gain)}; {share:.0%} of the validation rows have one, so"
+            f" {100 * share * gain.mean:+.1f} points on all",
+            gain.low > 0,
         ),
+    )
+    return Finding(
+        claims=tuple(claim for claim in tested if isinstance(claim, Claim)),
         numbers={
             "random/test_accuracy": random.test.value,
-            "grouped/test_accuracy": grouped.test.value,
+            "grouped/test_accuracy": by_song.test.value,
+            "splits/accuracy": accuracy.mean,
+            "splits/sd": accuracy.sd,
             "duplicates/share": share,
             "duplicates/gain": gain.mean,
             "duplicates/gain_low": gain.low,
             "duplicates/gain_high": gain.high,
         },
         tables=(
-            "Validation accuracy, rows split at random:\n\n" + _by_architecture(by_validation),
-            "On test rows:\n\n" + table(header, rows),
-            f"Verdict of the card, rows split at random: {random.verdict}",
-            f"Verdict of the card, rows split by song: {grouped.verdict}",
+            "The chosen model, on test rows:\n\n" + tables.on_test_rows(cards),
+            "The evaluated random split; accuracy on its validation rows:\n\n"
+            + tables.by_architecture(swept["at random"][1]),
+            f"{settings.splits} other splits of each kind; accuracy on validation rows that chose neither epoch nor"
+            " model, mean ± standard deviation between splits, in points:\n\n" + tables.over_splits(results),
+            *(f"Verdict of the card, rows split {how}: {card.verdict}" for how, card in cards.items()),
         ),
-        pictures={"spotify": _picture(random, grouped, [gain for _, gain in effects])},
+        notes=tuple(note for note in tested if isinstance(note, str)),
+        pictures={
+            "spotify": pictures.test_accuracy(cards, GOAL),
+            "spotify_splits": pictures.between_splits(
+                [result.accuracy for result in results["at random"]], random.test, settings.published, GOAL
+            ),
+            "spotify_duplicates": pictures.duplicate_gains([gain for _, gain in effects], gain),
+        },
     )
+
+
+def jobs_of(settings: Settings, *more: str) -> Sequence[PlannedJob]:
+    """Return the runs of all splits on which chance and duplicates are measured; no test set is read."""
+    numbers = f"split.seed=range({FIRST_SPLIT},{FIRST_SPLIT + settings.splits})"
+    return plan(settings.overrides(*more, settings.runs, numbers), multirun=True).jobs
+
+
+def usual_difference(accuracy: Mean) -> float:
+    """Return the difference that the accuracies on two random splits exceed in about 5 % of cases.
+
+    The difference of two independent numbers with standard deviation sd has √2 sd; 1.96 is the normal quantile.
+    """
+    return 1.96 * sqrt(2) * accuracy.sd
 
 
 def evaluated(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[float]]]:
@@ -161,88 +190,95 @@ def evaluated(overrides: Sequence[str], lab: Lab) -> tuple[Card, dict[str, list[
     return done.card, accuracies
 
 
-def duplicate_effect(experiment: Experiment, key: int) -> tuple[float, float]:
-    """Measure how much duplicates in the training set raise the validation accuracy, in a crossover trial.
-
-    The validation rows with duplicates are divided into two random halves, and the network is trained twice,
-    each time without the duplicates of one half. So each such row is predicted once with its duplicates and once
-    without, by models that lack equally many rows of the same kind. Removing all duplicates would not do: songs
-    with duplicates differ from others, so that model would differ in more than the leak.
-
-    Arguments:
-        key: random key, from `rng.key`.
-
-    Returns:
-        The share of validation rows that have a duplicate, a training row equal in every feature; and the
-        difference of the accuracy on these rows with and without their duplicates.
-    """
-    train, val = experiment.train, experiment.val
-    of_train, of_val = ([row.tobytes() for row in np.ascontiguousarray(X)] for X in (train.X, val.X))
-    shared = sorted(set(of_train) & set(of_val))
-    halves = dict(zip(shared, rng.permutation(key, len(shared)) % 2, strict=True))
-    half_of_train, half_of_val = (
-        np.array([halves.get(row, 2) for row in rows]) for rows in (of_train, of_val)
-    )
-    duplicated = half_of_val < 2
-    correct = []
-    for half in range(2):
-        kept = half_of_train != half
-        *_, last = replace(experiment, train=Examples(train.X[kept], train.y[kept])).fits()
-        log_odds = experiment.network.scaled_scores(last.weights, val.X)
-        correct.append(((log_odds >= 0) == (val.y == 1)).astype(np.float64))
-    without, present = np.where(half_of_val == 0, *correct), np.where(half_of_val == 0, *correct[::-1])
-    return float(duplicated.mean()), float((present - without)[duplicated].mean())
-
-
-def duplicate_effects(settings: Settings) -> list[tuple[float, float]]:
-    """Return the result of `duplicate_effect` for each split, the mean over architectures and seeds."""
-    numbers = f"split.seed=range({FIRST_SPLIT},{FIRST_SPLIT + settings.splits})"
-    jobs = plan(settings.overrides(*AT_RANDOM, settings.runs, numbers), multirun=True).jobs
-
-    def effect(job: PlannedJob) -> tuple[float, float]:
-        return duplicate_effect(prepare(job.config), rng.key(job.config.split.seed, "lab/spotify"))
-
-    found = np.array(side_by_side(effect, jobs))
-    splits = np.array([job.config.split.seed for job in jobs])
-    means = [found[splits == split].mean(axis=0) for split in np.unique(splits)]
-    return [(float(share), float(gain)) for share, gain in means]
-
-
-def _against_the_goal(card: Card) -> str:
-    if card.test.value >= GOAL:
-        return "reached"
-    within = card.test.interval[1] >= GOAL
-    return f"missed on this split, {'within' if within else 'and outside'} the interval"
-
-
-def _better_than_majority(how: str, card: Card) -> Claim:
-    majority, logistic = card.baselines["majority"].value, card.baselines["logistic"].value
+def _better_than_majority(cards: dict[str, Card]) -> Claim:
+    parts = [
+        f"split {how}: {_interval(card)} against {card.baselines['majority'].value:.1%}"
+        for how, card in cards.items()
+    ]
     return Claim(
-        f"With rows {how}, the test accuracy of {card.test.value:.1%} is higher than that of the majority class ({majority:.1%});"
-        f" logistic regression has {logistic:.1%} (p = {card.p_values['logistic']:.2g} for no difference).",
-        card.test.interval[0] > majority,
+        "better than the majority class",
+        "On the test rows of both splits, the chosen model is more accurate than always predicting the majority"
+        " class (McNemar's test, 5 %).",
+        "; ".join(parts),
+        all(
+            card.test.value > card.baselines["majority"].value and card.p_values["majority"] < SIGNIFICANT
+            for card in cards.values()
+        ),
     )
 
 
-def _by_architecture(accuracies: dict[str, list[float]]) -> str:
-    rows = [
-        [hidden, f"{np.mean(found):.1%}", ", ".join(f"{accuracy:.1%}" for accuracy in found)]
-        for hidden, found in sorted(accuracies.items(), key=lambda item: -float(np.mean(item[1])))
-    ]
-    return table(["hidden layers", "mean over seeds", "each seed"], rows)
+def _goal(results: Sequence[SplitResult], accuracy: Mean) -> Claim:
+    reached = sum(result.accuracy >= GOAL for result in results)
+    return Claim(
+        "the goal",
+        "On validation rows that chose neither epoch nor model, the accuracy of this procedure, averaged over random"
+        f" splits, is not significantly below {GOAL:.0%}, the assignment's goal.",
+        f"{accuracy.mean:.1%} ({accuracy.low:.1%} to {accuracy.high:.1%}); standard deviation between splits"
+        f" {100 * accuracy.sd:.1f} points; at least {GOAL:.0%} on {reached} of {len(results)} splits",
+        accuracy.high >= GOAL,
+    )
 
 
-def _row(how: str, card: Card) -> list[str]:
-    low, high = card.test.interval
-    return [
-        how,
-        str(card.model["hidden"]),
-        str(card.model["n_parameters"]),
-        f"{card.test.value:.1%}",
-        f"{low:.1%} to {high:.1%}",
-        f"{card.baselines['logistic'].value:.1%}",
-        f"{card.baselines['majority'].value:.1%}",
+def _chance(settings: Settings, card: Card, accuracy: Mean) -> Claim | str:
+    if settings.published is None:
+        return (
+            "Chance of the split is not tested: the accuracy on the split with seed 0 is of other settings."
+        )
+    difference, usual = abs(card.test.value - settings.published), usual_difference(accuracy)
+    return Claim(
+        "chance of the split",
+        f"The test accuracies on the random splits with seeds {settings.split} and 0 differ by no more than those of"
+        " two splits usually do: 1.96 · √2 standard deviations between splits.",
+        f"{card.test.value:.1%} and {settings.published:.1%}: {100 * difference:.1f} points, where two splits differ by"
+        f" up to {100 * usual:.1f}",
+        difference <= usual,
+    )
+
+
+def _fewer_layers(settings: Settings, results: Sequence[SplitResult]) -> Claim | str:
+    by_depth = sorted(results[0].by_model, key=len)
+    if len({len(hidden) for hidden in by_depth}) < max(2, len(by_depth)):
+        return "Whether fewer layers are better is not tested: it takes models of different depths."
+    gaps = [
+        corrected_mean([result.by_model[fewer] - result.by_model[more] for result in results], RATIO)
+        for fewer, more in pairwise(by_depth)
     ]
+    parts = [
+        f"{list(fewer)} before {list(more)} by {_points(gap)}"
+        for (fewer, more), gap in zip(pairwise(by_depth), gaps, strict=True)
+    ]
+    text = (
+        f"With dropout {settings.dropout:g}, of two of these architectures the one with fewer hidden layers has the"
+        " higher accuracy on validation rows, averaged over splits and seeds."
+    )
+    return Claim("fewer layers", text, "; ".join(parts), all(gap.low > 0 for gap in gaps))
+
+
+def _no_advantage(card: Card, results: Sequence[SplitResult]) -> Claim:
+    lead = corrected_mean([result.accuracy - result.logistic_accuracy for result in results], RATIO)
+    on_test, p = card.test.value - card.baselines["logistic"].value, card.p_values["logistic"]
+    return Claim(
+        "no more accurate than logistic regression",
+        "With the rows of a song kept in one set, the chosen model is not significantly more accurate than logistic"
+        " regression: neither on test rows (McNemar's test for groups, 5 %), nor averaged over splits (95 % interval).",
+        f"test rows {100 * on_test:+.1f} points, p = {p:.2g}; over splits {_points(lead)}",
+        lead.low <= 0 and (on_test <= 0 or p >= SIGNIFICANT),
+    )
+
+
+def _better_ranking(results: Sequence[SplitResult]) -> Claim:
+    area, logistic = (
+        float(np.mean(found))
+        for found in ([r.roc_auc for r in results], [r.logistic_roc_auc for r in results])
+    )
+    lead = corrected_mean([result.roc_auc - result.logistic_roc_auc for result in results], RATIO)
+    return Claim(
+        "ranks better than logistic regression",
+        "With the rows of a song kept in one set, the chosen model ranks songs better than logistic regression: its"
+        " area under the ROC curve, averaged over splits, is larger.",
+        f"{area:.3f} and {logistic:.3f}: {lead.mean:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})",
+        lead.low > 0,
+    )
 
 
 def _interval(card: Card) -> str:
@@ -250,28 +286,5 @@ def _interval(card: Card) -> str:
     return f"{card.test.value:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _picture(random: Card, grouped: Card, gains: Sequence[float]) -> Figure:
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    accuracy, effect = figure.subplots(1, 2)
-    for place, card in enumerate((random, grouped)):
-        accuracy.plot(card.test.interval, [place, place], color=TEST, linewidth=2)
-        for figures, marker, color, label in (
-            (card.test, "o", TEST, "network, 95 % interval"),
-            (card.baselines["logistic"], "s", VAL, "logistic regression"),
-            (card.baselines["majority"], "D", GREY, "majority class"),
-        ):
-            accuracy.plot(figures.value, place, marker, color=color, label=None if place else label)
-    accuracy.axvline(GOAL, color=GREY, linestyle=":", label="the assignment's goal")
-    accuracy.set(yticks=[0, 1], yticklabels=["split\nat random", "split\nby song"], ylim=(-0.6, 1.6))
-    accuracy.set(xlabel="test accuracy", title="the chosen model")
-    accuracy.xaxis.set_major_locator(MultipleLocator(0.02))
-    accuracy.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    effect.bar(range(1, len(gains) + 1), [100 * gain for gain in gains], color=VAL)
-    effect.axhline(0, color="black", linewidth=0.8)
-    title = "rows with duplicates: gain in accuracy"
-    effect.set(xlabel="split", ylabel="points of accuracy", title=title)
-    effect.xaxis.get_major_locator().set_params(integer=True)
-    accuracy.grid(alpha=0.3, axis="x")
-    effect.grid(alpha=0.3, axis="y")
-    figure.legend(frameon=False, loc="outside lower left", ncols=4, fontsize="small")
-    return figure
+def _points(mean: Mean) -> str:
+    return f"{100 * mean.mean:+.1f} points ({100 * mean.low:+.1f} to {100 * mean.high:+.1f})"

@@ -134,15 +134,20 @@ def difference_with_a_hidden_layer(
 
 
 def rounding(steps: int, batch_size: int, features: int) -> float:
-    """Bound the difference by rounding of two runs that are equivalent in exact arithmetic.
+    """Estimate from above the difference by rounding of two runs that are equivalent in exact arithmetic.
 
     It is relative to the largest weight. A step of gradient descent on a convex loss at a rate of at most 2/K
-    does not increase the distance of two points (docs/lab/sgd.md), so errors add up and do not grow. A step sums
-    `features` + 1 products for each row, and `batch_size` rows, each rounded to half an ulp, and has about ten
-    more operations; the factor 4 allows for weights that are larger during training than at its end, and for the
-    norm of a vector of errors.
+    does not increase the distance of two points (docs/lab/scale.md), so the errors of the steps add up and do not
+    grow. A step sums `features` + 1 products for each row, and `batch_size` rows, each rounded to half an ulp, and
+    has about ten more operations; the factor 4 allows for weights that are larger during training than at its end,
+    and for the norm of a vector of errors. Since it neglects cancellation within sums, it is no proven bound.
     """
     return 4 * steps * (features + batch_size + 10) * EPS
+
+
+def mean_loss(y: Array, log_odds: Array) -> float:
+    """Return the mean negative log-likelihood of labels y (N,) at these log-odds (N,)."""
+    return float(np.logaddexp(0, (1 - 2 * y) * log_odds).mean())
 
 
 def _difference(some: Sequence[Array], others: Sequence[Array]) -> float:
