@@ -22,6 +22,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdou
 
 if TYPE_CHECKING:
     from sweepgrad.api.evaluation import Card, Evaluation, evaluate, finalize
+    from sweepgrad.api.lab import Answer, ask
     from sweepgrad.api.models import load_model
     from sweepgrad.api.results import Run, Sweep
     from sweepgrad.api.stored import load_sweep
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sweepgrad.training.mlp import MLP
 
 _MODULES = {
+    "Answer": "api.lab",
     "Bundle": "training.bundle",
     "Card": "api.evaluation",
     "CheckReport": "api.tables",
@@ -47,6 +49,7 @@ _MODULES = {
     "Sweep": "api.results",
     "UserError": "errors",
     "Value": "autograd.value",
+    "ask": "api.lab",
     "check": "api.tables",
     "dropout": "autograd.functional",
     "evaluate": "api.evaluation",
@@ -70,12 +73,14 @@ __all__ = [  # noqa: RUF022 - by topic
     "finalize",
     "evaluate",
     "load_model",
+    "ask",
     "Config",
     "CheckReport",
     "Run",
     "Sweep",
     "Card",
     "Evaluation",
+    "Answer",
     "Bundle",
     "Store",
     "UserError",
