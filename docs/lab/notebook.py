@@ -27,7 +27,8 @@ _RAW = re.compile(r"^```\{raw\} html\n:file: (\S+)\n```\n", re.MULTILINE)
 _DETAILS = re.compile(r"^<details.*?^</details>\n?", re.DOTALL | re.MULTILINE)
 _SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]*))?\)")
-_NO_PROSE = re.compile(f"{pages.FINDING.pattern}|{pages.FENCE.pattern}", re.DOTALL | re.MULTILINE)
+_FORMULA = r"\$\$.*?\$\$|\$[^$\n]+\$"
+_NO_PROSE = re.compile(f"{pages.FINDING.pattern}|{pages.FENCE.pattern}|{_FORMULA}", re.DOTALL | re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -56,11 +57,12 @@ def written(name: str) -> str:
 
 
 def _markdown(name: str, page: str) -> str:
-    """Return the page with everything that is to be a cell as a block of Python."""
+    """Return the page with a block of Python for each cell, and captions in place of pictures."""
     page = _DETAILS.sub(_unfolded, page)
     page = pages.CODE.sub(lambda match: f"```python\n{match['code']}```\n", page)
+    page = pages.PICTURE.sub(lambda match: f"*Figure: {match['alt'].rstrip('.')}.*", page)
     headings = _HEADING.findall(page)
-    page = _outside_of_code(page, lambda text: _prose(text, headings))
+    page = _in_prose(page, lambda text: _LINK.sub(lambda match: _link(match, headings), text))
     page = _RAW.sub(
         lambda match: _code(f"%%html\n{(pages.FOLDER / match[1]).read_text(encoding='utf-8')}"), page
     )
@@ -82,8 +84,8 @@ def _unfolded(match: re.Match[str]) -> str:
     return re.sub(r"^</?details.*>\n?", "", text, flags=re.MULTILINE)
 
 
-def _outside_of_code(page: str, change: Callable[[str], str]) -> str:
-    """Change the text between findings and fenced blocks."""
+def _in_prose(page: str, change: Callable[[str], str]) -> str:
+    """Change the text between findings, fenced blocks and formulas."""
     parts, end = [], 0
     for match in _NO_PROSE.finditer(page):
         parts += [change(page[end : match.start()]), match[0]]
@@ -91,13 +93,8 @@ def _outside_of_code(page: str, change: Callable[[str], str]) -> str:
     return "".join([*parts, change(page[end:])])
 
 
-def _prose(text: str, headings: list[str]) -> str:
-    """Replace pictures of the finding by their captions, and let links start in the folder of notebooks."""
-    text = pages.PICTURE.sub(lambda match: f"*Figure: {match['alt'].rstrip('.')}.*", text)
-    return _LINK.sub(lambda match: _link(match, headings), text)
-
-
 def _link(match: re.Match[str], headings: list[str]) -> str:
+    """Return a link that starts in the folder of notebooks."""
     picture, text, target, anchor = match.groups()
     if not target:  # Jupyter's anchors are the words of the heading
         heading = next((h for h in headings if _slug(h) == anchor), None)
