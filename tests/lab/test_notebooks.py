@@ -83,7 +83,7 @@ not an output
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """Take another folder of pages: mine.md and other.md."""
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "mine.html").write_text("<p>steps</p>\n")
