@@ -1,4 +1,4 @@
-"""Link the notebook of a page, where there is one, before its first section.
+"""Link the notebook of a page, where there is one, before its first section or at its end.
 
 The link is not in the Markdown: a notebook must not offer itself.
 """
@@ -12,11 +12,13 @@ _SECTION = re.compile(r"^## ", re.MULTILINE)
 
 
 def _with_link(app: Sphinx, page: str, source: list[str]) -> None:
-    place = Path(page)
-    notebook = place.parent / "notebooks" / f"{place.name}.ipynb"
+    here = Path(page)
+    notebook = here.parent / "notebooks" / f"{here.name}.ipynb"
     if Path(app.srcdir, notebook).is_file():
         link = f"{{download}}`This page as a notebook <notebooks/{notebook.name}>`\n\n"
-        source[0] = _SECTION.sub(lambda match: link + match[0], source[0], count=1)
+        section = _SECTION.search(source[0])
+        place = section.start() if section else len(source[0])
+        source[0] = f"{source[0][:place].rstrip()}\n\n{link}{source[0][place:]}"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
