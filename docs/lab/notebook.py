@@ -76,11 +76,11 @@ def _code(source: str) -> str:
 
 
 def _unfolded(match: re.Match[str]) -> str:
-    """Return a folded part as it is; without its tags if it has cells, which HTML cannot enclose."""
+    """Return a folded part as it is; as a section if it has cells, which HTML cannot enclose."""
     text = match[0]
     if not any(pattern.search(text) for pattern in (pages.CODE, pages.FINDING, _RAW)):
         return text
-    text = _SUMMARY.sub(lambda summary: f"**{summary[1].strip()}**", text)
+    text = _SUMMARY.sub(lambda summary: f"## {summary[1].strip()}", text)
     return re.sub(r"^</?details.*>\n?", "", text, flags=re.MULTILINE)
 
 

@@ -141,7 +141,7 @@ def test_a_page_becomes_cells(folder):
     assert "and $[a](b)$." in text
     assert "*Figure: left, |a|.*\n*Figure: right.*" in text
     assert "<details>\n<summary>Only text</summary>\n\nFolded [page](other.ipynb).\n\n</details>" in text
-    assert "**With a cell**" in text
+    assert "## With a cell" in text
     assert text.count("details") == 2
     assert "```text\nnot an output\n```" in text
     assert not re.search(r"stale|<!--|pictures/", text)

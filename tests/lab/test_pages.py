@@ -14,9 +14,11 @@ from sweepgrad.lab.configs import QUESTIONS, titles
 NAMES = pages.names()
 RUN = [name for name in NAMES if pages.CODE.search(pages.read(name))]
 NUMBER = re.compile(r"(?<![\w^⁻])[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
-SECTION = re.compile(r"^(?:## (.+)|\*\*([^*]+?)\.?\*\*)$", re.MULTILINE)
+SECTION = re.compile(r"^(?:## (.+)|<summary>(.+)</summary>)$", re.MULTILINE)
 SHOWN = re.compile(r"^\|  \| claim \| measured \|\n\| --- \| --- \| --- \|\n((?:\| ✓ \|.*\|\n?)+)(?:\n|\Z)")
-QUESTION = re.compile(r"\A# .+\n\n\*Questions? (.+) of the assignment \((.+ points?)\)\.\*", re.DOTALL)
+QUESTION = re.compile(
+    r"\A# .+\n\n\*Questions? (.+?) of the assignment[^*\n]* ?\([^*\n]*\d+ points?[^*\n]*\)\.\*"
+)
 
 
 def finding_of(name: str) -> str:
@@ -31,8 +33,8 @@ def prose(page: str) -> str:
 
 
 def sections(page: str) -> list[str]:
-    """Return headings, and the lines in bold that take their place in a folded part."""
-    return [heading or bold for heading, bold in SECTION.findall(prose(page))]
+    """Return headings, and the summaries of folded parts."""
+    return [heading or summary for heading, summary in SECTION.findall(prose(page))]
 
 
 def agree(written: str, page: str, name: str) -> None:
@@ -87,10 +89,10 @@ def test_then_come_the_derivation_the_evidence_and_what_to_try(name):
     evidence = found.index("Evidence")
     assert evidence >= 2
     assert found[evidence:][-1] == "Try"
-    after = re.split(r"^(?:## |\*\*)Evidence.*$", page, flags=re.MULTILINE)[1]
+    after = re.split(r"^(?:## |<summary>)Evidence.*$", page, flags=re.MULTILINE)[1]
     assert re.findall(r"^## (.+)$", after, re.MULTILINE) in ([], ["Try"])
-    assert after.strip().startswith(f"sweepgrad lab {name}\n\n<!-- finding: {name} -->\n")
-    assert f"\n    sweepgrad lab {name}\n" in after
+    assert after.startswith(f"\n\n    sweepgrad lab {name}\n\n")
+    assert pages.FINDING.search(after)
     assert re.search(r"^- `|^    ", after.partition("Try")[2], re.MULTILINE)
     assert SHOWN.match(finding_of(name)), "a table of claims that hold"
 
