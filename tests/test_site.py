@@ -205,6 +205,15 @@ def test_pages_are_read_in_a_browser_without_a_network(site, scheme, width):
             tab.goto((site / page).as_uri())
             for part in ("html", ".content"):
                 assert tab.locator(part).first.evaluate(wide) <= 0, (page, part)
+            for details in tab.locator("article details").all():
+                summary, body = (
+                    details.locator("summary").first,
+                    details.locator(":scope > :not(summary)").first,
+                )
+                assert not body.is_visible()
+                summary.click()
+                assert body.is_visible()
+            assert tab.locator(".content").first.evaluate(wide) <= 0, (page, "unfolded")
             for picture in tab.locator("article img").all():
                 assert picture.evaluate("image => image.naturalWidth") > 0, page
                 of = picture.get_attribute("class") or scheme
@@ -216,15 +225,6 @@ def test_pages_are_read_in_a_browser_without_a_network(site, scheme, width):
                 assert all(box["width"] <= 384.5 for box in boxes)
                 if len(boxes) == 2:
                     assert (boxes[0]["y"] == boxes[1]["y"]) == (width == 1280), page
-            for details in tab.locator("article details").all():
-                summary, body = (
-                    details.locator("summary").first,
-                    details.locator(":scope > :not(summary)").first,
-                )
-                assert not body.is_visible()
-                summary.click()
-                assert body.is_visible()
-            assert tab.locator(".content").first.evaluate(wide) <= 0, (page, "unfolded")
             tab.close()
     assert not messages
     assert all(url.startswith(("file:", "data:")) for url in requests)
