@@ -69,7 +69,7 @@ def test_a_folder_of_ones_own_adds_questions(tmp_path):
     mine = tmp_path / GROUP / "mine.yaml"
     mine.parent.mkdir(parents=True)
     shipped = (config_dir() / GROUP / "scale.yaml").read_text()
-    mine.write_text(shipped.replace("# 5(vi): What", "# Mine: what").replace("noise: 0.1", "noise: 0.3"))
+    mine.write_text(shipped.replace("# 5(vi): What", "# Mine: what", 1).replace("noise: 0.1", "noise: 0.3"))
     asked, section = settings("mine", ["seed=3"], [str(tmp_path)])
     values = section.model_dump()
     assert (asked, values["noise"], values["seed"]) == ("scale", 0.3, 3)

@@ -96,7 +96,7 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
         known = loader.get_group_options(GROUP)
         if name not in known:
             raise UserError(
-                f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}; or all"
+                f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}"
             )
         try:
             parsed = loader.parse(overrides)
