@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import sympy as sp  # type: ignore[import-untyped]
+import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -163,7 +163,7 @@ def gradient_without_the_scale(patch: pytest.MonkeyPatch) -> None:
 def another_epsilon(patch: pytest.MonkeyPatch) -> None:
     def wrong(stepper, scale):
         right = at_scale_one(stepper, scale)
-        return replace(right, epsilon=stepper.epsilon) if isinstance(stepper, Adagrad) else right
+        return replace(right, epsilon=stepper.epsilon) if isinstance(right, Adagrad) else right
 
     patch.setattr(equivalence, "at_scale_one", wrong)
 
@@ -193,7 +193,7 @@ def a_shifted_threshold(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         module,
         "_same_predictions",
-        lambda scales, y, z: claim(scales, y, Shifted(z)),  # type: ignore[arg-type]
+        lambda scales, y, z: claim(scales, y, Shifted(z)),
     )
 
 
@@ -208,7 +208,12 @@ class Shifted(np.ndarray):
 
 
 def the_inverse_scale(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(module, "greatest_likelihood", lambda y, z: 1 / greatest_likelihood(y, z))
+    def inverse(y, z):
+        best = greatest_likelihood(y, z)
+        assert best is not None
+        return 1 / best
+
+    patch.setattr(module, "greatest_likelihood", inverse)
 
 
 PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

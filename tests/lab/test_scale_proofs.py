@@ -17,7 +17,7 @@ def sigma(x):
 
 
 def zero(expression) -> bool:
-    return sp.simplify(expression) == 0
+    return bool(sp.simplify(expression) == 0)
 
 
 def test_the_slope_of_the_curve():

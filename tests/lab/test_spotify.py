@@ -182,7 +182,7 @@ def without_dropout(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_weak_baseline(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(BINARY.baselines, "logistic", BINARY.baselines["majority"])  # type: ignore[arg-type]
+    patch.setitem(BINARY.baselines, "logistic", BINARY.baselines["majority"])
     patch.setattr(module, "split_results", split_results)
 
 
@@ -277,7 +277,9 @@ def test_the_lab_trains_what_the_assignment_trains():
 def rows_of(heading: str) -> list[list[str]]:
     """Return the cells of the first table after a line of the page, without its header."""
     after = PAGE.read_text(encoding="utf-8").split(heading, 1)[1]
-    lines = re.search(r"(?:^\|.*\n)+", after, flags=re.MULTILINE)[0].splitlines()[2:]
+    table = re.search(r"(?:^\|.*\n)+", after, flags=re.MULTILINE)
+    assert table is not None
+    lines = table[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
