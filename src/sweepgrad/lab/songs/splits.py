@@ -16,7 +16,7 @@ from sweepgrad.training.loop import Examples
 
 @dataclass(frozen=True)
 class SplitResult:
-    """What was measured on validation rows of one split that chose nothing.
+    """Measurements on the validation rows of one split that chose nothing.
 
     Attributes:
         accuracy, roc_auc: of the chosen model.
