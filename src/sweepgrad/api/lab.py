@@ -13,7 +13,7 @@ from sweepgrad.api.arguments import RUNS, overrides_for, search_path
 from sweepgrad.api.location import checked
 from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
-from sweepgrad.lab.ask import Asked
+from sweepgrad.lab.answering import Asked
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
@@ -121,14 +121,14 @@ def ask_at(
     Raises:
         UserError: as `ask`.
     """
-    from sweepgrad.lab import ask as asking
+    from sweepgrad.lab.answering import answer_question
     from sweepgrad.lab.configs import settings, titles
     from sweepgrad.lab.environment import Lab
 
     asked, section = settings(name, overrides, search)
     title = titles(search)[name]
     place = (RUNS / "lab" if folder is None else Path(folder)).absolute()
-    found = asking.ask(name, asked, section, place, Lab(uri))
+    found = answer_question(name, asked, section, place, Lab(uri))
     return Answer(found.name, found.finding, found.folder, found.run_id, title.number, title.text)
 
 

@@ -27,7 +27,7 @@ class Asked:
     run_id: str
 
 
-def ask(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Asked:
+def answer_question(name: str, asked: str, settings: Section, folder: Path, lab: Lab) -> Asked:
     """Answer a question.
 
     Arguments:
