@@ -129,6 +129,13 @@ def test_pictures_label_their_axes_and_lines(finding, theme, name):
     assert len(legend.get_texts()) == len(axes.lines)
 
 
+def test_scale_1_is_not_compared_with_itself(finding):
+    with_one = answer(small(scales=(0.5, 1.0, 3.0)), LAB)
+    assert with_one.numbers == finding.numbers
+    assert with_one.tables == finding.tables
+    assert with_one.claims == finding.claims
+
+
 def test_without_a_power_of_two_nothing_is_claimed_of_bits():
     found = answer(small(scales=(3.0,)), LAB)
     names = [claim.name for claim in found.claims]

@@ -72,10 +72,11 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     train, val = simulated(data, settings.seed)
     runs = Runs(train, val, settings.epochs, settings.batch_size, settings.seed)
     scales, rates = settings.scales, settings.rates
+    others = tuple(scale for scale in scales if scale != 1)  # scale 1 is what they are compared with
     steppers = (SGD(min(0.05, runs.stable_rate / max(scales) ** 2)), *OTHERS)
-    log.info(f"training with {len(scales)} scales and {len(steppers)} optimizers …")
-    differences = {type(s).__name__: [runs.difference(scale, s) for scale in scales] for s in steppers}
-    differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in scales]
+    log.info(f"training with {len(others)} scales and {len(steppers)} optimizers …")
+    differences = {type(s).__name__: [runs.difference(scale, s) for scale in others] for s in steppers}
+    differences["hidden layer"] = [difference_with_a_hidden_layer(train, s, settings.seed) for s in others]
     log.info(f"training with {len(scales)} scales by {len(rates)} rates …")
     losses = [[runs.loss(scale, rate) for rate in rates] for scale in scales]
     fitted = runs.trained(1.0, SGD(0.1), np.zeros(runs.network.n_parameters))
@@ -88,17 +89,17 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     tested = (
         _of_the_curve(scales),
         _of_the_gradient(scales, z, y),
-        _to_the_bit(scales, differences),
-        _up_to_rounding(scales, differences["SGD"], allowed),
-        _one_rate(runs, scales, settings.seed, allowed),
-        _from_zero(runs, scales, rates, allowed),
-        _same_predictions(scales, val.y, log_odds),
+        _to_the_bit(others, differences),
+        _up_to_rounding(others, differences["SGD"], allowed),
+        _one_rate(runs, others, settings.seed, allowed),
+        _from_zero(runs, others, rates, allowed),
+        _same_predictions(others, val.y, log_odds),
         _best_at_prediction(scales, val.y, log_odds, best),
     )
     names = ["scale", *differences]
-    lines = [[f"{s:g}", *(_short(line[i]) for line in differences.values())] for i, s in enumerate(scales)]
+    lines = [[f"{s:g}", *(_short(line[i]) for line in differences.values())] for i, s in enumerate(others)]
     in_bits = [
-        d for line in differences.values() for d, s in zip(line, scales, strict=True) if is_power_of_two(s)
+        d for line in differences.values() for d, s in zip(line, others, strict=True) if is_power_of_two(s)
     ]
     return Finding(
         claims=tuple(claim for claim in tested if isinstance(claim, Claim)),
@@ -180,8 +181,7 @@ def _up_to_rounding(scales: Sequence[float], differences: Sequence[float], allow
 
 
 def _one_rate(runs: Runs, scales: Sequence[float], seed: int, allowed: float) -> Claim:
-    others = [scale for scale in scales if scale != 1]
-    found = [difference_with_a_hidden_layer(runs.train, s, seed, one_rate=True) for s in others]
+    found = [difference_with_a_hidden_layer(runs.train, s, seed, one_rate=True) for s in scales]
     return Claim(
         "one rate for all layers",
         "With a hidden layer, scale² times the rate in all layers is not equivalent.",
@@ -213,12 +213,13 @@ def _from_zero(runs: Runs, scales: Sequence[float], rates: Sequence[float], allo
 
 
 def _same_predictions(scales: Sequence[float], y: Array, log_odds: Array) -> Claim:
-    accuracies = {float(((scale * log_odds >= 0) == (y == 1)).mean()) for scale in scales}
-    areas = {metrics.roc_auc(y, scale * log_odds) for scale in scales}
+    each = [scale * log_odds for scale in (1.0, *scales)]
+    accuracies = {float(((scaled >= 0) == (y == 1)).mean()) for scaled in each}
+    areas = {metrics.roc_auc(y, scaled) for scaled in each}
     return Claim(
         "same predictions",
         "Applied to a trained model, a scale changes neither accuracy nor the area under the ROC curve.",
-        f"accuracy {_range(accuracies)} and ROC AUC {_range(areas)} at {len(scales)} scales",
+        f"accuracy {_range(accuracies)} and ROC AUC {_range(areas)} at scale 1 and {len(scales)} others",
         len(accuracies) == len(areas) == 1,
     )
 
