@@ -15,12 +15,21 @@ from sweepgrad.compose.plan import plan
 from sweepgrad.drawing.style import THEMES, applied
 from sweepgrad.lab.configs import settings
 from sweepgrad.lab.environment import Lab
-from sweepgrad.lab.finding import Finding
+from sweepgrad.lab.finding import Claim, Finding
 from sweepgrad.lab.questions import spotify as module
 from sweepgrad.lab.questions.spotify import AT_RANDOM, Settings, answer, jobs_of
 from sweepgrad.lab.songs import duplicates
 from sweepgrad.lab.songs.duplicates import duplicate_effect, duplicate_effects
-from sweepgrad.lab.songs.splits import chosen, halves_of, in_halves, split_results
+from sweepgrad.lab.songs.splits import (
+    SplitResult,
+    chosen,
+    halves_of,
+    in_halves,
+    lead_over_logistic,
+    split_results,
+)
+from sweepgrad.lab.songs.tables import leads
+from sweepgrad.selection.evaluation import corrected_mean
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples
@@ -128,7 +137,8 @@ def here(tmp_path, monkeypatch):
 
 
 def as_published(patch: pytest.MonkeyPatch) -> None:
-    """Pretend that a figure was published for the small settings."""
+    """Pretend that a figure was published for the small settings, and that their intervals are narrow."""
+    patch.setattr(module, "PRECISION", 0.2)
     patch.setattr(module, "ASSIGNMENT", {"models": ("wide", "deep"), "seeds": 1})
     patch.setattr(module, "PUBLISHED", 0.69)
 
@@ -198,10 +208,10 @@ def standard_error_of_the_mean(patch: pytest.MonkeyPatch) -> None:
 evaluated = module.evaluated
 PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "better than the majority class": lambda patch: patch.setattr(module, "evaluated", untrained),
-    "the goal": without_training,
+    "not significantly below the goal": without_training,
     "chance of the split": standard_error_of_the_mean,
     "fewer layers": without_dropout,
-    "no more accurate than logistic regression": a_weak_baseline,
+    "not significantly more accurate than logistic regression": a_weak_baseline,
     "ranks better than logistic regression": without_training,
     "duplicates": keeping_duplicates,
 }
@@ -211,7 +221,11 @@ def test_every_claim_has_a_plant(finding):
     assert [claim.name for claim in finding.claims] == list(PLANTS)
 
 
-SLOW = {"better than the majority class", "fewer layers", "no more accurate than logistic regression"}
+SLOW = {
+    "better than the majority class",
+    "fewer layers",
+    "not significantly more accurate than logistic regression",
+}
 
 
 @pytest.mark.parametrize(
@@ -231,6 +245,30 @@ def test_of_one_depth_nothing_is_claimed_of_layers():
     section = asked("models=[wide]")
     results = split_results(jobs_of(section.model_copy(update={"splits": 2, "seeds": 1, "epochs": 1})))
     assert "not tested" in str(module._fewer_layers(section, results))
+
+
+def spread_by(points: float) -> list[SplitResult]:
+    """Return ten splits that differ by so many points, on average equal to logistic regression."""
+    signs = (-1, 1) * 5
+    return [SplitResult(0.7 + sign * points / 200, 0.7, 0.7 - sign * points / 200, 0.7, {}) for sign in signs]
+
+
+def test_too_few_rows_are_no_evidence_that_a_difference_is_not_significant():
+    for points, kind in ((0.5, Claim), (10, str)):
+        results = spread_by(points)
+        mean = corrected_mean([result.accuracy for result in results], 1 / 3)
+        assert isinstance(module._goal(results, mean), kind)
+        assert isinstance(module._no_advantage(results), kind)
+    assert "not below ± 2" in str(module._no_advantage(results))
+
+
+def test_the_lead_over_logistic_regression_has_a_corrected_interval():
+    results = spread_by(2.0)
+    # leads of ± 2 points: s² = 4 · 10 / 9, and t of 9 degrees of freedom is 2.262
+    half = 2.262 * np.sqrt((1 / 10 + 1 / 3) * 4 * 10 / 9)
+    lead = lead_over_logistic(results)
+    assert [100 * lead.low, 100 * lead.high] == pytest.approx([-half, half], rel=1e-3)
+    assert f"0.0 points (-{half:.1f} to +{half:.1f})" in leads({"at random": lead})
 
 
 def test_with_other_settings_nothing_is_claimed_of_the_published_figure():

@@ -9,9 +9,13 @@ from sweepgrad import rng
 from sweepgrad.autograd.value import Array
 from sweepgrad.compose.plan import PlannedJob
 from sweepgrad.lab.workers import side_by_side
+from sweepgrad.selection.evaluation import Mean, corrected_mean
 from sweepgrad.stats import metrics
 from sweepgrad.training.experiment import Experiment, prepare
 from sweepgrad.training.loop import Examples
+
+RATIO = 0.2 / 0.6
+"""Validation rows divided by training rows, see `corrected_mean`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ def split_results(jobs: Sequence[PlannedJob]) -> list[SplitResult]:
         by_model = dict(zip(models, means, strict=True))
         results.append(SplitResult(accuracy, roc_auc, *logistic[split], by_model))
     return results
+
+
+def lead_over_logistic(results: Sequence[SplitResult]) -> Mean:
+    """Return by how much the chosen model is more accurate than logistic regression, averaged over splits."""
+    return corrected_mean([result.accuracy - result.logistic_accuracy for result in results], RATIO)
 
 
 def chosen(measures: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from sweepgrad.lab.finding import table
 from sweepgrad.lab.songs.splits import SplitResult
 from sweepgrad.selection.card import Card
+from sweepgrad.selection.evaluation import Mean
 
 
 def on_test_rows(cards: Mapping[str, Card]) -> str:
@@ -46,6 +47,20 @@ def over_splits(results: Mapping[str, Sequence[SplitResult]]) -> str:
         _row("logistic regression", [[r.logistic_accuracy for r in each] for each in results.values()]),
     ]
     return table(["model", *(f"rows split {how}" for how in results)], rows)
+
+
+def leads(over_logistic: Mapping[str, Mean]) -> str:
+    """Return a sentence on the lead of the chosen model over logistic regression by kind of split."""
+    each = "; ".join(f"rows split {how} {points(lead)}" for how, lead in over_logistic.items())
+    return (
+        "Accuracy of the chosen model minus that of logistic regression on these splits, with the 95 % interval of"
+        f" the mean, corrected for overlapping splits: {each}."
+    )
+
+
+def points(mean: Mean) -> str:
+    """Return a mean difference in points with its interval."""
+    return f"{100 * mean.mean:+.1f} points ({100 * mean.low:+.1f} to {100 * mean.high:+.1f})"
 
 
 def _row(name: str, kinds: Sequence[Sequence[float]]) -> list[str]:
