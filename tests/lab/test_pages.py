@@ -37,12 +37,96 @@ def sections(page: str) -> list[str]:
     return [heading or summary for heading, summary in SECTION.findall(prose(page))]
 
 
+TINY, FACTOR = 1e-9, 30
+"""Numbers below are errors of rounding, and may differ by a factor; those below 1e-16 count as that."""
+RELATIVE, COUNTS = 0.1, 0.01
+"""Other numbers may differ by these shares, besides a unit of the last digit: real numbers, and integers."""
+
+
 def agree(written: str, page: str, name: str) -> None:
-    """Compare words exactly and numbers loosely: another processor rounds differently."""
+    """Compare words exactly, and numbers by their kind: another processor rounds differently."""
     assert NUMBER.sub("#", written) == NUMBER.sub("#", page), name
     for here, there in zip(NUMBER.findall(written), NUMBER.findall(page), strict=True):
-        a, b = (float(text.replace(",", "").replace("−", "-").strip("+")) for text in (here, there))
-        assert abs(a - b) <= 0.35 * max(abs(a), abs(b)) + 0.02, f"{name}: {here} where the page has {there}"
+        assert close(here, there), f"{name}: {here} where the page has {there}"
+
+
+def close(here: str, there: str) -> bool:
+    """Return whether two numbers are the same but for the rounding of another processor.
+
+    - Errors of rounding, with an exponent: within a factor of 30.
+    - Others: within a unit of the last digit shown (each is rounded by half of one) and a share, 1 %
+      for integers (counts, settings, percentages), 10 % for others. The signs are equal, unless both are at
+      most one unit from 0.
+    """
+    (a, unit_a), (b, unit_b) = value_and_unit(here), value_and_unit(there)
+    unit = max(unit_a, unit_b)
+    if "e" in here + there and min(abs(a), abs(b)) < TINY:
+        low, high = sorted(max(abs(number), 1e-16) for number in (a, b))
+        return a * b >= 0 and high <= FACTOR * low
+    if a * b < 0:
+        return max(abs(a), abs(b)) <= unit * (1 + 1e-9)
+    share = COUNTS if unit == 1 else RELATIVE
+    return abs(a - b) <= share * max(abs(a), abs(b)) + unit * (1 + 1e-9)
+
+
+def value_and_unit(text: str) -> tuple[float, float]:
+    """Return a number and the value of one unit of its last digit."""
+    text = text.replace(",", "").replace("−", "-")
+    mantissa, _, exponent = text.partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return float(text), 10.0 ** (int(exponent or 0) - decimals)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("7e-16", "2e-15"),
+        ("0", "7e-16"),  # rounding may cancel
+        ("+0.0263", "+0.0271"),
+        ("-0.0001", "+0.0000"),
+        ("-0.1", "+0.1"),  # both within rounding of 0
+        ("0.056", "0.060"),
+        ("24.4", "25.9"),
+        ("1,200", "1,205"),
+        ("17", "18"),
+        ("2e-05", "3e-05"),
+        ("60,", "60,"),
+        ("2026.", "2026."),
+    ],
+)
+def test_what_another_processor_may_print_agrees(here, there):
+    assert close(here, there)
+    assert close(there, here)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("1e-15", "0.015"),
+        ("1e-15", "1e-12"),
+        ("0", "1e-12"),
+        ("+0.0041", "-0.0041"),
+        ("-0.003", "+0.003"),
+        ("-0.2", "+0.1"),
+        ("0.05", "0.07"),
+        ("0.0049", "0.0152"),
+        ("24.4", "29.4"),
+        ("25", "20"),
+        ("40", "38"),
+        ("1,200", "1,300"),
+        ("2e-05", "9e-05"),
+        ("-3e-16", "3e-15"),
+    ],
+)
+def test_other_findings_do_not(here, there):
+    assert not close(here, there)
+    assert not close(there, here)
+
+
+def test_other_words_do_not_agree_either():
+    agree("rows 3.10 or more", "rows 3.11 or more", "same words")
+    with pytest.raises(AssertionError):
+        agree("rows 3.1 or more", "rows 3.1 or less", "other words")
 
 
 def resolved(path: str) -> object:
