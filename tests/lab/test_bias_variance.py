@@ -278,7 +278,7 @@ PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "width and error": plant(module, "difference", reversed_difference),
     "noise formula": plant(peak, "noise_variance", lambda mapped, v: noise_variance(mapped, 0 * v + 0.25)),
     "peak": plant(peak, "prediction_matrix", lambda rows, at, penalty=0: prediction_matrix(rows, at, 0.1)),
-    "noise at the peak": plant(peak, "noise_variance", lambda mapped, v: abs((mapped @ v).mean())),
+    "noise at the peak": plant(peak, "noise_variance", lambda mapped, v: (mapped**2 * v).mean()),
     "after the peak": plant(
         peak, "prediction_matrix", lambda rows, at, penalty=0: prediction_matrix(rows, at, 1.0)
     ),
