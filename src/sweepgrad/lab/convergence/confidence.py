@@ -1,4 +1,4 @@
-"""How far an estimated mean may be from its expected value."""
+"""Confidence limits of means, and how far an estimated mean may be from its expected value."""
 
 import numpy as np
 from scipy.special import stdtrit
