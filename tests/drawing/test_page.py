@@ -139,6 +139,31 @@ def test_several_on_a_page_do_not_disturb_each_other(browser, tmp_path):
     tab.close()
 
 
+def test_arrow_keys_are_left_to_the_page_without_a_walk_in_view_or_with_the_focus_elsewhere(
+    browser, tmp_path
+):
+    walk = fragment(graph_of(assignment_example()), SOURCE)
+    link, below = '<a id="link" href="#">link</a>', '<p style="height: 300vh">text</p>'
+    (tmp_path / "long.html").write_text(
+        f"<!doctype html><meta charset=utf-8>{link}{walk}{below}", encoding="utf-8"
+    )
+    tab = browser.new_page()
+    tab.goto((tmp_path / "long.html").as_uri())
+    where = tab.locator("#backward-where")
+    tab.keyboard.press("ArrowRight")
+    assert where.text_content() == "step 2 of 4"
+    tab.locator("#link").focus()
+    tab.keyboard.press("ArrowRight")
+    assert where.text_content() == "step 2 of 4"
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("ArrowRight")
+    assert where.text_content() == "step 3 of 4"
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    tab.keyboard.press("ArrowLeft")
+    assert where.text_content() == "step 3 of 4"
+    tab.close()
+
+
 def test_without_javascript_it_shows_the_picture_and_all_steps(browser, tmp_path):
     (tmp_path / "steps.html").write_text(page(graph_of(assignment_example()), SOURCE), encoding="utf-8")
     tab = browser.new_page(java_script_enabled=False)

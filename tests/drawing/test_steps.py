@@ -178,6 +178,19 @@ def test_numbers_are_formatted_as_in_pictures(evaluator):
     random = Random(3)
     some = [random.uniform(-1, 1) * 10.0 ** random.randint(-12, 12) for _ in range(300)]
     some += [0.0, -0.0, 1.0, 100.0, 12345.0, 9999.5, 1e-4, 1e-5, 0.5, 1e100]
+    # What ends in a 5 after four digits: only some of these are exactly in the middle of two.
+    some += [float(f"{n}5e{power}") for n in range(1000, 10_000, 3) for power in (-12, -6, -5, -4, -3, -1, 3)]
+    some += [
+        2.0005,
+        62.005,
+        0.13525,
+        0.5 + 2.0**-13,
+        -1234.5,
+        -1235.5,
+        1024.5,
+        5e-324,
+        1.7976931348623157e308,
+    ]
     assert evaluator.evaluate("all => all.map(x => format(x))", some) == [number(x) for x in some]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
+from sweepgrad.lab.stability import lipschitz
 from sweepgrad.lab.stability import tricks as tricks_module
 from sweepgrad.lab.stability.adagrad_norm import AdagradNorm
 from sweepgrad.lab.stability.clipping import clipped, example_gradients, opposed, steepest, with_outliers
@@ -176,8 +177,8 @@ def test_adagrad_norm_divides_by_the_root_of_all_squares_so_far():
     np.testing.assert_array_equal(still, w)  # no gradient, no 0 / 0
 
 
-def small_statistics(trick: tricks_module.Trick, *, batch_size: int = 8) -> Statistics:
-    return statistics(trick, (4,), ROWS, range(3), epochs=12, batch_size=batch_size)
+def small_statistics(trick: tricks_module.Trick, *, batch_size: int = 8, epochs: int = 12) -> Statistics:
+    return statistics(trick, (4,), ROWS, range(3), epochs=epochs, batch_size=batch_size)
 
 
 def test_statistics_are_what_they_say():
@@ -194,6 +195,51 @@ def test_statistics_are_what_they_say():
     np.testing.assert_array_equal(found.noise, again.noise)
     slower = small_statistics(tricks(1e-6, 12, 100, 1.0, 0.5, 0.3)["plain"])
     assert (slower.noise < 1e-3 * found.noise).all()
+    np.testing.assert_array_equal(found.weights[1], again.weights[1])
+
+
+def test_progress_is_no_noise():
+    random = np.random.default_rng(0)
+    trend, scatter = np.linspace(1, 0, 200), 0.01 * random.normal(size=200)
+    assert tricks_module.noise_of(trend) < 1e-12
+    # The second difference of independent numbers with deviation s has the deviation s √6.
+    assert tricks_module.noise_of(trend + scatter) == pytest.approx(
+        0.01 * np.sqrt(6) * np.sqrt(2 / np.pi), rel=0.2
+    )
+
+
+def test_gradient_descent_on_all_rows_makes_progress_without_noise():
+    plain = tricks(0.1, 12, 100, 1.0, 0.5, 0.3)["plain"]
+    whole, batches = (small_statistics(plain, batch_size=size, epochs=300) for size in (len(ROWS.y), 8))
+    start = [float(initial_loss(seed)) for seed in range(3)]
+    assert (whole.nll < start).all()
+    assert (whole.noise < 0.1 * batches.noise).all(), whole.noise / batches.noise  # a bend of the trend
+
+
+def initial_loss(seed: int) -> np.ndarray:
+    network = Network(ROWS.X.shape[1], (4,))
+    flat = Value(lipschitz.flattened(network.initial(seed)))
+    return lipschitz.loss(network, flat, Value(ROWS.X), Value(ROWS.y)).data
+
+
+def test_masks_may_raise_or_remove_the_variance_of_gradients():
+    # The same as by hand, at weights that no trick has trained.
+    network = Network(ROWS.X.shape[1], (4,), "relu", 0.5)
+    weights = np.stack([lipschitz.flattened(network.initial(seed)) for seed in range(2)])
+    ratio = tricks_module.raised_by_masks(weights, (4,), ROWS, 0.5, batch_size=8, seed=0)
+    key = rng.key(0, "lab/gradients/masks")
+    for s in range(2):
+        spreads = [
+            [
+                np.trace(np.cov(batch_gradients(network, weights[s], ROWS, 8, k, drop=drop).T, bias=True))
+                for k in (rng.fold(key, s, n) for n in range(tricks_module.PASSES))
+            ]
+            for drop in (True, False)
+        ]
+        assert ratio[s] == pytest.approx(np.mean(spreads[0]) / np.mean(spreads[1]))
+    np.testing.assert_allclose(
+        tricks_module.raised_by_masks(weights, (4,), ROWS, 0.0, batch_size=8, seed=0), 1
+    )
 
 
 def test_the_last_rate_is_that_of_the_last_step():

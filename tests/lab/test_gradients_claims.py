@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sweepgrad.autograd.value import Array
 from sweepgrad.errors import UserError
 from sweepgrad.lab.configs import settings
 from sweepgrad.lab.environment import Lab
@@ -69,7 +70,9 @@ def layers() -> list[Claim]:
 
 
 def dropping() -> list[Claim]:
-    return trained.dropout_effects(module.with_tricks(SECTION, rows_of(SECTION)))
+    rows = rows_of(SECTION)
+    found = module.with_tricks(SECTION, rows)
+    return trained.dropout_effects(found, module.with_masks(SECTION, rows, found), SECTION.dropout)
 
 
 def batches() -> list[Claim]:
@@ -136,6 +139,16 @@ def summed_loss(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tricks_module, "statistics", once)
 
 
+def no_masks(patch: pytest.MonkeyPatch) -> None:
+    """Compute the gradients of batches without masks, whatever is asked."""
+    real = lipschitz.batch_gradients
+
+    def wrong(*arguments: Any, drop: bool) -> Array:
+        return real(*arguments)
+
+    patch.setattr(tricks_module, "batch_gradients", wrong)
+
+
 def instead(name: str, wrong: Callable[..., object]) -> Plant:
     """Return a plant that replaces a function which the claims without training use."""
     return lambda patch: patch.setattr(untrained, name, wrong)
@@ -148,9 +161,9 @@ PLANTS: dict[str, Plant] = {
     "threshold with noise": summed_loss,
     "threshold without noise": one_batch_size,
     "first and last layer": changed_trick("sigmoid", activation="relu"),
-    "variance with dropout": changed_trick("dropout", dropout=0.0),
+    "variance with dropout": no_masks,
     "curvature with dropout": changed_trick("dropout", dropout=0.0),
-    # The slope of the activation is forgotten to be squared, or depth to matter.
+    # The root of a mean square is taken twice; or gradients are expected to be the same at every depth.
     "gradients by depth": instead(
         "predicted", lambda name, depth, first: predicted(name, depth, first) ** 0.5
     ),

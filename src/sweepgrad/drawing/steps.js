@@ -32,15 +32,16 @@ const power = (a, n) => (a === 0 && n < 0 ? NaN : a ** n);
 const powerOf = n => ({forward: a => power(a, n), gradients: [(g, y, a) => g * (n * (n === 0 ? 1 : power(a, n - 1)))]});
 const FUNCTIONS = ["exp", "log", "relu", "tanh", "softplus", "sigmoid"];
 
-/** Format a number as Python's %.4g does. */
+/** Format a number as Python's %.4g does: what lies exactly in the middle goes to the even digit. */
 function format(x, digits = 4) {
   if (!Number.isFinite(x)) return x > 0 ? "inf" : x < 0 ? "-inf" : "nan";
   if (x === 0) return "0";
-  const longer = x.toExponential(digits); // a tie is rounded to the even digit
-  if (Number(longer) === x && /[02468]5e/.test(longer.replace(".", ""))) return format(x * (1 - 1e-15), digits);
+  const [all, power] = x.toExponential(60).split("e"), kept = all.slice(0, all.indexOf(".") + digits); // all: exact digits
+  const tie = /^50*$/.test(all.slice(kept.length)), even = "02468".includes(kept.at(-1));
+  const rounded = tie && even ? `${kept}e${power}` : x.toExponential(digits - 1); // which rounds ties away from 0
   const strip = text => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
-  const [mantissa, exponent] = x.toExponential(digits - 1).split("e").map(Number);
-  if (exponent >= -4 && exponent < digits) return strip(x.toFixed(digits - 1 - exponent));
+  const [mantissa, exponent] = rounded.split("e").map(Number);
+  if (exponent >= -4 && exponent < digits) return strip(Number(rounded).toFixed(digits - 1 - exponent));
   return `${strip(mantissa.toFixed(digits - 1))}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
 }
 

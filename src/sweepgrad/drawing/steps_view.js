@@ -192,11 +192,12 @@ function start(prefix, given) {
   const moves = {back: () => now - 1, next: () => now + 1, again: () => 0};
   for (const [name, to] of Object.entries(moves)) at(name).addEventListener("click", () => show(to()));
 
-  // Of several on a page the arrow keys move the one that has the focus, else the first one in view.
+  // The arrow keys move the walk that has the focus, or, if nothing on the page has it, the first walk in view.
   const mine = () => {
-    const all = [...document.querySelectorAll(".steps")];
+    const focus = document.activeElement, all = [...document.querySelectorAll(".steps")];
     const inView = other => other.getBoundingClientRect().bottom > 0 && other.getBoundingClientRect().top < innerHeight;
-    return walk === (all.find(other => other.contains(document.activeElement)) ?? all.find(inView) ?? all[0]);
+    if (focus && focus !== document.body && focus !== document.documentElement) return walk.contains(focus);
+    return walk === all.find(inView);
   };
   document.addEventListener("keydown", event => {
     const move = {ArrowLeft: -1, ArrowRight: 1}[event.key];

@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from sweepgrad.lab.convergence.confidence import MANY, late_error
 from sweepgrad.lab.convergence.descent import variance_at
-from sweepgrad.lab.convergence.many_steps import error
 from sweepgrad.lab.convergence.measurements import DELAY, Measured, floor
-from sweepgrad.lab.convergence.single_steps import MANY
 from sweepgrad.lab.finding import Claim
 
 TINY = 1e-4
@@ -47,7 +46,7 @@ def _exact(measured: Measured) -> Claim:
     for rate in measured.bounded:
         course, expected = measured.of_squares[rate], measured.exact[rate].excess
         expected_late = float(expected[len(expected) // 2 :].mean())
-        deviations[rate] = abs(float(course.late.mean()) - expected_late) / error(course)
+        deviations[rate] = abs(float(course.late.mean()) - expected_late) / late_error(course)
     listed = ", ".join(f"{deviation:.1f} at {rate:g}/K" for rate, deviation in deviations.items())
     return Claim(
         "exact moments",
@@ -85,7 +84,7 @@ def _by_noise(measured: Measured) -> Claim:
     usual, noisier = measured.of_squares[rate], measured.of_noisier
     ratio = float(noisier.late.mean() / usual.late.mean())
     # Relative errors of independent means add up in squares, to first order.
-    relative = np.hypot(error(usual) / usual.late.mean(), error(noisier) / noisier.late.mean())
+    relative = np.hypot(late_error(usual) / usual.late.mean(), late_error(noisier) / noisier.late.mean())
     return Claim(
         "floor and noise",
         "With residuals twice as large, so four times the variance, the mean excess loss over the second half of the steps is four"

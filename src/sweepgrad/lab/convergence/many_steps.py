@@ -1,7 +1,6 @@
 """Claims about many steps, part (iv) of the question and the standard results beside it."""
 
 import numpy as np
-from scipy.special import stdtrit
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.lab.convergence.bounds import (
@@ -11,17 +10,11 @@ from sweepgrad.lab.convergence.bounds import (
     linear_bound,
     weighted_bound,
 )
+from sweepgrad.lab.convergence.confidence import upper
 from sweepgrad.lab.convergence.descent import plain
 from sweepgrad.lab.convergence.measurements import Measured
 from sweepgrad.lab.convergence.trajectories import Course
 from sweepgrad.lab.finding import Claim
-
-
-def upper(mean: Array, deviation: Array, trajectories: int) -> Array:
-    """Return upper confidence limits of N means that hold for all at once with 97.5 % (Bonferroni)."""
-    quantile = float(stdtrit(trajectories - 1, 1 - 0.025 / len(mean)))
-    limits: Array = mean + quantile * deviation / np.sqrt(trajectories)
-    return limits
 
 
 def average_shares(measured: Measured) -> dict[tuple[str, float], tuple[float, float]]:
@@ -206,8 +199,3 @@ def _no_floor(measured: Measured) -> Claim:
         f"{last:.1g} after {steps:,} steps; the floor is {measured.floors[rate]:.3g}",
         last < measured.floors[rate],
     )
-
-
-def error(course: Course) -> float:
-    """Return the standard error of the mean excess loss over the second half of the steps."""
-    return float(course.late.std(ddof=1) / np.sqrt(course.trajectories))

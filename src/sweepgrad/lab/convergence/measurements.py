@@ -41,7 +41,7 @@ class Measured:
         start: of all trajectories but those of the neuron, which start at `far`.
         rates: all constant rates; `covered` are those up to 1, `bounded` those of them at which the moments of SGD
             on least squares stay bounded.
-        squares, of_logistic, of_neuron: trajectories by rate; of the neuron, |∇L|² is measured.
+        of_squares, of_logistic, of_neuron: trajectories by rate; of the neuron, |∇L|² is measured.
         of_noisier: at the smallest rate; `of_fitted`: at `fitted_rate`, a learning rate.
         decaying: the learning rate of each step; the first is the largest of `bounded`.
         exact, floors: by rate, on least squares. A floor is infinite if the moments grow without limit.

@@ -13,6 +13,7 @@ from sweepgrad.lab.convergence.bounds import (
     sheet_bound,
     sufficient_square,
 )
+from sweepgrad.lab.convergence.confidence import MANY
 from sweepgrad.lab.convergence.convex import LeastSquares, Problem
 from sweepgrad.lab.convergence.descent import (
     counterexample,
@@ -25,8 +26,6 @@ from sweepgrad.lab.finding import Claim
 
 POINTS = 200
 """Number of points, at distances of 10⁻³ to 10 from the optimum, at which steps are tried."""
-MANY = 4.0
-"""Standard errors by which a mean may deviate; the probability of more is 1 in 16,000."""
 ROUNDING = 1e-9
 """Relative error of a difference of losses that nearly cancel."""
 FAR = 4.0

@@ -176,7 +176,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             ),
             Claim(
                 "cost",
-                "On a chain of n sums x + x, with 2n edges and 2ⁿ paths, the backward pass makes n additions and gives the derivative 2ⁿ.",
+                "On a chain of n sums x + x, with 2n edges (one for each operand) and 2ⁿ paths, the backward pass makes n additions and gives the derivative 2ⁿ.",
                 f"n = {settings.depth}: {paths:,} paths, {additions} additions, derivative {slope.item():,.0f}",
                 slope.item() == paths == 2.0**settings.depth and additions == settings.depth,
             ),

@@ -1,6 +1,7 @@
 """Methods against vanishing, exploding and noisy gradients; docs/lab/gradients.md explains them."""
 
 import logging
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +14,14 @@ from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Finding
 from sweepgrad.lab.stability import pictures, trained
 from sweepgrad.lab.stability.depth import FUNCTIONS, measured
-from sweepgrad.lab.stability.tricks import Statistics, at_batch_sizes, statistics, tricks, without_noise
+from sweepgrad.lab.stability.tricks import (
+    Statistics,
+    at_batch_sizes,
+    raised_by_masks,
+    statistics,
+    tricks,
+    without_noise,
+)
 from sweepgrad.lab.stability.untrained import clipping_claims, depth_claims, dropout_claims
 from sweepgrad.lab.tables import simulated
 from sweepgrad.training.loop import Examples
@@ -104,6 +112,21 @@ def with_tricks(settings: Settings, rows: Examples) -> dict[str, Statistics]:
     return found
 
 
+def with_masks(settings: Settings, rows: Examples, found: Mapping[str, Statistics]) -> dict[str, Array]:
+    """Return by what masks multiply the variance of a batch's gradient, at trained weights; (S,) each."""
+    return {
+        name: raised_by_masks(
+            found[name].weights,
+            settings.hidden,
+            rows,
+            settings.dropout,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        )
+        for name in ("plain", "dropout")
+    }
+
+
 def with_batch_sizes(settings: Settings, rows: Examples) -> dict[int, Statistics]:
     """Train plain SGD with several batch sizes and with all rows, for the same number of steps."""
     sizes = sorted({*settings.batch_sizes, settings.batch_size, len(rows.y)})
@@ -140,7 +163,7 @@ def answer(settings: Settings, lab: Lab) -> Finding:
             trained.layer_claim(found),
             *clipping_claims(rows, settings.hidden, settings.clip, settings.batch_size, settings.seed),
             *dropout_claims(settings.dropout, settings.seed),
-            *trained.dropout_effects(found),
+            *trained.dropout_effects(found, with_masks(settings, rows, found), settings.dropout),
         ),
         numbers={
             **{

@@ -6,9 +6,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sweepgrad.config.section import Section, Seed
+from sweepgrad.lab.convergence.confidence import late_error
 from sweepgrad.lab.convergence.convex import drawn
 from sweepgrad.lab.convergence.floors import floor_claims
-from sweepgrad.lab.convergence.many_steps import average_shares, bound_claims, descent_claims, error
+from sweepgrad.lab.convergence.many_steps import average_shares, bound_claims, descent_claims
 from sweepgrad.lab.convergence.measurements import Measured, measure
 from sweepgrad.lab.convergence.pictures import pictures
 from sweepgrad.lab.convergence.single_steps import radius_claims, single_step_claims
@@ -101,7 +102,10 @@ def _table(measured: Measured, shares: dict[tuple[str, float], tuple[float, floa
         floor, late = "", ""
         if name == "least squares":
             course = measured.of_squares[rate]
-            floor, late = f"{measured.floors[rate]:.3g}", f"{course.late.mean():.3g} ± {error(course):.1g}"
+            floor, late = (
+                f"{measured.floors[rate]:.3g}",
+                f"{course.late.mean():.3g} ± {late_error(course):.1g}",
+            )
         rows.append([f"{name}, {rate:g}/K", f"{of_average:.0%}", f"{of_last:.0%}", floor, late])
     header = ["problem, α", "average / bound", "last iterate / bound", "exact floor", "measured (± 1 s.e.)"]
     return table(header, rows)

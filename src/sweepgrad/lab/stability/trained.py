@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from sweepgrad.autograd.value import Array
 from sweepgrad.lab.finding import Claim, table
 from sweepgrad.lab.stability.ratios import Ratio, listed
 from sweepgrad.lab.stability.tricks import NAMES, RATES, Statistics
@@ -36,7 +37,7 @@ def rate_claims(found: Mapping[str, Statistics], lr: float) -> list[Claim]:
         Claim(
             "noise of the loss",
             "Decaying and adaptive learning rates reduce the noise: in the last quarter of the epochs the training"
-            " loss changes less per epoch than with the constant rate.",
+            " loss scatters less around its trend, by the mean of |Lₜ₊₁ − 2Lₜ + Lₜ₋₁|, than with the constant rate.",
             f"Relative to the constant rate, {listed(noise)}.",
             all(ratio.high < 1 for ratio in noise.values()),
         ),
@@ -110,17 +111,25 @@ def layer_claim(found: Mapping[str, Statistics]) -> Claim:
     )
 
 
-def dropout_effects(found: Mapping[str, Statistics]) -> list[Claim]:
-    """Check what dropout of hidden units does to noise and curvature."""
-    (variance,) = relative(found, "variance", ("dropout",)).values()
+def dropout_effects(
+    found: Mapping[str, Statistics], raised: Mapping[str, Array], probability: float
+) -> list[Claim]:
+    """Check what dropout of hidden units does to noise and curvature.
+
+    Arguments:
+        raised: by what masks multiply the variance of a batch's gradient, at the weights after training with
+            each of the tricks; (S,).
+    """
+    ratios = {name: Ratio.of(each) for name, each in raised.items()}
     (curvature,) = relative(found, "curvature", ("dropout",)).values()
     return [
         Claim(
             "variance with dropout",
-            "Dropout makes gradients noisier: after training, the variance of a batch's gradient is larger than"
-            " without dropout.",
-            f"{variance} times.",
-            variance.low > 1,
+            f"In this network the masks of dropout {probability:g} raise the variance of a batch's gradient: at the"
+            " same weights it is larger with masks than without, both at the weights after plain training and at"
+            " those after training with dropout.",
+            f"Variance with masks divided by that without, at the weights of each: {listed(ratios)}.",
+            all(ratio.low > 1 for ratio in ratios.values()),
         ),
         Claim(
             "curvature with dropout",

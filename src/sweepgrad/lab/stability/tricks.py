@@ -38,11 +38,12 @@ class Statistics:
             batches of a pass.
         ratio: gradient norm of the first layer divided by that of the last one.
         curvature: see `lipschitz.curvature`.
-        noise: mean change of the training loss per epoch, over the last quarter of the epochs.
+        noise: see `noise_of`, over the last quarter of the epochs.
         nll: loss on the training rows after training.
         length: norm of all weights.
         rate: the learning rate of the last step; NaN for Adagrad, which has one for each weight.
         layers: `norm` and `variance` of each layer, (S, L, 2).
+        weights: after training, (S, n_parameters).
     """
 
     norm: Array
@@ -54,11 +55,14 @@ class Statistics:
     length: Array
     rate: Array
     layers: Array
+    weights: Array
 
 
 NAMES = ("norm", "variance", "ratio", "curvature", "noise", "nll", "length")
 
 
+PASSES = 5
+"""Number of passes over which `raised_by_masks` takes the mean."""
 RATES = ("1/√t", "staircase", "Adagrad", "AdaGrad-Norm")
 """The tricks of `tricks` that change the learning rate."""
 
@@ -97,7 +101,7 @@ def statistics(
 ) -> Statistics:
     """Train with each seed and measure the gradients."""
 
-    def one(seed: int) -> tuple[list[float], list[list[float]]]:
+    def one(seed: int) -> tuple[list[float], list[list[float]], Array]:
         network = Network(rows.X.shape[1], hidden, trick.activation, trick.dropout)
         *_, last = fit(
             network,
@@ -127,17 +131,58 @@ def statistics(
             float(squares.sum(axis=1).mean()),
             layers[0][0] / layers[-1][0],
             curvature(network, flat, rows, key),
-            float(np.abs(np.diff(late)).mean()),
+            noise_of(late),
             float(losses[-1]),
             float(np.linalg.norm(flat)),
             _last_rate(trick, last.state, epochs, -(-len(rows.y) // batch_size)),
         ]
-        return numbers, layers
+        return numbers, layers, flat
 
     found = side_by_side(one, seeds)
-    norm, variance, ratio, steepest, noise, nll, length, rate = np.array([numbers for numbers, _ in found]).T
-    layers = np.array([of_layers for _, of_layers in found])
-    return Statistics(norm, variance, ratio, steepest, noise, nll, length, rate, layers)
+    norm, variance, ratio, steepest, noise, nll, length, rate = np.array([numbers for numbers, *_ in found]).T
+    layers, weights = (np.array([each[place] for each in found]) for place in (1, 2))
+    return Statistics(norm, variance, ratio, steepest, noise, nll, length, rate, layers, weights)
+
+
+def noise_of(losses: Array) -> float:
+    """Return the mean of |Lₜ₊₁ - 2Lₜ + Lₜ₋₁| over epochs (N,): how much the loss scatters around its trend.
+
+    Progress at a constant pace adds nothing to it.
+    """
+    return float(np.abs(np.diff(losses, 2)).mean())
+
+
+def raised_by_masks(
+    weights: Array, hidden: tuple[int, ...], rows: Examples, dropout: float, *, batch_size: int, seed: int
+) -> Array:
+    """Return the variance of a batch's gradient with dropout divided by that without, at the same weights; (S,).
+
+    Both are means over `PASSES` passes, with the same batches.
+
+    Arguments:
+        weights: of networks with ReLU units, (S, n_parameters).
+    """
+    network = Network(rows.X.shape[1], hidden, "relu", dropout)
+
+    def one(number: int) -> float:
+        with_masks, without = (
+            [
+                batch_gradients(
+                    network, weights[number], rows, batch_size, rng.fold(key, number, n), drop=drop
+                )
+                for n in range(PASSES)
+            ]
+            for drop in (True, False)
+        )
+        return float(np.mean([*map(spread, with_masks)]) / np.mean([*map(spread, without)]))
+
+    key = rng.key(seed, "lab/gradients/masks")
+    return np.array(side_by_side(one, range(len(weights))))
+
+
+def spread(vectors: Array) -> float:
+    """Return the variance of vectors (N, P): the mean squared distance from their mean."""
+    return float(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean())
 
 
 def at_batch_sizes(
