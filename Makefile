@@ -16,7 +16,7 @@ SLOW_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference inject histories checked lint format types lock hooks clean distclean
+.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference inject histories checked lint format types lock hooks clean distclean notebooks
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -106,8 +106,11 @@ docs: $(DEV) $(PROJECT) ## Build the documents as a site, which needs no network
 	@$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs build/docs
 	@echo "built: build/docs/index.html"
 
-lab: $(DEV) $(PROJECT) ## Ask the lab all its questions, and put findings and pictures into docs/lab/
+lab: $(DEV) $(PROJECT) ## Ask the lab all its questions, and put findings, pictures and outputs into docs/lab/
 	@$(BIN)/python docs/lab/make.py
+
+notebooks: $(DEV) $(PROJECT) ## Write each page of the lab as a notebook into docs/lab/notebooks/
+	@$(BIN)/python docs/lab/notebook.py
 
 hooks: ## Have git run make lint before each commit (optional)
 	@hook=$$(git rev-parse --git-path hooks)/pre-commit; \

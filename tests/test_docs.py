@@ -233,7 +233,7 @@ def test_the_reference_lists_every_name_of_the_api_with_its_arguments():
         found = getattr(sweepgrad, name)
         if shown and not isinstance(found, type):
             names = [
-                part.partition("=")[0].strip()
+                part.partition("=")[0].strip().removeprefix("*")
                 for part in shown[1].split(",")
                 if part.strip() not in ("*", "")
             ]

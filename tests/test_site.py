@@ -1,6 +1,7 @@
 """Build the documents as a site: all pages, valid links, drawn formulas, nothing loaded from elsewhere."""
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -8,9 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from docs.lab import notebook, pages
 from tests.browser import chromium, needs_chromium
 
 ROOT = Path(__file__).parents[1]
+LAB = [Path("lab", f"{name}.html") for name in pages.names()]
 PAGES = sorted(file.relative_to(ROOT / "docs").with_suffix(".html") for file in (ROOT / "docs").rglob("*.md"))
 
 
@@ -47,22 +50,42 @@ class Page(HTMLParser):
             self.text += data
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
+def build(docs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Build a folder of documents as a site in `folder / "html"`; warnings are errors."""
     options = ["-q", "-n", "-W", "--keep-going", "-b", "html", "-d", str(folder / "trees")]
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(folder / "html")],
+    return subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, str(docs), str(folder / "html")],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    done = build(ROOT / "docs", folder)
     assert done.returncode == 0, done.stderr
     return folder / "html"
 
 
-def pages(site: Path) -> dict[Path, Page]:
+def parsed(site: Path) -> dict[Path, Page]:
     return {file: Page(file.read_text(encoding="utf-8")) for file in site.rglob("*.html")}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Take the site's own settings and extensions for a folder with one page."""
+    docs = tmp_path / "docs"
+    for name in ("extensions", "static"):
+        shutil.copytree(ROOT / "docs" / name, docs / name)
+    shutil.copy(ROOT / "docs" / "conf.py", docs)
+    (docs / "pictures").mkdir()
+    for name in ("a.svg", "a-dark.svg", "b.svg"):
+        (docs / "pictures" / name).write_text(
+            "<svg xmlns='http://www.w3.org/2000/svg' width='384' height='9'/>"
+        )
+    return docs
 
 
 def test_every_document_is_a_page_and_is_in_the_contents(site):
@@ -73,7 +96,7 @@ def test_every_document_is_a_page_and_is_in_the_contents(site):
 
 
 def test_every_link_leads_somewhere(site):
-    found = pages(site)
+    found = parsed(site)
     for file, page in found.items():
         for link in page.links:
             parts = urlsplit(link)
@@ -86,7 +109,7 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_nothing_is_loaded_from_elsewhere(site):
-    for file, page in pages(site).items():
+    for file, page in parsed(site).items():
         for address in page.loaded:
             assert not urlsplit(address).netloc, f"{file.name} loads {address}"
             path = urlsplit(address).path
@@ -98,10 +121,10 @@ def test_nothing_is_loaded_from_elsewhere(site):
 
 
 def test_every_formula_is_drawn(site):
-    for file, page in pages(site).items():
+    for file, page in parsed(site).items():
         assert not re.search(r"\$|\\(frac|alpha|theta|mathbb|lVert)", page.text), file
     html = (site / "lab" / "sgd.html").read_text(encoding="utf-8")
-    source = re.sub(r"`[^`\n]*`", "", (ROOT / "docs" / "lab" / "sgd.md").read_text(encoding="utf-8"))
+    source = re.sub(r"`[^`\n]*`", "", pages.FENCE.sub("", pages.read("sgd")))
     blocks = source.count("$$") // 2
     inline = len(re.findall(r"\$[^$\n]+\$", re.sub(r"\$\$.*?\$\$", "", source, flags=re.DOTALL)))
     assert html.count('class="formula-block"') == blocks
@@ -109,35 +132,125 @@ def test_every_formula_is_drawn(site):
     assert html.count('aria-hidden="true" focusable="false"') == blocks + inline
 
 
+def test_pictures_are_there_for_both_themes_and_claims_for_a_phone(small, tmp_path):
+    parts = (
+        "# Title",
+        "![left](pictures/a.svg)\n![right](pictures/b.svg)",
+        "![alone](pictures/a.svg)",
+        "![in](pictures/b.svg) a sentence.",
+        "|  | claim |\n| --- | --- |\n| ✓ | one |\n| ✗ | two |",
+        "|  | a |\n| --- | --- |\n| ✓ | 1 |\n| x | 2 |",
+    )
+    (small / "index.md").write_text("\n\n".join(parts))
+    done = build(small, tmp_path)
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    light, dark = (
+        f'class="only-{theme}" src="_images/a{end}.svg"' for theme, end in (("light", ""), ("dark", "-dark"))
+    )
+    right = '<img alt="right" src="_images/b.svg" />'
+    pair = rf'<p class="pictures"><img alt="left" {light} /><img alt="left" {dark} />\s*{right}</p>'
+    assert re.search(pair, html)
+    assert f'<p class="picture"><img alt="alone" {light} /><img alt="alone" {dark} /></p>' in html
+    assert '<p><img alt="in"' in html
+    assert sorted(file.name for file in (tmp_path / "html" / "_images").iterdir()) == [
+        "a-dark.svg",
+        "a.svg",
+        "b.svg",
+    ]
+    assert html.count('<table class="claims ') == 1
+
+
+def test_a_formula_with_an_unknown_command_is_an_error(small, tmp_path):
+    (small / "index.md").write_text(
+        "# Title\n\n$\\Bigl\\lVert x \\Bigr\\rVert + \\bigl\\langle x \\bigr\\rangle$\n"
+    )
+    assert build(small, tmp_path).returncode == 0
+    (small / "index.md").write_text("# Title\n\n$\\lVertt x$\n")
+    done = build(small, tmp_path)
+    assert done.returncode
+    assert "unknown command \\\\lVertt" in done.stderr
+
+
+def test_each_page_of_the_lab_offers_its_notebook(site):
+    offering = {
+        file.relative_to(site): [link for link in page.links if link.endswith(".ipynb")]
+        for file, page in parsed(site).items()
+    }
+    for file, links in offering.items():
+        wanted = file.parent.name == "lab" and file.stem in notebook.names()
+        assert [Path(link).name for link in links] == [f"{file.stem}.ipynb"] * wanted, file
+        for link in links:
+            own = notebook.FOLDER / Path(link).name
+            assert (site / file.parent / link).read_bytes() == own.read_bytes()
+
+
 @pytest.mark.slow
 @needs_chromium
-def test_pages_are_read_in_a_browser_without_a_network(site):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_are_read_in_a_browser_without_a_network(site, scheme, width):
+    messages: list[str] = []
+    requests: list[str] = []
+    wide = "e => e.scrollWidth - e.clientWidth"
     with chromium() as browser:
-        for scheme in ("light", "dark"):
-            for width in (1280, 400):
-                context = browser.new_context(
-                    viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+        )
+        context.on("console", lambda message: messages.append(message.text))
+        context.on("weberror", lambda error: messages.append(str(error.error)))
+        context.on("request", lambda request: requests.append(request.url))
+        for page in PAGES:
+            tab = context.new_page()
+            tab.goto((site / page).as_uri())
+            for part in ("html", ".content"):
+                assert tab.locator(part).first.evaluate(wide) <= 0, (page, part)
+            for details in tab.locator("article details").all():
+                summary, body = (
+                    details.locator("summary").first,
+                    details.locator(":scope > :not(summary)").first,
                 )
-                messages: list[str] = []
-                requests: list[str] = []
-                context.on("console", lambda message: messages.append(message.text))  # noqa: B023
-                context.on("weberror", lambda error: messages.append(str(error.error)))  # noqa: B023
-                context.on("request", lambda request: requests.append(request.url))  # noqa: B023
-                for page in PAGES:
-                    tab = context.new_page()
-                    tab.goto((site / page).as_uri())
-                    over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-                    assert tab.evaluate(over) <= 0, (page, width)
-                    for picture in tab.locator("article img").all():
-                        assert picture.evaluate("image => image.naturalWidth") > 0
-                    tab.close()
-                assert not messages
-                assert all(url.startswith(("file:", "data:")) for url in requests)
-                context.close()
+                assert not body.is_visible()
+                summary.click()
+                assert body.is_visible()
+            assert tab.locator(".content").first.evaluate(wide) <= 0, (page, "unfolded")
+            for picture in tab.locator("article img").all():
+                assert picture.evaluate("image => image.naturalWidth") > 0, page
+                of = picture.get_attribute("class") or scheme
+                assert picture.is_visible() == (scheme in of), (page, picture.get_attribute("src"))
+                if "only-" in of:
+                    assert picture.evaluate("e => getComputedStyle(e).backgroundColor") == "rgba(0, 0, 0, 0)"
+            for pictures in tab.locator("article p.pictures").all():
+                boxes = [box for image in pictures.locator("img").all() if (box := image.bounding_box())]
+                assert all(box["width"] <= 384.5 for box in boxes)
+                if len(boxes) == 2:
+                    assert (boxes[0]["y"] == boxes[1]["y"]) == (width == 1280), page
+            tab.close()
+    assert not messages
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_reader_finds_a_page_by_its_words(site):
+    with chromium() as browser:
         tab = browser.new_page()
-        tab.goto((site / "lab" / "backprop.html").as_uri())
-        for _ in range(3):
-            tab.get_by_text("next ▶").click()
-        assert tab.locator("#backward-grad-0").text_content() == "grad 2"
-        tab.goto((site / "search.html").as_uri() + "?q=jackknife")
-        tab.get_by_text("Bias and variance of networks").first.wait_for(timeout=20_000)
+        tab.goto((site / "search.html").as_uri() + "?q=marking")
+        tab.locator(".search a", has_text="Teaching with the lab").first.wait_for(timeout=20_000)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_claims_are_rows_on_a_screen_and_blocks_on_a_phone(site):
+    with chromium() as browser:
+        for width, display in ((1280, "table-row"), (390, "grid")):
+            context = browser.new_context(viewport={"width": width, "height": 900})
+            for page in LAB:
+                tab = context.new_page()
+                tab.goto((site / page).as_uri())
+                for row in tab.locator("table.claims tbody tr").all():
+                    assert row.evaluate("e => getComputedStyle(e).display") == display
+                    mark = row.locator("td").first.bounding_box()
+                    assert mark is None or mark["width"] < 50  # None: it is folded
+                tab.close()
+            context.close()

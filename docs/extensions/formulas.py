@@ -16,11 +16,25 @@ from sphinx.util import logging
 ziamath.config.svg2 = False  # without ids, which would not be unique on a page
 _INLINE, _BLOCK = 17.0, 18.0  # pixels, for text of 16
 _TAG = re.compile(r"\\tag\{(.*?)\}")
+_BIG = re.compile(r"(\\[bB]igg?[lrm]?)\s*(\\[lr]?[vV]ert\b|\\[lr]angle\b|\\\|)")
+_FENCES = {
+    **dict.fromkeys(("\\lVert", "\\rVert", "\\Vert", "\\|"), "‖"),
+    **dict.fromkeys(("\\lvert", "\\rvert", "\\vert"), "|"),
+    "\\langle": "⟨",
+    "\\rangle": "⟩",
+}
 _logger = logging.getLogger(__name__)
 
 
 def svg(latex: str, *, inline: bool) -> tuple[str, float]:
-    """Return the SVG of a formula, in the colour of the text, and its depth below the baseline in pixels."""
+    """Return the SVG of a formula, in the colour of the text, and its depth below the baseline in pixels.
+
+    Raises:
+        ValueError: it has a command that is not known, which ziamath would draw as text.
+    """
+    latex = _BIG.sub(lambda match: match[1] + _FENCES[match[2]], latex)  # which are unknown after \\big
+    if unknown := re.search(r"\\\w+|\\\W", ziamath.tex.tex2mml(latex, inline=inline)):
+        raise ValueError(f"unknown command {unknown[0]}")
     drawn = ziamath.Latex(latex, size=_INLINE if inline else _BLOCK, inline=inline, color="currentColor")
     return drawn.svg().replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1), drawn.getyofst()
 

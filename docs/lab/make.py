@@ -1,44 +1,63 @@
 """Run the lab's questions and put the answers into the pages of this folder: `make lab`.
 
-    python docs/lab/make.py [NAME ...]    the given questions, or all
+    python docs/lab/make.py [NAME ...]    the given pages, or all
 
-The questions run in an empty folder, so that earlier runs are not reused.
+The questions run in an empty folder, so that earlier runs are not reused. The Python of the pages is run too,
+and what it prints is written after it. Last, the notebooks are written.
 """
 
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-PAGES = Path(__file__).parent
+if not __package__:  # run as a script
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
-
-def fill(page: str, name: str, finding: str) -> str:
-    """Return the page with the text between its markers replaced."""
-    block = re.compile(rf"(<!-- finding: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    filled, count = block.subn(lambda match: f"{match[1]}\n{finding}\n{match[2]}", page)
-    if count != 1:
-        raise SystemExit(f"docs/lab/{name}.md: has {count} places for its finding; it needs exactly one")
-    return filled
+from docs.lab import notebook, pages
 
 
 def main(names: list[str]) -> int:
-    """Run the questions and update their pages and pictures."""
+    """Update pages, pictures and notebooks.
+
+    Returns:
+        The exit code of the first question whose claims do not hold, or that cannot be answered.
+    """
+    if unknown := set(names) - set(pages.names()):
+        raise SystemExit(
+            f"docs/lab/ has no page {', '.join(sorted(unknown))}; it has {', '.join(pages.names())}"
+        )
     sweepgrad = Path(sys.executable).with_name("sweepgrad")
     with tempfile.TemporaryDirectory() as folder:
-        for name in names or ["all"]:
+        for name in [name for name in names if name not in pages.NO_EXPERIMENT] if names else ["all"]:
             code = subprocess.run([sweepgrad, "lab", name], cwd=folder, check=False).returncode
             if code:
                 return code
-        for answer in sorted(Path(folder, "runs", "lab").iterdir()):
-            page = PAGES / f"{answer.name}.md"
-            finding = (answer / "finding.md").read_text(encoding="utf-8")
-            page.write_text(fill(page.read_text(encoding="utf-8"), answer.name, finding), encoding="utf-8")
-            for picture in (*answer.glob("*.svg"), *answer.glob("*.html")):
-                shutil.copy(picture, PAGES / "pictures")
-    return 0
+        for answer in sorted(Path(folder).glob("runs/lab/*")):
+            take(answer)
+    for name in names or pages.names():
+        page = pages.read(name)
+        file = pages.FOLDER / f"{name}.md"
+        file.write_text(pages.with_outputs(page, pages.printed(page)), encoding="utf-8")
+    return notebook.main([name for name in names if name in notebook.names()]) if names else notebook.main([])
+
+
+def take(answer: Path) -> None:
+    """Put an answer into its page, and its pictures beside it; remove pictures of earlier versions.
+
+    Arguments:
+        answer: the folder that `sweepgrad lab NAME` wrote.
+    """
+    name, page = answer.name, pages.FOLDER / f"{answer.name}.md"
+    finding = (answer / "finding.md").read_text(encoding="utf-8")
+    page.write_text(pages.with_finding(page.read_text(encoding="utf-8"), name, finding), encoding="utf-8")
+    pages.PICTURES.mkdir(exist_ok=True)
+    for old in pages.PICTURES.iterdir():
+        if old.stem.removesuffix("-dark") == name or old.stem.startswith(f"{name}_"):
+            old.unlink()
+    for picture in (*answer.glob("*.svg"), *answer.glob("*.html")):
+        shutil.copy(picture, pages.PICTURES)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Names are imported when they are first used, so that `import sweepgrad` and the 
 
 import logging
 import os
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # there would be one for each run
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
 
+# MLflow imports tqdm, which in a notebook without ipywidgets warns that it would draw its bars as text.
+warnings.filterwarnings("ignore", message="IProgress not found")
+
 if TYPE_CHECKING:
     from sweepgrad.api.evaluation import Card, Evaluation, evaluate, finalize
+    from sweepgrad.api.lab import Answer, ask
     from sweepgrad.api.models import load_model
     from sweepgrad.api.results import Run, Sweep
     from sweepgrad.api.stored import load_sweep
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from sweepgrad.training.mlp import MLP
 
 _MODULES = {
+    "Answer": "api.lab",
     "Bundle": "training.bundle",
     "Card": "api.evaluation",
     "CheckReport": "api.tables",
@@ -47,6 +53,7 @@ _MODULES = {
     "Sweep": "api.results",
     "UserError": "errors",
     "Value": "autograd.value",
+    "ask": "api.lab",
     "check": "api.tables",
     "dropout": "autograd.functional",
     "evaluate": "api.evaluation",
@@ -70,12 +77,14 @@ __all__ = [  # noqa: RUF022 - by topic
     "finalize",
     "evaluate",
     "load_model",
+    "ask",
     "Config",
     "CheckReport",
     "Run",
     "Sweep",
     "Card",
     "Evaluation",
+    "Answer",
     "Bundle",
     "Store",
     "UserError",

@@ -72,6 +72,7 @@ def test_names_become_labels():
         ("-" * 900 + "a", {"a": 1.0}, "nested too deeply"),
         ("1\0", {}, "null bytes"),
         ("1 + 1" + "0" * 400, {}, "too large a number"),
+        ("1 + 1e999", {}, "too large a number"),
     ],
 )
 def test_bad_expressions_are_refused(text, values, message):

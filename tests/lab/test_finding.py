@@ -6,20 +6,41 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
+from sweepgrad.drawing.style import DARK, LIGHT, THEMES, Theme, panel
 from sweepgrad.lab.finding import FINDING, TEXT, Claim, Finding, table
 
 
-def drawn() -> Figure:
-    figure = Figure()
-    figure.subplots().plot([0, 1], [1, 0])
+def drawn(theme: Theme) -> Figure:
+    figure, axes = panel()
+    axes.plot([0, 1], [1, 0])
     return figure
 
 
+YES, NO = Claim("one", "1 is 1", "1 = 1", True), Claim("two", "|1| is 2", "1 ≠ 2", False)
+
+
 def test_it_holds_if_all_its_claims_do():
-    yes, no = Claim("1 is 1", True), Claim("1 is 2", False)
-    assert Finding((yes, yes), {}).holds
-    assert not Finding((yes, no), {}).holds
-    assert Finding((yes, no), {}).markdown == "- ✓ 1 is 1\n- ✗ 1 is 2"
+    assert Finding((YES,), {}).holds
+    assert not Finding((YES, NO), {}).holds
+
+
+def test_claims_are_a_table_on_a_page_and_lines_in_a_terminal():
+    finding = Finding((YES, NO), {}, notes=("3 is not tested.",))
+    assert finding.markdown.splitlines() == [
+        "|  | claim | measured |",
+        "| --- | --- | --- |",
+        "| ✓ | 1 is 1 | 1 = 1 |",
+        "| ✗ | \\|1\\| is 2 | 1 ≠ 2 |",
+        "",
+        "3 is not tested.",
+    ]
+    assert finding.text() == "✓ 1 is 1\n    1 = 1\n✗ |1| is 2\n    1 ≠ 2\n\n3 is not tested."
+    assert all(len(line) <= 10 for line in finding.text(10).splitlines())
+
+
+def test_names_of_claims_are_unique():
+    with pytest.raises(ValueError, match="same name"):
+        Finding((YES, YES), {})
 
 
 def test_a_table_has_a_line_for_each_row():
@@ -32,26 +53,30 @@ def test_a_table_has_a_line_for_each_row():
 
 
 def test_it_is_written_as_json_markdown_and_pictures(tmp_path):
-    finding = Finding(
-        (Claim("it is ½", True),), {"share": 0.5}, ("| t |",), {"line": drawn()}, {"page": "<p>"}
-    )
+    finding = Finding((YES,), {"share": 0.5}, ("| t |",), pictures={"line": drawn}, pages={"page": "<p>"})
     files = finding.write(tmp_path / "here", {"question": "scale", "rates": [1, 2]})
-    assert sorted(file.name for file in files) == [FINDING, TEXT, "line.svg", "page.html"]
+    assert sorted(file.name for file in files) == [FINDING, TEXT, "line-dark.svg", "line.svg", "page.html"]
     written = json.loads((tmp_path / "here" / FINDING).read_text())
     assert written == {
         "config": {"question": "scale", "rates": [1, 2]},
         "holds": True,
-        "claims": [{"text": "it is ½", "holds": True}],
+        "claims": [{"name": "one", "text": "1 is 1", "measured": "1 = 1", "holds": True}],
+        "notes": [],
         "numbers": {"share": 0.5},
     }
-    assert (tmp_path / "here" / TEXT).read_text() == "- ✓ it is ½\n\n| t |\n"
-    assert ElementTree.parse(tmp_path / "here" / "line.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "here" / TEXT).read_text() == finding.markdown + "\n"
+    light, dark = ((tmp_path / "here" / f"line{theme.suffix}.svg").read_text() for theme in THEMES)
+    for text, theme in ((light, LIGHT), (dark, DARK)):
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+        assert theme.surface in text
+        assert theme.colors[0] in text
+    assert DARK.colors[0] not in light
 
 
 def test_a_picture_of_the_same_numbers_is_the_same_file(tmp_path):
-    finding = Finding((), {}, pictures={"line": drawn()})
+    finding = Finding((), {}, pictures={"line": drawn})
     finding.write(tmp_path / "one", {})
-    Finding((), {}, pictures={"line": drawn()}).write(tmp_path / "two", {})
+    Finding((), {}, pictures={"line": drawn}).write(tmp_path / "two", {})
     assert (tmp_path / "one" / "line.svg").read_bytes() == (tmp_path / "two" / "line.svg").read_bytes()
 
 

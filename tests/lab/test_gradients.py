@@ -9,32 +9,20 @@ import pytest
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
-from sweepgrad.lab import gradients as module
-from sweepgrad.lab.clipping import (
-    clipped,
-    example_gradients,
-    expected_loss_with_dropout,
-    penalized_loss,
-    with_outliers,
-)
-from sweepgrad.lab.depth import FUNCTIONS, measured, normal_mean, predicted, weight_variance
-from sweepgrad.lab.gradients import Ratio, answer
-from sweepgrad.lab.lipschitz import batch_gradients, curvature, flattened, hessian_vector
-from sweepgrad.lab.questions import Lab, settings
-from sweepgrad.lab.tricks import statistics, tricks
+from sweepgrad.lab.stability import lipschitz
+from sweepgrad.lab.stability import tricks as tricks_module
+from sweepgrad.lab.stability.adagrad_norm import AdagradNorm
+from sweepgrad.lab.stability.clipping import clipped, example_gradients, opposed, steepest, with_outliers
+from sweepgrad.lab.stability.depth import FUNCTIONS, measured, normal_mean, predicted, weight_variance
+from sweepgrad.lab.stability.dropout import expected_loss_with_dropout, masks, penalized_loss
+from sweepgrad.lab.stability.lipschitz import batch_gradients, curvature, flattened, hessian_vector
+from sweepgrad.lab.stability.ratios import Ratio
+from sweepgrad.lab.stability.tricks import Statistics, epochs_of, statistics, tricks
 from sweepgrad.nn.network import Network
 from sweepgrad.training.loop import Examples
 
-LAB = Lab("sqlite:///unused")
 RNG = np.random.default_rng(0)
 ROWS = Examples(RNG.normal(size=(40, 3)), (RNG.random(40) < 0.5).astype(float))
-
-
-def asked(*overrides: str) -> module.Settings:
-    small = ["rows=60", "hidden=[6]", "epochs=12", "seeds=4", "depths=[2,8]", "width=24"]
-    _, section = settings("gradients", [*small, *overrides])
-    assert isinstance(section, module.Settings)
-    return section
 
 
 def of_hips(network: Network, flat: np.ndarray) -> np.ndarray:
@@ -157,12 +145,45 @@ def test_dropout_of_one_input_by_hand():
     assert penalized_loss(x, 1.0, w, 0.5) == pytest.approx(0.5 * 5**2 + 0.5 * 36)
 
 
-# Tricks, and the answer
+def test_masks_have_mean_one_and_the_variance_of_dropout():
+    chances, factors = map(np.array, zip(*masks(3, 0.3), strict=True))
+    assert chances.sum() == pytest.approx(1)
+    np.testing.assert_allclose(chances @ factors, 1)
+    np.testing.assert_allclose(chances @ (factors - 1) ** 2, 0.3 / 0.7)
+
+
+def test_opposed_gradients_are_steeper_once_one_is_clipped():
+    theta = np.array([0.005, 0.01005, 0.011])
+    plain, short = opposed(theta, 1.0)
+    np.testing.assert_allclose(plain, theta / 2)
+    np.testing.assert_allclose(short, [0.0025, (1 - 99 * 0.01005) / 2, 0], atol=1e-15)
+    assert steepest(np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, -4.0])) == 3
+
+
+# Training with each trick
+
+
+def test_adagrad_norm_divides_by_the_root_of_all_squares_so_far():
+    optimizer, w = AdagradNorm(0.5), RNG.normal(size=3)
+    gradients = RNG.normal(size=(4, 3))
+    state: tuple[np.ndarray, ...] = optimizer.start(w)
+    for t, g in enumerate(gradients, start=1):
+        expected = w - 0.5 * g / np.sqrt((gradients[:t] ** 2).sum())
+        moved, state = optimizer.step(w, g, state, t)
+        np.testing.assert_allclose(moved, expected, rtol=1e-14)
+        assert t > 1 or np.linalg.norm(moved - w) == pytest.approx(0.5)
+        w = moved
+    still, _ = optimizer.step(w, np.zeros(3), optimizer.start(w), 1)
+    np.testing.assert_array_equal(still, w)  # no gradient, no 0 / 0
+
+
+def small_statistics(trick: tricks_module.Trick, *, batch_size: int = 8, epochs: int = 12) -> Statistics:
+    return statistics(trick, (4,), ROWS, range(3), epochs=epochs, batch_size=batch_size)
 
 
 def test_statistics_are_what_they_say():
-    trick = tricks(0.1, 12, 100, 0.5, 0.3)["plain"]
-    found = statistics(trick, (4,), ROWS, range(3), epochs=12, batch_size=8)
+    kinds = tricks(0.1, 12, 100, 1.0, 0.5, 0.3)
+    found = small_statistics(kinds["plain"])
     assert found.norm.shape == (3,)
     assert (found.curvature > 0).all()
     norms, variances = found.layers[..., 0], found.layers[..., 1]
@@ -170,12 +191,77 @@ def test_statistics_are_what_they_say():
     np.testing.assert_allclose((norms**2).sum(axis=1), found.norm**2)
     np.testing.assert_allclose(variances.sum(axis=1), found.variance)
     np.testing.assert_allclose(norms[:, 0] / norms[:, -1], found.ratio)
-    again = statistics(trick, (4,), ROWS, range(3), epochs=12, batch_size=8)
+    again = small_statistics(kinds["plain"])
     np.testing.assert_array_equal(found.noise, again.noise)
-    slower = statistics(
-        tricks(1e-6, 12, 100, 0.5, 0.3)["plain"], (4,), ROWS, range(3), epochs=12, batch_size=8
-    )
+    slower = small_statistics(tricks(1e-6, 12, 100, 1.0, 0.5, 0.3)["plain"])
     assert (slower.noise < 1e-3 * found.noise).all()
+    np.testing.assert_array_equal(found.weights[1], again.weights[1])
+
+
+def test_progress_is_no_noise():
+    random = np.random.default_rng(0)
+    trend, scatter = np.linspace(1, 0, 200), 0.01 * random.normal(size=200)
+    assert tricks_module.noise_of(trend) < 1e-12
+    # The second difference of independent numbers with deviation s has the deviation s √6.
+    assert tricks_module.noise_of(trend + scatter) == pytest.approx(
+        0.01 * np.sqrt(6) * np.sqrt(2 / np.pi), rel=0.2
+    )
+
+
+def test_gradient_descent_on_all_rows_makes_progress_without_noise():
+    plain = tricks(0.1, 12, 100, 1.0, 0.5, 0.3)["plain"]
+    whole, batches = (small_statistics(plain, batch_size=size, epochs=300) for size in (len(ROWS.y), 8))
+    start = [float(initial_loss(seed)) for seed in range(3)]
+    assert (whole.nll < start).all()
+    assert (whole.noise < 0.1 * batches.noise).all(), whole.noise / batches.noise  # a bend of the trend
+
+
+def initial_loss(seed: int) -> np.ndarray:
+    network = Network(ROWS.X.shape[1], (4,))
+    flat = Value(lipschitz.flattened(network.initial(seed)))
+    return lipschitz.loss(network, flat, Value(ROWS.X), Value(ROWS.y)).data
+
+
+def test_masks_may_raise_or_remove_the_variance_of_gradients():
+    # The same as by hand, at weights that no trick has trained.
+    network = Network(ROWS.X.shape[1], (4,), "relu", 0.5)
+    weights = np.stack([lipschitz.flattened(network.initial(seed)) for seed in range(2)])
+    ratio = tricks_module.raised_by_masks(weights, (4,), ROWS, 0.5, batch_size=8, seed=0)
+    key = rng.key(0, "lab/gradients/masks")
+    for s in range(2):
+        spreads = [
+            [
+                np.trace(np.cov(batch_gradients(network, weights[s], ROWS, 8, k, drop=drop).T, bias=True))
+                for k in (rng.fold(key, s, n) for n in range(tricks_module.PASSES))
+            ]
+            for drop in (True, False)
+        ]
+        assert ratio[s] == pytest.approx(np.mean(spreads[0]) / np.mean(spreads[1]))
+    np.testing.assert_allclose(
+        tricks_module.raised_by_masks(weights, (4,), ROWS, 0.0, batch_size=8, seed=0), 1
+    )
+
+
+def test_the_last_rate_is_that_of_the_last_step():
+    kinds = tricks(0.1, 12, 100, 1.0, 0.5, 0.3)
+    assert small_statistics(kinds["plain"]).rate == pytest.approx(np.full(3, 0.1))
+    assert small_statistics(kinds["1/√t"]).rate == pytest.approx(np.full(3, 0.1 * np.sqrt(100 / 159)))
+    assert small_statistics(kinds["staircase"]).rate == pytest.approx(np.full(3, 0.1 * 0.3**2))
+    assert np.isnan(small_statistics(kinds["Adagrad"]).rate).all()
+    # The first step of one epoch with all rows: lr / |g|.
+    network = Network(3, (4,))
+    flat = flattened(network.initial(5))
+    g = example_gradients(network, flat, ROWS).mean(axis=0)
+    trick = kinds["AdaGrad-Norm"]
+    state = np.stack([flat, np.full(len(flat), g @ g)])
+    assert tricks_module._last_rate(trick, state, 1, 1) == pytest.approx(1 / np.linalg.norm(g))
+
+
+def test_the_number_of_steps_is_the_same_at_each_batch_size():
+    for size in (1, 4, 16, 64, 300):
+        steps_an_epoch = -(-300 // size)
+        assert abs(epochs_of(1140, 300, size) * steps_an_epoch - 1140) <= steps_an_epoch / 2
+    assert epochs_of(10, 300, 1) == 2
 
 
 def test_ratios_are_paired_geometric_means():
@@ -184,33 +270,5 @@ def test_ratios_are_paired_geometric_means():
     wide = Ratio.of(np.array([1.0, 4.0]), np.array([1.0, 1.0]))
     assert wide.value == pytest.approx(2)
     assert wide.low < 1 < wide.high
-
-
-def test_it_answers():
-    finding = answer(asked(), LAB)
-    assert len(finding.claims) == 9
-    always = (
-        "At initial",
-        "Clipping each",
-        "Clipping does not raise",
-        "In a linear model",
-    )  # with any settings
-    assert all(claim.holds for claim in finding.claims if claim.text.startswith(always))
-    assert set(finding.pictures) == {"gradients"}
-
-
-def test_wrong_theory_fails_its_claims(monkeypatch):
-    monkeypatch.setattr(module, "predicted", lambda name, depth, first: predicted("sigmoid", depth, first))
-    claims = answer(asked("seeds=8"), LAB).claims
-    assert [claim.holds for claim in claims[:2]] == [False, False]
-
-
-def test_clipping_that_does_not_clip_fails_its_claims(monkeypatch):
-    monkeypatch.setattr(module, "clipped", lambda vectors, largest: 1.01 * vectors)
-    failed = [claim.text.split(" ")[0] for claim in answer(asked(), LAB).claims if not claim.holds]
-    assert failed.count("Clipping") == 2
-
-
-def test_a_wrong_penalty_fails_its_claim(monkeypatch):
-    monkeypatch.setattr(module, "penalized_loss", lambda x, y, w, p: penalized_loss(x, y, w, 0.9 * p))
-    assert any("In a linear model" in claim.text for claim in answer(asked(), LAB).claims if not claim.holds)
+    # t = 12.706 with one degree of freedom; logarithms 0 and ln 4 have the standard error ln 2.
+    assert wide.high == pytest.approx(2 * 2**12.7062, rel=1e-3)

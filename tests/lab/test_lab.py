@@ -1,68 +1,79 @@
 """`sweepgrad lab`: what it prints, writes, logs and refuses."""
 
 import json
+from pathlib import Path
 
 import pytest
+from tests.extensions.course.my_course import batch
 from tests.support import command
 
 from sweepgrad.cli.completion import complete
-from sweepgrad.lab.questions import QUESTIONS
+from sweepgrad.lab.configs import QUESTIONS, titles
 from sweepgrad.tracking.store import Store
 
-SMALL = ("rows=60", "epochs=2", "rates=[0.01,1]", "scales=[0.5,3]")
+CONF = str(Path(batch.__file__).with_name("conf"))
+ASK = ("lab", "batch", "draws=200", "sizes=[2,8]", "--config-dir", CONF)
+"""Ask a question of the folder of an extension, which is answered in a moment."""
+FILES = ["batch-dark.svg", "batch.svg", "finding.json", "finding.md"]
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def here(folder, monkeypatch):
+    monkeypatch.setitem(QUESTIONS._entries, "batch", batch.__name__)
+    return folder
 
 
-def test_without_a_name_it_lists_the_questions(here):
+def test_without_a_name_it_lists_the_questions_with_their_numbers(here):
     result = command("lab")
     assert (result.code, result.err) == (0, "")
-    assert [line.split()[0] for line in result.out.splitlines()] == list(QUESTIONS)
-    assert not list(here.iterdir())
+    lines = [line.split(maxsplit=2) for line in result.out.splitlines()]
+    assert lines == [[name, title.number, title.text] for name, title in titles().items()]
+    assert all(number[0] in "12345" for _, number, _ in lines)
+    assert [file.name for file in here.iterdir()] == ["runs"]
 
 
 def test_an_answer_is_printed_written_and_logged(here):
-    result = command("lab", "scale", *SMALL)
+    result = command(*ASK)
     assert result.code == 0
-    assert result.out.startswith("scale: What does the scale of the output sigmoid do")
-    folder = here / "runs" / "lab" / "scale"
-    assert sorted(file.name for file in folder.iterdir()) == ["finding.json", "finding.md", "scale.svg"]
-    assert (folder / "finding.md").read_text() in result.out + "\n"
+    assert result.out.startswith("batch: By how much does a larger batch")
+    assert "✓ The variance of a batch's gradient is σ² / B.\n    largest deviation" in result.out
+    answer = here / "runs" / "lab" / "batch"
+    assert sorted(file.name for file in answer.iterdir()) == FILES
+    assert (answer / "finding.md").read_text().startswith("|  | claim | measured |\n")
     store = Store(f"sqlite:///{here}/runs/mlflow.db", "sweepgrad-lab")
     (logged,) = store._search("tags.`sweepgrad.kind` = 'answer'")
-    assert (logged.name, logged.status, logged.tags["sweepgrad.holds"]) == ("scale", "FINISHED", "true")
-    assert logged.params["rows"] == "60"
-    found = json.loads((folder / "finding.json").read_text())
+    assert (logged.name, logged.status, logged.tags["sweepgrad.holds"]) == ("batch", "FINISHED", "true")
+    assert logged.params["draws"] == "200"
+    found = json.loads((answer / "finding.json").read_text())
     assert logged.metrics == pytest.approx(found["numbers"])
-    assert {file.path for file in store._client.list_artifacts(logged.run_id)} == {
-        "finding.json",
-        "finding.md",
-        "scale.svg",
-    }
+    assert sorted(file.path for file in store._client.list_artifacts(logged.run_id)) == FILES
 
 
 def test_answers_are_no_runs_to_choose_from(here):
-    command("lab", "scale", *SMALL)
+    command(*ASK)
     result = command("leaderboard", "--experiment", "sweepgrad-lab")
     assert result.code == 2
     assert "has no runs" in result.err
 
 
 def test_json_is_for_programs():
-    printed = json.loads(command("lab", "scale", *SMALL, "--json").out)
-    assert printed["name"] == "scale"
-    assert printed["holds"] is True
-    assert printed["numbers"]["pairs/same_bits"] == 5
+    printed = json.loads(command(*ASK, "--json").out)
+    names = ("name", "number", "question", "folder", "run", "holds", "claims", "notes", "numbers")
+    assert tuple(printed) == names
+    assert (printed["name"], printed["number"], printed["holds"]) == ("batch", "1(iii)", True)
+    (claim,) = printed["claims"]
+    assert list(claim) == ["name", "text", "measured", "holds"]
+    assert (claim["name"], claim["holds"]) == ("noise by batch size", True)
 
 
-def test_a_claim_that_does_not_hold_gives_exit_code_1():
-    result = command("lab", "sgd", "rows=40", "steps=20", "seeds=5", "rates=[3.0,0.25]")
+def test_a_claim_that_does_not_hold_gives_exit_code_1(monkeypatch):
+    right = batch.variance
+    monkeypatch.setattr(
+        batch, "variance", lambda gradients, size, settings: 2 * right(gradients, size, settings)
+    )
+    result = command(*ASK)
     assert result.code == 1
-    assert "- ✗ At α = 3/K" in result.out
+    assert "✗ The variance of a batch's gradient is σ² / B." in result.out
 
 
 @pytest.mark.parametrize(
@@ -71,6 +82,7 @@ def test_a_claim_that_does_not_hold_gives_exit_code_1():
         (("skale",), "Did you mean scale?"),
         (("all", "rows=60"), "rows=60: settings need one experiment, not all"),
         (("scale", "rows=three"), "rows: 'three' should be a valid integer [from rows=three]"),
+        (("scale", "rows=three", "--uri", "http://127.0.0.1:9"), "rows: 'three' should be a valid integer"),
         (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is not an MLflow store"),
         (("spotify", "models=[wid]"), "Did you mean wide?"),
         (("scale", "--uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
@@ -98,9 +110,8 @@ def test_names_and_keys_are_completed():
 
 
 def test_an_answer_that_cannot_be_written_is_reported(here):
-    (here / "runs").mkdir()
     (here / "runs" / "lab").write_text("in the way")
-    result = command("lab", "scale", *SMALL)
+    result = command(*ASK)
     assert result.code == 2
     assert "runs/lab" in result.err
     assert "the answer cannot be written" in result.err

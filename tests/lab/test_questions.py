@@ -3,7 +3,7 @@
 import pytest
 
 from sweepgrad.errors import UserError
-from sweepgrad.lab.questions import GROUP, QUESTIONS, names, question, settings, titles
+from sweepgrad.lab.configs import GROUP, QUESTIONS, question, settings, titles
 from sweepgrad.paths import config_dir
 
 SHIPPED = sorted(file.stem for file in (config_dir() / GROUP).glob("*.yaml"))
@@ -23,8 +23,9 @@ def test_each_question_has_a_yaml_a_module_and_a_page():
 
 
 def test_they_are_listed_in_the_order_of_the_assignment():
-    assert names() == list(QUESTIONS)
-    assert all(title.endswith("?") for title in titles(names()).values())
+    found = titles()
+    assert [title.number for title in found.values()] == ["1", "2", "3", "4(i)", "4(ii)", "5(iv)", "5(vi)"]
+    assert all(title.text.endswith("?") for title in found.values())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -55,7 +56,7 @@ def test_a_contradiction_names_its_key():
 
 def test_an_unknown_question_is_reported():
     assert "unknown question 'skale'. Did you mean scale?" in refused(name="skale")
-    assert "question: unknown question 'why'; use one of sgd" in refused("question=why")
+    assert "question: unknown question 'why'; use one of backprop" in refused("question=why")
 
 
 def test_a_wrong_override_is_reported():
@@ -68,12 +69,14 @@ def test_a_folder_of_ones_own_adds_questions(tmp_path):
     mine = tmp_path / GROUP / "mine.yaml"
     mine.parent.mkdir(parents=True)
     shipped = (config_dir() / GROUP / "scale.yaml").read_text()
-    mine.write_text(shipped.replace("# What", "# Mine: what").replace("noise: 0.1", "noise: 0.3"))
+    mine.write_text(shipped.replace("# 5(vi): What", "# Mine: what", 1).replace("noise: 0.1", "noise: 0.3"))
     asked, section = settings("mine", ["seed=3"], [str(tmp_path)])
     values = section.model_dump()
     assert (asked, values["noise"], values["seed"]) == ("scale", 0.3, 3)
-    assert names([str(tmp_path)]) == [*QUESTIONS, "mine"]
-    assert titles(["mine"], [str(tmp_path)])["mine"].startswith("Mine: what")
+    found = titles([str(tmp_path)])
+    assert list(found) == [*titles(), "mine"]
+    assert found["mine"].number == ""
+    assert found["mine"].text.startswith("Mine: what")
     mine.write_text(mine.read_text().replace("question: scale", "question: scales"))
     wrong = refused(name="mine", search=(str(tmp_path),))
     assert "question: unknown question 'scales'" in wrong

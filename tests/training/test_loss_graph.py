@@ -7,7 +7,6 @@ import pytest
 from tests.support import command
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.drawing.graph import graph_of
 from sweepgrad.training.experiment import prepare
 from sweepgrad.training.loss_graph import loss_of
 
@@ -42,6 +41,8 @@ def test_json_is_for_programs():
     ("arguments", "problem"),
     [
         (("-o", "g.jpg"), "-o g.jpg: unknown file type; use one of .svg, .mmd, .dot, .html, .png"),
+        (("--full",), "--full: draws the loss of a network; add --network"),
+        (("--network", "data=simulated", "-o", "g.html"), "-o g.html: layers have no steps; add --full"),
         (("-o", "nowhere/g.svg"), "folder nowhere does not exist"),
         (("a +",), "is not an expression"),
         (("a + b", "a=1", "b"), "'b' must be NAME=NUMBER"),
@@ -61,7 +62,7 @@ def test_mistakes_are_reported_and_nothing_is_drawn(arguments, problem, tmp_path
 def test_a_network_is_drawn_with_the_gradients_of_its_loss():
     (job,) = plan([*NETWORK, "model.dropout=0.0"], multirun=False).jobs
     experiment = prepare(job.config)
-    graph = graph_of(loss_of([*NETWORK, "model.dropout=0.0"], rows=5))
+    graph = loss_of([*NETWORK, "model.dropout=0.0"], rows=5).graph
     nodes = {node.name: node for node in graph.nodes}
     X, y = experiment.train.X[:5], experiment.train.y[:5]
 
@@ -81,5 +82,35 @@ def test_a_network_is_drawn_with_the_gradients_of_its_loss():
 
 
 def test_dropout_is_a_node_of_it():
-    graph = graph_of(loss_of(NETWORK, rows=1))
+    graph = loss_of(NETWORK, rows=1).graph
     assert [node.operation for node in graph.nodes].count("mask") == 2
+
+
+def test_by_default_a_network_has_a_box_a_layer():
+    loss = loss_of(NETWORK, rows=5)
+    diagram = loss.layers
+    titles = [item.lines[0] for item in diagram.items]
+    assert titles == ["inputs", "layer 1", "dropout", "layer 2", "dropout", "layer 3", "loss"]
+    assert diagram.items[0].lines == ("inputs", "2 features")
+    assert diagram.items[1].lines[1:3] == ("2 → 3, relu", "9 parameters")
+    assert diagram.items[2].lines == ("dropout", "probability 0.5")
+    assert diagram.items[5].lines[1:3] == ("2 → 1", "3 parameters")
+    assert diagram.items[6].lines[1:] == ("negative log-likelihood", f"value {loss.value.item():.4g}")
+    assert [link.label for link in diagram.links] == ["5 × 2", "5 × 3", "5 × 3", "5 × 2", "5 × 2", "5 × 1"]
+    grads = {node.name: node.grad for node in loss.graph.nodes}
+    norm = np.sqrt((grads["W1"] ** 2).sum() + (grads["b1"] ** 2).sum())
+    assert diagram.items[1].lines[3] == f"grad norm {norm:.4g}"
+
+
+def test_the_command_draws_layers_or_with_full_every_operation(tmp_path):
+    printed = command("draw", "--network", *NETWORK)
+    assert [line.split()[0] for line in printed.out.splitlines()] == [
+        "inputs", "layer", "dropout", "layer", "dropout", "layer", "loss",
+    ]  # fmt: skip
+    assert "9 parameters" in printed.out
+    result = command("draw", "--network", "--full", *NETWORK, "-o", "n.svg", "-o", "n.html")
+    assert result.code == 0
+    assert "W1" in (tmp_path / "n.svg").read_text()
+    assert "<form" not in (tmp_path / "n.html").read_text()
+    layers = json.loads(command("draw", "--network", *NETWORK, "--json").out)
+    assert [node["kind"] for node in layers["nodes"]] == ["given", *["computed"] * 5, "result"]

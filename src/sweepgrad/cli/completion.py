@@ -54,9 +54,9 @@ def _candidates(typed: list[str]) -> list[str]:
 
 def _lab(typed: list[str]) -> list[str]:
     """Return the names of experiments, and after one the keys of its settings."""
-    from sweepgrad.lab.questions import names, settings
+    from sweepgrad.lab.configs import settings, titles
 
-    known = names()
+    known = titles()
     asked, *_ = [word for word in typed[1:] if not word.startswith("-")]
     if len(typed) == 2 or asked not in known:
         return [f"{name} " for name in (*known, "all")]

@@ -122,7 +122,7 @@ def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
     except OverflowError:
         raise UserError(f"{here[:20]}… is too large a number") from None
     if number is not None:
-        return Value(number, f"{number:g}")
+        return Value(number, f"{number + 0.0:g}")  # + 0 turns -0 into 0
     try:
         match tree:
             case ast.Name(id=name):
@@ -164,13 +164,21 @@ def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
 
 
 def _constant(tree: ast.expr) -> float | None:
-    """Return a literal number with its sign, else None."""
+    """Return a literal number with its sign, else None.
+
+    Raises:
+        OverflowError: it is too large for a float.
+    """
     match tree:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return float(number)
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -float(number)
-    return None
+        case ast.Constant(value=int() | float() as literal) if not isinstance(literal, bool):
+            number = float(literal)
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as literal)):
+            number = -float(literal)
+        case _:
+            return None
+    if not isfinite(number):
+        raise OverflowError
+    return number
 
 
 def assignment_example() -> Value:

@@ -17,7 +17,7 @@ class Node:
 
     Attributes:
         name: the label, or v and a number.
-        operation: the name of the operation, such as +; empty for a leaf.
+        operation: the name of the operation, such as + or ** 3; empty for a leaf.
         data, grad: of the shape of the `Value`.
     """
 
@@ -61,6 +61,19 @@ class Graph:
         """Return the edges from a node, to its children."""
         return [edge for edge in self.edges if edge.parent == parent]
 
+    def formula(self, n: int) -> str:
+        """Return how a node was computed from its parents, such as x1 + x2 or log(x5); empty for a leaf."""
+        operation = self.nodes[n].operation
+        parents = [self.nodes[edge.parent].name for edge in self.edges_to(n)]
+        operands = [f"({name})" if name.startswith("-") else name for name in parents]
+        if operation in ("+", "-", "*", "/", "@"):
+            return f" {operation} ".join(operands)
+        if operation.startswith("**"):
+            return f"{operands[0]} {operation}"
+        if operation == "neg":
+            return f"-{operands[0]}"
+        return f"{operation}({', '.join(parents)})" if operation else ""
+
     @property
     def backward(self) -> list[int]:
         """The nodes that were computed, in the order of the backward pass."""
@@ -93,7 +106,7 @@ def graph_of(output: Value) -> Graph:
     free = (f"v{number}" for number in range(1, 10 * len(values)) if f"v{number}" not in taken)
     nodes, edges = [], []
     for value, grad in zip(values, gradients, strict=True):
-        operation = value.operation.name if value.operation else ""
+        operation = _operation(value)
         nodes.append(Node(value.label or next(free), operation, value.data, grad.data))
         for place, parent in enumerate(value.parents):
             passed, partial = share(value, place, grad), None
@@ -104,6 +117,14 @@ def graph_of(output: Value) -> Graph:
                 Edge(numbers[parent], numbers[value], partial, None if passed is None else passed.data)
             )
     return Graph(tuple(nodes), tuple(edges))
+
+
+def _operation(value: Value) -> str:
+    """Return the name of a `Value`'s operation, with a constant exponent; empty for a leaf."""
+    if value.operation is None:
+        return ""
+    exponent = np.asarray(value.settings.get("exponent", []))
+    return f"{value.operation.name} {number(float(exponent))}" if exponent.ndim == 0 else value.operation.name
 
 
 def number(x: float) -> str:

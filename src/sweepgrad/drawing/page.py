@@ -1,74 +1,54 @@
-"""An HTML page that steps through the backward pass node by node, without other files."""
+"""An HTML page that steps through the backward pass node by node, without other files.
+
+The page computes other expressions too, which a reader types in: `steps.js` evaluates them, `steps_view.js` draws them.
+"""
 
 import json
+from dataclasses import asdict, dataclass, replace
 from html import escape
+from importlib import resources
 
+from sweepgrad.drawing.diagram import diagram_of
 from sweepgrad.drawing.graph import Graph, shown
 from sweepgrad.drawing.pictures import svg
+from sweepgrad.drawing.style import Theme
 from sweepgrad.drawing.text import passed_back
 
-_STYLE = """\
-.PREFIXwalk { max-width: 100%; overflow-x: auto; font-family: system-ui, sans-serif; }
-.PREFIXwalk svg { max-width: none; }
-.PREFIXwalk button { font: inherit; padding: 0.2em 0.9em; margin: 0.4em 0.3em 0.4em 0; }
-.PREFIXwalk ol { padding-left: 1.6em; }
-.PREFIXwalk.stepping li { display: none; }
-.PREFIXwalk.stepping li.now { display: list-item; }
-.PREFIXwalk g.now > rect { stroke: #c2410c; stroke-width: 3; }
-.PREFIXwalk g.now > path { stroke: #c2410c; stroke-width: 2.5; }
-.PREFIXwalk g.now > text { fill: #c2410c; }
-"""
-
-# Each step shows the sum of the gradients that have been passed back to each node so far.
-_SCRIPT = """\
-(() => {
-  const walk = document.getElementById("PREFIXwalk"), steps = STEPS;
-  const at = id => document.getElementById("PREFIX" + id);
-  const bar = document.createElement("div"), where = document.createElement("span");
-  where.setAttribute("aria-live", "polite");
-  const button = (text, move) => {
-    const made = document.createElement("button");
-    made.type = "button"; made.textContent = text;
-    made.onclick = () => show(now + move());
-    bar.append(made);
-  };
-  let now = 0;
-  function show(step) {
-    now = Math.max(0, Math.min(steps.length - 1, step));
-    walk.querySelectorAll(".now").forEach(part => part.classList.remove("now"));
-    const {node, edges, grads} = steps[now];
-    at("node-" + node).classList.add("now");
-    edges.forEach(edge => at("edge-" + edge).classList.add("now"));
-    grads.forEach((text, n) => { at("grad-" + n).textContent = "grad " + text; });
-    walk.querySelectorAll("li")[now].classList.add("now");
-    where.textContent = ` step ${now + 1} of ${steps.length}`;
-  }
-  button("◀ back", () => -1);
-  button("next ▶", () => 1);
-  button("start again", () => -now);
-  bar.append(where);
-  walk.insertBefore(bar, walk.firstChild);
-  walk.tabIndex = 0;
-  walk.addEventListener("keydown", event => {
-    const move = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-    if (move) { show(now + move); event.preventDefault(); }
-  });
-  walk.classList.add("stepping");
-  show(0);
-})();
-"""
+THEME = Theme(
+    "page", "", "var(--steps-ink)", "var(--steps-faint)", "var(--steps-surface)",
+    ("var(--steps-given)", "var(--steps-result)"),
+)  # fmt: skip
+"""The colours of `steps.css`, which follow the page."""
 
 
-def fragment(graph: Graph, prefix: str = "backward-") -> str:
+@dataclass(frozen=True)
+class Source:
+    """An expression and its values as typed: log(a * b) and a=2 b=3."""
+
+    expression: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the backward pass: the node, the edges to it, and the gradients of all nodes after it, as text."""
+
+    node: int
+    edges: list[int]
+    grads: list[str]
+
+
+def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward-") -> str:
     """Return HTML with the picture and the steps, for any page; without JavaScript the steps are a list.
 
     Arguments:
-        prefix: of all ids and classes, so that a page can hold several.
+        source: the expression that the graph is of, which a form shows for the reader to change; no form
+            without it.
+        prefix: of all ids, so that a page can hold several.
     """
     items, steps = [], []
-    result = graph.nodes[-1]
     grads = [shown(0 * node.grad) for node in graph.nodes]
-    grads[-1] = shown(result.grad)
+    grads[-1] = shown(graph.nodes[-1].grad)
     sums = [0 * node.grad for node in graph.nodes]
     for step in graph.backward:
         node, edges = graph.nodes[step], [e for e in range(len(graph.edges)) if graph.edges[e].child == step]
@@ -77,31 +57,69 @@ def fragment(graph: Graph, prefix: str = "backward-") -> str:
             if edge.share is not None:
                 sums[edge.parent] = sums[edge.parent] + edge.share
                 grads[edge.parent] = shown(sums[edge.parent])
-        steps.append({"node": step, "edges": edges, "grads": list(grads)})
-        operands = ", ".join(graph.nodes[graph.edges[e].parent].name for e in edges)
+        steps.append(Step(step, edges, list(grads)))
         lines = "<br>".join(escape(line) for line in passed_back(graph, step))
         items.append(
-            f"<li><b>{escape(node.name)} = {escape(node.operation)} of {escape(operands)}</b>. Its gradient is"
+            f"<li><b>{escape(node.name)} = {escape(graph.formula(step))}</b>. Its gradient is"
             f" {escape(shown(node.grad))}. It passes back<br>{lines}</li>"
         )
-    script = _SCRIPT.replace("PREFIX", prefix).replace(
-        "STEPS", json.dumps(steps, ensure_ascii=False).replace("</", "<\\/")
-    )
-    return (
-        f"<style>\n{_STYLE.replace('PREFIX', prefix)}</style>\n"
-        f'<div id="{prefix}walk" class="{prefix}walk">\n{svg(graph, prefix)}<ol>\n'
-        + "\n".join(items)
-        + "\n</ol>\n</div>\n"
-        f"<script>\n{script}</script>\n"
-    )
+    diagram = diagram_of(graph)
+    # Half-way through, a gradient may be longer than at the end.
+    letters = [max(len(f"grad {step.grads[n]}") for step in steps) for n in range(len(graph.nodes))]
+    roomy = [replace(item, letters=least) for item, least in zip(diagram.items, letters, strict=True)]
+    drawn = svg(replace(diagram, items=tuple(roomy)), THEME, prefix)
+    data = json.dumps([asdict(step) for step in steps], ensure_ascii=False).replace("</", "<\\/")
+    parts = [
+        f"<style>\n{_file('steps.css')}</style>",
+        f'<div id="{prefix}walk" class="steps">',
+        *([] if source is None else [_form(source, prefix)]),
+        f'<div id="{prefix}bar" class="steps-bar" role="group" aria-label="steps" hidden>',
+        f'<button type="button" id="{prefix}back" aria-label="step back">◀ back</button>',
+        f'<button type="button" id="{prefix}next" aria-label="next step">next ▶</button>',
+        f'<button type="button" id="{prefix}again">restart</button>',
+        f'<span id="{prefix}where" class="steps-where" aria-live="polite"></span>\n</div>',
+        '<div class="steps-parts">\n<ol aria-live="polite">',
+        *items,
+        f'</ol>\n<div id="{prefix}picture" class="steps-picture">\n{drawn}</div>',
+        "</div>\n</div>",
+        f"<script>\n(() => {{\n{_file('steps.js')}\n{_file('steps_view.js')}\nstart({json.dumps(prefix)}, {data});\n}})();\n</script>",
+    ]
+    return "\n".join(parts) + "\n"
 
 
-def page(graph: Graph) -> str:
+def page(graph: Graph, source: Source | None = None) -> str:
     """Return a complete HTML page."""
     name = escape(graph.nodes[-1].name)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>The backward pass of {name}</title>\n</head>\n<body>\n<h1>The backward pass of {name}</h1>\n"
-        f"{fragment(graph)}</body>\n</html>\n"
+        f"<title>The backward pass of {name}</title>\n"
+        "<style>\n:root { color-scheme: light dark; }\n"
+        "body { max-width: 62em; margin: 0 auto; padding: 0.5em 1em; font: 16px/1.5 system-ui, sans-serif;"
+        " background: #ffffff; color: #1f2933; }\n"
+        "@media (prefers-color-scheme: dark) { body { background: #131416; color: #e4e7eb; } }\n"
+        "h1 { font-size: 1.5em; }\n</style>\n"
+        f"</head>\n<body>\n<h1>The backward pass of {name}</h1>\n"
+        "<p>Each box has the value from the forward pass and the gradient that has arrived so far. Each arrow has"
+        " the partial derivative of its head. The keys ← and → step through the backward pass.</p>\n"
+        f"{fragment(graph, source)}</body>\n</html>\n"
     )
+
+
+def _form(source: Source, prefix: str) -> str:
+    """Return the form for an expression and its values; it needs JavaScript and is hidden without it."""
+    typed = 'type="text" spellcheck="false" autocapitalize="off" autocomplete="off"'
+    return "\n".join(
+        [
+            f'<form id="{prefix}form" class="steps-form" hidden>',
+            f'<label for="{prefix}expression">expression</label>',
+            f'<input id="{prefix}expression" {typed} value="{escape(source.expression)}">',
+            f'<label for="{prefix}values">values</label>',
+            f'<input id="{prefix}values" class="steps-values" {typed} value="{escape(source.values)}">',
+            f'<button type="submit">draw</button>\n<p id="{prefix}problem" class="steps-problem" role="alert"></p>\n</form>',
+        ]
+    )
+
+
+def _file(name: str) -> str:
+    return resources.files("sweepgrad.drawing").joinpath(name).read_text(encoding="utf-8")

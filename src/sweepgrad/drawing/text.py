@@ -1,5 +1,6 @@
 """Graphs as text: a table of values and partial derivatives, and the chain rule written out."""
 
+from sweepgrad.drawing.diagram import Diagram
 from sweepgrad.drawing.graph import Graph, number, shown
 
 
@@ -46,17 +47,15 @@ def passed_back(graph: Graph, n: int) -> list[str]:
 
 def table(graph: Graph) -> str:
     """Return a table of each node's value, local partials and gradient, and the chain rule for each node."""
-    header = ("node", "operation", "value", "local partials", "gradient")
+    header = ("node", "formula", "value", "local partials", "gradient")
     rows = [header]
     for n, node in enumerate(graph.nodes):
-        operands = ", ".join(graph.nodes[edge.parent].name for edge in graph.edges_to(n))
         partials = ", ".join(
             f"∂{node.name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial)}"
             for edge in graph.edges_to(n)
             if edge.partial is not None
         )
-        operation = f"{node.operation} of {operands}" if node.operation else "given"
-        rows.append((node.name, operation, shown(node.data), partials, shown(node.grad)))
+        rows.append((node.name, graph.formula(n) or "given", shown(node.data), partials, shown(node.grad)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -65,6 +64,19 @@ def table(graph: Graph) -> str:
     variables = [n for n, node in enumerate(graph.nodes) if node.name.isidentifier()]  # not constants
     chains = [chain_rule(graph, n) for n in reversed(variables)]
     return "\n".join([*lines, "", *chains])
+
+
+def listing(diagram: Diagram) -> str:
+    """Return a line for each box, with the label of the arrow that leads on from it."""
+    onward = {link.parent: f"  passes on {link.label}" for link in diagram.links if link.label}
+    widths = [
+        max(len(item.lines[0]) for item in diagram.items),
+        max(len(", ".join(item.lines[1:])) for item in diagram.items),
+    ]
+    return "\n".join(
+        f"{item.lines[0]:{widths[0]}}  {', '.join(item.lines[1:]):{widths[1]}}{onward.get(n, '')}".rstrip()
+        for n, item in enumerate(diagram.items)
+    )
 
 
 def _factor(x: float) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
+from sweepgrad.drawing.style import Draw, write
 from sweepgrad.files import naming
 
 FINDING, TEXT = "finding.json", "finding.md"
@@ -17,9 +16,19 @@ FINDING, TEXT = "finding.json", "finding.md"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence with its numbers, and whether the measurements confirm it."""
+    """A statement, what was measured, and whether the measurement confirms the statement.
 
+    Attributes:
+        name: a few lower-case words, unique in a finding, by which tests and readers refer to it.
+        text: the statement as it was made before anything was measured, so without measured numbers.
+        measured: the numbers that decide it, with their uncertainty.
+        holds: False if the measurement contradicts the statement. A statement that the settings do not test is
+            not made; `Finding.notes` says why.
+    """
+
+    name: str
     text: str
+    measured: str
     holds: bool
 
 
@@ -32,17 +41,22 @@ class Finding:
         numbers: measurements by name, logged as metrics. Infinite ones and NaN, such as those of training that
             diverged, are left out.
         tables: each as Markdown.
-        pictures: by name, without suffix; text is SVG.
+        notes: what these settings do not test, and why; a sentence each.
+        pictures: by name, without suffix.
         pages: HTML to be embedded, by name, without suffix.
     """
 
     claims: tuple[Claim, ...]
     numbers: Mapping[str, float]
     tables: tuple[str, ...] = ()
-    pictures: Mapping[str, Figure | str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    pictures: Mapping[str, Draw] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two claims have the same name: {names}")
         finite = {name: float(number) for name, number in self.numbers.items() if isfinite(number)}
         object.__setattr__(self, "numbers", finite)
 
@@ -53,16 +67,35 @@ class Finding:
 
     @property
     def markdown(self) -> str:
-        """The claims and tables as Markdown, for the page of the question."""
-        claims = "\n".join(f"- {'✓' if claim.holds else '✗'} {claim.text}" for claim in self.claims)
-        return "\n\n".join([claims, *self.tables])
+        """The claims as a table, notes and tables as Markdown, for the page of the question."""
+        rows = [[_mark(claim), claim.text, claim.measured] for claim in self.claims]
+        claims = table(["", "claim", "measured"], rows, numbers=False)
+        return "\n\n".join([claims, *self.notes, *self.tables])
+
+    def text(self, width: int = 100) -> str:
+        """Return claims, notes and tables as text for a terminal of that many columns."""
+        claims = "\n".join(
+            fill(f"{_mark(claim)} {claim.text}", width, subsequent_indent="  ")
+            + "\n"
+            + fill(claim.measured, width, initial_indent="    ", subsequent_indent="    ")
+            for claim in self.claims
+        )
+        return "\n\n".join([claims, *(fill(note, width) for note in self.notes), *self.tables])
 
     def to_json(self) -> dict[str, object]:
-        claims = [{"text": claim.text, "holds": bool(claim.holds)} for claim in self.claims]
-        return {"holds": self.holds, "claims": claims, "numbers": dict(self.numbers)}
+        claims = [
+            {"name": claim.name, "text": claim.text, "measured": claim.measured, "holds": bool(claim.holds)}
+            for claim in self.claims
+        ]
+        return {
+            "holds": self.holds,
+            "claims": claims,
+            "notes": list(self.notes),
+            "numbers": dict(self.numbers),
+        }
 
     def write(self, folder: Path, config: Mapping[str, Any]) -> list[Path]:
-        """Write it to `folder` as JSON and Markdown, and each picture as SVG.
+        """Write it to `folder` as JSON and Markdown, and each picture as SVG, light and dark.
 
         Arguments:
             config: the question and its settings.
@@ -79,28 +112,23 @@ class Finding:
             content = {"config": dict(config), **self.to_json()}
             files[0].write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             files[1].write_text(self.markdown + "\n", encoding="utf-8")
-            for name, picture in self.pictures.items():
-                files.append(folder / f"{name}.svg")
-                if isinstance(picture, str):
-                    files[-1].write_text(picture, encoding="utf-8")
-                else:
-                    save(picture, files[-1])
+            for name, draw in self.pictures.items():
+                files += write(draw, folder, name)
             for name, page in self.pages.items():
                 files.append(folder / f"{name}.html")
                 files[-1].write_text(page, encoding="utf-8")
         return files
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; its first column is text, the others are numbers."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+    """Return a Markdown table.
+
+    Arguments:
+        numbers: align all columns but the first to the right.
+    """
+    lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Save a figure as SVG without date and random ids, so that the same numbers give the same file."""
-    import matplotlib as mpl
-
-    FigureCanvasSVG(figure)
-    with mpl.rc_context({"svg.hashsalt": "sweepgrad"}):
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+def _mark(claim: Claim) -> str:
+    return "✓" if claim.holds else "✗"

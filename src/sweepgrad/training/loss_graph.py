@@ -1,6 +1,9 @@
 """`sweepgrad draw`: the graph of a loss, and the files that it is drawn to."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +11,75 @@ import numpy as np
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
 from sweepgrad.compose.plan import plan
-from sweepgrad.drawing.graph import Graph
-from sweepgrad.drawing.page import page
+from sweepgrad.drawing.diagram import Diagram, Item, Kind, Link
+from sweepgrad.drawing.graph import Graph, graph_of, number
+from sweepgrad.drawing.page import Source, page
 from sweepgrad.drawing.pictures import dot, mermaid, png, svg
 from sweepgrad.errors import UserError
 from sweepgrad.files import naming
+from sweepgrad.nn.network import Network
 from sweepgrad.training.experiment import prepare
 
-TEXTS: dict[str, Callable[[Graph], str]] = {".svg": svg, ".mmd": mermaid, ".dot": dot, ".html": page}
-ENDINGS = (*TEXTS, ".png")
+TEXTS: dict[str, Callable[[Diagram], str]] = {".svg": svg, ".mmd": mermaid, ".dot": dot}
+ENDINGS = (*TEXTS, ".html", ".png")
 
 
-def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> Value:
+@dataclass(frozen=True)
+class NetworkLoss:
+    """The loss of some training rows in the first training step of a run.
+
+    Attributes:
+        network: the network.
+        rows: the number of rows.
+        value: the loss; its weights are labelled W1, b1, W2, …
+        loss: the name of the loss.
+    """
+
+    network: Network
+    rows: int
+    value: Value
+    loss: str
+
+    @property
+    def graph(self) -> Graph:
+        """The full graph, a node a `Value`."""
+        return graph_of(self.value)
+
+    @property
+    def layers(self) -> Diagram:
+        """The network with a box a layer; the arrows are labelled with the shapes of what they pass on."""
+        nodes = {node.name: node for node in self.graph.nodes}
+        widths, hidden = self.network.widths, len(self.network.hidden)
+        items, labels = [Item(("inputs", f"{widths[0]} features"), Kind.GIVEN)], [widths[0]]
+        for layer, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+            gradients = [nodes[f"{letter}{layer}"].grad for letter in "Wb"]
+            norm = sqrt(sum(float((g * g).sum()) for g in gradients))
+            activation = f", {self.network.activation}" if layer <= hidden else ""
+            items.append(
+                Item(
+                    (
+                        f"layer {layer}",
+                        f"{inputs} → {outputs}{activation}",
+                        f"{(inputs + 1) * outputs} parameters",
+                        f"grad norm {number(norm)}",
+                    )
+                )
+            )
+            labels.append(outputs)
+            if layer <= hidden and self.network.dropout:
+                items.append(Item(("dropout", f"probability {number(self.network.dropout)}")))
+                labels.append(outputs)
+        items.append(Item(("loss", self.loss, f"value {number(self.value.item())}"), Kind.RESULT))
+        links = [Link(n, n + 1, f"{self.rows} × {width}") for n, width in enumerate(labels)]
+        return Diagram("layers of the network", tuple(items), tuple(links))
+
+
+def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> NetworkLoss:
     """Return the loss of the first training rows of a run, in its first training step.
 
     Arguments:
         overrides: as for `sweepgrad train`.
-        rows: number of rows.
+        rows: number of rows; fewer if the run has fewer.
         search: folders with more YAML.
 
     Raises:
@@ -50,7 +105,7 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     losses, _ = experiment.task.losses(y, scores, network.scale)
     loss = losses.mean()
     loss.label = "loss"
-    return loss
+    return NetworkLoss(network, len(X), loss, experiment.task.metrics[experiment.task.loss].title)
 
 
 def check(files: Sequence[Path]) -> None:
@@ -66,14 +121,24 @@ def check(files: Sequence[Path]) -> None:
             raise UserError(f"-o {file}: folder {file.parent} does not exist; make it first")
 
 
-def write(graph: Graph, file: Path) -> None:
-    """Draw to a file; its suffix decides the format.
+def write(diagram: Diagram, file: Path) -> None:
+    """Draw to a file; its suffix, which is not that of a page, decides the format.
 
     Raises:
         OSError: the file cannot be written.
     """
     with naming(file):
         if file.suffix == ".png":
-            png(graph, file)
+            png(diagram, file)
         else:
-            file.write_text(TEXTS[file.suffix](graph), encoding="utf-8")
+            file.write_text(TEXTS[file.suffix](diagram), encoding="utf-8")
+
+
+def write_page(graph: Graph, source: Source | None, file: Path) -> None:
+    """Write the page that steps through the backward pass of a graph.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with naming(file):
+        file.write_text(page(graph, source), encoding="utf-8")

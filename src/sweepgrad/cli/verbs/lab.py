@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
-from sweepgrad.cli.verbs.stores import RUNS, add_uri
+from sweepgrad.cli.verbs.stores import add_uri
 
 log = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ HELP = "Answer a question about neural networks by an experiment."
 DESCRIPTION = """\
 Run an experiment of the lab, a YAML file in conf/experiment/lab/; KEY=VALUE changes its settings. It prints
 and plots the results and logs them to MLflow; docs/lab/ has the derivations. Without a name, list all
-experiments. Exit code: 0 every claim holds, 1 a claim does not."""
+experiments with their numbers in the assignment. Exit code: 0 every claim holds, 1 a claim does not."""
 EXAMPLES = """\
 examples:
   sweepgrad lab                           list the experiments
@@ -33,32 +33,32 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     import json
+    import os
+    import shutil
     import time
 
+    from sweepgrad.api.lab import Answer, ask_at
     from sweepgrad.config.schema import store_uri
     from sweepgrad.errors import UserError
-    from sweepgrad.lab.ask import ask
-    from sweepgrad.lab.questions import QUESTIONS, Lab, names, settings, titles
+    from sweepgrad.lab.configs import titles
 
     search = search_of(options)
     if options.name is None:
-        for name, title in titles(names(search), search).items():
-            print(f"{name:15}{title}")
+        for name, title in titles(search).items():
+            print(f"{name:15}{title.number:7}{title.text}")
         return 0
     if options.name == ALL and options.overrides:
         raise UserError(f"{' '.join(options.overrides)}: settings need one experiment, not all")
     try:
-        lab = Lab(store_uri(options.uri))
+        store_uri(options.uri)
     except ValueError as error:
         raise UserError(f"--uri: {error}") from None
-    chosen = [name for name in names() if name in QUESTIONS] if options.name == ALL else [options.name]
-    asked = {name: settings(name, options.overrides, search) for name in chosen}
-    answers, failed = [], 0
-    for name, (question, section) in asked.items():
+    answers, failed = list[Answer](), 0
+    for name in titles() if options.name == ALL else [options.name]:
         started = time.monotonic()
         log.info(f"{name} …")
         try:
-            answer = ask(name, question, section, RUNS / "lab", lab)
+            answer = ask_at(name, options.overrides, search, options.uri)
         except UserError as error:
             if options.name != ALL:
                 raise
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
             continue
         answers.append(answer)
         if not options.json:
-            print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
-        log.info(f"{name}: {time.monotonic() - started:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
+            width = min(shutil.get_terminal_size((100, 0)).columns, 110)
+            print(f"{name}: {answer.question}\n\n{answer.finding.text(width)}\n", flush=True)
+        place = os.path.relpath(answer.folder)
+        log.info(f"{name}: {time.monotonic() - started:.0f} s, {place}, MLflow run {answer.run_id}")
     if options.json:
-        found = [
-            {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers
-        ]
+        found = [answer.to_json() for answer in answers]
         print(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
-    return failed or (0 if all(answer.finding.holds for answer in answers) else 1)
+    return failed or (0 if all(answer.holds for answer in answers) else 1)

@@ -1,0 +1,1 @@
+"""Convergence of SGD: problems, bounds, exact moments, trajectories and pictures."""

@@ -1,0 +1,1 @@
+"""Bias and variance: training sets, predictions, their decomposition and pictures."""

@@ -1,0 +1,1 @@
+"""The questions of the lab: a module each, found by its name."""

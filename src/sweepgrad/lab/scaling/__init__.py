@@ -1,0 +1,1 @@
+"""The scale of the output sigmoid: equivalent runs, and pictures."""

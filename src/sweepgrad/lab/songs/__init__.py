@@ -1,0 +1,1 @@
+"""The Spotify model: its accuracy over many splits, and the effect of duplicate rows."""
