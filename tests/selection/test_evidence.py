@@ -129,6 +129,10 @@ def of_bundle(change: Callable[[Values], object]) -> Callable[[Path], None]:
     return lambda bundle: in_json(bundle / "bundle.json", change)
 
 
+def doubled(bundle: Values) -> None:
+    bundle["members"][0]["network"]["scale"] *= 2
+
+
 def negated(bundle: Values) -> None:
     bundle["members"][0]["network"]["scale"] *= -1
 
@@ -149,7 +153,8 @@ def reweighted(bundle: Path) -> None:
 
 
 MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "scale": (of_bundle(negated), "its weights do not predict its validation.npy"),
+    "scale": (of_bundle(doubled), "its weights do not predict its validation.npy"),
+    "sign of scale": (of_bundle(negated), "members.0.network.scale: Input should be greater than 0"),
     "classes": (of_bundle(swapped), "its model has positive 'no', but its table has 'yes'"),
     "preprocessing": (of_bundle(shifted), "its weights do not predict its validation.npy"),
     "weights": (reweighted, "its weights do not predict its validation.npy"),

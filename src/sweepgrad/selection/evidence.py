@@ -23,7 +23,7 @@ from sweepgrad.data.digests import Digests
 from sweepgrad.data.preprocess.transforms import Features, Preprocessor
 from sweepgrad.data.split import PARTS
 from sweepgrad.engine.blas import keep_to_one_thread
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs.record import VALIDATION, Record
 from sweepgrad.selection.ensembles import FoldScores
@@ -148,13 +148,16 @@ class Evidence:
         """Return the model of a run.
 
         Raises:
-            Damaged: its files were changed.
+            Damaged: its files were changed, or are no model.
             UserError: it needs an extension.
         """
         if run.run_id in self._bundles:
             return self._bundles[run.run_id]
         with self.model_files(run) as folder:
-            return Bundle.load(folder)
+            try:
+                return Bundle.load(folder)
+            except DamagedFile as error:
+                raise Damaged(run, str(error)) from None
 
     @contextmanager
     def model_files(self, run: Logged) -> Iterator[Path]:
