@@ -64,6 +64,10 @@ def without_effect(master: DictConfig, config: Config, *, multirun: bool) -> Ite
     if address is not None and (problem := address_problem(address)):
         yield ConfigError("hydra.launcher.address", problem)
     workers = OmegaConf.select(master, "hydra.launcher.workers")
+    if address is not None and workers is not None:
+        yield ConfigError(
+            "hydra.launcher.workers", "has no effect with hydra.launcher.address. Remove one of them"
+        )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         yield ConfigError(
             "hydra.launcher.workers", f"must be at least 1, or null for one per core, not {workers}"
