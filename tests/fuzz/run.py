@@ -72,7 +72,7 @@ def run_batch(name: str, n: int, first_seed: int, current: Path) -> Report:
             report.failed.setdefault(_kind(failure), data)
             return
         report.counts["refused" if result.refused else "accepted"] += 1
-        report.n_bytes = result.n_bytes
+        report.n_bytes = max(report.n_bytes, result.n_bytes)
         if result.seconds > report.seconds:
             report.seconds, report.worst = result.seconds, data
 

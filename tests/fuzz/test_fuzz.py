@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.fuzz.property import CORPUS, Failed, check, kept, target, targets
@@ -51,6 +52,10 @@ def _divides(_: bytes) -> None:
     print(1 / 0)
 
 
+def _takes_memory(_: bytes) -> None:
+    np.ones(10**9, np.uint8)
+
+
 def _refuses_without_words(_: bytes) -> None:
     raise UserError("")
 
@@ -60,12 +65,22 @@ def _refuses_without_words(_: bytes) -> None:
     [
         (_divides, "ZeroDivisionError"),
         (_writes_and_refuses, "files left"),
+        (_takes_memory, "MB of memory"),
         (_refuses_without_words, "a message without words"),
     ],
 )
 def test_what_breaks_the_property_is_found(attack, problem):
     with pytest.raises(Failed, match=problem):
         check(attack, b"")
+
+
+def test_what_other_tests_took_is_not_counted():
+    before = np.ones(10**9, np.uint8)
+    check(lambda _: None, b"")
+    del before
+    check(lambda _: None, b"")
+    with pytest.raises(Failed, match="MB of memory"):
+        check(_takes_memory, b"")
 
 
 def test_a_user_error_and_success_keep_the_property():
