@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, ConfigCompositionException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tests.support import SMALL, command, environment
 
 from sweepgrad.compose.loader import hydra_for
@@ -75,7 +75,7 @@ def multirun(
         return job(cfg)
 
     with shown(level), hydra_for() as hydra:
-        said = [*overrides, "hydra/launcher=basic", "hydra.output_subdir=.hydra"]
+        said = [*overrides, "hydra/launcher=basic"]
         said += [f"hydra.sweep.dir=runs/sweeps/{sweep}", f"sweep.id={sweep}"]
         hydra.multirun("config", task, said, with_log_configuration=False)
     return numbers
@@ -108,8 +108,19 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def remembering(configs: dict[Path, DictConfig]) -> Callable[[DictConfig], float]:
+    """Return `formula`, for jobs whose configurations are kept by the folders that Hydra gives the jobs."""
+
+    def job(cfg: DictConfig) -> float:
+        configs[Path(HydraConfig.get().runtime.output_dir)] = cfg.copy()
+        return formula(cfg)
+
+    return job
+
+
 def test_a_search_runs_its_trials_and_leaves_its_results(capsys):
-    assert multirun(*SEARCH) == list(range(6))
+    configs: dict[Path, DictConfig] = {}
+    assert multirun(*SEARCH, job=remembering(configs)) == list(range(6))
     found = results()
     for point in points(found):
         assert point["model"] in ("wide", "deep")
@@ -123,10 +134,10 @@ def test_a_search_runs_its_trials_and_leaves_its_results(capsys):
     assert found["best_value"] == min(value for value in values if value is not None)
     best = found["trials"][values.index(found["best_value"])]
     assert set(best["overrides"]) == set(found["best_overrides"]) - {"data=simulated"}
-    for trial in found["trials"]:
-        folder = Path("runs", "sweeps", "one", str(trial["number"]), ".hydra")
-        config = OmegaConf.load(folder / "config.yaml")
-        assert isinstance(config, DictConfig)
+    assert len(configs) == 6
+    for trial, point in zip(found["trials"], points(found), strict=True):
+        config = configs[Path("runs", "sweeps", "one", str(trial["number"])).absolute()]
+        assert (config.seed, config.optimizer.lr) == (point["seed"], point["optimizer.lr"])
         assert formula(config) == trial["value"] or config.seed == 1
     assert Path("runs", "sweeps", "one", "multirun.yaml").is_file()
     said = capsys.readouterr().err
@@ -295,17 +306,25 @@ def test_without_resume_a_new_study_begins():
 
 def test_values_that_do_not_go_together_are_a_failed_trial(capsys):
     search = [*SEARCH[:5], "model=choice(wide,linear)", "model.dropout=choice(0.0,0.5)", "seed=range(9)"]
-    ran = multirun(*search, "hydra.sweeper.trials=12", job=lambda cfg: float(cfg.seed))
+    configs: dict[Path, DictConfig] = {}
+    remember = remembering(configs)
+
+    def job(cfg: DictConfig) -> float:
+        remember(cfg)
+        return float(cfg.seed)
+
+    ran = multirun(*search, "hydra.sweeper.trials=12", job=job)
     trials = results()["trials"]
     unfit = [t["number"] for t in trials if {"model=linear", "model.dropout=0.5"} <= {*t["overrides"]}]
     assert unfit
     assert ran == [number for number in range(12) if number not in unfit]
     assert [t["number"] for t in trials if t["value"] is None] == unfit
+    assert len(configs) == len(ran)
     for trial in trials:  # each job in the folder of its trial's number
         if trial["number"] in ran:
-            config = OmegaConf.load(Path("runs/sweeps/one", str(trial["number"]), ".hydra", "config.yaml"))
-            assert isinstance(config, DictConfig)
-            assert config.seed == trial["value"]
+            folder = Path("runs", "sweeps", "one", str(trial["number"]))
+            assert folder.is_dir()
+            assert configs[folder.absolute()].seed == trial["value"]
     said = capsys.readouterr().err.splitlines()
     lines = [line for line in said if "cannot be run" in line]
     assert len(lines) == len(unfit)
