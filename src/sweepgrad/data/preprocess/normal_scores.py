@@ -68,7 +68,7 @@ class NormalScores:
 
 
 def is_ascending(ends: Floats) -> bool:
-    """Return whether finite ends (K,) ascend by steps that `transform` can tell apart."""
+    """Return whether finite ends (K,) ascend by steps large enough for `transform`."""
     ends = ends / 4 if _far(ends) else ends
     return bool(np.all(np.diff(ends) > 0))
 
