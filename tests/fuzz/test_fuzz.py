@@ -59,6 +59,10 @@ def _takes_memory(_: bytes) -> None:
     np.ones(15 * 10**7, np.uint8)
 
 
+def _takes_little_memory(_: bytes) -> None:
+    np.ones(2 * 10**7, np.uint8)
+
+
 def _refuses_without_words(_: bytes) -> None:
     raise UserError("")
 
@@ -85,11 +89,13 @@ def test_too_much_memory_is_found_and_what_other_tests_took_is_not_counted(monke
     with pytest.raises(Failed, match="MB of memory"):
         check(_takes_memory, b"")
     before = np.ones(2 * 10**8, np.uint8)
-    check(lambda _: None, b"")
+    check(_takes_little_memory, b"")
     with pytest.raises(Failed, match="MB of memory"):
         check(_takes_memory, b"")
     del before
-    check(lambda _: None, b"")
+    check(_takes_little_memory, b"")
+    with pytest.raises(Failed, match="MB of memory"):  # though the process had more before
+        check(_takes_memory, b"")
 
 
 def test_a_user_error_and_success_keep_the_property():
