@@ -26,6 +26,10 @@ _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
 }
 
 
+class _Reason(DomainError):
+    """Why an operation has no value, in words."""
+
+
 def numbers(arguments: Iterable[str]) -> dict[str, float]:
     """Return the values of arguments of the form NAME=NUMBER.
 
@@ -62,7 +66,9 @@ def graph_at(text: str, values: Mapping[str, float]) -> tuple[Value, Graph]:
         raise UserError(f"a gradient does not exist: {error}") from None
     for n, node in enumerate(graph.nodes):
         partials = (edge.partial for edge in graph.edges_from(n))
-        if not all(isfinite(x) for x in (node.grad, *partials) if x is not None):
+        if not isfinite(float(node.data)):
+            raise UserError(f"{node.name} = {graph.formula(n)} is too large a number; use other values")
+        if not all(isfinite(x) for x in (float(node.grad), *partials) if x is not None):
             raise UserError(f"the gradient of {node.name} is too large a number; use other values")
     return result, graph
 
@@ -133,10 +139,7 @@ def _value(tree: ast.expr, scope: Mapping[str, Value], used: set[str]) -> Value:
         raise UserError(f"{here[:20]}… is too large a number") from None
     if literal is not None:
         return Value(literal, f"{literal + 0.0:g}")  # + 0 turns -0 into 0
-    result = _computed(tree, here, scope, used)
-    if not isfinite(result.item()):
-        raise UserError(f"{here} is too large a number; use other values")
-    return result
+    return _computed(tree, here, scope, used)
 
 
 def _computed(tree: ast.expr, here: str, scope: Mapping[str, Value], used: set[str]) -> Value:
@@ -147,44 +150,10 @@ def _computed(tree: ast.expr, here: str, scope: Mapping[str, Value], used: set[s
         return operands[-1][1]
 
     try:
-        match tree:
-            case ast.Name(id=name):
-                if name not in scope:
-                    close = nearest(name, list(scope))
-                    raise UserError(f"{name} has no value: add {name}=NUMBER after it.{close}")
-                used.add(name)
-                return scope[name]
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -value(operand)
-            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return value(operand)
-            case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
-                constant = _constant(exponent)
-                if constant is not None:
-                    return value(base) ** constant
-                if value(base).item() <= 0:
-                    raise DomainError("a power with a variable exponent needs a base above 0")
-                return operands[0][1] ** value(exponent)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](value(left), value(right))
-            case ast.Call(func=ast.Name(id="sigmoid"), args=[x], keywords=[]):
-                return value(x).sigmoid()
-            case ast.Call(func=ast.Name(id="sigmoid"), args=[x, scale], keywords=[]):
-                return sigmoid(value(x), value(scale))
-            case ast.Call(
-                func=ast.Name(id="sigmoid"), args=[x], keywords=[ast.keyword(arg="scale", value=scale)]
-            ):
-                return sigmoid(value(x), value(scale))
-            case ast.Call(func=ast.Name(id=name), args=[x], keywords=[]) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](value(x))
-            case ast.Call(func=ast.Name(id=name)):
-                known = [*_FUNCTIONS, "sigmoid"]
-                problem = (
-                    f"{name} takes one argument."
-                    if name in known
-                    else f"unknown function {name}.{nearest(name, known)}"
-                )
-                raise UserError(f"{here}: {problem} Use {', '.join(known)} of (x), or sigmoid(x, scale).")
+        result = _applied(tree, here, scope, used, value)
+        if not isfinite(result.item()):
+            raise _Reason("the result is too large a number")
+        return result
     except DomainError as error:
         at = ", ".join(
             f"{ast.unparse(operand)} = {number(value.item())}"
@@ -192,11 +161,58 @@ def _computed(tree: ast.expr, here: str, scope: Mapping[str, Value], used: set[s
             if _constant(operand) is None
         )
         raise UserError(f"{here}: {at}{': ' if at else ''}{_undefined(tree, operands, error)}") from None
+
+
+def _applied(
+    tree: ast.expr, here: str, scope: Mapping[str, Value], used: set[str], value: Callable[[ast.expr], Value]
+) -> Value:
+    """Apply the operation of a tree to its operands, each computed by `value`."""
+    match tree:
+        case ast.Name(id=name):
+            if name not in scope:
+                close = nearest(name, list(scope))
+                raise UserError(f"{name} has no value: add {name}=NUMBER after it.{close}")
+            used.add(name)
+            return scope[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -value(operand)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return value(operand)
+        case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
+            constant = _constant(exponent)
+            if constant is not None:
+                return value(base) ** constant
+            positive = value(base)
+            if positive.item() <= 0:
+                raise _Reason("a power with a variable exponent needs a base above 0")
+            return positive ** value(exponent)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](value(left), value(right))
+        case ast.Call(func=ast.Name(id="sigmoid"), args=[x], keywords=[]):
+            return value(x).sigmoid()
+        case ast.Call(func=ast.Name(id="sigmoid"), args=[x, scale], keywords=[]):
+            return sigmoid(value(x), value(scale))
+        case ast.Call(
+            func=ast.Name(id="sigmoid"), args=[x], keywords=[ast.keyword(arg="scale", value=scale)]
+        ):
+            return sigmoid(value(x), value(scale))
+        case ast.Call(func=ast.Name(id=name), args=[x], keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](value(x))
+        case ast.Call(func=ast.Name(id=name)):
+            known = [*_FUNCTIONS, "sigmoid"]
+            problem = (
+                f"{name} takes one argument."
+                if name in known
+                else f"unknown function {name}.{nearest(name, known)}"
+            )
+            raise UserError(f"{here}: {problem} Use {', '.join(known)} of (x), or sigmoid(x, scale).")
     raise UserError(f"{here} cannot be drawn; use numbers, names, + - * / ** and functions")
 
 
 def _undefined(tree: ast.expr, operands: list[tuple[ast.expr, Value]], error: DomainError) -> str:
     """Return why an operation has no value."""
+    if isinstance(error, _Reason):
+        return str(error)
     x = number(operands[0][1].item())
     match tree:
         case ast.Call(func=ast.Name(id=name)):

@@ -187,7 +187,7 @@ function evaluate(text, values) {
       if (Number.isNaN(partial) || Number.isNaN(grads[number.get(parent)])) {
         throw new Mistake(`a gradient does not exist: ${node.name} has no derivative at ${format(parent.data)}`);
       }
-      if (![partial, grads[number.get(parent)]].every(Number.isFinite)) throw new Mistake(`the gradient of ${node.name} is too large a number`);
+      if (![partial, grads[number.get(parent)]].every(Number.isFinite)) throw new Mistake(`a gradient of ${node.name} is too large a number`);
       return {parent: number.get(parent), child: number.get(node), partial, share};
     }));
   }

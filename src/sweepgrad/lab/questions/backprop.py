@@ -36,7 +36,7 @@ class Settings(Section):
     at: str
     depth: Annotated[int, Field(ge=1, le=60)]
     network: tuple[str, ...]
-    rows: Annotated[int, Field(ge=1, le=100_000)]
+    rows: Annotated[int, Field(ge=1, le=10_000)]
 
 
 def count_paths(graph: Graph) -> int:
