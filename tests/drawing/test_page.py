@@ -137,6 +137,15 @@ def test_constants_have_no_gradient_in_the_page_either(opened):
     graph = graph_of(parsed("2 * x1 + log(3) * x2", numbers(ASSIGNMENT_AT)))
     assert grads(opened) == [number(float(node.grad)) for node in graph.nodes if not node.constant]
     assert opened.evaluate(OVERLAPS) == []
+    assert opened.evaluate(LEAVES_ITS_BOX)
+
+
+# Whether the arrow from the first box, of the constant 2, begins at the box.
+LEAVES_ITS_BOX = """() => {
+  const box = document.querySelector("#backward-node-0 > rect").getBBox();
+  const arrow = document.querySelector("#backward-edge-0 > path").getPointAtLength(0);
+  return Math.abs(arrow.y - box.y - box.height) < 0.01 && arrow.x > box.x && arrow.x < box.x + box.width;
+}"""
 
 
 def test_its_own_layout_overlaps_nothing(opened):

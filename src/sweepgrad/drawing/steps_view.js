@@ -124,7 +124,8 @@ function picture(graph, prefix, letter) {
   const {width, height} = layout(boxes, links), parts = [];
   links.forEach((link, n) => {
     const {parent, child, lanes, leaves, enters, label} = link, to = boxes[child], last = lanes.at(-1);
-    let path = `M${leaves} ${boxes[parent].bottom}`, from = {x: leaves, y: boxes[parent].bottom};
+    const {top, bottom, height: high} = boxes[parent]; // a box that is lower than its row is in the middle of it
+    let path = `M${leaves} ${(top + bottom + high) / 2} V${bottom}`, from = {x: leaves, y: boxes[parent].bottom};
     for (const {x, top, bottom} of [...lanes, {x: enters, top: to.top, bottom: to.top}]) {
       const half = (from.y + top) / 2;
       path += ` C${from.x} ${half} ${x} ${half} ${x} ${top}${bottom > top ? ` V${bottom}` : ""}`; // an arrow's head follows the last piece
@@ -133,7 +134,8 @@ function picture(graph, prefix, letter) {
     parts.push(`<g id="${prefix}edge-${n}"><path d="${path}" fill="none" stroke="var(--steps-faint)" marker-end="url(#${prefix}arrow)"/>
       <text x="${last.x + LANE}" y="${(last.top + last.bottom) / 2 + 4}" fill="var(--steps-ink)" font-size="11">${escaped(label)}</text></g>`);
   });
-  boxes.forEach(({x, top, width: wide, height: high, lines}, n) => {
+  boxes.forEach(({x, top: above, bottom, width: wide, height: high, lines}, n) => {
+    const top = (above + bottom - high) / 2;
     const plain = constant(graph.nodes[n]), tint = n === last ? "result" : plain || graph.nodes[n].operation ? "" : "given";
     const fill = tint ? `fill="var(--steps-${tint})" fill-opacity="0.13"` : 'fill="var(--steps-surface)"';
     const texts = lines.map((line, row) => `<text${row === 2 ? ` id="${prefix}grad-${n}"` : ""} x="${x}" y="${top + LINE * (row + 1)}"
