@@ -53,6 +53,10 @@ class Settings(Section):
     def _more_rows_than_weights(self) -> "Settings":
         if self.rows <= self.features + 1:
             raise ValueError(f"rows: must be more than the {self.features + 1} weights, or there is no noise")
+        if self.batch_size > self.rows:
+            raise ValueError(
+                f"batch_size: {self.batch_size} should be at most the number of rows, {self.rows}"
+            )
         if len(set(self.rates)) < len(self.rates):
             raise ValueError(f"rates: repeats a value: {list(self.rates)}; give each once")
         if min(self.rates) > 1:
