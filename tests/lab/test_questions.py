@@ -103,6 +103,11 @@ def test_sizes_that_do_not_fit_into_memory_are_refused(name, overrides, problem)
     assert problem in refused(*overrides, name=name)
 
 
+def test_a_batch_is_no_larger_than_the_table():
+    message = refused("batch_size=101", name="sgd")
+    assert "batch_size: 101 should be at most the number of rows, 100" in message
+
+
 def test_an_error_in_an_element_does_not_make_its_list_too_short():
     message = refused("depths=[1]", name="gradients")
     assert message.startswith("1 configuration error;")
