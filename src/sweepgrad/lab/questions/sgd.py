@@ -15,7 +15,7 @@ from sweepgrad.lab.convergence.single_steps import radius_claims, single_step_cl
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Finding, table
 
-MOST_ROWS_DRAWN = 20_000_000
+MOST_ROWS_DRAWN = 50_000_000
 MOST_LOSSES = 20_000_000
 MOST_FEATURES = 3_000_000
 """The largest arrays: rows drawn by all trajectories of a rate, losses of all rows after each step, and features in
