@@ -30,7 +30,7 @@ from sweepgrad.config.suggest import nearest
 from sweepgrad.errors import UserError
 
 _PLUGINS = ("hydra._internal.core_plugins.", "hydra_plugins.")
-_HOW_TO_OVERRIDE = (
+HOW_TO_OVERRIDE = (
     "Write overrides as key=value, without spaces around the =. Put a value with spaces, commas or non-ASCII"
     " letters in double quotes, and the whole in single quotes for the shell: 'key=\"größe\"'."
 )
@@ -224,10 +224,10 @@ def _parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
         parsed = loader.parse(overrides)
     except OverrideParseException as error:
         problem = str(error.message).splitlines()[0]
-        raise UserError(f"{error.override}: {problem}\n{_HOW_TO_OVERRIDE}") from None
+        raise UserError(f"{error.override}: {problem}\n{HOW_TO_OVERRIDE}") from None
     for override in parsed:
         if not override.key_or_group:
-            raise UserError(f"{override.input_line}: has no key\n{_HOW_TO_OVERRIDE}")
+            raise UserError(f"{override.input_line}: has no key\n{HOW_TO_OVERRIDE}")
     return parsed
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from sweepgrad.compose.loader import SweepLoader, hydra_for
-from sweepgrad.compose.plan import plain
+from sweepgrad.compose.plan import HOW_TO_OVERRIDE, plain
 from sweepgrad.config.check import nearest
 from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
@@ -94,6 +94,10 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
         loader = hydra.config_loader
         assert isinstance(loader, SweepLoader)
         known = loader.get_group_options(GROUP)
+        if name not in known and name in QUESTIONS:
+            raise UserError(
+                f"{name} is registered by {QUESTIONS.owner(name)}, but its {GROUP}/{name}.yaml is not installed"
+            )
         if name not in known:
             raise UserError(
                 f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}"
@@ -106,7 +110,9 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
             composed = loader.load_configuration(f"{GROUP}/{name}", lines, RunMode.RUN)
             values = plain(composed)
         except OverrideParseException as error:
-            raise UserError(f"{error.override}: {str(error.message).splitlines()[0]}") from None
+            raise UserError(
+                f"{error.override}: {str(error.message).splitlines()[0]}\n{_how_to_write(str(error.override))}"
+            ) from None
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             raise UserError(f"{GROUP}/{name}.yaml: {error}") from None
     asked = values.pop("question", None)
@@ -118,9 +124,28 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
     try:
         return asked, section.model_validate(_tuples(values))
     except ValidationError as error:
-        problems = [_problem(details, section, name, overrides) for details in error.errors()]
+        details = error.errors()
+        inner = {where["loc"][0] for where in details if len(where["loc"]) > 1}
+        problems = [
+            _problem(each, section, name, overrides)
+            for each in details
+            # Elements with errors are not counted, so that a list with them seems too short.
+            if not (each["type"] == "too_short" and len(each["loc"]) == 1 and each["loc"][0] in inner)
+        ]
     count = "1 configuration error" if len(problems) == 1 else f"{len(problems)} configuration errors"
     raise UserError("\n  ".join([f"{count}; nothing was run.", *problems]))
+
+
+def _how_to_write(override: str) -> str:
+    """Return how to write an override that cannot be parsed."""
+    key, _, value = override.partition("=")
+    elements = value.removeprefix("[").removesuffix("]").split(",")
+    if value.startswith("[") and any("=" in element for element in elements):
+        quoted = ",".join(f'"{element.strip()}"' for element in elements)
+        return (
+            f"Put elements with a = into double quotes, and the whole into single quotes: '{key}=[{quoted}]'."
+        )
+    return HOW_TO_OVERRIDE
 
 
 def _tuples(value: Any) -> Any:
