@@ -76,7 +76,7 @@ def _run(given: list[str]) -> int:
         if given[0] not in VERBS:
             raise UserError(_unknown(given[0]))
         arguments = parser(given[0])
-        # Options may come before, between and after the others; what follows a -- is no option.
+        # Options may come before, between and after the others; after a -- there are none.
         read = arguments.parse_args if "--" in given else arguments.parse_intermixed_args
         return int(verb(given[0]).run(read(given[1:])))
     except (UserError, ExtensionError) as error:

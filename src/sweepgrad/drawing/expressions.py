@@ -27,7 +27,7 @@ _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
 
 
 class _Reason(DomainError):
-    """Why an operation has no value, in words."""
+    """An operation has no value; the message says why."""
 
 
 def numbers(arguments: Iterable[str]) -> dict[str, float]:

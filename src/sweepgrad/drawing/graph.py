@@ -28,7 +28,7 @@ class Node:
 
     @property
     def constant(self) -> bool:
-        """Whether it is a number of an expression: no name begins with a digit."""
+        """True for a number of an expression; no name begins with a digit."""
         return not self.operation and self.name.removeprefix("-")[:1].isdigit()
 
     @property
