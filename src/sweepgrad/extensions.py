@@ -50,6 +50,10 @@ class Registry(Mapping[str, T], Generic[T]):
             )
         self._entries[name], self._owners[name] = entry, _adding or "this program"
 
+    def owner(self, name: str) -> str:
+        """Return the package that has added an entry."""
+        return self._owners[name]
+
     @property
     def known(self) -> Mapping[str, T]:
         """The entries so far, without loading extensions."""

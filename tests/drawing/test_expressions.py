@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweepgrad.drawing.expressions import numbers, parsed
+from sweepgrad.drawing.expressions import graph_at, numbers, parsed
 from sweepgrad.errors import UserError
 
 
@@ -54,8 +54,13 @@ def test_names_become_labels():
         ("a = 1 + 2", {"a": 1.0}, "a=1: the expression assigns a; leave it out"),
         ("lg(2)", {}, "lg(2): unknown function lg. Did you mean log?"),
         ("log(2, 3)", {}, "log(2, 3): log takes one argument."),
-        ("log(1 - 2)", {}, "log(1 - 2): log: invalid value"),
-        ("1 / (2 - 2)", {}, "divide by zero"),
+        ("log(a)", {"a": 0.0}, "log(a): a = 0: log has no value at 0"),
+        ("log(1 - 2)", {}, "log(1 - 2): 1 - 2 = -1: log has no value at -1"),
+        ("1 / (2 - 2)", {}, "1 / (2 - 2): 2 - 2 = 0: a division by 0 has no value"),
+        ("a ** b", {"a": -2.0, "b": 2.0}, "a = -2: a power with a variable exponent needs a base above 0"),
+        ("a ** 0.5", {"a": -2.0}, "a ** 0.5: a = -2: -2 has no power 0.5"),
+        ("exp(a)", {"a": 1000.0}, "exp(a): a = 1000: the result is too large a number"),
+        ("a = 2 * 3; a = a * 2", {}, "a is assigned twice; use another name for the second"),
         ("import os", {}, "use expressions and NAME = EXPRESSION only"),
         ("__import__('os')", {}, "unknown function __import__"),
         ("a.b", {"a": 1.0}, "a.b cannot be drawn"),
@@ -79,6 +84,33 @@ def test_bad_expressions_are_refused(text, values, message):
     with pytest.raises(UserError) as caught:
         parsed(text, values)
     assert message in str(caught.value)
+
+
+def test_the_result_has_a_name_of_its_own():
+    assert parsed("L * 2", {"L": 1.0}).label == "R"
+    assert parsed("L = a * 2; L * R", {"a": 1.0, "R": 2.0}).label == "R1"
+    names = [node.name for node in graph_at("L * R * 2 + R1", {"L": 1.0, "R": 2.0, "R1": 3.0})[1].nodes]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("text", "values", "message"),
+    [
+        ("(a - 1) ** 0.5", {"a": 1.0}, "a gradient does not exist"),
+        ("a / b", {"a": 1e-10, "b": 1e-300}, "the gradient of b is too large a number"),
+        ("sigmoid(a, 1e308)", {"a": 100.0}, "v1 = a * 1e+308 is too large a number"),
+    ],
+)
+def test_graphs_without_finite_numbers_are_refused(text, values, message):
+    with pytest.raises(UserError) as caught:
+        graph_at(text, values)
+    assert message in str(caught.value)
+
+
+def test_names_are_given_once():
+    with pytest.raises(UserError, match="a=2: a is given twice; leave one out"):
+        numbers(["a=1", "a=2"])
 
 
 def test_values_are_arguments():

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepgrad.autograd.value import Value
-from sweepgrad.drawing.expressions import assignment_example
+from sweepgrad.drawing.diagram import Item, Kind, diagram_of
+from sweepgrad.drawing.expressions import assignment_example, graph_at
 from sweepgrad.drawing.graph import Graph, graph_of, shown
+from sweepgrad.drawing.page import page
 from sweepgrad.drawing.text import chain_rule, passed_back, table
 
 
@@ -113,10 +115,27 @@ def test_zero_derivatives_are_passed_back_as_such():
     assert "to x: 0, since the derivative is 0 everywhere" in passed_back(graph, 1)
 
 
+def test_constants_have_no_gradient_and_no_derivative():
+    _, graph = graph_at("2 * x + log(3)", {"x": 1.5})
+    constants = [n for n, node in enumerate(graph.nodes) if node.constant]
+    assert [graph.nodes[n].name for n in constants] == ["2", "3"]
+    text = table(graph)
+    assert "∂v1/∂x = 2" in text
+    assert "∂2" not in text
+    assert "/∂3" not in text
+    assert [line.split()[0] for line in text.splitlines()[2:6]] == ["x", "v1", "v2", "L"]
+    names = [node.name for node in graph.nodes]
+    assert passed_back(graph, names.index("v2")) == []
+    diagram = diagram_of(graph)
+    assert [diagram.items[n] for n in constants] == [Item((name,), Kind.CONSTANT) for name in ("2", "3")]
+    assert all((link.parent in constants) == (link.label == "") for link in diagram.links)
+    assert "It passes nothing back: its parents are constants." in page(graph)
+
+
 def test_numbers_are_short():
     assert shown(np.array(1 / 3)) == "0.3333"
     assert shown(np.array([1.0, -0.0])) == "[1 0]"
-    assert shown(np.ones((3, 4))) == "3×4, length 3.464"
+    assert shown(np.ones((3, 4))) == "3×4, norm 3.464"
 
 
 def test_json_has_all_of_it():

@@ -64,7 +64,7 @@ def test_any_expression_can_be_typed_in(opened):
     for _ in range(4):
         opened.get_by_role("button", name="next").click()
     graph = graph_of(parsed("log((x1 + x2) * (2*x1 + x2))", numbers(ASSIGNMENT_AT)))
-    assert grads(opened) == [number(float(node.grad)) for node in graph.nodes]
+    assert grads(opened) == [number(float(node.grad)) for node in graph.nodes if not node.constant]
     assert opened.locator("li.now b").text_content() == "v1 = x1 + x2"
     over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert opened.evaluate(over) <= 0
@@ -74,13 +74,78 @@ def test_any_expression_can_be_typed_in(opened):
     alert = opened.get_by_role("alert")
     assert alert.text_content() == "At character 6, “log(x2 - 1)”: log has no value at -1."
     assert opened.evaluate("getSelection().toString()") == "log(x2 - 1)"
-    assert len(grads(opened)) == len(graph.nodes)
+    assert len(grads(opened)) == sum(not node.constant for node in graph.nodes)
     opened.locator("#backward-expression").fill("-" * 20_000 + "x1")
     opened.keyboard.press("Enter")
     assert "nested too deeply" in alert.text_content()
     opened.locator("#backward-expression").fill("<b>x1</b>")
     opened.keyboard.press("Enter")
     assert "“<”" in alert.text_content()
+
+
+def test_the_focus_is_never_lost(opened):
+    focus = "document.activeElement.id"
+    opened.locator("#backward-expression").fill("x1 * x2 + 1")
+    opened.keyboard.press("Enter")
+    assert opened.evaluate(focus) == "backward-next"
+    opened.keyboard.press("Enter")
+    assert opened.locator("#backward-where").text_content() == "step 2 of 2"
+    assert opened.evaluate(focus) == "backward-back"
+    opened.keyboard.press("Enter")
+    assert opened.evaluate(focus) == "backward-next"
+    opened.locator("#backward-expression").fill("x1 * x2")
+    opened.keyboard.press("Enter")
+    assert opened.evaluate(focus) == "backward-again"
+
+
+def test_a_picture_of_another_expression_is_greyed(opened):
+    opacity = "getComputedStyle(document.querySelector('.steps-parts')).opacity"
+    assert float(opened.evaluate(opacity)) == 1
+    opened.locator("#backward-expression").fill("x1 +")
+    opened.keyboard.press("Enter")
+    assert float(opened.evaluate(opacity)) < 0.5
+    opened.locator("#backward-expression").fill("x1 + x2")
+    opened.keyboard.press("Enter")
+    assert float(opened.evaluate(opacity)) == 1
+
+
+def test_the_picture_starts_at_its_top_with_the_first_box_in_view(opened):
+    wide = " + ".join(f"tanh(x1 * {n}) * exp(x2 / {n})" for n in range(2, 7))
+    for text in (None, wide):
+        if text:
+            opened.locator("#backward-expression").fill(text)
+            opened.keyboard.press("Enter")
+        assert opened.evaluate("document.querySelector('.steps-picture').scrollTop") == 0
+        assert opened.evaluate(FIRST_IN_VIEW)
+
+
+FIRST_IN_VIEW = """() => {
+  const view = document.querySelector(".steps-picture").getBoundingClientRect();
+  const box = document.querySelector("#backward-node-0 > rect").getBoundingClientRect();
+  return box.left >= view.left && box.right <= view.right && box.top >= view.top && box.bottom <= view.bottom;
+}"""
+
+
+def test_constants_have_no_gradient_in_the_page_either(opened):
+    opened.locator("#backward-expression").fill("2 * x1 + log(3) * x2")
+    opened.keyboard.press("Enter")
+    for _ in range(3):
+        opened.get_by_role("button", name="next").click()
+    text = opened.locator(".steps svg").text_content()
+    assert "∂v1/∂x1 = 2" in text
+    assert not {"∂v1/∂2", "∂v2/∂3"} & {label for label in ("∂v1/∂2", "∂v2/∂3") if label in text}
+    graph = graph_of(parsed("2 * x1 + log(3) * x2", numbers(ASSIGNMENT_AT)))
+    assert grads(opened) == [number(float(node.grad)) for node in graph.nodes if not node.constant]
+    assert opened.evaluate(OVERLAPS) == []
+    assert opened.evaluate(LEAVES_ITS_BOX)
+
+
+# Whether the arrow from the first box, of the constant 2, begins at the box.
+LEAVES_ITS_BOX = """() => {
+  const box = document.querySelector("#backward-node-0 > rect").getBBox();
+  const arrow = document.querySelector("#backward-edge-0 > path").getPointAtLength(0);
+  return Math.abs(arrow.y - box.y - box.height) < 0.01 && arrow.x > box.x && arrow.x < box.x + box.width;
+}"""
 
 
 def test_its_own_layout_overlaps_nothing(opened):

@@ -10,7 +10,7 @@ import pytest
 
 from sweepgrad.autograd.value import Value
 from sweepgrad.drawing.diagram import diagram_of
-from sweepgrad.drawing.expressions import assignment_example
+from sweepgrad.drawing.expressions import assignment_example, graph_at
 from sweepgrad.drawing.graph import graph_of
 from sweepgrad.drawing.page import THEME, fragment, page
 from sweepgrad.drawing.pictures import dot, mermaid, png, svg
@@ -43,6 +43,19 @@ def test_pictures_have_the_colours_of_their_theme_and_no_others():
         colours = set(re.findall(r"#[0-9a-f]{3,6}", svg(EXAMPLE, theme)))
         assert colours == {theme.ink, theme.faint, theme.surface, *theme.colors[:2]}
     assert not re.findall(r"#[0-9a-f]{3,6}", svg(EXAMPLE, THEME))
+
+
+def test_constants_are_grey(tmp_path):
+    diagram = diagram_of(graph_at("2 * x", {"x": 1.5})[1])
+    for theme in THEMES:
+        root = ElementTree.fromstring(svg(diagram, theme, "p-"))
+        (group,) = (element for element in root.iter() if element.get("id") == "p-node-0")
+        box, *texts = group
+        assert (box.get("stroke"), [text.text for text in texts]) == (theme.faint, ["2"])
+        assert float(texts[0].get("fill-opacity", 1)) < 1
+    assert "style n0 stroke:" in mermaid(diagram)
+    assert "gray" in dot(diagram)
+    png(diagram, tmp_path / "g.png")
 
 
 def test_mermaid_has_every_node_and_edge_once():

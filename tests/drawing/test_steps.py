@@ -11,9 +11,8 @@ import pytest
 from tests.browser import chromium, needs_chromium
 
 import sweepgrad.drawing
-from sweepgrad.autograd.value import DomainError
-from sweepgrad.drawing.expressions import numbers, parsed
-from sweepgrad.drawing.graph import graph_of, number
+from sweepgrad.drawing.expressions import graph_at, numbers
+from sweepgrad.drawing.graph import number
 from sweepgrad.drawing.page import Source
 from sweepgrad.errors import UserError
 
@@ -59,7 +58,7 @@ def random_program(random: Random) -> Source:
 def by_value(source: Source) -> dict[str, Any] | None:
     """Return the graph by `Value`; None where there is none, or infinite numbers."""
     try:
-        graph = graph_of(parsed(source.expression, numbers(source.values.split()))).to_json()
+        graph = graph_at(source.expression, numbers(source.values.split()))[1].to_json()
     except (UserError, ArithmeticError):
         return None
     text = json.dumps(graph)
@@ -161,6 +160,12 @@ def test_it_computes_what_value_does_on_1000_random_expressions(evaluator):
         ("a", "a=1", "there is no operation to draw", (0, 0)),
         (" ", "", "the expression is empty", (0, 0)),
         ("a * 2", "a=one", "a=one must be NAME=NUMBER, without blanks", (0, 0)),
+        ("a * 2", "a=1e400", "a=1e400: 1e400 is too large a number", (0, 0)),
+        ("a * 2", "a=1 a=2", "a=2: a is given twice; leave one out", (0, 0)),
+        ("b + exp(a)", "a=1000 b=1", "exp is too large a number at 1000", (4, 10)),
+        ("b * a ** b", "a=-1 b=2", "a power with a variable exponent needs a base above 0", (4, 10)),
+        ("b = a * 2; b = b * 3", "a=1", "b is assigned twice; use another name", (11, 12)),
+        ("a / b", "a=1e-10 b=1e-300", "a gradient of / is too large a number", (0, 0)),
         ("a * 1e999", "a=1", "1e999 is too large a number", (4, 9)),
         ("alert(1)", "", "alert is not a function", (0, 5)),
         ("a.b", "a=1", ". cannot be used here", (1, 2)),
@@ -170,8 +175,16 @@ def test_mistakes_are_named_with_their_place(evaluator, text, values, message, p
     found = evaluator.evaluate(EVALUATE, [text, values])
     assert message in found["message"]
     assert (found["from"], found["to"]) == place
-    with pytest.raises((UserError, DomainError)):
-        graph_of(parsed(text, numbers(values.split())))
+    with pytest.raises(UserError):
+        graph_at(text, numbers(values.split()))
+
+
+@pytest.mark.parametrize(("text", "values"), [("L * 2", "L=1"), ("L = a * 2; L * R", "a=1 R=2")])
+def test_the_result_has_the_same_name_as_in_python(evaluator, text, values):
+    found = evaluator.evaluate(EVALUATE, [text, values])
+    graph = by_value(Source(text, values))
+    assert graph is not None
+    assert [node["name"] for node in found["nodes"]] == [node["name"] for node in graph["nodes"]]
 
 
 def test_numbers_are_formatted_as_in_pictures(evaluator):

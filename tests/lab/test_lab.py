@@ -66,6 +66,18 @@ def test_json_is_for_programs():
     assert (claim["name"], claim["holds"]) == ("noise by batch size", True)
 
 
+def test_options_may_stand_before_and_after_settings():
+    first = ("lab", "batch", "--json", "--config-dir", CONF, "draws=200", "sizes=[2,8]")
+    between = ("lab", "--config-dir", CONF, "batch", "draws=200", "--json", "sizes=[2,8]")
+    found = [json.loads(command(*words).out) for words in (first, between, (*ASK, "--json"))]
+    assert len({str(each["claims"]) for each in found}) == 1
+
+
+def test_a_name_is_printed_once_its_settings_are_valid():
+    assert command(*ASK).err.startswith("batch …\n")
+    assert "batch …" not in command(*ASK, "draws=0").err
+
+
 def test_a_claim_that_does_not_hold_gives_exit_code_1(monkeypatch):
     right = batch.variance
     monkeypatch.setattr(
@@ -85,6 +97,17 @@ def test_a_claim_that_does_not_hold_gives_exit_code_1(monkeypatch):
         (("scale", "rows=three", "--uri", "http://127.0.0.1:9"), "rows: 'three' should be a valid integer"),
         (("scale", "--uri", "ftp://x"), "--uri: 'ftp://x' is not an MLflow store"),
         (("spotify", "models=[wid]"), "Did you mean wide?"),
+        (
+            ("backprop", "rows=10000"),
+            "rows: 10000 is more than the 600 training rows of the table; lower it",
+        ),
+        (("backprop", 'expression="relu(a)"', 'at="a=0"'), "a = 0, and relu(a) has no derivative at 0"),
+        (("backprop", 'expression="relu(a)"', 'at="a=0.0001"'), "within the step of the differences"),
+        (
+            ("backprop", 'expression="exp(a)"', 'at="a=1000"'),
+            "exp(a): a = 1000: the result is too large a number",
+        ),
+        (("backprop", 'expression="(a - 1) ** 0.5"', 'at="a=1"'), "a gradient does not exist"),
         (("scale", "--uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
         (("bias_variance", "widths=[4,2]"), "widths: should ascend, not [4, 2] [from widths=[4,2]]"),
     ],

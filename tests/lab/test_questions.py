@@ -1,7 +1,11 @@
 """The lab's configurations, and the errors that are reported in them."""
 
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
 import pytest
 
+from sweepgrad.config.section import Section
 from sweepgrad.errors import UserError
 from sweepgrad.lab.configs import GROUP, QUESTIONS, question, settings, titles
 from sweepgrad.paths import config_dir
@@ -43,11 +47,86 @@ def test_overrides_change_settings():
 
 def test_all_errors_are_reported_at_once_with_their_origin():
     message = refused("scal=1", "rates=[-1,2]", "noise=0.7", "epochs=2.5")
-    assert message.startswith("5 configuration errors; nothing was run.")
+    assert message.startswith("4 configuration errors; nothing was run.")
     assert "scal: unknown key. Did you mean scales? [from scal=1]" in message
     assert "rates.0: -1 should be greater than 0 [from rates=[-1,2]]" in message
     assert "noise: 0.7 should be less than 0.5 [from noise=0.7]" in message
     assert "epochs: 2.5 should be a valid integer" in message
+
+
+def sizes(section: type[Section]) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the settings that are whole numbers, or lists of them, but for those that only name something."""
+    for key, field in section.model_fields.items():
+        listed = get_origin(field.annotation) is tuple
+        kind = get_args(field.annotation)[0] if listed else field.annotation
+        if (get_args(kind) or [kind])[0] is int and key not in ("seed", "split"):
+            yield key, field, listed
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_each_size_has_an_upper_bound(name):
+    found = [(key, listed) for key, _, listed in sizes(question(name).Settings)]
+    assert found
+    for key, listed in found:
+        value = "[1000000000]" if listed else "1000000000"
+        assert "should be less than or equal to" in refused(f"{key}={value}", name=name), key
+    for key, field in question(name).Settings.model_fields.items():
+        if get_origin(field.annotation) is tuple and key != "network":
+            one = "wide" if get_args(field.annotation)[0] is str else "3"
+            assert f"{key}: [" in refused(f"{key}=[{','.join([one] * 100)}]", name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "problem"),
+    [
+        (
+            "sgd",
+            ["steps=100000", "seeds=10000"],
+            "steps: steps x batch_size x seeds is 8,000,000,000, more than",
+        ),
+        ("sgd", ["steps=100000", "rows=10000", "batch_size=1"], "steps: steps x rows is 1,000,000,000"),
+        (
+            "sgd",
+            ["features=100", "seeds=10000", "steps=10"],
+            "seeds: features x batch_size x seeds is 8,000,000",
+        ),
+        (
+            "gradients",
+            ["epochs=2000", "rows=5000"],
+            "epochs: 626,000 steps on all 5000 rows need too much memory",
+        ),
+        ("scale", ["scales=[1e-300,1e300]"], "scales.0: 1e-300 should be greater than or equal to 0.000001"),
+        ("scale", ["scales=[1e-300,1e300]"], "scales.1: 1e+300 should be less than or equal to 1000000"),
+    ],
+)
+def test_sizes_that_do_not_fit_into_memory_are_refused(name, overrides, problem):
+    assert problem in refused(*overrides, name=name)
+
+
+def test_a_batch_is_no_larger_than_the_table():
+    message = refused("batch_size=101", name="sgd")
+    assert "batch_size: 101 should be at most the number of rows, 100" in message
+
+
+def test_an_error_in_an_element_does_not_make_its_list_too_short():
+    message = refused("depths=[1]", name="gradients")
+    assert message.startswith("1 configuration error;")
+    assert "depths.0: 1 should be greater than or equal to 2" in message
+    assert "should have at least 1 item" in refused("depths=[]", name="gradients")
+
+
+def test_how_to_quote_is_said_where_it_matters():
+    assert "double quotes, and the whole in single quotes" in refused("größe=3", name="sgd")
+    message = refused("network=[data=simulated,model.dropout=2]", name="backprop")
+    assert """'network=["data=simulated","model.dropout=2"]'""" in message
+
+
+def test_a_registered_question_without_yaml_is_reported(monkeypatch):
+    monkeypatch.setitem(QUESTIONS._entries, "mask", "my_course.mask")
+    monkeypatch.setitem(QUESTIONS._owners, "mask", "my-course")
+    assert refused(name="mask") == (
+        "mask is registered by my-course, but its experiment/lab/mask.yaml is not installed"
+    )
 
 
 def test_a_contradiction_names_its_key():

@@ -75,7 +75,10 @@ def _run(given: list[str]) -> int:
             return 0
         if given[0] not in VERBS:
             raise UserError(_unknown(given[0]))
-        return int(verb(given[0]).run(parser(given[0]).parse_args(given[1:])))
+        arguments = parser(given[0])
+        # Options may come before, between and after the others; after a -- there are none.
+        read = arguments.parse_args if "--" in given else arguments.parse_intermixed_args
+        return int(verb(given[0]).run(read(given[1:])))
     except (UserError, ExtensionError) as error:
         print(f"sweepgrad: {error}", file=sys.stderr)
         return 2

@@ -45,7 +45,19 @@ def _parsed(loader: SweepLoader, line: str) -> Override:
             raise
         said = str(error.message if isinstance(error, OverrideParseException) else error)
         problem = shortened(next(iter(said.splitlines()), type(error).__name__), 200)
-        raise UserError(f"{shortened(line, 200)}: {problem}\n{_HOW_TO_OVERRIDE}") from None
+        raise UserError(f"{shortened(line, 200)}: {problem}\n{shortened(_how_to_write(line), 500)}") from None
+
+
+def _how_to_write(override: str) -> str:
+    """Return how to write an override that cannot be parsed."""
+    key, _, value = override.partition("=")
+    elements = value.removeprefix("[").removesuffix("]").split(",")
+    if value.startswith("[") and any("=" in element for element in elements):
+        quoted = ",".join(f'"{element.strip()}"' for element in elements)
+        return (
+            f"Put elements with a = into double quotes, and the whole into single quotes: '{key}=[{quoted}]'."
+        )
+    return _HOW_TO_OVERRIDE
 
 
 def unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iterator[ConfigError]:

@@ -12,6 +12,7 @@ class Kind(Enum):
     GIVEN = "given"
     COMPUTED = "computed"
     RESULT = "result"
+    CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,22 @@ class Diagram:
 
 
 def diagram_of(graph: Graph) -> Diagram:
-    """Return the diagram of a graph: a box a `Value`, with value and gradient; partials label the arrows."""
+    """Return the diagram of a graph: a box a `Value`, with value and gradient; partials label the arrows.
+
+    Constants have neither.
+    """
     last = len(graph.nodes) - 1
     items = []
     for n, node in enumerate(graph.nodes):
+        if node.constant:
+            items.append(Item((node.name,), Kind.CONSTANT))
+            continue
         kind = Kind.RESULT if n == last else Kind.COMPUTED if node.operation else Kind.GIVEN
         items.append(Item((node.title, f"value {shown(node.data)}", f"grad {shown(node.grad)}"), kind))
     links = []
     for edge in graph.edges:
-        child, parent = graph.nodes[edge.child].name, graph.nodes[edge.parent].name
-        label = "" if edge.partial is None else f"∂{child}/∂{parent} = {number(edge.partial)}"
+        child, parent = graph.nodes[edge.child].name, graph.nodes[edge.parent]
+        unlabelled = parent.constant or edge.partial is None
+        label = "" if unlabelled else f"∂{child}/∂{parent.name} = {number(edge.partial or 0.0)}"
         links.append(Link(edge.parent, edge.child, label))
     return Diagram(f"graph of {graph.nodes[last].name}", tuple(items), tuple(links))

@@ -27,6 +27,11 @@ class Node:
     grad: Array
 
     @property
+    def constant(self) -> bool:
+        """True for a number of an expression; no name begins with a digit."""
+        return not self.operation and self.name.removeprefix("-")[:1].isdigit()
+
+    @property
     def title(self) -> str:
         return f"{self.name} ({self.operation})" if self.operation else self.name
 
@@ -138,4 +143,4 @@ def shown(array: Array) -> str:
         return number(float(array))
     if array.size <= FEW:
         return "[" + " ".join(number(float(x)) for x in array.reshape(-1)) + "]"
-    return f"{'×'.join(map(str, array.shape))}, length {number(float(np.linalg.norm(array)))}"
+    return f"{'×'.join(map(str, array.shape))}, norm {number(float(np.linalg.norm(array)))}"

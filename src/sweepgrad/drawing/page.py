@@ -59,13 +59,19 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
                 grads[edge.parent] = shown(sums[edge.parent])
         steps.append(Step(step, edges, list(grads)))
         lines = "<br>".join(escape(line) for line in passed_back(graph, step))
+        passed = (
+            f"It passes back<br>{lines}" if lines else "It passes nothing back: its parents are constants."
+        )
         items.append(
             f"<li><b>{escape(node.name)} = {escape(graph.formula(step))}</b>. Its gradient is"
-            f" {escape(shown(node.grad))}. It passes back<br>{lines}</li>"
+            f" {escape(shown(node.grad))}. {passed}</li>"
         )
     diagram = diagram_of(graph)
     # Half-way through, a gradient may be longer than at the end.
-    letters = [max(len(f"grad {step.grads[n]}") for step in steps) for n in range(len(graph.nodes))]
+    letters = [
+        0 if node.constant else max(len(f"grad {step.grads[n]}") for step in steps)
+        for n, node in enumerate(graph.nodes)
+    ]
     roomy = [replace(item, letters=least) for item, least in zip(diagram.items, letters, strict=True)]
     drawn = svg(replace(diagram, items=tuple(roomy)), THEME, prefix)
     data = json.dumps([asdict(step) for step in steps], ensure_ascii=False).replace("</", "<\\/")

@@ -18,6 +18,8 @@ FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans 
 TINTS = {Kind.GIVEN: 0, Kind.RESULT: 1}
 """The kinds of boxes with a background, and the number of its colour in a theme."""
 TINT = 0.13
+FAINT = 0.75
+"""The opacity of a constant's text."""
 _DPI = 160
 
 
@@ -57,15 +59,17 @@ def svg(diagram: Diagram, theme: Theme = LIGHT, prefix: str = "") -> str:
             else f'fill="{theme.colors[tint]}" fill-opacity="{TINT}"'
         )
         parts.append(f'<g id="{prefix}node-{n}">')
+        constant = item.kind is Kind.CONSTANT
+        stroke, faint = (theme.faint, f' fill-opacity="{FAINT}"') if constant else (theme.ink, "")
         parts.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="6" {fill}'
-            f' stroke="{theme.ink}"/>'
+            f' stroke="{stroke}"/>'
         )
         for row, line in enumerate(box.lines):
-            y, bold = top + LINE * (row + 1), ' font-weight="bold"' if row == 0 else ""
+            y, bold = top + LINE * (row + 1), "" if row or constant else ' font-weight="bold"'
             name = f' id="{prefix}grad-{n}"' if row == 2 else ""
             parts.append(
-                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{theme.ink}"{bold}>{escape(line)}</text>'
+                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{theme.ink}"{faint}{bold}>{escape(line)}</text>'
             )
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -97,15 +101,16 @@ def png(diagram: Diagram, path: Path, theme: Theme = LIGHT) -> None:
         corner = (box.x - box.width / 2, box.y - box.height / 2)
         tint = TINTS.get(item.kind)
         face = theme.surface if tint is None else (theme.colors[tint], TINT)
-        style = "round,pad=0,rounding_size=6"
+        style, constant = "round,pad=0,rounding_size=6", item.kind is Kind.CONSTANT
+        edge, alpha = (theme.faint, FAINT) if constant else (theme.ink, 1.0)
         patch = FancyBboxPatch(
-            corner, box.width, box.height, style, facecolor=face, edgecolor=theme.ink, linewidth=points
+            corner, box.width, box.height, style, facecolor=face, edgecolor=edge, linewidth=points
         )
         axes.add_patch(patch)
         for row, line in enumerate(box.lines):
-            weight = "bold" if row == 0 else "normal"
+            weight = "normal" if row or constant else "bold"
             at = box.x, corner[1] + LINE * (row + 1)
-            axes.text(*at, line, fontsize=12 * points, ha="center", weight=weight, **text)
+            axes.text(*at, line, fontsize=12 * points, ha="center", weight=weight, alpha=alpha, **text)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=_DPI)
 
@@ -116,6 +121,8 @@ def mermaid(diagram: Diagram) -> str:
     for n, item in enumerate(diagram.items):
         text = "<br/>".join(_quoted(line) for line in item.lines)
         lines.append(f'  n{n}(["{text}"])' if item.kind is Kind.GIVEN else f'  n{n}["{text}"]')
+        if item.kind is Kind.CONSTANT:
+            lines.append(f"  style n{n} stroke:#999,color:#777")
     for link in diagram.links:
         label = f'|"{_quoted(link.label)}"|' if link.label else ""
         lines.append(f"  n{link.parent} -->{label} n{link.child}")
@@ -127,7 +134,8 @@ def dot(diagram: Diagram) -> str:
     lines = ["digraph {", '  node [shape=box, style=rounded, fontname="monospace"];']
     for n, item in enumerate(diagram.items):
         text = "\\n".join(_escaped(line) for line in item.lines)
-        lines.append(f'  n{n} [label="{text}"];')
+        grey = ", color=gray60, fontcolor=gray40" if item.kind is Kind.CONSTANT else ""
+        lines.append(f'  n{n} [label="{text}"{grey}];')
     for link in diagram.links:
         label = f' [label="{_escaped(link.label)}"]' if link.label else ""
         lines.append(f"  n{link.parent} -> n{link.child}{label};")

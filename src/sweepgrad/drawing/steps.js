@@ -63,7 +63,9 @@ function numbers(text) {
   const given = new Map();
   for (const word of text.split(/[\s,;]+/).filter(Boolean)) {
     const match = /^([\p{L}_][\p{L}\p{N}_]*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)$/iu.exec(word);
-    if (!match || !Number.isFinite(Number(match[2]))) throw new Mistake(`${word} must be NAME=NUMBER, without blanks`);
+    if (!match) throw new Mistake(`${word} must be NAME=NUMBER, without blanks`);
+    if (!Number.isFinite(Number(match[2]))) throw new Mistake(`${word}: ${match[2]} is too large a number`);
+    if (given.has(match[1])) throw new Mistake(`${word}: ${match[1]} is given twice; leave one out`);
     given.set(match[1], Number(match[2]));
   }
   return given;
@@ -81,7 +83,7 @@ function parsed(text, given) {
   const apply = (name, from, parents, operation = OPERATIONS[name]) => {
     const data = operation.forward(...parents.map(parent => parent.data));
     const at = parents.map(parent => format(parent.data)).join(" and ");
-    if (Number.isNaN(data)) fail(`${name} has no value at ${at}`, {from, to: list[place - 1].to});
+    if (!Number.isFinite(data)) fail(`${name} ${Number.isNaN(data) ? "has no value" : "is too large a number"} at ${at}`, {from, to: list[place - 1].to});
     return {label: "", data, name, operation, parents};
   };
   // A number is a node only where it is used as one: -3 and the exponent of x ** 3 are not computed.
@@ -127,6 +129,7 @@ function parsed(text, given) {
     place += 1;
     const exponent = signed(), n = exponent.literal;
     if (n !== undefined) return apply(`** ${format(n)}`, from, [node(base)], powerOf(n));
+    if (node(base).data <= 0) fail("a power with a variable exponent needs a base above 0", {from, to: list[place - 1].to});
     return apply("exp", from, [apply("*", from, [exponent, apply("log", from, [node(base)])])]);
   }
 
@@ -148,22 +151,18 @@ function parsed(text, given) {
   let result = null;
   while (now().kind !== "end") {
     const token = now(), assigns = token.kind === "name" && list[place + 1].text === "=";
-    if (assigns) {
-      place += 2;
-      if (given.has(token.text)) fail(`${token.text} is among the values and assigned too; leave one out`, token);
-    }
+    if (assigns) place += 2;
+    if (assigns && given.has(token.text)) fail(`${token.text} is among the values and assigned too; leave one out`, token);
+    if (assigns && scope.has(token.text)) fail(`${token.text} is assigned twice; use another name for the second`, token);
     result = node(sum());
-    if (assigns) {
-      if (result.label) fail(`${token.text} = ${result.label} names the same value twice; leave one out`, token);
-      result.label = token.text;
-      scope.set(token.text, result);
-    }
+    if (assigns && result.label) fail(`${token.text} = ${result.label} names the same value twice; leave one out`, token);
+    if (assigns) scope.set(token.text, Object.assign(result, {label: token.text}));
     if (now().kind !== "end") take(";");
   }
   if (!result) throw new Mistake("the expression is empty; give one such as log(x) * y");
   for (const name of given.keys()) if (!used.has(name)) throw new Mistake(`${name} is not used; leave it out of the values`);
   if (!result.parents.length) throw new Mistake("there is no operation to draw");
-  result.label ||= "L";
+  result.label ||= ["L", "R", ...[...scope.keys()].map((_, n) => `R${n + 1}`)].find(name => !scope.has(name));
   return result;
 }
 
@@ -189,6 +188,7 @@ function evaluate(text, values) {
       if (Number.isNaN(partial) || Number.isNaN(grads[number.get(parent)])) {
         throw new Mistake(`a gradient does not exist: ${node.name} has no derivative at ${format(parent.data)}`);
       }
+      if (![partial, grads[number.get(parent)]].every(Number.isFinite)) throw new Mistake(`a gradient of ${node.name} is too large a number`);
       return {parent: number.get(parent), child: number.get(node), partial, share};
     }));
   }

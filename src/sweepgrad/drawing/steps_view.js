@@ -2,6 +2,7 @@
 
 const LINE = 17, BEND = 26, GAP = 12, MARGIN = 10, LANE = 5, PORT = 26, LABEL = 15, PULL = 20, ROUNDS = 12;
 const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+const constant = ({name, operation}) => !operation && /^-?\d/.test(name);
 const escaped = text => text.replace(/[&<>"]/g, sign => `&#${sign.charCodeAt(0)};`);
 
 /** Return the non-decreasing numbers that are nearest in weighted squares: pool adjacent violators. */
@@ -109,19 +110,22 @@ function sorted(rows) {
 /** Return the picture of a graph as SVG: sweepgrad.drawing.pictures.svg. */
 function picture(graph, prefix, letter) {
   const last = graph.nodes.length - 1;
-  const boxes = graph.nodes.map(({name, operation, data, grad}) => {
+  const boxes = graph.nodes.map(node => {
+    const {name, operation, data, grad} = node;
+    if (constant(node)) return {lines: [name], width: letter * name.length + 16, height: LINE + 10};
     const lines = [operation ? `${name} (${operation})` : name, `value ${format(data)}`, `grad ${format(grad)}`];
     // Half-way through, the gradient may be longer than at the end; eight letters hold any number of four digits.
     return {lines, width: letter * Math.max(...lines.map(line => line.length), 14) + 16, height: 3 * LINE + 10};
   });
   const links = graph.edges.map(({parent, child, partial}) => {
-    const label = `∂${graph.nodes[child].name}/∂${graph.nodes[parent].name} = ${format(partial)}`;
+    const label = constant(graph.nodes[parent]) ? "" : `∂${graph.nodes[child].name}/∂${graph.nodes[parent].name} = ${format(partial)}`;
     return {parent, child, label, labelWidth: letter * 0.92 * label.length};
   });
   const {width, height} = layout(boxes, links), parts = [];
   links.forEach((link, n) => {
     const {parent, child, lanes, leaves, enters, label} = link, to = boxes[child], last = lanes.at(-1);
-    let path = `M${leaves} ${boxes[parent].bottom}`, from = {x: leaves, y: boxes[parent].bottom};
+    const {top, bottom, height: high} = boxes[parent]; // a box that is lower than its row is in the middle of it
+    let path = `M${leaves} ${(top + bottom + high) / 2} V${bottom}`, from = {x: leaves, y: boxes[parent].bottom};
     for (const {x, top, bottom} of [...lanes, {x: enters, top: to.top, bottom: to.top}]) {
       const half = (from.y + top) / 2;
       path += ` C${from.x} ${half} ${x} ${half} ${x} ${top}${bottom > top ? ` V${bottom}` : ""}`; // an arrow's head follows the last piece
@@ -130,13 +134,14 @@ function picture(graph, prefix, letter) {
     parts.push(`<g id="${prefix}edge-${n}"><path d="${path}" fill="none" stroke="var(--steps-faint)" marker-end="url(#${prefix}arrow)"/>
       <text x="${last.x + LANE}" y="${(last.top + last.bottom) / 2 + 4}" fill="var(--steps-ink)" font-size="11">${escaped(label)}</text></g>`);
   });
-  boxes.forEach(({x, top, width: wide, height: high, lines}, n) => {
-    const tint = n === last ? "result" : graph.nodes[n].operation ? "" : "given";
+  boxes.forEach(({x, top: above, bottom, width: wide, height: high, lines}, n) => {
+    const top = (above + bottom - high) / 2;
+    const plain = constant(graph.nodes[n]), tint = n === last ? "result" : plain || graph.nodes[n].operation ? "" : "given";
     const fill = tint ? `fill="var(--steps-${tint})" fill-opacity="0.13"` : 'fill="var(--steps-surface)"';
     const texts = lines.map((line, row) => `<text${row === 2 ? ` id="${prefix}grad-${n}"` : ""} x="${x}" y="${top + LINE * (row + 1)}"
-      text-anchor="middle" fill="var(--steps-ink)"${row ? "" : ' font-weight="bold"'}>${escaped(line)}</text>`);
+      text-anchor="middle" fill="var(--steps-ink)"${plain ? ' fill-opacity="0.75"' : row ? "" : ' font-weight="bold"'}>${escaped(line)}</text>`);
     parts.push(`<g id="${prefix}node-${n}"><rect x="${x - wide / 2}" y="${top}" width="${wide}" height="${high}" rx="6" ${fill}
-      stroke="var(--steps-ink)"/>${texts.join("")}</g>`);
+      stroke="var(--steps-${plain ? "faint" : "ink"})"/>${texts.join("")}</g>`);
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
     aria-label="graph of ${escaped(graph.nodes[last].name)}" font-size="12"><defs><marker id="${prefix}arrow" viewBox="0 0 8 8" refX="7"
@@ -159,12 +164,13 @@ function stepsOf(graph) {
   const factor = x => (x < 0 ? `(${format(x)})` : format(x));
   return graph.nodes.map((_, n) => n).filter(n => graph.nodes[n].operation).reverse().map(node => {
     const {name, grad} = graph.nodes[node], edges = graph.edges.flatMap((edge, e) => (edge.child === node ? [e] : []));
-    const lines = edges.map(e => {
+    const lines = edges.flatMap(e => {
       const {parent, partial, share} = graph.edges[e], to = graph.nodes[parent].name;
       sums[parent] += share;
-      return `to ${to}: ∂${result}/∂${name} · ∂${name}/∂${to} = ${format(grad)} · ${factor(partial)} = ${format(share)}`;
+      return constant(graph.nodes[parent]) ? [] : `to ${to}: ∂${result}/∂${name} · ∂${name}/∂${to} = ${format(grad)} · ${factor(partial)} = ${format(share)}`;
     });
-    const html = `<b>${escaped(`${name} = ${formula(graph, node)}`)}</b>. Its gradient is ${format(grad)}. It passes back<br>${lines.map(escaped).join("<br>")}`;
+    const html = `<b>${escaped(`${name} = ${formula(graph, node)}`)}</b>. Its gradient is ${format(grad)}.`
+      + (lines.length ? ` It passes back<br>${lines.map(escaped).join("<br>")}` : " It passes nothing back: its parents are constants.");
     return {node, edges, grads: sums.map(sum => format(sum)), html};
   });
 }
@@ -174,20 +180,32 @@ function start(prefix, given) {
   const at = name => document.getElementById(prefix + name), walk = at("walk"), list = walk.querySelector("ol");
   const bar = at("bar"), where = at("where"), view = at("picture"), form = at("form"), problem = at("problem");
   let steps = given, now = 0;
-  function show(step) {
+  function show(step, scrolls = true) {
     now = Math.max(0, Math.min(steps.length - 1, step));
     walk.querySelectorAll(".now").forEach(part => part.classList.remove("now"));
     const {node, edges, grads} = steps[now];
     at(`node-${node}`).classList.add("now");
     edges.forEach(edge => at(`edge-${edge}`).classList.add("now"));
-    grads.forEach((text, n) => { at(`grad-${n}`).textContent = `grad ${text}`; });
+    grads.forEach((text, n) => { at(`grad-${n}`)?.replaceChildren(`grad ${text}`); }); // constants have none
     list.children[now].classList.add("now");
     where.textContent = `step ${now + 1} of ${steps.length}`;
-    at("back").disabled = now === 0;
-    at("next").disabled = now === steps.length - 1;
+    const focus = document.activeElement, enabled = {back: now > 0, next: now < steps.length - 1};
+    for (const [name, on] of Object.entries(enabled)) at(name).disabled = !on;
+    // A disabled button would lose the focus to the page.
+    if (focus?.disabled && walk.contains(focus)) at(enabled.back ? "back" : enabled.next ? "next" : "again").focus();
+    if (scrolls) toMiddle(node);
+  }
+  function toMiddle(node, vertically = true) {
     const box = at(`node-${node}`).getBoundingClientRect(), seen = view.getBoundingClientRect();
     view.scrollLeft += (box.left + box.right - seen.left - seen.right) / 2;
-    view.scrollTop += (box.top + box.bottom - seen.top - seen.bottom) / 2;
+    if (vertically) view.scrollTop += (box.top + box.bottom - seen.top - seen.bottom) / 2;
+  }
+  /** Show the first step and the top of the picture, with the first box in view. */
+  function begin() {
+    show(0, false);
+    view.scrollTo(0, 0);
+    const box = at("node-0").getBoundingClientRect(), seen = view.getBoundingClientRect();
+    if (box.right > seen.right) toMiddle(0, false);
   }
   const moves = {back: () => now - 1, next: () => now + 1, again: () => 0};
   for (const [name, to] of Object.entries(moves)) at(name).addEventListener("click", () => show(to()));
@@ -218,9 +236,12 @@ function start(prefix, given) {
       steps = stepsOf(graph);
       list.innerHTML = steps.map(step => `<li>${step.html}</li>`).join("");
       problem.textContent = "";
-      show(0);
+      walk.classList.remove("stale");
+      begin();
+      at(steps.length > 1 ? "next" : "again").focus({preventScroll: true});
     } catch (mistake) {
       if (!(mistake instanceof Mistake) && !(mistake instanceof RangeError)) throw mistake;
+      walk.classList.add("stale"); // the picture is not of what was typed
       const deep = "the expression is nested too deeply; assign parts of it to names, separated by ;";
       const spot = mistake.to > mistake.from ? `At character ${mistake.from + 1}, “${input.value.slice(mistake.from, mistake.to)}”: ` : "";
       problem.textContent = mistake instanceof Mistake ? `${spot}${mistake.message}.` : deep;
@@ -233,5 +254,5 @@ function start(prefix, given) {
   if (form) form.hidden = false;
   bar.hidden = false;
   walk.classList.add("stepping");
-  show(0);
+  begin();
 }

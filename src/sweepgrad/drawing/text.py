@@ -30,11 +30,13 @@ def chain_rule(graph: Graph, n: int) -> str:
 
 
 def passed_back(graph: Graph, n: int) -> list[str]:
-    """Return a line for each parent: the gradient that the node passes back to it."""
+    """Return a line for each parent that is not a constant: the gradient that the node passes back to it."""
     result, node = graph.nodes[-1].name, graph.nodes[n]
     lines = []
     for edge in graph.edges_to(n):
         parent = graph.nodes[edge.parent].name
+        if graph.nodes[edge.parent].constant:
+            continue
         if edge.share is None:
             lines.append(f"to {parent}: 0, since the derivative is 0 everywhere")
         elif edge.partial is not None:
@@ -50,20 +52,38 @@ def table(graph: Graph) -> str:
     header = ("node", "formula", "value", "local partials", "gradient")
     rows = [header]
     for n, node in enumerate(graph.nodes):
-        partials = ", ".join(
-            f"∂{node.name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial)}"
-            for edge in graph.edges_to(n)
-            if edge.partial is not None
-        )
-        rows.append((node.name, graph.formula(n) or "given", shown(node.data), partials, shown(node.grad)))
+        if not node.constant:
+            rows.append(
+                (
+                    node.name,
+                    graph.formula(n) or "given",
+                    shown(node.data),
+                    partials(graph, n),
+                    shown(node.grad),
+                )
+            )
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    variables = [n for n, node in enumerate(graph.nodes) if node.name.isidentifier()]  # not constants
-    chains = [chain_rule(graph, n) for n in reversed(variables)]
-    return "\n".join([*lines, "", *chains])
+    return "\n".join([*lines, "", *chain_rules(graph)])
+
+
+def partials(graph: Graph, n: int) -> str:
+    """Return the partial derivatives of a node with respect to its parents that are not constants."""
+    child, parents = graph.nodes[n].name, [(edge, graph.nodes[edge.parent]) for edge in graph.edges_to(n)]
+    return ", ".join(
+        f"∂{child}/∂{parent.name} = {number(edge.partial)}"
+        for edge, parent in parents
+        if edge.partial is not None and not parent.constant
+    )
+
+
+def chain_rules(graph: Graph) -> list[str]:
+    """Return the chain rule for each node that is not a constant, from the last to the first."""
+    numbers = reversed(range(len(graph.nodes)))
+    return [chain_rule(graph, n) for n in numbers if not graph.nodes[n].constant]
 
 
 def listing(diagram: Diagram) -> str:

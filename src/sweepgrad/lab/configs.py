@@ -94,6 +94,10 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
         loader = hydra.config_loader
         assert isinstance(loader, SweepLoader)
         known = loader.get_group_options(GROUP)
+        if name not in known and name in QUESTIONS:
+            raise UserError(
+                f"{name} is registered by {QUESTIONS.owner(name)}, but its {GROUP}/{name}.yaml is not installed"
+            )
         if name not in known:
             raise UserError(
                 f"unknown question {name!r}.{nearest(name, known)} The questions are {', '.join(known)}"
@@ -114,7 +118,14 @@ def settings(name: str, overrides: Sequence[str], search: Sequence[str] = ()) ->
     try:
         return asked, section.model_validate(_tuples(values))
     except ValidationError as error:
-        problems = [_problem(details, section, name, overrides) for details in error.errors()]
+        details = error.errors()
+        inner = {where["loc"][0] for where in details if len(where["loc"]) > 1}
+        problems = [
+            _problem(each, section, name, overrides)
+            for each in details
+            # Elements with errors are not counted, so that a list with them seems too short.
+            if not (each["type"] == "too_short" and len(each["loc"]) == 1 and each["loc"][0] in inner)
+        ]
     count = "1 configuration error" if len(problems) == 1 else f"{len(problems)} configuration errors"
     raise UserError("\n  ".join([f"{count}; nothing was run.", *problems]))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sweepgrad import rng
 from sweepgrad.autograd.value import Value
+from sweepgrad.autograd.value import graph as in_order
 from sweepgrad.compose.plan import plan
 from sweepgrad.drawing.diagram import Diagram, Item, Kind, Link
 from sweepgrad.drawing.graph import Graph, graph_of, number
@@ -105,6 +106,9 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     losses, _ = experiment.task.losses(y, scores, network.scale)
     loss = losses.mean()
     loss.label = "loss"
+    for node in in_order(loss):
+        if node.operation is None and not node.label and node.ndim == 0:
+            node.label = number(node.item())  # a constant of the formula, drawn as such
     return NetworkLoss(network, len(X), loss, experiment.task.metrics[experiment.task.loss].title)
 
 

@@ -59,8 +59,7 @@ def run(options: argparse.Namespace) -> int:
     from sweepgrad.autograd.value import DomainError
     from sweepgrad.cli.verbs.overrides import search_of
     from sweepgrad.drawing.diagram import diagram_of
-    from sweepgrad.drawing.expressions import ASSIGNMENT, ASSIGNMENT_AT, numbers, parsed
-    from sweepgrad.drawing.graph import graph_of
+    from sweepgrad.drawing.expressions import ASSIGNMENT, ASSIGNMENT_AT, graph_at, numbers
     from sweepgrad.drawing.page import Source
     from sweepgrad.drawing.text import listing, table
     from sweepgrad.errors import UserError
@@ -83,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             diagram = diagram_of(graph) if graph else loss.layers
         else:
             text, *values = options.arguments or (ASSIGNMENT, *ASSIGNMENT_AT)
-            graph = graph_of(parsed(text, numbers(values)))
+            _, graph = graph_at(text, numbers(values))
             source, diagram = Source(text, " ".join(values)), diagram_of(graph)
     except DomainError as error:
         raise UserError(f"a gradient does not exist: {error}") from None

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from sweepgrad.api.lab import Answer, ask_at
     from sweepgrad.config.schema import store_uri
     from sweepgrad.errors import UserError
-    from sweepgrad.lab.configs import titles
+    from sweepgrad.lab.configs import settings, titles
 
     search = search_of(options)
     if options.name is None:
@@ -56,8 +56,9 @@ def run(options: argparse.Namespace) -> int:
     answers, failed = list[Answer](), 0
     for name in titles() if options.name == ALL else [options.name]:
         started = time.monotonic()
-        log.info(f"{name} …")
         try:
+            settings(name, options.overrides, search)  # before anything is said or done
+            log.info(f"{name} …")
             answer = ask_at(name, options.overrides, search, options.uri)
         except UserError as error:
             if options.name != ALL:

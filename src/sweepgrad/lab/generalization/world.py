@@ -13,20 +13,20 @@ from sweepgrad.config.section import Fraction, Section, Seed
 from sweepgrad.lab.generalization.replicates import Recipe, drawn, of_all, resampled, truth
 from sweepgrad.training.loop import Examples
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2_000)]
 Positive = Annotated[float, Field(gt=0)]
-Widths = Annotated[tuple[Count, ...], Field(min_length=2)]
+Widths = Annotated[tuple[Count, ...], Field(min_length=2, max_length=30)]
 
 
 class Settings(Section):
     """The settings of `conf/experiment/lab/bias_variance.yaml`."""
 
-    rows: Annotated[int, Field(ge=10)]
-    replicates: Annotated[int, Field(ge=5)]
-    points: Annotated[int, Field(ge=10)]
+    rows: Annotated[int, Field(ge=10, le=1_000)]
+    replicates: Annotated[int, Field(ge=5, le=200)]
+    points: Annotated[int, Field(ge=10, le=2_000)]
     widths: Widths
     feature_widths: Widths
-    features: Annotated[int, Field(ge=2)]
+    features: Annotated[int, Field(ge=2, le=100)]
     penalty: Positive
     width: Count
     epochs: Count
@@ -34,9 +34,9 @@ class Settings(Section):
     lr: Positive
     weight_decay: Positive
     dropout: Fraction
-    ensemble: Annotated[int, Field(ge=2)]
-    more: Annotated[int, Field(ge=2)]
-    copies: Annotated[int, Field(ge=2)]
+    ensemble: Annotated[int, Field(ge=2, le=50)]
+    more: Annotated[int, Field(ge=2, le=10)]
+    copies: Annotated[int, Field(ge=2, le=10)]
     jitter: Positive
     seed: Seed
 

@@ -11,11 +11,11 @@ from sweepgrad.autograd.value import Value, gradient, share
 from sweepgrad.autograd.value import graph as in_order
 from sweepgrad.config.section import Section
 from sweepgrad.drawing.diagram import diagram_of
-from sweepgrad.drawing.expressions import numbers, parsed
+from sweepgrad.drawing.expressions import graph_at, numbers, parsed
 from sweepgrad.drawing.graph import Graph, graph_of, number
 from sweepgrad.drawing.page import Source, fragment
 from sweepgrad.drawing.pictures import svg
-from sweepgrad.drawing.text import chain_rule
+from sweepgrad.drawing.text import chain_rules, partials
 from sweepgrad.errors import UserError
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Claim, Finding, table
@@ -36,7 +36,7 @@ class Settings(Section):
     at: str
     depth: Annotated[int, Field(ge=1, le=60)]
     network: tuple[str, ...]
-    rows: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1, le=10_000)]
 
 
 def count_paths(graph: Graph) -> int:
@@ -125,8 +125,8 @@ class Tails:
 def answer(settings: Settings, lab: Lab) -> Finding:
     """Compute the derivatives of the expression in three ways, and compare results and cost."""
     at = numbers(settings.at.split())
-    output = parsed(settings.expression, at)
-    graph = graph_of(output)
+    output, graph = graph_at(settings.expression, at)
+    _check_derivatives(graph)
     n_paths = count_paths(graph)
     if n_paths > MOST_PATHS:
         raise UserError(
@@ -147,6 +147,10 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     additions = sum(value.operation is not None for value in in_order(slope))
     log.info("drawing …")
     network = loss_of(settings.network, settings.rows)
+    if network.rows < settings.rows:
+        raise UserError(
+            f"rows: {settings.rows} is more than the {network.rows} training rows of the table; lower it"
+        )
     return Finding(
         claims=(
             Claim(
@@ -200,6 +204,22 @@ def answer(settings: Settings, lab: Lab) -> Finding:
     )
 
 
+def _check_derivatives(graph: Graph) -> None:
+    """Check that each ReLU has a derivative, and that central differences do not reach across its kink.
+
+    Raises:
+        UserError: the argument of a ReLU is at 0 or too close to it.
+    """
+    for edge in graph.edges:
+        node, x = graph.nodes[edge.child], graph.nodes[edge.parent]
+        if node.operation == "relu" and abs(float(x.data)) <= 4 * STEP:
+            reason = "at 0" if float(x.data) == 0 else "at 0, which is within the step of the differences"
+            raise UserError(
+                f"at: {x.name} = {number(float(x.data))}, and relu({x.name}) has no derivative {reason}, so the"
+                " theorem does not apply; use other values"
+            )
+
+
 def _tables(graph: Graph) -> Iterator[str]:
     """Yield a table of values, partials and gradients, and the chain rule for each node."""
     rows = [
@@ -207,17 +227,14 @@ def _tables(graph: Graph) -> Iterator[str]:
             node.name,
             graph.formula(n) or "given",
             number(float(node.data)),
-            _partials(graph, n),
+            partials(graph, n),
             number(float(node.grad)),
         ]
         for n, node in enumerate(graph.nodes)
+        if not node.constant
     ]
     yield table(["node", "formula", "value", "local partials", "gradient"], rows)
-    lines = [
-        f"    {chain_rule(graph, n)}"
-        for n in reversed(range(len(graph.nodes)))
-        if graph.nodes[n].name.isidentifier()
-    ]
+    lines = [f"    {rule}" for rule in chain_rules(graph)]
     yield "The chain rule, node by node:\n\n" + "\n".join(lines)
 
 
@@ -241,10 +258,3 @@ def _of_curvature(expression: str, at: Mapping[str, float]) -> float:
         for other, second in zip(leaves, gradient(slope, [*leaves.values()]), strict=True):
             worst = max(worst, abs(second.item() - numeric_second(expression, at, name, other)))
     return worst
-
-
-def _partials(graph: Graph, n: int) -> str:
-    return ", ".join(
-        f"∂{graph.nodes[n].name}/∂{graph.nodes[edge.parent].name} = {number(edge.partial or 0.0)}"
-        for edge in graph.edges_to(n)
-    )

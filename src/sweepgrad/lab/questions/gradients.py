@@ -28,28 +28,42 @@ from sweepgrad.training.loop import Examples
 
 log = logging.getLogger(__name__)
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+MOST_ROWS = 20_000_000
+"""Of all steps together, in training on all rows with as many steps as with batches."""
 
 
 class Settings(Section):
     """The settings of `conf/experiment/lab/gradients.yaml`."""
 
-    rows: Annotated[int, Field(ge=50)]
+    rows: Annotated[int, Field(ge=50, le=5_000)]
     noise: Annotated[float, Field(ge=0, lt=0.5)]
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]
-    epochs: Annotated[int, Field(ge=8)]
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, max_length=8)]
+    epochs: Annotated[int, Field(ge=8, le=2_000)]
     batch_size: Count
-    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1, max_length=20)]
     lr: Positive
     delay: Count
     norm_lr: Positive
     clip: Positive
     dropout: Fraction
-    seeds: Annotated[int, Field(ge=3)]
-    depths: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
-    width: Annotated[int, Field(ge=2)]
+    seeds: Annotated[int, Field(ge=3, le=1_000)]
+    depths: Annotated[tuple[Annotated[int, Field(ge=2, le=64)], ...], Field(min_length=1, max_length=20)]
+    width: Annotated[int, Field(ge=2, le=512)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> "Settings":
+        steps = self.epochs * -(-self.rows // self.batch_size)
+        if steps * self.rows > MOST_ROWS:
+            raise ValueError(
+                f"epochs: {steps:,} steps on all {self.rows} rows need too much memory"
+                f" ({steps * self.rows:,} rows, more than {MOST_ROWS:,}); lower epochs or rows"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batches_differ(self) -> "Settings":

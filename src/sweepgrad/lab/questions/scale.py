@@ -34,19 +34,21 @@ from sweepgrad.stats.calibration import greatest_likelihood
 
 log = logging.getLogger(__name__)
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Settings(Section):
     """The settings of `conf/experiment/lab/scale.yaml`."""
 
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    rates: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    rows: Annotated[int, Field(ge=50)]
-    features: Annotated[int, Field(ge=1)]
+    scales: Annotated[
+        tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...], Field(min_length=1, max_length=50)
+    ]
+    rates: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=50)]
+    rows: Annotated[int, Field(ge=50, le=10_000)]
+    features: Annotated[int, Field(ge=1, le=100)]
     noise: Annotated[float, Field(gt=0, lt=0.5)]
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=2_000)]
+    batch_size: Annotated[int, Field(ge=1, le=10_000)]
     seed: Seed
 
     @model_validator(mode="after")

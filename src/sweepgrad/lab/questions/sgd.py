@@ -16,23 +16,48 @@ from sweepgrad.lab.convergence.single_steps import radius_claims, single_step_cl
 from sweepgrad.lab.environment import Lab
 from sweepgrad.lab.finding import Finding, table
 
+MOST_ROWS_DRAWN = 50_000_000
+MOST_LOSSES = 20_000_000
+MOST_FEATURES = 3_000_000
+"""The largest arrays: rows drawn by all trajectories of a rate, losses of all rows after each step, and features in
+a step of all trajectories."""
+
 
 class Settings(Section):
     """The settings of `conf/experiment/lab/sgd.yaml`."""
 
-    rows: Annotated[int, Field(ge=10)]
-    features: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=10, le=10_000)]
+    features: Annotated[int, Field(ge=1, le=100)]
     noise: Annotated[float, Field(gt=0, le=1e6)]
-    batch_size: Annotated[int, Field(ge=1)]
-    rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    seeds: Annotated[int, Field(ge=2)]
-    steps: Annotated[int, Field(ge=10)]
+    batch_size: Annotated[int, Field(ge=1, le=10_000)]
+    rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=20)]
+    seeds: Annotated[int, Field(ge=2, le=10_000)]
+    steps: Annotated[int, Field(ge=10, le=100_000)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> "Settings":
+        in_a_step = self.batch_size * self.seeds
+        sizes = {
+            "steps: steps x batch_size x seeds": (self.steps * in_a_step, MOST_ROWS_DRAWN),
+            "steps: steps x rows": (self.steps * self.rows, MOST_LOSSES),
+            "seeds: features x batch_size x seeds": (self.features * in_a_step, MOST_FEATURES),
+        }
+        for what, (size, most) in sizes.items():
+            if size > most:
+                raise ValueError(
+                    f"{what} is {size:,}, more than {most:,}, which needs too much memory; lower one"
+                )
+        return self
 
     @model_validator(mode="after")
     def _more_rows_than_weights(self) -> "Settings":
         if self.rows <= self.features + 1:
             raise ValueError(f"rows: must be more than the {self.features + 1} weights, or there is no noise")
+        if self.batch_size > self.rows:
+            raise ValueError(
+                f"batch_size: {self.batch_size} should be at most the number of rows, {self.rows}"
+            )
         if len(set(self.rates)) < len(self.rates):
             raise ValueError(f"rates: repeats a value: {list(self.rates)}; give each once")
         if min(self.rates) > 1:

@@ -51,13 +51,13 @@ ASSIGNMENT = {"models": ("wide", "middle", "deep"), "dropout": 0.5, "epochs": 50
 class Settings(Section):
     """The settings of `conf/experiment/lab/spotify.yaml`."""
 
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    models: Annotated[tuple[str, ...], Field(min_length=1, max_length=20)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    epochs: Annotated[int, Field(ge=1)]
-    seeds: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=1_000)]
+    seeds: Annotated[int, Field(ge=1, le=50)]
     lr: Annotated[float, Field(gt=0)]
     split: Seed
-    splits: Annotated[int, Field(ge=2)]
+    splits: Annotated[int, Field(ge=2, le=200)]
 
     @property
     def published(self) -> float | None:

@@ -22,13 +22,13 @@ FEATURES = 2
 class Settings(Section):
     """The settings of `conf/experiment/lab/twice.yaml`."""
 
-    hidden: Annotated[int, Field(ge=2)]
+    hidden: Annotated[int, Field(ge=2, le=100)]
     activation: Activation
-    rows: Annotated[int, Field(ge=100)]
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=100, le=5_000)]
+    epochs: Annotated[int, Field(ge=1, le=5_000)]
+    batch_size: Annotated[int, Field(ge=1, le=5_000)]
     lr: Annotated[float, Field(gt=0)]
-    seeds: Annotated[int, Field(ge=2)]
+    seeds: Annotated[int, Field(ge=2, le=100)]
     seed: Seed
 
 
