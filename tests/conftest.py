@@ -25,7 +25,8 @@ gc.set_threshold(100_000, 50, 100)
 
 # Start the longest tests first: started last, they would run alone at the end.
 LONGEST = (
-    "test_all_claims_hold_and_the_pages_say_what_was_found",
+    "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[spotify]",
+    "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[bias_variance]",
     "test_the_two_commands_of_the_readme_work_in_a_clean_clone",
 )
 

@@ -220,6 +220,7 @@ def test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows(name, 
     assert "".join(printed) == "".join(pages.printed(pages.read(name)))
     if name in QUESTIONS:
         finding = (tmp_path / "runs" / "lab" / name / "finding.md").read_text(encoding="utf-8")
+        assert "✗" not in finding
         agree(finding.strip(), finding_of(name), name)
         assert html.count(">✓<") == finding.count("| ✓ |")
         assert html.count("<img ") == len([*(tmp_path / "runs" / "lab" / name).glob("*-dark.svg")])
