@@ -11,7 +11,7 @@ from sweepgrad.cli.verbs import SECTIONS, TRAIN_HELP, VERBS, verb
 from sweepgrad.config.suggest import Arguments, nearest, nearest_option
 from sweepgrad.errors import UserError
 from sweepgrad.extensions import ExtensionError
-from sweepgrad.messages import shown
+from sweepgrad.messages import refuse, show, shown
 
 _HELP = """\
 usage: sweepgrad VERB [ARGUMENTS]
@@ -65,19 +65,19 @@ def _run(given: list[str]) -> int:
             from sweepgrad.cli.completion import complete
 
             for answer in complete(os.environ.get("COMP_LINE", "")):
-                print(answer)
+                show(answer)
             return 0
         if not given or given[0] in ("-h", "--help"):
-            print(overview(), end="")
+            show(overview(), end="")
             return 0
         if given[0] == "--version":
-            print(f"sweepgrad {__version__}")
+            show(f"sweepgrad {__version__}")
             return 0
         if given[0] not in VERBS:
             raise UserError(_unknown(given[0]))
         return int(verb(given[0]).run(parser(given[0]).parse_args(given[1:])))
     except (UserError, ExtensionError) as error:
-        print(f"sweepgrad: {error}", file=sys.stderr)
+        refuse(error)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,7 +87,7 @@ def _run(given: list[str]) -> int:
             raise
         return _unwritable(error)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         return 130
 
 
@@ -107,7 +107,7 @@ def _flushed(code: int) -> int:
 def _unwritable(error: OSError) -> int:
     """Report that standard output cannot be written, and return the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"sweepgrad: cannot write to standard output: {error.strerror}", file=sys.stderr)
+    refuse(f"cannot write to standard output: {error.strerror}")
     return 2
 
 

@@ -1,11 +1,11 @@
 """An HTML page that steps through the backward pass node by node, without other files."""
 
 import json
-from html import escape
 
 from sweepgrad.drawing.graph import Graph, shown
 from sweepgrad.drawing.pictures import svg
 from sweepgrad.drawing.text import passed_back
+from sweepgrad.messages.escape import markup
 
 _STYLE = """\
 .PREFIXwalk { max-width: 100%; overflow-x: auto; font-family: system-ui, sans-serif; }
@@ -79,13 +79,13 @@ def fragment(graph: Graph, prefix: str = "backward-") -> str:
                 grads[edge.parent] = shown(sums[edge.parent])
         steps.append({"node": step, "edges": edges, "grads": list(grads)})
         operands = ", ".join(graph.nodes[graph.edges[e].parent].name for e in edges)
-        lines = "<br>".join(escape(line) for line in passed_back(graph, step))
+        lines = "<br>".join(markup(line) for line in passed_back(graph, step))
         items.append(
-            f"<li><b>{escape(node.name)} = {escape(node.operation)} of {escape(operands)}</b>. Its gradient is"
-            f" {escape(shown(node.grad))}. It passes back<br>{lines}</li>"
+            f"<li><b>{markup(node.name)} = {markup(node.operation)} of {markup(operands)}</b>. Its gradient is"
+            f" {markup(shown(node.grad))}. It passes back<br>{lines}</li>"
         )
     script = _SCRIPT.replace("PREFIX", prefix).replace(
-        "STEPS", json.dumps(steps, ensure_ascii=False).replace("</", "<\\/")
+        "STEPS", json.dumps(steps, ensure_ascii=False).replace("<", "\\u003c")
     )
     return (
         f"<style>\n{_STYLE.replace('PREFIX', prefix)}</style>\n"
@@ -98,7 +98,7 @@ def fragment(graph: Graph, prefix: str = "backward-") -> str:
 
 def page(graph: Graph) -> str:
     """Return a complete HTML page."""
-    name = escape(graph.nodes[-1].name)
+    name = markup(graph.nodes[-1].name)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

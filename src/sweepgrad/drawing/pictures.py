@@ -1,6 +1,5 @@
 """Graphs as SVG, PNG, Mermaid and DOT."""
 
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.path import Path as Curve
 
 from sweepgrad.drawing.graph import Graph, number, shown
 from sweepgrad.drawing.layout import LINE, Place, layout
+from sweepgrad.messages.escape import label, markup
 
 LEAF, COMPUTED, RESULT, INK, FAINT = "#eef3fb", "#ffffff", "#fdf1e7", "#1f2933", "#7b8794"
 FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"'
@@ -26,7 +26,7 @@ def svg(graph: Graph, prefix: str = "") -> str:
     places = layout(graph)
     size = f'width="{places.width:.0f}" height="{places.height:.0f}" viewBox="0 0 {places.width:.0f} {places.height:.0f}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="graph of {escape(graph.nodes[-1].name)}" {FONT} font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="graph of {markup(graph.nodes[-1].name)}" {FONT} font-size="12">',
         f'<rect width="100%" height="100%" fill="{COMPUTED}"/>',
         f'<defs><marker id="{prefix}arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="{FAINT}"/></marker></defs>',
@@ -54,7 +54,7 @@ def svg(graph: Graph, prefix: str = "") -> str:
             y, bold = top + LINE * (row + 1), ' font-weight="bold"' if row == 0 else ""
             name = f' id="{prefix}grad-{n}"' if row == 2 else ""
             parts.append(
-                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{INK}"{bold}>{escape(line)}</text>'
+                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{INK}"{bold}>{markup(line)}</text>'
             )
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -111,7 +111,7 @@ def png(graph: Graph, path: Path) -> None:
             axes.text(
                 box.x,
                 corner[1] + LINE * (row + 1),
-                line,
+                label(line),
                 color=INK,
                 fontsize=12 * points,
                 ha="center",
@@ -159,6 +159,7 @@ def _quoted(text: str) -> str:
         .replace("<", "#lt;")
         .replace(">", "#gt;")
         .replace("*", "#42;")
+        .replace("`", "#96;")
     )
 
 

@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from sweepgrad.messages import show, show_json
+
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"-o {file}: {error.strerror}") from None
         log.info(f"{file}: {len(graph.nodes)} nodes, {len(graph.edges)} edges")
     if options.json:
-        print(json.dumps(graph.to_json(), indent=1))
+        show_json(json.dumps(graph.to_json(), indent=1))
     elif not options.output:
-        print(table(graph))
+        show(table(graph))
     return 0

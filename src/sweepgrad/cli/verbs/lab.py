@@ -5,6 +5,7 @@ import logging
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
 from sweepgrad.cli.verbs.stores import RUNS, add_uri
+from sweepgrad.messages import show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     search = search_of(options)
     if options.name is None:
         for name, title in titles(names(search), search).items():
-            print(f"{name:15}{title}")
+            show(f"{name:15}{title}")
         return 0
     if options.name == ALL and options.overrides:
         raise UserError(f"{' '.join(options.overrides)}: settings need one experiment, not all")
@@ -67,11 +68,11 @@ def run(options: argparse.Namespace) -> int:
             continue
         answers.append(answer)
         if not options.json:
-            print(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
+            show(f"{name}: {titles([name], search)[name]}\n\n{answer.finding.markdown}\n", flush=True)
         log.info(f"{name}: {time.monotonic() - started:.0f} s, {answer.folder}, MLflow run {answer.run_id}")
     if options.json:
         found = [
             {"name": a.name, "folder": str(a.folder), "run": a.run_id, **a.finding.to_json()} for a in answers
         ]
-        print(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
+        show_json(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
     return failed or (0 if all(answer.finding.holds for answer in answers) else 1)
