@@ -106,7 +106,7 @@ def test_no_verb_prints_a_character_that_steers_a_terminal(done):
 
 def test_json_holds_the_names_exactly(done):
     (report,) = json.loads(done.results["check json"].out)
-    assert TARGET in str(report)
+    assert TARGET in json.dumps(report, ensure_ascii=False)
     json.loads(done.results["leaderboard json"].out)
     json.loads(done.results["evaluate json"].out)
 
