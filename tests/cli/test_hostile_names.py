@@ -22,7 +22,7 @@ from sweepgrad.messages import escape
 NUMERIC = (
     "\x1b[31mred\x1b]0;title\x07",
     "=cmd|' /C calc'!A0",
-    "<img src=x onerror=alert(1)> | $\\frac{a}{b}$ [x](javascript:alert(1)) ![y](http://z) `c` **b**",
+    "<img src=x onerror=alert(1)> | $\\frac{a$ [x](javascript:alert(1)) ![y](http://z) `c` **b**",
 )
 CATEGORICAL = "@SUM(1)\u202e\u2066 &lt;b&gt; <!-- </td></table>"
 TARGET = "# <script>alert(1)</script>\x9b2J | *t* $x$"
@@ -62,6 +62,9 @@ def done(tmp_path_factory, empty_store) -> Done:
         # A setting with hostile names that differs between runs is in leaderboards and on pages.
         other = f"defaults: [hostile]\nkeep: {json.dumps([NUMERIC[1], CATEGORICAL])}\n"
         Path("more/data/other.yaml").write_text(other)
+        # With two numeric columns, a picture has their names.
+        two = f"defaults: [hostile]\ndrop: {json.dumps([NUMERIC[1], CATEGORICAL])}\n"
+        Path("more/data/two.yaml").write_text(two)
         table = ("--config-dir", "more", "data=hostile")
         both = ("--config-dir", "more", "data=hostile,other")
         small = ("train.epochs=1", "seed=1")
@@ -73,6 +76,7 @@ def done(tmp_path_factory, empty_store) -> Done:
             "leaderboard json": command("leaderboard", "--json"),
             "leaderboard csv": command("leaderboard", "--csv"),
             "finalize": command("finalize"),
+            "train two": command("train", "--config-dir", "more", "data=two", *small),
             "train splits": command("train", "-m", *both, *small, "split.seed=1,2"),
             "evaluate": command("evaluate"),
             "evaluate csv": command("evaluate", "--csv"),
@@ -117,6 +121,10 @@ def test_csv_has_no_formulas(done):
         assert len({len(row) for row in rows}) == 1
         for cell in (cell for row in rows for cell in row):
             assert not re.match(r"\s*[=+@]|\s*-(?![\d.]+(e-?\d+)?$)", cell), cell
+
+
+def test_the_picture_of_a_model_with_hostile_columns_is_drawn(done):
+    assert len([*(done.folder / "runs" / "single").glob("*/decision_boundary.png")]) == 1
 
 
 class _Page(HTMLParser):
