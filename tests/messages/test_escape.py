@@ -26,7 +26,44 @@ from sweepgrad.messages.terminal import console
 ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=40)
 # Of these, texts are more dangerous than of all characters.
 SPECIAL = st.text(st.sampled_from("\\`*_{}[]()<>#+-=.!|~$&;:/@ \n\tab1w\x1b\u202e"), max_size=20)
-TEXTS = SPECIAL | ANYTHING
+PARTS = (
+    "<b>",
+    "<a href=x>",
+    "</b>",
+    "<!--",
+    "-->",
+    "[x](y)",
+    "![x](y)",
+    "[8](y)",
+    "[8]",
+    "&lt;",
+    "&#60;",
+    "&amp;",
+    "~~x~~",
+    "**",
+)
+PARTS += (
+    "1. ",
+    "12) ",
+    "# ",
+    "#",
+    "> ",
+    "- ",
+    "+ ",
+    "---",
+    "==",
+    "_x_",
+    "x_y",
+    "`",
+    "``",
+    "|",
+    "\\",
+    "a",
+    " ",
+    "\n",
+    "$x$",
+)
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=6).map("".join) | SPECIAL | ANYTHING
 
 ORDINARY = (
     "danceability",
@@ -127,6 +164,7 @@ def test_markdown_renders_as_the_text_and_nothing_else(renderer, text):
     expected = " ".join(escape.plain(text).split())
     for written, tags in (
         (f"# A {escape.in_markdown(text)} z", {"h1"}),
+        (f"# A {escape.in_markdown(text)}\n\nz", {"h1", "p"}),
         (f"a {escape.in_markdown(text)} z", {"p"}),
         (f"**a {escape.in_markdown(text)} z**", {"p", "strong"}),
         (f"a {escape.code(text)} z", {"p", "code"}),
@@ -136,11 +174,23 @@ def test_markdown_renders_as_the_text_and_nothing_else(renderer, text):
         assert " ".join(found.text.split()[1:-1]) == expected
 
 
+def check_line_that_begins_with(text: str) -> None:
+    for before, after in (("", " z"), ("", ""), ("y\n", ""), ("y\n", "\nz")):
+        found = _Text(MARKDOWN[1].render(f"{before}{escape.in_markdown(text.strip())}{after}"))
+        assert {*found.tags} <= {"p"}
+        expected = f"{before} {escape.plain(text.strip())} {after}"
+        assert " ".join(found.text.split()) == " ".join(expected.split())
+
+
+@pytest.mark.parametrize("text", PARTS)
+def test_a_line_of_markdown_may_begin_with_a_special_text(text):
+    check_line_that_begins_with(text)
+    check_line_that_begins_with(f"{text} b")
+
+
 @given(text=TEXTS)
-def test_markdown_may_begin_with_the_text(text):
-    found = _Text(MARKDOWN[1].render(f"{escape.in_markdown(text.strip())} z"))
-    assert {*found.tags} <= {"p"}
-    assert " ".join(found.text.split()) == " ".join([*escape.plain(text.strip()).split(), "z"])
+def test_a_line_of_markdown_may_begin_with_any_text(text):
+    check_line_that_begins_with(text)
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=2))
