@@ -55,7 +55,7 @@ def done(tmp_path_factory, empty_store) -> Done:
     with inside(folder, empty_store):
         hostile_table().to_csv(FILE, index=False)
         Path("more/data").mkdir(parents=True)
-        keys = {"path": FILE, "target": TARGET, "positive": YES, "drop": [NUMERIC[2]]}
+        keys: dict[str, object] = {"path": FILE, "target": TARGET, "positive": YES, "drop": [NUMERIC[2]]}
         keys["transform"] = {NUMERIC[0]: "quantile_normal"}
         lines = [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
         Path("more/data/hostile.yaml").write_text("\n".join(["defaults: [csv]", *lines]) + "\n")

@@ -26,7 +26,7 @@ from sweepgrad.messages.terminal import console
 ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=40)
 # Of these, texts are more dangerous than of all characters.
 SPECIAL = st.text(st.sampled_from("\\`*_{}[]()<>#+-=.!|~$&;:/@ \n\tab1w\x1b\u202e"), max_size=20)
-PARTS = (
+PARTS: tuple[str, ...] = (
     "<b>",
     "<a href=x>",
     "</b>",
@@ -237,7 +237,7 @@ def test_matplotlib_draws_dollars(text):
     figure = Figure()
     drawn = figure.text(0, 0, escape.label(text))
     FigureCanvasAgg(figure).draw()
-    assert drawn._preprocess_math(drawn.get_text()) == (text, False)
+    assert drawn._preprocess_math(drawn.get_text()) == (text, False)  # type: ignore[attr-defined]
 
 
 def test_labels_of_pictures_are_short():
