@@ -22,7 +22,7 @@ PURPOSES = {
     "files": "atomic writes, locks",
     "hydra_plugins": "launchers, sweeper",
     "lab": "theory by experiment",
-    "messages": "progress, logging",
+    "messages": "logging, escaping",
     "nn": "layers, optimizers",
     "paths": "where files are",
     "process": "who is alive",

@@ -82,7 +82,17 @@ _QUESTIONS = frozenset(("What", "How", "Of", "As", "That", "Whether", "Which", "
 """Words with which no docstring begins."""
 
 TEXTS = (
-    *("src", "conf", "docs", "benchmarks", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md"),
+    *(
+        "src",
+        "conf",
+        "docs",
+        "benchmarks",
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "data/README.md",
+    ),
     *("Makefile", "pyproject.toml"),
 )
 _OLD = {"src/sweepgrad/config/old_names.py"}  # says what names were

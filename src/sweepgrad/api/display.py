@@ -1,18 +1,19 @@
 """HTML of results, for notebooks."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from sweepgrad.messages.escape import markup
 
 
 def page(title: str, *parts: str) -> str:
     """Return a heading and what follows it. The parts are HTML."""
-    return f"<div><strong>{escape(title)}</strong>{''.join(parts)}</div>"
+    return f"<div><strong>{markup(title)}</strong>{''.join(parts)}</div>"
 
 
 def facts(values: Mapping[str, object]) -> str:
     """Return a table of two columns: names and values."""
     rows = (
-        f"<tr><th style='text-align:left'>{escape(name)}</th>{_cell(value)}</tr>"
+        f"<tr><th style='text-align:left'>{markup(name)}</th>{_cell(value)}</tr>"
         for name, value in values.items()
     )
     return f"<table>{''.join(rows)}</table>"
@@ -20,7 +21,7 @@ def facts(values: Mapping[str, object]) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], more: int = 0) -> str:
     """Return a table, and a line that says how many rows are left out. Short rows end in empty cells."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{markup(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(map(_cell, _padded(row, len(columns))))}</tr>" for row in rows)
     rest = f"<p>… and {more} more</p>" if more else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
@@ -28,7 +29,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], more: int = 
 
 def paragraphs(lines: Sequence[str]) -> str:
     """Return a paragraph for each line."""
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return "".join(f"<p>{markup(line)}</p>" for line in lines)
 
 
 def _padded(row: Sequence[object], n: int) -> list[object]:
@@ -36,7 +37,7 @@ def _padded(row: Sequence[object], n: int) -> list[object]:
 
 
 def _cell(value: object) -> str:
-    return f"<td style='text-align:left'>{escape(value if isinstance(value, str) else _text(value))}</td>"
+    return f"<td style='text-align:left'>{markup(value if isinstance(value, str) else _text(value))}</td>"
 
 
 def _text(value: object) -> str:
@@ -45,4 +46,4 @@ def _text(value: object) -> str:
 
 def preformatted(text: str) -> str:
     """Return text in a fixed-width font."""
-    return f"<pre>{escape(text)}</pre>"
+    return f"<pre>{markup(text)}</pre>"

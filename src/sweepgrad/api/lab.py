@@ -4,7 +4,6 @@ import os
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from sweepgrad.api.location import checked
 from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
 from sweepgrad.lab.answering import Asked
+from sweepgrad.messages.escape import markup
 
 if TYPE_CHECKING:
     from sweepgrad.tracking.store import Store
@@ -148,5 +148,5 @@ def _picture(file: Path) -> str:
     try:
         content = b64encode(file.read_bytes()).decode()
     except OSError as error:
-        return f"<p>{escape(file.name)}: {escape(error.strerror or str(error))}</p>"
-    return f"<img alt='{escape(file.stem, quote=True)}' src='data:image/svg+xml;base64,{content}'>"
+        return f"<p>{markup(file.name)}: {markup(error.strerror or str(error))}</p>"
+    return f"<img alt='{markup(file.stem)}' src='data:image/svg+xml;base64,{content}'>"

@@ -29,13 +29,12 @@ class CheckReport(report.CheckReport):
     def __str__(self) -> str:
         from io import StringIO
 
-        from rich.console import Console
-
         from sweepgrad.data.audit import report_text
+        from sweepgrad.messages.terminal import console
 
         assert self.split is not None
         text = StringIO()
-        report_text.show(self, self.split, Console(file=text, width=100_000, highlight=False))
+        report_text.show(self, self.split, console(file=text, width=100_000, highlight=False))
         return text.getvalue()
 
     def __repr__(self) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
-from html import escape
 from typing import Any, Literal, Union
 
 import numpy as np
@@ -26,6 +25,7 @@ from sweepgrad.autograd.arrays import DomainError as DomainError
 from sweepgrad.autograd.arrays import ShapeError as ShapeError
 from sweepgrad.autograd.arrays import real, real_of_shape, short
 from sweepgrad.autograd.operations import Operation as Operation
+from sweepgrad.messages.escape import markup
 
 ValueLike = Union["Value", ArrayLike, Sequence[Any]]
 """Anything that makes a `Value`: a `Value`, numbers, an array, or a nested list of these."""
@@ -188,7 +188,7 @@ class Value:
             "data": short(self._data),
             "grad": "" if self._grad is None else short(self._grad),
         }
-        cells = [f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows.items() if text]
+        cells = [f"<tr><th>{name}</th><td>{markup(text)}</td></tr>" for name, text in rows.items() if text]
         return f"<table><caption>Value</caption>{''.join(cells)}</table>"
 
     __lt__ = _comparison(operator.lt)

@@ -11,7 +11,7 @@ from sweepgrad.cli.verbs import SECTIONS, TRAIN_HELP, VERBS, verb
 from sweepgrad.config.suggest import Arguments, nearest, nearest_option
 from sweepgrad.errors import UserError
 from sweepgrad.extensions import ExtensionError
-from sweepgrad.messages import shown
+from sweepgrad.messages import refuse, show, shown
 
 _HELP = """\
 usage: sweepgrad VERB [ARGUMENTS]
@@ -65,13 +65,13 @@ def _run(given: list[str]) -> int:
             from sweepgrad.cli.completion import complete
 
             for answer in complete(os.environ.get("COMP_LINE", "")):
-                print(answer)
+                show(answer)
             return 0
         if not given or given[0] in ("-h", "--help"):
-            print(overview(), end="")
+            show(overview(), end="")
             return 0
         if given[0] == "--version":
-            print(f"sweepgrad {__version__}")
+            show(f"sweepgrad {__version__}")
             return 0
         if given[0] not in VERBS:
             raise UserError(_unknown(given[0]))
@@ -80,7 +80,7 @@ def _run(given: list[str]) -> int:
         read = arguments.parse_args if "--" in given else arguments.parse_intermixed_args
         return int(verb(given[0]).run(read(given[1:])))
     except (UserError, ExtensionError) as error:
-        print(f"sweepgrad: {error}", file=sys.stderr)
+        refuse(error)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,13 +91,13 @@ def _run(given: list[str]) -> int:
         if error.errno is None:  # not of the system
             raise
         file = f"{error.filename}: " if error.filename is not None else ""
-        print(f"sweepgrad: {file}{error.strerror}", file=sys.stderr)
+        refuse(f"{file}{error.strerror}")
         return 2
     except MemoryError:
-        print("sweepgrad: not enough memory; what was finished is kept, and can be resumed", file=sys.stderr)
+        refuse("not enough memory; what was finished is kept, and can be resumed")
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         return 130
 
 
@@ -117,7 +117,7 @@ def _flushed(code: int) -> int:
 def _unwritable(error: OSError) -> int:
     """Report that standard output cannot be written, and return the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"sweepgrad: cannot write to standard output: {error.strerror}", file=sys.stderr)
+    refuse(f"cannot write to standard output: {error.strerror}")
     return 2
 
 

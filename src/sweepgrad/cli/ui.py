@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.parse import quote
 
 from sweepgrad.errors import UserError
+from sweepgrad.messages import show
 from sweepgrad.selection.ranking import rank
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.tasks.binary import BINARY
@@ -60,15 +61,15 @@ def serve(store: Store, host: str, port: int | None) -> int:
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
-    print(f"starting MLflow at {base}; this takes some seconds …", flush=True)
+    show(f"starting MLflow at {base}; this takes some seconds …", flush=True)
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             _wait_until_it_answers(server, base, log)
             for name, address in links(store, base).items():
-                print(f"  {name}: {address}", flush=True)
-            print("Press Ctrl-C to stop.", flush=True)
+                show(f"  {name}: {address}", flush=True)
+            show("Press Ctrl-C to stop.", flush=True)
             server.wait()
         except KeyboardInterrupt:
             pass

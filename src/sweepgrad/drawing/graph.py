@@ -6,6 +6,7 @@ import numpy as np
 
 from sweepgrad.autograd.value import Array, Value, gradient, share
 from sweepgrad.autograd.value import graph as in_order
+from sweepgrad.messages.escape import plain
 
 FEW = 4
 """The largest size of an array whose numbers are shown; larger ones show their shape."""
@@ -112,7 +113,7 @@ def graph_of(output: Value) -> Graph:
     nodes, edges = [], []
     for value, grad in zip(values, gradients, strict=True):
         operation = _operation(value)
-        nodes.append(Node(value.label or next(free), operation, value.data, grad.data))
+        nodes.append(Node(plain(value.label) or next(free), operation, value.data, grad.data))
         for place, parent in enumerate(value.parents):
             passed, partial = share(value, place, grad), None
             if value.shape == parent.shape == ():

@@ -5,7 +5,6 @@ The page computes other expressions too, which a reader types in: `steps.js` eva
 
 import json
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from importlib import resources
 
 from sweepgrad.drawing.diagram import diagram_of
@@ -13,6 +12,7 @@ from sweepgrad.drawing.graph import Graph, shown
 from sweepgrad.drawing.pictures import svg
 from sweepgrad.drawing.style import Theme
 from sweepgrad.drawing.text import passed_back
+from sweepgrad.messages.escape import markup
 
 THEME = Theme(
     "page", "", "var(--steps-ink)", "var(--steps-faint)", "var(--steps-surface)",
@@ -58,13 +58,13 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
                 sums[edge.parent] = sums[edge.parent] + edge.share
                 grads[edge.parent] = shown(sums[edge.parent])
         steps.append(Step(step, edges, list(grads)))
-        lines = "<br>".join(escape(line) for line in passed_back(graph, step))
+        lines = "<br>".join(markup(line) for line in passed_back(graph, step))
         passed = (
             f"It passes back<br>{lines}" if lines else "It passes nothing back: its parents are constants."
         )
         items.append(
-            f"<li><b>{escape(node.name)} = {escape(graph.formula(step))}</b>. Its gradient is"
-            f" {escape(shown(node.grad))}. {passed}</li>"
+            f"<li><b>{markup(node.name)} = {markup(graph.formula(step))}</b>. Its gradient is"
+            f" {markup(shown(node.grad))}. {passed}</li>"
         )
     diagram = diagram_of(graph)
     # Half-way through, a gradient may be longer than at the end.
@@ -74,7 +74,7 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
     ]
     roomy = [replace(item, letters=least) for item, least in zip(diagram.items, letters, strict=True)]
     drawn = svg(replace(diagram, items=tuple(roomy)), THEME, prefix)
-    data = json.dumps([asdict(step) for step in steps], ensure_ascii=False).replace("</", "<\\/")
+    data = json.dumps([asdict(step) for step in steps], ensure_ascii=False).replace("<", "\\u003c")
     parts = [
         f"<style>\n{_file('steps.css')}</style>",
         f'<div id="{prefix}walk" class="steps">',
@@ -95,7 +95,7 @@ def fragment(graph: Graph, source: Source | None = None, prefix: str = "backward
 
 def page(graph: Graph, source: Source | None = None) -> str:
     """Return a complete HTML page."""
-    name = escape(graph.nodes[-1].name)
+    name = markup(graph.nodes[-1].name)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -119,9 +119,9 @@ def _form(source: Source, prefix: str) -> str:
         [
             f'<form id="{prefix}form" class="steps-form" hidden>',
             f'<label for="{prefix}expression">expression</label>',
-            f'<input id="{prefix}expression" {typed} value="{escape(source.expression)}">',
+            f'<input id="{prefix}expression" {typed} value="{markup(source.expression)}">',
             f'<label for="{prefix}values">values</label>',
-            f'<input id="{prefix}values" class="steps-values" {typed} value="{escape(source.values)}">',
+            f'<input id="{prefix}values" class="steps-values" {typed} value="{markup(source.values)}">',
             f'<button type="submit">draw</button>\n<p id="{prefix}problem" class="steps-problem" role="alert"></p>\n</form>',
         ]
     )

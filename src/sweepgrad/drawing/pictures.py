@@ -1,6 +1,5 @@
 """Diagrams as SVG, PNG, Mermaid and DOT."""
 
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.path import Path as Curve
 from sweepgrad.drawing.diagram import Diagram, Kind
 from sweepgrad.drawing.layout import LINE, Place, layout
 from sweepgrad.drawing.style import LIGHT, Theme
+from sweepgrad.messages import escape
 
 FONT = 'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"'
 TINTS = {Kind.GIVEN: 0, Kind.RESULT: 1}
@@ -34,7 +34,7 @@ def svg(diagram: Diagram, theme: Theme = LIGHT, prefix: str = "") -> str:
     size = f"{places.width:.0f}", f"{places.height:.0f}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" viewBox="0 0 {size[0]} {size[1]}"'
-        f' role="img" aria-label="{escape(diagram.name)}" {FONT} font-size="12">',
+        f' role="img" aria-label="{escape.markup(diagram.name)}" {FONT} font-size="12">',
         f'<rect width="100%" height="100%" fill="{theme.surface}"/>',
         f'<defs><marker id="{prefix}arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9"'
         f' markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 8 4 0 8z" fill="{theme.faint}"/></marker></defs>',
@@ -47,7 +47,7 @@ def svg(diagram: Diagram, theme: Theme = LIGHT, prefix: str = "") -> str:
         if label is not None:
             parts.append(
                 f'<text x="{label.x - label.width / 2:.1f}" y="{label.y + 4:.1f}" fill="{theme.ink}"'
-                f' font-size="11">{escape(label.text)}</text>'
+                f' font-size="11">{escape.markup(label.text)}</text>'
             )
         parts.append("</g>")
     for n, (box, item) in enumerate(zip(places.boxes, diagram.items, strict=True)):
@@ -69,7 +69,7 @@ def svg(diagram: Diagram, theme: Theme = LIGHT, prefix: str = "") -> str:
             y, bold = top + LINE * (row + 1), "" if row or constant else ' font-weight="bold"'
             name = f' id="{prefix}grad-{n}"' if row == 2 else ""
             parts.append(
-                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{theme.ink}"{faint}{bold}>{escape(line)}</text>'
+                f'<text{name} x="{box.x:.1f}" y="{y:.1f}" text-anchor="middle" fill="{theme.ink}"{faint}{bold}>{escape.markup(line)}</text>'
             )
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -96,7 +96,7 @@ def png(diagram: Diagram, path: Path, theme: Theme = LIGHT) -> None:
         axes.annotate("", (x, y), (x, y - 8), arrowprops=arrow)
         if label is not None:
             at = label.x - label.width / 2, label.y + 4
-            axes.text(*at, label.text, fontsize=11 * points, ha="left", **text)
+            axes.text(*at, escape.label(label.text), fontsize=11 * points, ha="left", **text)
     for box, item in zip(places.boxes, diagram.items, strict=True):
         corner = (box.x - box.width / 2, box.y - box.height / 2)
         tint = TINTS.get(item.kind)
@@ -110,7 +110,9 @@ def png(diagram: Diagram, path: Path, theme: Theme = LIGHT) -> None:
         for row, line in enumerate(box.lines):
             weight = "normal" if row or constant else "bold"
             at = box.x, corner[1] + LINE * (row + 1)
-            axes.text(*at, line, fontsize=12 * points, ha="center", weight=weight, alpha=alpha, **text)
+            axes.text(
+                *at, escape.label(line), fontsize=12 * points, ha="center", weight=weight, alpha=alpha, **text
+            )
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=_DPI)
 
@@ -155,6 +157,7 @@ def _quoted(text: str) -> str:
         .replace("<", "#lt;")
         .replace(">", "#gt;")
         .replace("*", "#42;")
+        .replace("`", "#96;")
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sweepgrad.messages.escape import all_in_markdown, span
 from sweepgrad.runs.ledger import earlier_of_table, times
 from sweepgrad.selection.card import Card, settings_as_text
 from sweepgrad.stats.metrics import METRICS
@@ -12,6 +13,8 @@ from sweepgrad.tasks.wording import p_value_text
 
 def markdown(card: Card) -> str:
     """Return the page of a card; it shows `calibration.png` from the same folder."""
+    # All texts are escaped at once, so none can be forgotten; that of the certificate is Markdown already.
+    card = Card.from_json({**all_in_markdown(card.to_json()), "certificate": card.certificate})
     data, confusion, task = card.data, card.confusion, TASKS[card.task]
     p_simple, p = (card.p_values[name] for name in task.baselines)
     part = "used for the choice" if data["fold"] is None else f"fold {data['fold']} of {data['folds']}"
@@ -75,8 +78,9 @@ def _model(card: Card) -> str:
     predicts = [
         ("temperature", f"{card.temperature:.4g}" if card.temperature != 1 else "1 (as trained)"),
         ("threshold", f"{card.decisions.threshold:.4g} ({RULES[card.decisions.rule]})"),
-        ("registered model", f"`{card.registered}`, alias `chosen`"),
+        ("registered model", f"{span(card.registered)}, alias `chosen`"),
     ]
+    counts = ("batch_size", "epochs", "best_epoch")
     if n == 1:
         rows = [
             ("layers", f"{_layers(model)} ({model['n_parameters']} parameters)"),
@@ -84,12 +88,9 @@ def _model(card: Card) -> str:
             ("dropout", f"{model['dropout']:g}"),
             ("scale of the output sigmoid", f"{model['scale']:g}"),
             ("optimizer, learning rate", f"{model['optimizer']}, {model['learning_rate']:g}"),
-            (
-                "batch size, epochs, best epoch",
-                f"{model['batch_size']}, {model['epochs']}, {model['best_epoch']}",
-            ),
+            ("batch size, epochs, best epoch", ", ".join(str(model[key]) for key in counts)),
             ("seed", model["seed"]),
-            ("MLflow run", f"`{card.run_id}`"),
+            ("MLflow run", span(card.run_id)),
             *predicts,
         ]
         return _table(rows)
@@ -98,7 +99,7 @@ def _model(card: Card) -> str:
         " log-odds."
     )
     lines = "\n".join(
-        f"| `{m['run_id']}` | {_layers(m)} | {m['activation'] or 'none'} | {m['dropout']:g} | {m['scale']:g}"
+        f"| {span(m['run_id'])} | {_layers(m)} | {m['activation'] or 'none'} | {m['dropout']:g} | {m['scale']:g}"
         f" | {m['optimizer']}, {m['learning_rate']:g} | {m['best_epoch']} of {m['epochs']} | {m['seed']} |"
         for m in card.members
     )
@@ -204,7 +205,7 @@ def _choice(card: Card) -> str:
     by_more = "" if choice["ensemble"] else ", and that of its best seed by more"
     return (
         f"{_count(card.n_candidates, 'model')} ({_count(card.n_configurations, 'configuration')}){ensembles} of"
-        f" sweep `{card.sweep}` were compared on {on}.{unfinished} {rule} {_model_of_choice(card)}\n\n"
+        f" sweep {span(card.sweep)} were compared on {on}.{unfinished} {rule} {_model_of_choice(card)}\n\n"
         f"{_ties(card)}\n\n"
         f"The validation score of the best of {choice['compared']} is optimistically biased, because it was"
         f" selected as the best: its mean {name} by {metric.gap(choice['optimism'])} on average (bootstrap over"
@@ -246,7 +247,7 @@ def _ties(card: Card) -> str:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _fold(card: Card) -> str:

@@ -1,12 +1,11 @@
 """An evaluation as a table for a terminal, as CSV for programs, and as a Markdown page."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
-from rich.text import Text
 
+from sweepgrad.messages.escape import code, csv_text, in_markdown
+from sweepgrad.messages.terminal import text as shown
 from sweepgrad.runs.ledger import earlier_of_table
 from sweepgrad.selection.card import settings_as_text
 from sweepgrad.selection.evaluation import Evaluation, Mean, SplitResult
@@ -16,11 +15,11 @@ from sweepgrad.tasks.registry import TASKS
 
 def as_table(whole: Evaluation) -> Table:
     """Return a table for a terminal, with a row for each split."""
-    table = Table(title=Text(f"{whole.sweep}: {whole.what}"), title_justify="left")
+    table = Table(title=shown(f"{whole.sweep}: {whole.what}"), title_justify="left")
     table.add_column("split")
     main = whole.main
     for key in whole.keys:
-        table.add_column(Text(key), justify="right")
+        table.add_column(shown(key), justify="right")
     for name in (
         f"mean val {whole.metric}",
         f"val {main.title}",
@@ -32,8 +31,8 @@ def as_table(whole: Evaluation) -> Table:
         table.add_column(name, justify="right")
     for split in whole.splits:
         table.add_row(
-            split.split,
-            *(Text(split.settings.get(key, "")) for key in whole.keys),
+            shown(split.split),
+            *(shown(split.settings.get(key, "")) for key in whole.keys),
             METRICS[whole.metric].figure(split.mean),
             main.cell(split.validation.value),
             main.cell(split.test.value),
@@ -91,19 +90,14 @@ def warnings(whole: Evaluation) -> Iterator[str]:
 
 def as_csv(whole: Evaluation) -> str:
     """Return CSV with a line for each split."""
-    rows = [_flat(split, whole.keys) for split in whole.splits]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([_flat(split, whole.keys) for split in whole.splits])
 
 
 def markdown(whole: Evaluation) -> str:
     """Return the page of an evaluation; it shows `splits.png` from the same folder."""
     task, main, chosen_by = TASKS[whole.task], whole.main, METRICS[whole.metric]
     ranking = METRICS[task.ranking]
-    head = ["split", *(f"`{key}`" for key in whole.keys), f"mean validation {chosen_by.title}"]
+    head = ["split", *(code(key) for key in whole.keys), f"mean validation {chosen_by.title}"]
     head += [
         f"validation {main.title}",
         f"test {main.title}",
@@ -113,8 +107,8 @@ def markdown(whole: Evaluation) -> str:
     ]
     rows = [
         [
-            f"`{s.split}`",
-            *(s.settings.get(key, "") for key in whole.keys),
+            code(s.split),
+            *(in_markdown(s.settings.get(key, "")) for key in whole.keys),
             chosen_by.figure(s.mean),
             main.cell(s.validation.value),
             main.cell(s.test.value),
@@ -141,11 +135,11 @@ def markdown(whole: Evaluation) -> str:
         else "Rows were split at random: if several rows describe the same thing, the scores are"
         " optimistically biased."
     )
-    return f"""# Evaluation of the procedure: {whole.what}
+    return f"""# Evaluation of the procedure: {in_markdown(whole.what)}
 
-{" ".join(summary(whole))}
+{" ".join(map(in_markdown, summary(whole)))}
 
-**{" ".join(warnings(whole))}**
+**{" ".join(map(in_markdown, warnings(whole)))}**
 
 ![validation and test {main.title} of each split](splits.png)
 
@@ -153,10 +147,10 @@ def markdown(whole: Evaluation) -> str:
 
 ## Method
 
-On each split, the configuration was chosen by mean validation {chosen_by.title} (rule `{whole.rule}`) among
-those of sweep `{whole.sweep}`, and its model as `sweepgrad finalize` chooses it. The test sets were evaluated
-after the choices on all splits. The means of configurations use the threshold 0.5; the other scores are
-those of the chosen model with its own threshold. {overlap} {groups}
+On each split, the configuration was chosen by mean validation {chosen_by.title} (rule {code(whole.rule)})
+among those of sweep {code(whole.sweep)}, and its model as `sweepgrad finalize` chooses it. The test sets were
+evaluated after the choices on all splits. The means of configurations use the threshold 0.5; the other scores
+are those of the chosen model with its own threshold. {overlap} {groups}
 Other test metrics: {others}.
 
 The interval is that of the corrected resampled t-test (Nadeau & Bengio, Machine Learning 52, 2003), with the

@@ -1,14 +1,13 @@
 """A leaderboard as a table, a DataFrame, CSV and JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
+from sweepgrad.messages import escape
+from sweepgrad.messages.terminal import lines, text
 from sweepgrad.selection import diagnosis_text
 from sweepgrad.selection.decide import Decision
 from sweepgrad.selection.ranking import Entry, Estimate, comparable, folds
@@ -24,14 +23,14 @@ def as_table(
     title: str, entries: Sequence[Entry], metric: str = BINARY.default, decision: Decision | None = None
 ) -> Table:
     """Return a table for a terminal, with the metric of the ranking first."""
-    table = Table(title=Text(title), title_justify="left", caption_justify="left")
+    table = Table(title=text(title), title_justify="left", caption_justify="left")
     table.add_column("#", justify="right")
     averages = any(entry.ensemble for entry in entries)
     if averages:
         table.add_column("average of")
     keys = [key for key in entries[0].settings if not _implied(key, entries)]
     for key in keys:
-        table.add_column(Text(key), justify="right", overflow="fold")
+        table.add_column(text(key), justify="right", overflow="fold")
     several, compared = len(entries) > 1, entries[0].standing is not None
     against = (("behind the leader",) if several else ()) + (("tied",) if several and compared else ())
     others = [other for other in entries[0].metrics if other != metric]
@@ -46,8 +45,8 @@ def as_table(
     for place, entry in enumerate(entries, 1):
         table.add_row(
             f"→ {place}" if entry.chosen and several else str(place),
-            *([entry.ensemble] if averages else []),
-            *(Text(entry.settings.get(key, "")) for key in keys),
+            *([text(entry.ensemble)] if averages else []),
+            *(text(entry.settings.get(key, "")) for key in keys),
             str(entry.n_parameters),
             str(len(entry.runs)) + (f" of {len(entry.runs) + entry.unfinished}" if entry.unfinished else ""),
             _mean(entry, metric),
@@ -68,8 +67,8 @@ def as_table(
             "tied: not significantly different from the leader (95 %, for all comparisons together)",
         ]
     diagnoses = {place: diagnosis_text.of_runs(entry.runs) for place, entry in enumerate(entries, 1)}
-    notes += [f"diagnosis of {place}: {text}" for place, text in diagnoses.items() if text]
-    table.caption = Text("\n".join(notes)) if notes else None
+    notes += [f"diagnosis of {place}: {found}" for place, found in diagnoses.items() if found]
+    table.caption = lines(notes) if notes else None
     return table
 
 
@@ -185,9 +184,4 @@ def as_json(
 
 
 def as_csv(entries: Sequence[Entry], metric: str = BINARY.default) -> str:
-    rows = as_rows(entries, metric)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return escape.csv_text(as_rows(entries, metric))

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
-from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from sweepgrad.messages import escape as escaped
 from sweepgrad.messages import shown
+from sweepgrad.messages.terminal import console as console_of
 from sweepgrad.stats.metrics import METRICS
 from sweepgrad.sweeps.job import Outcome, Running
 from sweepgrad.tasks.registry import task_of
@@ -61,7 +62,7 @@ class Progress:
         self.metric = METRICS[metric]
         self.total = self.done = self.failed = 0
         self.best: Outcome | None = None
-        console = Console(stderr=True, highlight=False, soft_wrap=True, force_jupyter=False)
+        console = console_of(stderr=True, highlight=False, soft_wrap=True, force_jupyter=False)
         self._line: Status | _NotebookLine | None = None
         if console.is_terminal and not quiet and bar is not False:
             self._line = console.status("preparing")
@@ -146,7 +147,7 @@ class Progress:
             log.info(line if line and self.total <= _FEW else self._overall())
 
     def _escaped(self, text: str) -> str:
-        return escape(text) if isinstance(self._line, Status) else text
+        return escape(plain) if (plain := escaped.plain(text)) and isinstance(self._line, Status) else plain
 
     def _overall(self) -> str:
         seconds = time.monotonic() - self._started

@@ -15,10 +15,11 @@ from mlflow.types.schema import AnyType
 
 from sweepgrad.config import old_names
 from sweepgrad.config.identity import trains
+from sweepgrad.messages.escape import tag
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
-from sweepgrad.tracking.limits import MAX_PARAM
+from sweepgrad.tracking.limits import MAX_DATASET, MAX_PARAM
 from sweepgrad.training.bundle import described_in
 
 BUNDLE = "bundle"  # the artifact in which the pyfunc finds the model
@@ -106,7 +107,7 @@ def params(record: Record) -> list[Param]:
     found = flat(record.config)
     if record.data is not None:
         found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
-    return [Param(key, value[:MAX_PARAM]) for key, value in found.items()]
+    return [Param(key, tag(value, MAX_PARAM)) for key, value in found.items()]
 
 
 def datasets(record: Record) -> list[DatasetInput]:
@@ -118,7 +119,7 @@ def datasets(record: Record) -> list[DatasetInput]:
         ("validation", data.n_val, data.digests["val"]),
     ):
         dataset = Dataset(
-            name=str(record.config["data"]["name"]),
+            name=tag(str(record.config["data"]["name"]), MAX_DATASET),
             digest=f"{data.digests['table'][:16]}-{digest[:8]}",
             source_type="local",
             source=json.dumps({"uri": data.source}),

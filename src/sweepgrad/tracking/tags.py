@@ -5,6 +5,7 @@ import socket
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from sweepgrad.messages.escape import tag as escaped
 from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.runs.record import Record
 from sweepgrad.runs.sweep_record import SweepRecord
@@ -45,7 +46,7 @@ def of_run(record: Record) -> dict[str, str | None]:
         **of_certificate(record),
         **{f"{DIGEST}{part}": value for part, value in digests.items()},
     }
-    return {tag: value and value[:MAX_TAG] for tag, value in tags.items()}
+    return {tag: value and escaped(value, MAX_TAG) for tag, value in tags.items()}
 
 
 def of_certificate(record: Record) -> dict[str, str]:
@@ -80,7 +81,7 @@ def of_sweep(record: SweepRecord) -> dict[str, str]:
     tags = {
         "sweepgrad.varying": json.dumps(record.varying),
         N_JOBS: str(record.jobs),
-        "sweepgrad.command": record.command[:MAX_TAG],
+        "sweepgrad.command": escaped(record.command, MAX_TAG),
         HOST: record.host,
         PROCESS: record.process,
     }

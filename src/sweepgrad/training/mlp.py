@@ -1,13 +1,13 @@
 """The multilayer perceptron as an estimator: `MLP(...).fit(X, y).predict(X)`."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike, DTypeLike
 
 from sweepgrad.autograd.functional import sigmoid
 from sweepgrad.autograd.value import Array, Value
+from sweepgrad.messages.escape import markup
 from sweepgrad.nn.network import Network
 from sweepgrad.nn.optimizers import Optimizer
 from sweepgrad.nn.schedules import Schedule
@@ -202,7 +202,7 @@ class MLP:
             function = str(self.network.activation) if layer < last else "sigmoid"
             inputs, outputs = matrix.shape
             rows.append(
-                f"<tr><td>{layer + 1}</td><td>{inputs} → {outputs}</td><td>{escape(function)}</td>"
+                f"<tr><td>{layer + 1}</td><td>{inputs} → {outputs}</td><td>{markup(function)}</td>"
                 f"<td>{matrix.size + bias.size}</td></tr>"
             )
         if self.result is None:
@@ -215,7 +215,7 @@ class MLP:
                 f" {best.val['accuracy']:.3f}"
             )
         header = "<tr><th>layer</th><th>widths</th><th>activation</th><th>parameters</th></tr>"
-        return f"<table><caption>{escape(repr(self))}; {trained}</caption>{header}{''.join(rows)}</table>"
+        return f"<table><caption>{markup(repr(self))}; {trained}</caption>{header}{''.join(rows)}</table>"
 
     def _keep(self, result: Fit | None, validated: bool) -> None:
         if result is not None:

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from sweepgrad.messages.escape import label as shown
 from sweepgrad.stats.calibration import Calibration
 from sweepgrad.stats.metrics import METRICS, Metric
 from sweepgrad.training.bundle import Bundle
@@ -67,8 +68,8 @@ def decision_boundary(bundle: Bundle, examples: Examples, path: Path) -> None:
     for label, color in ((0, "#2166ac"), (1, "#b2182b")):
         rows = points[labels == label]
         axes.scatter(rows[x], rows[y], s=9, color=color, edgecolor="white", linewidth=0.3)
-    figure.colorbar(shades, label=f"probability of {bundle.target} = {bundle.positive}")
-    axes.set(xlabel=x, ylabel=y, title="decision boundary, validation rows")
+    figure.colorbar(shades, label=shown(f"probability of {bundle.target} = {bundle.positive}"))
+    axes.set(xlabel=shown(x), ylabel=shown(y), title="decision boundary, validation rows")
     _save(figure, path)
 
 
@@ -132,7 +133,11 @@ def splits(
     axes.hlines(places, validation, test, color=GREY, linewidth=1)
     axes.scatter(validation, places, color=VAL, label="validation rows", zorder=3)
     axes.scatter(test, places, color=TEST, label="test rows", zorder=3)
-    axes.set(yticks=places, yticklabels=names, xlabel=f"{metric.title} of the chosen model")
+    axes.set(
+        yticks=places,
+        yticklabels=[shown(name) for name in names],
+        xlabel=f"{metric.title} of the chosen model",
+    )
     axes.invert_yaxis()
     if metric.percent:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -3,6 +3,7 @@
 import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.messages import show_json
 
 HELP = "Check a table for leaks, duplicates and drift before training."
 DESCRIPTION = """\
@@ -23,18 +24,17 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import json
 
-    from rich.console import Console
-
     from sweepgrad.api.tables import check_tables
     from sweepgrad.data.audit import report_text
+    from sweepgrad.messages.terminal import console as console_of
 
     reports = check_tables(options.overrides, search_of(options))
     if options.json:
-        print(json.dumps([report.to_json() for report in reports], indent=1, allow_nan=False))
+        show_json(json.dumps([report.to_json() for report in reports], indent=1, allow_nan=False))
     else:
-        console = Console(highlight=False)
+        console = console_of(highlight=False)
         if not console.is_terminal:
-            console = Console(width=100_000, highlight=False)
+            console = console_of(width=100_000, highlight=False)
         for number, report in enumerate(reports):
             if number:
                 console.print()

@@ -2,6 +2,8 @@
 
 import argparse
 
+from sweepgrad.messages import show
+
 # Answers are one per line and not expanded: `compgen -W` would execute a $(...) in a file name.
 # Bash splits words at "=", so of `model=de` it replaces only `de`: the part before is removed from answers.
 _BASH = """\
@@ -37,5 +39,5 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print(_BASH if options.shell == "bash" else _ZSH)
+    show(_BASH if options.shell == "bash" else _ZSH)
     return 0

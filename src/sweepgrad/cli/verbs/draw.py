@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from sweepgrad.messages import show, show_json
+
 log = logging.getLogger(__name__)
 
 
@@ -96,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"-o {file}: {error.strerror}") from None
         log.info(f"{file}: {len(diagram.items)} nodes, {len(diagram.links)} edges")
     if options.json:
-        print(json.dumps((graph or diagram).to_json(), indent=1))
+        show_json(json.dumps((graph or diagram).to_json(), indent=1))
     elif not options.output:
-        print(table(graph) if graph else listing(diagram))
+        show(table(graph) if graph else listing(diagram))
     return 0

@@ -5,6 +5,7 @@ import logging
 import os
 
 from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
+from sweepgrad.messages import show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import json
 
-    from rich.console import Console
-
     from sweepgrad.api.evaluation import evaluate
+    from sweepgrad.messages.terminal import console as console_of
+    from sweepgrad.messages.terminal import text
     from sweepgrad.selection import evaluation_markdown
 
     done = evaluate(
@@ -50,15 +51,15 @@ def run(options: argparse.Namespace) -> int:
     if not done.n_evaluated:
         log.info("the test sets were evaluated before; this is the result of that evaluation")
     if options.json:
-        print(json.dumps(done.to_json(), indent=1, allow_nan=False))
+        show_json(json.dumps(done.to_json(), indent=1, allow_nan=False))
     elif options.csv:
-        print(evaluation_markdown.as_csv(done), end="")
+        show(evaluation_markdown.as_csv(done), end="")
     else:
-        console = Console()
+        console = console_of()
         if not console.is_terminal:
-            console = Console(width=200)
+            console = console_of(width=200)
         console.print(evaluation_markdown.as_table(done))
         for line in (*evaluation_markdown.summary(done), *evaluation_markdown.warnings(done)):
-            console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-        print(f"page: {os.path.relpath(done.folder / 'evaluation.md')}")
+            console.print(text(line), highlight=False, soft_wrap=not console.is_terminal)
+        show(f"page: {os.path.relpath(done.folder / 'evaluation.md')}")
     return 0

@@ -5,6 +5,7 @@ import logging
 import os
 
 from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
+from sweepgrad.messages import show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import json
 
-    from rich.console import Console
-
     from sweepgrad.api.evaluation import OtherVersion, finalize
+    from sweepgrad.messages.terminal import console as console_of
     from sweepgrad.stats.metrics import METRICS
 
     try:
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     except OtherVersion as other:
         log.info("another version of sweepgrad evaluated the test set and wrote this card")
         name = "card.json" if options.json else "card.md"
-        print((other.folder / name).read_text(encoding="utf-8"), end="")
+        (show_json if options.json else show)((other.folder / name).read_text(encoding="utf-8"), end="")
         return 0
     if not card.evaluated_now:
         log.info(
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     for entry in card.interrupted_evaluations if card.evaluated_now else ():
         log.info(f"repeated an evaluation that was interrupted ({entry})")
     if options.json:
-        print(json.dumps(card.to_json(), indent=1, allow_nan=False))
+        show_json(json.dumps(card.to_json(), indent=1, allow_nan=False))
         return 0
     metric = METRICS[card.test.main]
     low, high = map(metric.figure, card.test.interval)
@@ -65,14 +65,12 @@ def run(options: argparse.Namespace) -> int:
         f"{card.n_candidates} run{'s' if card.n_candidates > 1 else ''}{ensembles * bool(card.n_ensembles)}"
     )
     members = f"an ensemble of {len(card.members)} networks, the first with " if len(card.members) > 1 else ""
-    print(
-        f"chosen from {candidates} by validation: {members}layers {card.model['layers']}, run {card.run_id}"
-    )
+    show(f"chosen from {candidates} by validation: {members}layers {card.model['layers']}, run {card.run_id}")
     for notice in card.notices:
         log.info(notice)
-    print(f"test {metric.title} {metric.figure(card.test.value)} ({low} to {high}) on {card.test.n} rows")
+    show(f"test {metric.title} {metric.figure(card.test.value)} ({low} to {high}) on {card.test.n} rows")
     for name, scores in card.baselines.items():
-        print(f"  {name}: {metric.figure(scores.value)}")
-    Console(width=100).print(card.verdict)
-    print(f"card: {os.path.relpath(card.folder / 'card.md')}; in MLflow: {card.registered}, alias chosen")
+        show(f"  {name}: {metric.figure(scores.value)}")
+    console_of(width=100).print(card.verdict)
+    show(f"card: {os.path.relpath(card.folder / 'card.md')}; in MLflow: {card.registered}, alias chosen")
     return 0

@@ -3,6 +3,7 @@
 import argparse
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.messages import show, show_json
 
 HELP = "Compare the gradients of a run with finite differences."
 DESCRIPTION = """\
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     for report in gradcheck(options.overrides, search=search_of(options)):
         reports.append(report)
         if not options.json:
-            print(report, flush=True)
+            show(report, flush=True)
     if options.json:
-        print(json.dumps([report.to_json() for report in reports], indent=1))
+        show_json(json.dumps([report.to_json() for report in reports], indent=1))
     return 0 if all(report.passed for report in reports) else 1

@@ -5,6 +5,7 @@ import logging
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
 from sweepgrad.cli.verbs.stores import add_uri
+from sweepgrad.messages import show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     search = search_of(options)
     if options.name is None:
         for name, title in titles(search).items():
-            print(f"{name:15}{title.number:7}{title.text}")
+            show(f"{name:15}{title.number:7}{title.text}")
         return 0
     if options.name == ALL and options.overrides:
         raise UserError(f"{' '.join(options.overrides)}: settings need one experiment, not all")
@@ -69,10 +70,10 @@ def run(options: argparse.Namespace) -> int:
         answers.append(answer)
         if not options.json:
             width = min(shutil.get_terminal_size((100, 0)).columns, 110)
-            print(f"{name}: {answer.question}\n\n{answer.finding.text(width)}\n", flush=True)
+            show(f"{name}: {answer.question}\n\n{answer.finding.text(width)}\n", flush=True)
         place = os.path.relpath(answer.folder)
         log.info(f"{name}: {time.monotonic() - started:.0f} s, {place}, MLflow run {answer.run_id}")
     if options.json:
         found = [answer.to_json() for answer in answers]
-        print(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
+        show_json(json.dumps(found if options.name == ALL else found[0], indent=1, ensure_ascii=False))
     return failed or (0 if all(answer.holds for answer in answers) else 1)

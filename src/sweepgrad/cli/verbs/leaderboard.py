@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from sweepgrad.cli.verbs.stores import add_store, add_sweep, store_of
+from sweepgrad.messages import show, show_json
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,8 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from sweepgrad.api.stored import load_sweep
+    from sweepgrad.messages.terminal import console as console_of
     from sweepgrad.selection import leaderboard
 
     sweep = load_sweep(options.sweep, store=store_of(options))
@@ -37,9 +37,9 @@ def run(options: argparse.Namespace) -> int:
     if notice:
         log.info(notice)
     if options.json:
-        print(leaderboard.as_json(sweep.name, sweep.id, entries, metric, decision, unranked))
+        show_json(leaderboard.as_json(sweep.name, sweep.id, entries, metric, decision, unranked))
     elif options.csv:
-        print(leaderboard.as_csv(entries, metric), end="")
+        show(leaderboard.as_csv(entries, metric), end="")
     else:
         finished = sum(len(entry.runs) for entry in entries if not entry.ensemble)
         title = f"{sweep.name}: {sweep.n_jobs} run{'s' if sweep.n_jobs > 1 else ''}"
@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
         if unranked:
             title += f", {len(unranked)} not ranked"
         table = leaderboard.as_table(title, entries, metric, decision)
-        console = Console()
+        console = console_of()
         if not console.is_terminal:
             natural = console.measure(table, options=console.options.update(width=10_000)).maximum
-            console = Console(width=max(200, natural))
+            console = console_of(width=max(200, natural))
         console.print(table)
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sweepgrad.cli.verbs.stores import RUNS
 from sweepgrad.errors import UserError
+from sweepgrad.messages import show
 
 HELP = "Send runs to MLflow that could not be sent when they were trained."
 DESCRIPTION = """\
@@ -24,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.runs.is_dir():
         raise UserError(f"{options.runs.absolute()}: there is no such folder")
-    print(f"{sync(options.runs)} runs sent")
+    show(f"{sync(options.runs)} runs sent")
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweepgrad.cli.verbs.overrides import add_overrides, search_of
+from sweepgrad.messages import show
 
 if TYPE_CHECKING:
     from sweepgrad.engine.tape import Tape
@@ -29,7 +30,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print(listing(options.overrides, evaluation=options.evaluation, search=search_of(options)))
+    show(listing(options.overrides, evaluation=options.evaluation, search=search_of(options)))
     return 0
 
 

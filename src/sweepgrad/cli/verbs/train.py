@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from sweepgrad.errors import UserError
+from sweepgrad.messages import show
 
 if TYPE_CHECKING:
     from sweepgrad.sweeps.launched import Launched
@@ -61,7 +62,7 @@ def train(arguments: Sequence[str]) -> int:
                 quiet=quiet,
                 max_jobs=flags.max_jobs,
             ):
-                print(line)
+                show(line)
             return 0
         launched = train(
             flags.overrides,
@@ -97,8 +98,8 @@ def report(launched: "Launched", *, quiet: bool) -> int:
     if launched.unsent:
         return 2
     if launched.folder is not None and not launched.nothing_left and not quiet:
-        print(f"kept in {os.path.relpath(launched.folder)} and in MLflow")
-        print("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
+        show(f"kept in {os.path.relpath(launched.folder)} and in MLflow")
+        show("next: sweepgrad leaderboard, sweepgrad finalize, sweepgrad ui")
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from sweepgrad.cli.verbs.stores import add_store, store_of
+from sweepgrad.messages import show
 
 HELP = "Open the runs in MLflow's web interface."
 DESCRIPTION = """\
@@ -25,6 +26,6 @@ def run(options: argparse.Namespace) -> int:
     store = store_of(options)
     if store.uri.startswith("http"):  # a server is running
         for name, address in links(store, store.uri).items():
-            print(f"{name}: {address}")
+            show(f"{name}: {address}")
         return 0
     return serve(store, options.host, options.port)

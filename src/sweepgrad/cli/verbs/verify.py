@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweepgrad.cli.verbs.stores import RUNS, add_store, store_of
+from sweepgrad.messages import show, show_json
 
 if TYPE_CHECKING:
     from sweepgrad.verify.verify import Verdict
@@ -68,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
     order = {run.id: place for place, run in enumerate(kept)}
     verdicts.sort(key=lambda verdict: order[verdict.run.id])
     if options.json:
-        print(json.dumps(_summary(verdicts), indent=1))
+        show_json(json.dumps(_summary(verdicts), indent=1))
     else:
-        print("\n".join(_lines(verdicts)))
+        show("\n".join(_lines(verdicts)))
     return 1 if any(verdict.kind == "differs" for verdict in verdicts) else 0
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from sweepgrad.config.split import Split
 from sweepgrad.data.audit.certificate import PART_NAMES, Certificate
 from sweepgrad.data.audit.report import RARE, RARE_CLASS, CheckReport
 from sweepgrad.data.leakage.duplicates import PAIRS, Duplicates
 from sweepgrad.data.schema.roles import InferredColumns
+from sweepgrad.messages import escape
+from sweepgrad.messages.terminal import text as shown
 from sweepgrad.tasks.binary import BINARY
 
 _MANY = 8  # columns are listed at most
@@ -22,24 +23,24 @@ def show(report: CheckReport, split: Split, console: Console) -> None:
     title = f"{report.name}: {sum(report.certificate.rows.values()):,} rows, {report.source}"
     lines = list(findings(report, split))
     if console.is_terminal:
-        table = Table(title=Text(title), title_justify="left", show_header=False)
+        table = Table(title=shown(title), title_justify="left", show_header=False)
         table.add_column()
         table.add_column(overflow="fold")
         for topic, text in lines:
-            table.add_row(topic, Text(text))
+            table.add_row(shown(topic), shown(text))
         console.print(table)
     else:
-        console.print(Text(title))
+        console.print(shown(title))
         for topic, text in lines:
-            console.print(Text(f"  {topic}: {text}"))
+            console.print(shown(f"  {topic}: {text}"))
     for problem in report.problems:
-        console.print(Text(f"finding: {problem}", style="bold red"))
+        console.print(shown(f"finding: {problem}", style="bold red"))
     if report.remedies:
-        console.print(Text(f"remedy: {shlex.join(report.remedies)}"))
+        console.print(shown(f"remedy: {shlex.join(report.remedies)}"))
     elif report.problems:
-        console.print(Text(f"remedy: {_by_hand(report)}"))
+        console.print(shown(f"remedy: {_by_hand(report)}"))
     else:
-        console.print(Text("no problems found", style="bold green"))
+        console.print(shown("no problems found", style="bold green"))
 
 
 def findings(report: CheckReport, split: Split) -> Iterator[tuple[str, str]]:
@@ -97,7 +98,11 @@ def certificate_text(certificate: Certificate, *, weights_isolated: bool) -> str
         weights_isolated: whether the run's isolation test passed: its weights do not depend on validation
             rows.
     """
-    sentences = [f"**Leaks were found**: {'; '.join(certificate.found)}."] if certificate.found else []
+    sentences = (
+        [f"**Leaks were found**: {'; '.join(map(escape.in_markdown, certificate.found))}."]
+        if certificate.found
+        else []
+    )
     if not certificate.found:
         groups = ["no group is in more than one set"] if certificate.groups else []
         facts = [*groups, "no column reveals the target", *_irrelevant_duplicates(certificate)]

@@ -1,4 +1,4 @@
-"""Messages to users, through `logging`; the command line writes them to standard error.
+"""Messages to users, through `logging`; the command line writes them to standard error, escaped.
 
 Each module has its own logger below `sweepgrad`. INFO is for progress, WARNING for problems. A program that
 uses the package sees nothing until it sets a handler and a level, as with any library.
@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sweepgrad.messages import escape
+
 _SECONDS = 1.0
 
 
@@ -18,7 +20,7 @@ class _ToStandardError(logging.Handler):
     """Writes each message as a plain line; problems are red on a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = escape.message(self.format(record))
         if record.levelno >= logging.WARNING and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
             text = f"\x1b[31m{text}\x1b[0m"
         print(text, file=sys.stderr, flush=True)  # looked up now: a progress bar may replace it
@@ -41,6 +43,21 @@ def shown(level: int = logging.INFO) -> Iterator[None]:
             logger.removeHandler(handler)
         logger.setLevel(before[0])
         logger.propagate = before[1]
+
+
+def show(text: object = "", *, end: str = "\n", flush: bool = False) -> None:
+    """Print results to standard output, with control characters escaped."""
+    print(escape.terminal(str(text)), end=end, flush=flush)
+
+
+def show_json(written: str, *, end: str = "\n") -> None:
+    """Print JSON to standard output."""
+    print(escape.json_text(written), end=end)
+
+
+def refuse(problem: object) -> None:
+    """Print an error of the command line to standard error, with control characters escaped."""
+    print(f"sweepgrad: {escape.message(str(problem))}", file=sys.stderr)
 
 
 class ProgressLog:
