@@ -3,6 +3,8 @@
 import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,19 @@ def test_a_log_that_completes_the_file_is_not_taken_for_damage(file):
         for suffix in ("", "-wal"):
             shutil.copy(f"{file}{suffix}", f"{file.parent / 'left.db'}{suffix}")
     sqlite_store.check(file.parent / "left.db")
+
+
+def test_checking_keeps_the_locks_of_this_process(file):
+    """Without them another process takes itself for the last one, and deletes the log that this one uses."""
+    read = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM runs').fetchall()"
+    with contextlib.closing(sqlite3.connect(file)) as user:
+        user.execute("CREATE TABLE more (content)")
+        user.commit()
+        log = file.with_name(f"{file.name}-wal")
+        assert log.exists()
+        sqlite_store.check(file)
+        subprocess.run([sys.executable, "-c", read, str(file)], check=True)
+        assert log.exists()
 
 
 # Schemas
