@@ -167,7 +167,9 @@ def test_only_entities_makes_what_is_sent_to_mlflow():
         if module == "sweepgrad.tracking.entities" or package_of(module) != "tracking":
             continue
         for node in ast.walk(tree):
-            called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func).rpartition(".")[2]
             assert called not in made, module
             if called in ("create_run", "create_experiment"):
                 named = [
@@ -260,3 +262,54 @@ def test_no_module_is_too_long_to_read(file):
 def test_yaml_names_no_importable_path():
     for file in (SRC.parent / "conf").rglob("*.yaml"):
         assert "_target_" not in file.read_text(), file
+
+
+# What reads text or arrays from outside without limits of its own, and the modules that add them.
+RAW_READERS = {
+    "yaml.safe_load",
+    "yaml.load",
+    "yaml.full_load",
+    "yaml.load_all",
+    "yaml.safe_load_all",
+    "yaml.compose",
+    "yaml.parse",
+    "json.load",
+    "json.loads",
+    "from_json",
+    "OmegaConf.load",
+    "np.load",
+    "np.loadtxt",
+    "np.genfromtxt",
+    "np.fromfile",
+    "csv.reader",
+    "csv.DictReader",
+    "pd.read_csv",
+    "pd.read_json",
+    "pd.read_parquet",
+    "zipfile.ZipFile",
+    "tomllib.load",
+}
+READ_WITHIN_LIMITS = {
+    "sweepgrad.bounded.arrays": {"zipfile.ZipFile"},
+    "sweepgrad.bounded.reading": {"from_json", "json.loads"},
+    "sweepgrad.data.io.files": {"pd.read_csv"},  # of bytes whose size and header were checked
+    "sweepgrad.tracking.models": {
+        "yaml.parse"
+    },  # MLflow's MLmodel, whose size is limited and aliases refused
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_from_outside_is_read_without_limits(module):
+    found = {
+        called
+        for node in ast.walk(MODULES[module])
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in RAW_READERS
+    }
+    assert found <= READ_WITHIN_LIMITS.get(module, set()), "read with sweepgrad.bounded or compose.yaml_files"
+    names = {name.rpartition(".")[2] for name in imports(MODULES[module])} & {
+        "safe_load",
+        "loads",
+        "DictReader",
+    }
+    assert not names, "call it by its module's name, so that this test sees it"

@@ -426,6 +426,7 @@ def test_a_hostile_name_is_escaped_in_mlflow_and_reads_back_as_its_folder_has_it
     assert store.send(kept) == run_id
     run = client(store).get_run(run_id)
     parent = client(store).get_run(run.data.tags["mlflow.parentRunId"])
+    assert run.inputs is not None
     (dataset, _) = (found.dataset for found in run.inputs.dataset_inputs)
     assert run.info.run_name == entities.run_name(name)
     assert dataset.name.startswith("\\x1b[2Jnn")

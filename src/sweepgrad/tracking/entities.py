@@ -1,4 +1,4 @@
-"""What is sent to MLflow, with all texts escaped and cut to MLflow's limits: here, and nowhere else.
+"""Make what is sent to MLflow, with all texts escaped and cut to MLflow's limits: here, and nowhere else.
 
 Names and values come from tables, YAML and records. MLflow shows them on pages and in terminals, and some
 databases refuse longer ones. What is read back is compared with the result of the same functions.
@@ -23,22 +23,22 @@ from sweepgrad.tracking.limits import (
 
 
 def experiment_name(name: str) -> str:
-    """Return the name of an experiment as MLflow has it."""
+    """Return the name under which MLflow keeps an experiment."""
     return escaped(name, MAX_EXPERIMENT)
 
 
 def run_name(name: str) -> str:
-    """Return the name of a run as MLflow has it."""
+    """Return the name under which MLflow keeps a run."""
     return escaped(name, MAX_RUN_NAME)
 
 
 def tag_value(text: str) -> str:
-    """Return the value of a tag as MLflow has it."""
+    """Return the text that MLflow keeps of a tag."""
     return escaped(text, MAX_TAG)
 
 
 def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags as MLflow has them."""
+    """Return the texts that MLflow keeps of tags."""
     return {escaped(key, MAX_KEY): tag_value(value) for key, value in tags.items()}
 
 
