@@ -76,6 +76,21 @@ def load_all(path: Path, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
         raise DamagedFile(str(error) or type(error).__name__) from None
 
 
+def check(weights: Sequence[Floats], shapes: Sequence[Shape]) -> None:
+    """Check that arrays are as `load_all` expects them.
+
+    Raises:
+        DamagedFile: it would refuse them.
+    """
+    if (found := [each.shape for each in weights]) != list(shapes):
+        raise DamagedFile(f"shapes {found} where {[*shapes]} are expected")
+    if (values := sum(each.size for each in weights)) > MOST_VALUES:
+        raise DamagedFile(f"{values} numbers, and at most {MOST_VALUES} are read")
+    for number, each in enumerate(weights):
+        if not np.isfinite(each).all():
+            raise DamagedFile(f"w{number}: it holds a number that is not finite")
+
+
 def parse(content: bytes, shape: Sequence[int | None], *, finite: bool = True) -> Floats:
     """Return the array in the bytes of a `.npy` file; see `load`."""
     magic = _MAGIC.match(content)

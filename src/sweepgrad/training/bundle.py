@@ -103,8 +103,12 @@ class Bundle:
         )
 
     def save(self, folder: Path) -> None:
-        """Write `bundle.json` and `weights.npz` into `folder`, which is made if needed."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `bundle.json` and `weights.npz` into `folder`, which is made if needed.
+
+        Raises:
+            UserError: `load` would refuse it, for instance because a weight is not finite.
+            OSError: it cannot be written.
+        """
         description = {
             "format": FORMAT,
             "members": [
@@ -117,8 +121,17 @@ class Bundle:
             "threshold": self.threshold,
             "columns": self.columns,
         }
-        (folder / BUNDLE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
-        weights = (w for each in self.members for w in each.weights)
+        weights = [w for each in self.members for w in each.weights]
+        try:
+            content = json.dumps(description, indent=1, allow_nan=False).encode() + b"\n"
+            expected = [shape for each in checked(reading.parse(content, LIMITS)).shapes for shape in each]
+            arrays.check(weights, expected)
+        except ValueError as error:
+            raise UserError(
+                f"this model cannot be saved, since it could not be loaded: {reading.described(error)}"
+            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / BUNDLE).write_bytes(content)
         with (folder / WEIGHTS).open("wb") as file:
             np.savez(file, allow_pickle=False, **{f"w{i}": w for i, w in enumerate(weights)})
 
