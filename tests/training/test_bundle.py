@@ -162,3 +162,13 @@ def test_a_description_that_could_not_be_loaded_is_not_saved(tmp_path):
         replace(bundle("x", (2,), 1), threshold=float("nan")).save(tmp_path / "model")
     with pytest.raises(UserError, match=r"cannot be saved, .* positive and negative are the same"):
         replace(bundle("x", (2,), 1), positive="x", negative="x").save(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "weights.npz"])
+def test_a_file_is_overwritten_only_with_force(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} exists: .* force=True"):
+        bundle("x", (2,), 1).save(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    bundle("x", (2,), 1).save(tmp_path, force=True)
+    assert Bundle.load(tmp_path).n_parameters == bundle("x", (2,), 1).n_parameters

@@ -23,6 +23,7 @@ from sweepgrad.runs.sweep_record import SWEEP, SweepRecord
 # An experiment in a folder has a slash in its name; quotes and wildcards would have to be escaped elsewhere.
 _NOT_IN_NAMES = re.compile(r"[^\w.+=,@ -]")
 _LONGEST_PREFIX = 100
+_OF_SWEEPERS = ("multirun.yaml", "optimization_results.json")  # which they write into the sweep's folder
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def start_or_resume(
                     f"{folder} holds another sweep, {found[0][1].id}: choose another hydra.sweep.dir, or"
                     " remove that folder"
                 )
-            for file in (SWEEP, "multirun.yaml"):  # Hydra writes the second
+            for file in (SWEEP, *_OF_SWEEPERS):
                 if not found and (folder / file).exists():
                     raise UserError(
                         f"{folder / file} is there, and is not a sweep's: choose another hydra.sweep.dir"
