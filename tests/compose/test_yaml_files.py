@@ -1,6 +1,7 @@
 """YAML files are read as OmegaConf reads them, within limits that are checked before values are made."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.compose.yaml_files import load, parse
+from sweepgrad.compose.yaml_files import load, parse, read_text
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
 
@@ -117,3 +118,9 @@ def test_texts_are_read_by_the_rules_of_yaml():
         "c": "01",
         "d": None,
     }
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match="not a regular file"):
+        read_text(tmp_path / "x.yaml")

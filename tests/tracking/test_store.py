@@ -456,3 +456,11 @@ def test_a_text_is_found_whatever_quotes_it_has(store, text):
 def test_a_text_that_no_search_can_express_is_refused(text):
     with pytest.raises(UserError, match="cannot be searched for"):
         entities.quoted(text)
+
+
+@pytest.mark.parametrize("name", ["learning_curve.png", "config.yaml"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(kept, name):
+    (kept / name).unlink(missing_ok=True)
+    os.mkfifo(kept / name)
+    with pytest.raises(ValueError, match="not a regular file"):
+        mapping.files(records.read(kept), kept)

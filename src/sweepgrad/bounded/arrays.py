@@ -28,6 +28,8 @@ Floats = NDArray[np.floating[Any]]
 
 MOST_VALUES = 1 << 25
 """Weights of a model: 256 MB as float64."""
+MOST_BYTES = 4 * 8 * MOST_VALUES + (1 << 20)
+"""The largest file of a run, the state to continue from."""
 _MOST_IN_STATE = 4 * MOST_VALUES  # an optimizer keeps up to three numbers for each weight
 
 _MAGIC = re.compile(rb"\x93NUMPY(\x01\x00..|\x02\x00....)", re.DOTALL)

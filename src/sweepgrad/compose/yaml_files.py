@@ -16,9 +16,10 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
+from sweepgrad.bounded import reading
 from sweepgrad.compose import limits
 from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 
 
 class Repository(ConfigRepository):
@@ -105,13 +106,13 @@ def read_text(path: Path) -> str:
         UserError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise UserError(f"{_shown(path)}: is larger than {MAX_FILE_BYTES / 1e6:g} MB, the limit of YAML")
-        return content.decode("utf-8")
+        return reading.read(path, MAX_FILE_BYTES).decode("utf-8")
     except OSError as error:
         raise UserError(f"{_shown(path)}: cannot be read: {error.strerror}") from None
+    except DamagedFile as error:
+        raise UserError(f"{_shown(path)}: {error}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{_shown(path)}: is not UTF-8 text, at byte {error.start}") from None
 

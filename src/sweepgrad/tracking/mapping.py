@@ -13,11 +13,15 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
+from sweepgrad.bounded import reading
+from sweepgrad.bounded.arrays import MOST_BYTES
+from sweepgrad.bounded.reading import RESULTS
 from sweepgrad.config import old_names
 from sweepgrad.config.identity import trains
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
+from sweepgrad.runs.validation import LIMITS
 from sweepgrad.tracking import entities
 from sweepgrad.training.bundle import described_in
 
@@ -151,7 +155,7 @@ def digest(bundle: Path) -> str:
     """Return the SHA-256 of a model's files."""
     found = sha256()
     for name in records.FILES:
-        found.update((bundle / name).read_bytes())
+        found.update(reading.read(bundle / name, MOST_BYTES))
     return found.hexdigest()
 
 
@@ -167,13 +171,13 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
-        found[RECORD_IN_MLFLOW] = (folder / records.RECORD).read_bytes()
+        found[RECORD_IN_MLFLOW] = reading.read(folder / records.RECORD, LIMITS.size)
         for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
-                found[name] = (folder / name).read_bytes()
+                found[name] = reading.read(folder / name, RESULTS.size)
         for name in record.files:
             kept = name if name in (records.STATE, records.VALIDATION) else f"{BUNDLE}/{name}"
-            found[kept] = folders.path_of(folder, name).read_bytes()
+            found[kept] = reading.read(folders.path_of(folder, name), MOST_BYTES)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     return found
