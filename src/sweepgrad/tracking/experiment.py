@@ -14,7 +14,7 @@ from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
 from sweepgrad.process import lives, this
 from sweepgrad.tracking import entities, tags
-from sweepgrad.tracking.connection import Refused, ask_for_health, prepare_sqlite, reaching
+from sweepgrad.tracking.connection import Refused, ask_for_health, forget_artifacts, prepare_sqlite, reaching
 from sweepgrad.tracking.mapping import Logged, logged
 from sweepgrad.tracking.relocate import ARTIFACTS
 from sweepgrad.tracking.tags import HOST, PROCESS
@@ -34,6 +34,7 @@ class Experiment:
                 self._client = prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")), self.uri)
             else:
                 ask_for_health(self.uri)
+                forget_artifacts()
                 self._client = mlflow.MlflowClient(self.uri, self.uri)
             self.experiment_id = self._experiment_id()
         self._process = process or this()

@@ -125,14 +125,19 @@ class Store(Evaluations):
         """Return the MLflow run of a run that was sent, maybe in part; delete that of an earlier attempt."""
         known = record.sweep in self._jobs
         job = entities.tag_value(record.job)
-        condition = f"tags.`{JOB}` = {entities.quoted(job)}"
-        found = self._of_sweep(record) if known else self._once_each(condition)
+        found = self._of_sweep(record) if known else self._once_each(_of_job(record))
         begun = found.get(job)
         if begun is None or duplicates.same_attempt(begun, record):
             return begun
         self._client.delete_run(begun.run_id)
         self._of_sweep(record).pop(job, None)
         return None
+
+    def keep_one(self, record: Record) -> None:
+        """Delete what a server made late of a single run; `end_sweep` does so for jobs."""
+        if not self.uri.startswith("sqlite:"):  # there, nothing is made after its writer has given up
+            with reaching(self.uri):
+                self._once_each(_of_job(record))
 
     def _of_sweep(self, record: Record) -> dict[str, Logged]:
         return self._jobs.get(record.sweep or "", {})
@@ -213,3 +218,8 @@ class Store(Evaluations):
         """See `models.register`."""
         with reaching(self.uri):
             return models.register(self._client, self.uri, run_id, name, bundle, own=own)
+
+
+def _of_job(record: Record) -> str:
+    """Return the condition of a search for the runs of a record's job."""
+    return f"tags.`{JOB}` = {entities.quoted(entities.tag_value(record.job))}"
