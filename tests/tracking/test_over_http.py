@@ -124,7 +124,7 @@ def test_a_send_that_ends_at_any_request_is_completed_by_the_next(server, sweep,
 
 @pytest.mark.parametrize("in_sweep", [True, False], ids=["job", "single"])
 def test_a_run_that_a_server_makes_late_is_deleted_by_the_next_sync(server, sweep, in_sweep):
-    """The client gives up, sends the run again, and then the first request is handled after all."""
+    """Give up, send the run again, and have the first request handled after all."""
     late: list[Callable[[], object]] = []
 
     class Late(Proxy):
