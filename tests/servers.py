@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -116,57 +116,86 @@ class MlflowServer:
         self.stop()
 
 
-class LosesAnswers(BaseHTTPRequestHandler):
-    """Hands requests on to `behind`, and cuts the line where a run was made there, before it says so.
+class Proxy(BaseHTTPRequestHandler):
+    """Hand requests on to `behind`, and cut the connection where `cut` says so.
 
     So does a server that dies in that moment, which no test could choose.
     """
 
     behind = ""
-    lost: ClassVar[list[str]] = []  # the names of the runs whose making was not answered
     protocol_version = "HTTP/1.1"
 
-    def _hand_on(self) -> None:
+    def cut(self, body: bytes) -> Callable[[Callable[[], object]], object] | None:
+        """Return what is done with a request whose connection is cut, given a function that hands it on.
+
+        None for a request that is handed on and answered.
+        """
+        raise NotImplementedError
+
+    def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {key: value for key, value in self.headers.items() if key not in ("Host", "Connection")}
         request = urllib.request.Request(
             f"{self.behind}{self.path}", body or None, headers, method=self.command
         )
-        try:
-            with urllib.request.urlopen(request) as response:
-                status, kind, content = response.status, response.headers["Content-Type"], response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                status, kind, content = error.code, error.headers["Content-Type"], error.read()
-        name = json.loads(body)["run_name"] if self.path.endswith("/runs/create") else None
-        if name is not None and name not in self.lost and len(self.lost) < 2:  # the sweep's own, and a job's
-            self.lost.append(name)
+        instead = self.cut(body)
+        if instead is not None:
+            instead(lambda: _answer(request))
             self.close_connection = True
             return
+        status, kind, content = _answer(request)
         self.send_response(status)
         self.send_header("Content-Type", kind or "application/octet-stream")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _hand_on
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
     def log_message(self, *_: object) -> None:
         pass
 
 
+def _answer(request: urllib.request.Request) -> tuple[int, str | None, bytes]:
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers["Content-Type"], response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read()
+
+
+class LosesAnswers(Proxy):
+    """Cut the connection after a run was made, before that is answered."""
+
+    lost: ClassVar[list[str]] = []  # the names of the runs whose making was not answered
+
+    def cut(self, body: bytes) -> Callable[[Callable[[], object]], object] | None:
+        name = json.loads(body)["run_name"] if self.path.endswith("/runs/create") else None
+        if name is None or name in self.lost or len(self.lost) >= 2:  # the sweep's own, and a job's
+            return None
+        self.lost.append(name)
+        return lambda hand_on: hand_on()
+
+
 @contextlib.contextmanager
-def losing_answers(behind: str) -> Iterator[str]:
-    """The address of a server before `behind`, which loses the answer when a run is made, once for each."""
-    handler = type("Handler", (LosesAnswers,), {"behind": behind, "lost": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-        thread = Thread(target=proxy.serve_forever)
+def proxy(handler: type[Proxy], behind: str) -> Iterator[str]:
+    """Yield the address of a proxy of the server `behind`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), {"behind": behind})) as listening:
+        thread = Thread(target=listening.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{proxy.server_port}"
+            yield f"http://127.0.0.1:{listening.server_port}"
         finally:
-            proxy.shutdown()
+            listening.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def losing_answers(behind: str) -> Iterator[str]:
+    """Yield the address of a proxy that loses the answer when a run is made, once for each."""
+    with proxy(type("Forgetful", (LosesAnswers,), {"lost": []}), behind) as uri:
+        yield uri
 
 
 def mlflow_server(folder: Path, backend: str) -> MlflowServer:

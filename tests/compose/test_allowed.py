@@ -1,6 +1,7 @@
 """Attacks by YAML and by flags of Hydra: each is refused before anything is imported, run or written."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support import SMALL, command
 from sweepgrad.compose.allowed import plugins
 from sweepgrad.compose.plan import plan
 from sweepgrad.errors import UserError
+from sweepgrad.runs.folders import in_the_way
 
 LOGGING = (
     "{version: 1, handlers: {h: {class: logging.FileHandler, filename: OUT, mode: w}}, root: {handlers: [h]}}"
@@ -163,12 +165,34 @@ def test_a_run_overwrites_no_file_that_no_run_wrote(here, name):
     assert not (here / "runs").exists()
 
 
+def test_a_run_overwrites_no_configuration_that_the_user_saved(here):
+    mine = command("train", "--cfg", "job", *SMALL).out
+    Path("config.yaml").write_text(mine)
+    done = command("train", *SMALL, "hydra.run.dir=.")
+    assert done.code == 2
+    assert "config.yaml is there, and is not a run's" in done.err
+    assert Path("config.yaml").read_text() == mine
+
+
+def test_a_run_may_be_written_over_one_of_an_earlier_version_or_one_that_was_interrupted(sweep, here):
+    shutil.copytree(sweep.jobs[0], "mine")
+    config = Path("mine/config.yaml")
+    first, rest = config.read_text().split("\n", 1)
+    config.write_text(rest)  # as 0.1.0 wrote it
+    assert in_the_way(Path("mine")) is None
+    config.write_text(f"{first}\n{rest}")
+    Path("mine/record.json").unlink()
+    assert in_the_way(Path("mine")) is None
+    config.write_text(rest)
+    assert in_the_way(Path("mine")) == config
+
+
 def test_a_run_may_be_written_over_an_earlier_one(here):
     for seed in (1, 2):
         assert command("train", *SMALL, "hydra.run.dir=mine", f"seed={seed}").code == 0
 
 
-@pytest.mark.parametrize("name", ["multirun.yaml", "sweep.json"])
+@pytest.mark.parametrize("name", ["multirun.yaml", "sweep.json", "optimization_results.json"])
 def test_a_sweep_overwrites_no_file_that_no_sweep_wrote(here, name):
     Path(name).write_text("mine")
     done = command("train", "-m", *SMALL, "seed=1,2", "hydra.sweep.dir=.")

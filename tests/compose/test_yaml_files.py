@@ -1,5 +1,7 @@
 """YAML files are read as OmegaConf reads them, within limits that are checked before values are made."""
 
+import json
+import os
 import time
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweepgrad.compose.plan import plan
-from sweepgrad.compose.yaml_files import load
+from sweepgrad.compose.yaml_files import load, parse, read_text
 from sweepgrad.errors import UserError
 from sweepgrad.paths import config_dir
 
@@ -42,13 +44,14 @@ def experiment(folder: Path, text: str | bytes) -> None:
         ("seed: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("seed: [1", "evil.yaml"),
         (b"\xff\xfe\x00", "evil.yaml: is not UTF-8 text, at byte 0"),
+        (json.dumps("\n".join(BOMB)), ""),  # within a text, which is no YAML
         (b"5", "must be keys and values, not '5'"),
         ("defaults: [evil]", ""),
         ("defaults: [/experiment/evil@a, /experiment/evil@b]", ""),
         ("defaults: {a: b}", "defaults"),
         ("hydra: {mode: 5}", "hydra.mode"),
     ],
-    ids=range(21),
+    ids=range(22),
 )  # fmt: skip
 def test_what_exceeds_a_limit_is_refused_soon_and_by_name(tmp_path, text, problem):
     experiment(tmp_path, text)
@@ -100,3 +103,24 @@ def test_a_file_that_changed_is_read_again(tmp_path):
     assert load(file).content == {"a": 1}
     file.write_text("a: 12")
     assert load(file).content == {"a": 12}
+
+
+@pytest.mark.parametrize("text", ["\n".join(BOMB), "a: " + "[" * 1000, "a: &a [*a]", "9" * 5_000])
+def test_texts_are_read_within_the_same_limits(text):
+    with pytest.raises(UserError, match="somewhere"):
+        parse(text, "somewhere")
+
+
+def test_texts_are_read_by_the_rules_of_yaml():
+    assert parse("{a: 1e3, b: 1.0e+3, c: '01', d: null}", "x") == {
+        "a": "1e3",
+        "b": 1000.0,
+        "c": "01",
+        "d": None,
+    }
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match="not a regular file"):
+        read_text(tmp_path / "x.yaml")

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweepgrad.drawing.style import DARK, LIGHT, THEMES, Theme, panel
+from sweepgrad.errors import UserError
 from sweepgrad.lab.finding import FINDING, TEXT, Claim, Finding, table
 
 
@@ -88,3 +89,18 @@ def test_where_nothing_can_be_written_the_error_names_the_place(tmp_path):
 
 def test_numbers_that_are_none_are_left_out():
     assert Finding((), {"a": 1, "b": float("nan"), "c": float("inf")}).numbers == {"a": 1.0}
+
+
+@pytest.mark.parametrize("name", ["finding.json", "finding.md", "page.html", "line.svg", "line-dark.svg"])
+def test_a_file_that_no_answer_wrote_is_not_overwritten(tmp_path, name):
+    finding = Finding((YES,), {}, pictures={"line": drawn}, pages={"page": "<p>"})
+    (tmp_path / name).write_text('{"mine": true}')
+    with pytest.raises(UserError, match=f"{name} is not of an answer, and would be overwritten"):
+        finding.write(tmp_path, {})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['{"mine": true}']
+
+
+def test_an_earlier_answer_is_overwritten(tmp_path):
+    Finding((NO,), {}).write(tmp_path, {})
+    Finding((YES,), {}).write(tmp_path, {})
+    assert json.loads((tmp_path / "finding.json").read_text())["holds"]

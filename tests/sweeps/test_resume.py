@@ -20,11 +20,13 @@ KEY = key(JOBS, {"uri": "here"})
 DEAD = "999999999@1.00"
 
 
-def started(pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = True) -> Sweep:
+def started(
+    pattern: str = "runs/sweeps/*", *, of: str = KEY, resume: bool = True, name: str = "lab"
+) -> Sweep:
     return start_or_resume(
         pattern,
         of,
-        name="lab",
+        name=name,
         jobs=2,
         varying=["seed"],
         words=["-m", "seed=1,2", "data.path=my file.csv"],
@@ -184,3 +186,13 @@ def test_of_two_processes_at_once_one_gets_it():
     assert f"{folder.name}\n" in said
     winner = sweep_record.read(folder).process
     assert [f"process {winner} on" in line for line in said].count(True) == 2
+
+
+@pytest.mark.parametrize("name", ["mine/wide", 'it\'s [a] "star" *', "line\nfeed \x1b[2J", 300 * "long"])
+def test_a_sweep_of_an_experiment_of_any_name_has_a_folder_and_goes_on(name):
+    first = started(name=name)
+    first.write("FINISHED")
+    again = started(name=name)
+    assert first.folder.parent == Path("runs/sweeps")
+    assert sweep_record.read(first.folder).id == first.folder.name == again.record.id
+    assert not {"'", '"', "*", "["} & set(first.folder.name)

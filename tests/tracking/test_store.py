@@ -23,9 +23,10 @@ from sweepgrad.errors import UserError
 from sweepgrad.paths import data_dir
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
-from sweepgrad.tracking import mapping
+from sweepgrad.tracking import entities, mapping
 from sweepgrad.tracking.connection import Unreachable, fluent, once
 from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.tags import of_run
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.epoch import Epoch
 
@@ -408,3 +409,58 @@ def test_names_of_columns_that_mlflow_does_not_take_are_no_names_of_params(folde
     assert trained.code == 0, trained.err
     (run,) = all_runs(Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad"))
     assert json.loads(run.data.params["data.transform"]) == {"Umsatz (€)": "quantile_normal"}
+
+
+def test_a_hostile_name_is_escaped_in_mlflow_and_reads_back_as_its_folder_has_it(folder, kept):
+    """Names of runs, sweeps, experiments and datasets, values and errors; none is searched for raw either."""
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "songs'\x1b[31m\u202e" + 300 * "x")
+    name = 'it\'s \x1b]0;owned\x07 "a" \u202etxt\n' + 300 * "y"
+    record = records.read(kept)
+    data = {**record.config["data"], "name": f"\x1b[2J{600 * 'n'}"}
+    sweep = {**record.config["sweep"], "id": "it's \x1b one"}
+    rewrite(kept, name=name, job="job's \x1b", config={**record.config, "data": data, "sweep": sweep})
+    record = records.read(kept)
+    run_id = store.send(kept)
+    assert Store(store.uri, store.experiment).experiment_id == store.experiment_id  # found again
+    (kept / "mlflow.json").unlink()
+    assert store.send(kept) == run_id
+    run = client(store).get_run(run_id)
+    parent = client(store).get_run(run.data.tags["mlflow.parentRunId"])
+    assert run.inputs is not None
+    (dataset, _) = (found.dataset for found in run.inputs.dataset_inputs)
+    assert run.info.run_name == entities.run_name(name)
+    assert dataset.name.startswith("\\x1b[2Jnn")
+    assert (len(run.info.run_name), len(dataset.name)) == (250, 500)
+    assert client(store).get_experiment(store.experiment_id).name.startswith("songs'\\x1b[31m\\u202exx")
+    assert parent.data.tags["sweepgrad.sweep"] == parent.info.run_name == "it's \\x1b one"
+    for text in (str(run.to_dictionary()), str(parent.to_dictionary()), dataset.name):
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    (found,) = [each for each in store.children(store.sweep("it's")) if each.run_id == run_id]
+    assert {tag: found.tags.get(tag) for tag in of_run(record)} == of_run(record)
+    assert found.params == {param.key: param.value for param in mapping.params(record)}
+
+
+def test_an_experiment_of_an_earlier_version_is_found_by_its_raw_name(store):
+    raw = "songs \x07"
+    earlier = client(store).create_experiment(raw)
+    assert Store(store.uri, raw).experiment_id == earlier
+
+
+@pytest.mark.parametrize("text", ["plain", "it's", 'say "a"', "50 % AND more", "é; x"])
+def test_a_text_is_found_whatever_quotes_it_has(store, text):
+    client(store).create_run(store.experiment_id, tags={"name": text})
+    assert [run.tags["name"] for run in store._search(f"tags.name = {entities.quoted(text)}")] == [text]
+
+
+@pytest.mark.parametrize("text", ["""it's "a" """, "ends in \\"])
+def test_a_text_that_no_search_can_express_is_refused(text):
+    with pytest.raises(UserError, match="cannot be searched for"):
+        entities.quoted(text)
+
+
+@pytest.mark.parametrize("name", ["learning_curve.png", "config.yaml"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(kept, name):
+    (kept / name).unlink(missing_ok=True)
+    os.mkfifo(kept / name)
+    with pytest.raises(ValueError, match="not a regular file"):
+        mapping.files(records.read(kept), kept)

@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
 
+from sweepgrad.bounded import arrays
 from sweepgrad.data.preprocess.transforms import Numeric, Preprocessor
 from sweepgrad.errors import UserError
 from sweepgrad.nn.network import Network
@@ -138,3 +140,35 @@ def test_a_bundle_of_the_names_of_features_of_gigabytes_is_refused(tmp_path):
     (tmp_path / "bundle.json").write_text(json.dumps(description))
     with pytest.raises(UserError, match="the names of its features have"):
         Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_could_not_be_loaded_are_not_saved(tmp_path, number):
+    broken = bundle("x", (2,), 1)
+    broken.members[0].weights[0][0, 0] = number
+    with pytest.raises(UserError, match=r"cannot be saved, .* w0: it holds a number that is not finite"):
+        broken.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_more_weights_than_are_loaded_are_not_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "MOST_VALUES", 2)
+    with pytest.raises(UserError, match="and at most 2 are read"):
+        bundle("x", (2,), 1).save(tmp_path / "model")
+
+
+def test_a_description_that_could_not_be_loaded_is_not_saved(tmp_path):
+    with pytest.raises(UserError, match="cannot be saved"):
+        replace(bundle("x", (2,), 1), threshold=float("nan")).save(tmp_path / "model")
+    with pytest.raises(UserError, match=r"cannot be saved, .* positive and negative are the same"):
+        replace(bundle("x", (2,), 1), positive="x", negative="x").save(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "weights.npz"])
+def test_a_file_is_overwritten_only_with_force(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} exists: .* force=True"):
+        bundle("x", (2,), 1).save(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    bundle("x", (2,), 1).save(tmp_path, force=True)
+    assert Bundle.load(tmp_path).n_parameters == bundle("x", (2,), 1).n_parameters

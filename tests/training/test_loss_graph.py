@@ -1,6 +1,7 @@
 """`sweepgrad draw`: its files, and the graph of a run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +115,16 @@ def test_the_command_draws_layers_or_with_full_every_operation(tmp_path):
     assert "<form" not in (tmp_path / "n.html").read_text()
     layers = json.loads(command("draw", "--network", *NETWORK, "--json").out)
     assert [node["kind"] for node in layers["nodes"]] == ["given", *["computed"] * 5, "result"]
+
+
+@pytest.mark.parametrize("name", ["g.svg", "g.png", "g.html"])
+def test_a_file_is_overwritten_only_with_force(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("mine")
+    refused = command("draw", "log(a)", "a=2", "-o", "other.svg", "-o", name)
+    assert refused.code == 2
+    assert f"-o {name}: the file exists. Choose another name, or overwrite it with --force" in refused.err
+    assert Path(name).read_text() == "mine"
+    assert not Path("other.svg").exists()
+    assert command("draw", "log(a)", "a=2", "-o", name, "--force").code == 0
+    assert Path(name).read_bytes() != b"mine"

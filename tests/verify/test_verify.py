@@ -16,6 +16,8 @@ from tests.support import CSV, SMALL, Sweep, command, people
 from sweepgrad.compose.plan import plan
 from sweepgrad.runs import record as records
 from sweepgrad.sweeps.job import Job, Trial
+from sweepgrad.verify.compare import _of_itself
+from sweepgrad.verify.sources import Copy
 
 
 @pytest.fixture
@@ -139,6 +141,23 @@ def test_a_config_that_is_none_is_a_finding(content, tmp_path):
     result = command("verify", str(job))
     assert result.code == 1, result.err
     assert "config.yaml holds no configuration" in result.out or "config.yaml cannot be read" in result.out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(["a0: &a [1, 2]", *(f"a{i}: &a [{', '.join(['*a'] * 9)}]" for i in range(1, 20))]),
+        "x" * 2_000_000,
+        "a: " + "[" * 1_000,
+    ],
+    ids=["aliases", "size", "depth"],
+)
+def test_a_config_that_exceeds_the_limits_is_a_finding(content, sweep, tmp_path):
+    record = records.read(sweep.jobs[0])
+    (tmp_path / "config.yaml").write_text(content)
+    first = next(_of_itself(Copy("here", tmp_path, "model", record)))
+    assert first.startswith("config.yaml cannot be read: ")
+    assert len(first) < 1_000
 
 
 def test_statistics_of_a_layer_too_many_are_found(tmp_path):

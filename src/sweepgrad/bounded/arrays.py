@@ -28,6 +28,8 @@ Floats = NDArray[np.floating[Any]]
 
 MOST_VALUES = 1 << 25
 """Weights of a model: 256 MB as float64."""
+MOST_BYTES = 4 * 8 * MOST_VALUES + (1 << 20)
+"""The largest file of a run, the state to continue from."""
 _MOST_IN_STATE = 4 * MOST_VALUES  # an optimizer keeps up to three numbers for each weight
 
 _MAGIC = re.compile(rb"\x93NUMPY(\x01\x00..|\x02\x00....)", re.DOTALL)
@@ -74,6 +76,21 @@ def load_all(path: Path, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
         *(EOFError, KeyError, IndexError, OverflowError, RuntimeError, NotImplementedError),
     ) as error:  # zipfile raises all of these about damaged archives
         raise DamagedFile(str(error) or type(error).__name__) from None
+
+
+def check(weights: Sequence[Floats], shapes: Sequence[Shape]) -> None:
+    """Check that arrays are as `load_all` expects them.
+
+    Raises:
+        DamagedFile: it would refuse them.
+    """
+    if (found := [each.shape for each in weights]) != list(shapes):
+        raise DamagedFile(f"shapes {found} where {[*shapes]} are expected")
+    if (values := sum(each.size for each in weights)) > MOST_VALUES:
+        raise DamagedFile(f"{values} numbers, and at most {MOST_VALUES} are read")
+    for number, each in enumerate(weights):
+        if not np.isfinite(each).all():
+            raise DamagedFile(f"w{number}: it holds a number that is not finite")
 
 
 def parse(content: bytes, shape: Sequence[int | None], *, finite: bool = True) -> Floats:

@@ -101,10 +101,14 @@ def check_size(content: bytes, limits: Limits) -> None:
     """
     if len(content) > limits.size:
         raise DamagedFile(f"{len(content)} bytes, and at most {limits.size} are read")
-    # Each value but the first follows one of these. Some may be within strings, so this is an upper bound.
-    values = 1 + sum(map(content.count, (b",", b"[", b"{")))
-    if values > limits.values:
+    if (values := count_of(content)) > limits.values:
         raise DamagedFile(f"up to {values} values, and at most {limits.values} are read")
+
+
+def count_of(content: bytes) -> int:
+    """Return an upper bound of the number of values in a JSON text."""
+    # Each value but the first follows one of these. Some may be within strings.
+    return 1 + sum(map(content.count, (b",", b"[", b"{")))
 
 
 def validated(adapter: TypeAdapter[T], content: bytes, limits: Limits) -> T:

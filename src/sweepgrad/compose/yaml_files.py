@@ -16,9 +16,10 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
+from sweepgrad.bounded import reading
 from sweepgrad.compose import limits
 from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 
 
 class Repository(ConfigRepository):
@@ -64,7 +65,9 @@ class FileSource(FileConfigSource):
         self._n_nodes += n_nodes
         if self._n_nodes > MAX_FILE_NODES:
             raise UserError(f"{self.path}: its YAML files have more than {MAX_FILE_NODES:,} values together")
-        config = OmegaConf.create({} if content is None else content)
+        # A text alone is a key without a value to Hydra. `create` would parse it as YAML, without limits.
+        values = {content: None} if isinstance(content, str) else {} if content is None else content
+        config = OmegaConf.create(values)
         header = self._get_header_dict(head)
         return ConfigResult(
             config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header
@@ -103,13 +106,13 @@ def read_text(path: Path) -> str:
         UserError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise UserError(f"{_shown(path)}: is larger than {MAX_FILE_BYTES / 1e6:g} MB, the limit of YAML")
-        return content.decode("utf-8")
+        return reading.read(path, MAX_FILE_BYTES).decode("utf-8")
     except OSError as error:
         raise UserError(f"{_shown(path)}: cannot be read: {error.strerror}") from None
+    except DamagedFile as error:
+        raise UserError(f"{_shown(path)}: {error}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{_shown(path)}: is not UTF-8 text, at byte {error.start}") from None
 
@@ -133,11 +136,26 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-_OmegaConfLoader: Any = get_yaml_loader()
+def parse(text: str, name: str) -> Any:
+    """Return the value of a YAML text by YAML's own rules, as `config.yaml` of a run is written.
+
+    OmegaConf's rules differ in numbers: `1e3` is a text in YAML.
+
+    Arguments:
+        name: a name for messages.
+
+    Raises:
+        UserError: it exceeds a limit, or is not valid YAML.
+    """
+    try:
+        loader = _PlainLoader(text, name)
+        return loader.get_single_data()
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a number with 5,000 digits
+        raise UserError(f"{name}: {limits.shortened(error, 200)}") from None
 
 
-class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a function
-    """OmegaConf's loader, with limits that are checked node by node.
+class _Limited(yaml.SafeLoader):
+    """A loader with limits that are checked node by node.
 
     Attributes:
         n_nodes: the nodes so far, those of an alias counted each time that it is used.
@@ -152,7 +170,7 @@ class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a functi
         self._complete: dict[str, tuple[int, int]] = {}  # the nodes and the height of each anchor
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) and event.anchor is not None:
             if event.anchor in self.anchors and event.anchor not in self._complete:
                 self._refuse(event, f"*{event.anchor} contains itself")
@@ -163,7 +181,8 @@ class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a functi
         before, outer = self.n_nodes, self._deepest
         self._depth += 1
         self._deepest = self._depth
-        node: yaml.Node = super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        assert node is not None
         if not isinstance(event, yaml.AliasEvent) and event.anchor is not None:
             self._complete[event.anchor] = self.n_nodes - before + 1, self._deepest - self._depth + 1
         self._depth -= 1
@@ -184,3 +203,11 @@ class _Loader(_OmegaConfLoader):  # type: ignore[misc]  # it is made by a functi
 
     def _refuse(self, event: Any, problem: str) -> None:
         raise UserError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")
+
+
+class _PlainLoader(_Limited):
+    """YAML's own loader with limits."""
+
+
+class _Loader(_Limited, get_yaml_loader()):  # type: ignore[misc]  # it is made by a function
+    """OmegaConf's loader with limits."""

@@ -1,6 +1,7 @@
 """The finding of an experiment of the lab: claims that hold or not, numbers, tables and pictures."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -8,7 +9,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from sweepgrad.drawing.style import Draw, write
+from sweepgrad.bounded import reading
+from sweepgrad.drawing.style import THEMES, Draw, write
+from sweepgrad.errors import UserError
 from sweepgrad.files import naming
 
 FINDING, TEXT = "finding.json", "finding.md"
@@ -104,9 +107,11 @@ class Finding:
             The files.
 
         Raises:
+            UserError: a file is in the way, and not of an earlier answer.
             OSError: a file cannot be written.
         """
         with naming(folder):
+            self._refuse_what_is_in_the_way(folder)
             folder.mkdir(parents=True, exist_ok=True)
             files = [folder / FINDING, folder / TEXT]
             content = {"config": dict(config), **self.to_json()}
@@ -118,6 +123,24 @@ class Finding:
                 files.append(folder / f"{name}.html")
                 files[-1].write_text(page, encoding="utf-8")
         return files
+
+    def _refuse_what_is_in_the_way(self, folder: Path) -> None:
+        """Refuse to overwrite a file, unless the folder has an answer, all files of which may be replaced."""
+        pictures = (f"{name}{theme.suffix}.svg" for name in self.pictures for theme in THEMES)
+        names = (FINDING, TEXT, *pictures, *(f"{name}.html" for name in self.pages))
+        found = next((folder / name for name in names if os.path.lexists(folder / name)), None)
+        if found is not None and not _is_answer(folder / FINDING):
+            raise UserError(
+                f"{found} is not of an answer, and would be overwritten: move it, or choose another folder"
+            )
+
+
+def _is_answer(path: Path) -> bool:
+    try:
+        content = reading.load(path, reading.RESULTS)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"config", "holds", "claims", "numbers"} <= content.keys()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:

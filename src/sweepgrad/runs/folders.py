@@ -21,7 +21,8 @@ from sweepgrad.training.loop import Fit
 
 CONFIG = "config.yaml"
 _WRITTEN = (RECORD, SENT, STATE, VALIDATION, CERTIFICATE, *PICTURES, *(f"{MODEL}/{name}" for name in FILES))
-_LONGEST_CONFIG = 1 << 20  # bytes
+_LONGEST_CONFIG, _BEGINNING = 1 << 20, 100  # bytes
+_MADE = "# The configuration of a run of sweepgrad, which may overwrite this file."
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the C one, if it is there, is ten times faster
 
@@ -97,16 +98,32 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
 def in_the_way(folder: Path) -> Path | None:
     """Return a file in a folder that a run would overwrite, unless a run wrote it; None if there is none."""
     mine = folder / CONFIG
-    if mine.is_file() and _is_config(mine):  # a run writes it first
+    if mine.is_file() and _is_config(mine, complete=_is_record(folder / RECORD)):  # a run writes it first
         return None
     return next((folder / name for name in (CONFIG, *_WRITTEN) if os.path.lexists(folder / name)), None)
 
 
-def _is_config(path: Path) -> bool:
-    """Return whether a file is the configuration of a run."""
+def _is_record(path: Path) -> bool:
+    """Return whether a file begins as the record of a run does."""
+    try:
+        with path.open("rb") as file:
+            return b'"digest"' in file.read(_BEGINNING)
+    except OSError:
+        return False
+
+
+def _is_config(path: Path, *, complete: bool) -> bool:
+    """Return whether a file is the configuration of a run, and not what `train --cfg job` prints.
+
+    Arguments:
+        complete: whether the run's record is there. That of an interrupted run is recognised by its first
+            line, which configurations of 0.1.0 do not have.
+    """
     with path.open("rb") as file:
         text = file.read(_LONGEST_CONFIG)
     lines = text.decode("utf-8", errors="replace").splitlines()
+    if not complete and lines[:1] != [_MADE]:
+        return False
     return {"seed", "data", "model", "optimizer", "split", "train"} <= {
         line.partition(":")[0] for line in lines
     }
@@ -124,6 +141,7 @@ def _make_ready(folder: Path, record: Record) -> None:
     for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
     text = yaml.dump(record.config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = f"{_MADE}\n{text}"
     # Whole or not at all: with a part of it, the folder would not be recognised as a run's.
     partial = folder / f".{CONFIG}.{os.getpid()}"
     try:

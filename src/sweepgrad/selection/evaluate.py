@@ -119,7 +119,8 @@ def evaluate(
         whole = _whole(sweep, found, results, _known(store, found[0].decision.digests.table, runs))
         latest = max(split.evaluated for split in whole.splits)  # each begins with its time
         sent = sweep.tags.get(ledger.JUDGED) == latest
-        if not sent or _written(folder) != json.loads(json.dumps(whole.to_json())):
+        page = reading.parse(json.dumps(whole.to_json()).encode(), reading.RESULTS)
+        if not sent or _written(folder) != page:
             _write(store, sweep, whole, folder, latest)
     return EvaluateResult(whole, folder, len(todo))
 

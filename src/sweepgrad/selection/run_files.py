@@ -1,6 +1,5 @@
 """The files of a run in MLflow: its record, validation scores and model, checked against their digests."""
 
-import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +7,17 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
 from sweepgrad.autograd.value import Array
+from sweepgrad.bounded import arrays, reading
+from sweepgrad.bounded.arrays import MOST_BYTES
 from sweepgrad.data.split import PARTS
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import VALIDATION, Changed, Record
-from sweepgrad.runs.validation import described
+from sweepgrad.runs.validation import LIMITS, described
 from sweepgrad.stats.metrics import BEST
+from sweepgrad.tracking import entities
 from sweepgrad.tracking.connection import Unreachable
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local, params
 from sweepgrad.tracking.store import Store
@@ -42,7 +42,7 @@ def record_of(store: Store, run: Logged) -> Record:
         Damaged: it is missing or was changed, or the run's params, metrics or tags differ from it.
     """
     try:
-        record = records.parse(_content(store, run, RECORD_IN_MLFLOW))
+        record = records.parse(_content(store, run, RECORD_IN_MLFLOW, LIMITS.size))
     except Changed as error:
         raise Damaged(run, f"its {RECORD_IN_MLFLOW} {error}") from None
     except ValueError as error:
@@ -58,26 +58,14 @@ def validation_scores(store: Store, run: Logged, record: Record) -> Array:
     Raises:
         Damaged: they are missing or were changed.
     """
-    content = _content(store, run, VALIDATION)
+    content = _content(store, run, VALIDATION, MOST_BYTES)
     if sha256(content).hexdigest() != record.files[VALIDATION]:
         raise Damaged(run, f"its {VALIDATION} was changed after it was written")
     assert record.data is not None
-    n = record.data.n_val
-    file, header = io.BytesIO(content), np.lib.format
     try:
-        header.read_magic(file)
-        shape, _, dtype = header.read_array_header_1_0(file)
-    except ValueError as error:
+        return arrays.parse(content, (record.data.n_val,))
+    except DamagedFile as error:
         raise Damaged(run, f"its {VALIDATION} is damaged: {error}") from None
-    start = file.tell()
-    if (
-        shape != (n,)
-        or dtype not in (np.float64, np.float32)
-        or len(content) != start + n * dtype.itemsize
-        or not np.isfinite(found := np.frombuffer(content, dtype, n, start)).all()
-    ):
-        raise Damaged(run, f"its {VALIDATION} does not have a score for each of {n} validation rows")
-    return found
 
 
 @contextmanager
@@ -100,14 +88,16 @@ def model_files(store: Store, run: Logged, record: Record) -> Iterator[Path]:
         yield folder
 
 
-def _content(store: Store, run: Logged, name: str) -> bytes:
+def _content(store: Store, run: Logged, name: str, most: int) -> bytes:
     try:
         if path := local(run, name):
-            return path.read_bytes()
+            return reading.read(path, most)
         with tempfile.TemporaryDirectory() as copies:
-            return store.download(run, name, Path(copies)).read_bytes()
+            return reading.read(store.download(run, name, Path(copies)), most)
     except Unreachable:
         raise
+    except DamagedFile as error:
+        raise Damaged(run, f"its {name} is damaged: {error}") from None
     except (UserError, OSError):
         raise Damaged(run, f"its {name} is missing in MLflow, or cannot be read") from None
 
@@ -136,4 +126,4 @@ def _tags(record: Record) -> dict[str, str | None]:
     """Return the tags of a run that decide, or that a leaderboard or card shows."""
     names = (*_DIGESTS, CHECKSUM, ISOLATION, DIAGNOSIS) if record.checksum else _DIGESTS  # words change
     tags = of_run(record)
-    return {JOB: record.job, **{name: tags.get(name) for name in names}}
+    return {JOB: entities.tag_value(record.job), **{name: tags.get(name) for name in names}}

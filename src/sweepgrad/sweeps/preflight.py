@@ -15,6 +15,7 @@ from sweepgrad.data.access import open_training
 from sweepgrad.errors import UserError
 from sweepgrad.runs import folders
 from sweepgrad.sweeps.memory import free
+from sweepgrad.sweeps.readable import refuse_unreadable_model, refuse_unreadable_run
 from sweepgrad.training.experiment import dtype_of, prepare
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,12 @@ def check_tables(todo: Plan) -> None:
     """Read and split each table once, so that an unusable one is refused before anything trains.
 
     Raises:
-        UserError: a table is unusable, or the largest network does not fit into memory.
+        UserError: a table is unusable, the largest network does not fit into memory, or a result could not
+            be read again.
     """
     _refuse_too_large(todo)
     configs = [job.config for job in todo.jobs]
+    sizes = {}
     for data, split, dtype in dict.fromkeys((c.data, c.split, dtype_of(c)) for c in configs):
         training = open_training(data, split, dtype)
         for notice in training.notices:
@@ -41,6 +44,9 @@ def check_tables(todo: Plan) -> None:
             f"{data.name}: {training.n_train} training and {training.n_val} validation rows;"
             f" {training.n_test} test rows stay sealed"
         )
+        sizes[data, split] = len(training.preprocessor.names), refuse_unreadable_model(training)
+    for config in configs:
+        refuse_unreadable_run(config, *sizes[config.data, config.split])
     _refuse_too_wide(todo)
 
 

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shlex
 import socket
 import uuid
@@ -18,6 +19,11 @@ from sweepgrad.files import locked
 from sweepgrad.runs import record as records
 from sweepgrad.runs import sweep_record
 from sweepgrad.runs.sweep_record import SWEEP, SweepRecord
+
+# An experiment in a folder has a slash in its name; quotes and wildcards would have to be escaped elsewhere.
+_NOT_IN_NAMES = re.compile(r"[^\w.+=,@ -]")
+_LONGEST_PREFIX = 100
+_OF_SWEEPERS = ("multirun.yaml", "optimization_results.json")  # which they write into the sweep's folder
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def start_or_resume(
 
     Arguments:
         pattern: the folder of a sweep, with * in the place of its id if it contains the id.
-        name: the prefix of the id of a new sweep.
+        name: the prefix of the id of a new sweep, which also names its folder.
         jobs: the number of jobs.
         varying: the keys in which the jobs differ.
         words: the arguments of the command line after `sweepgrad train`.
@@ -92,14 +98,15 @@ def start_or_resume(
             earlier: SweepRecord | None = before
             id = before.id  # noqa: A001 - the field's word
         else:
-            id = f"{name}-{datetime.now():%Y-%m-%d-%H%M%S}-{uuid.uuid4().hex[:4]}"  # noqa: A001
+            prefix = _NOT_IN_NAMES.sub("-", name)[:_LONGEST_PREFIX]
+            id = f"{prefix}-{datetime.now():%Y-%m-%d-%H%M%S}-{uuid.uuid4().hex[:4]}"  # noqa: A001
             folder, earlier = Path(pattern.replace("*", id)), None
             if found and "*" not in pattern:
                 raise UserError(
                     f"{folder} holds another sweep, {found[0][1].id}: choose another hydra.sweep.dir, or"
                     " remove that folder"
                 )
-            for file in (SWEEP, "multirun.yaml"):  # Hydra writes the second
+            for file in (SWEEP, *_OF_SWEEPERS):
                 if not found and (folder / file).exists():
                     raise UserError(
                         f"{folder / file} is there, and is not a sweep's: choose another hydra.sweep.dir"

@@ -56,9 +56,16 @@ def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
         with quiet("alembic"):
             sqlite_store.check(path)
         relocate.follow(path)
-        # MLflow remembers the artifacts' folder of each run: of another copy of this store, perhaps.
-        service_utils._artifact_repos_cache.clear()
+        forget_artifacts()
         return _open_sqlite(uri)
+
+
+def forget_artifacts() -> None:
+    """Have MLflow look up again where each run's artifacts are.
+
+    It remembers them by the run's id: of a copy of this store, or of an earlier address of its server.
+    """
+    service_utils._artifact_repos_cache.clear()
 
 
 def _open_sqlite(uri: str) -> mlflow.MlflowClient:

@@ -1,4 +1,6 @@
-"""Limits of MLflow."""
+"""Limits of MLflow, and of the databases that it supports."""
 
-MAX_TAG, MAX_PARAM, MAX_DATASET = 5000, 6000, 500  # characters; the last is of a dataset's name
+MAX_TAG, MAX_PARAM = 5000, 6000  # characters
+MAX_KEY, MAX_RUN_NAME, MAX_EXPERIMENT = 250, 250, 256
+MAX_DATASET, MAX_DIGEST, MAX_SOURCE = 500, 36, 65535
 MAX_BATCH = 1000  # metrics sent at once

@@ -8,18 +8,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
+from sweepgrad.bounded import reading
+from sweepgrad.bounded.arrays import MOST_BYTES
+from sweepgrad.bounded.reading import RESULTS
 from sweepgrad.config import old_names
 from sweepgrad.config.identity import trains
-from sweepgrad.messages.escape import tag
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
-from sweepgrad.tracking.limits import MAX_DATASET, MAX_PARAM
+from sweepgrad.runs.validation import LIMITS
+from sweepgrad.tracking import entities
 from sweepgrad.training.bundle import described_in
 
 BUNDLE = "bundle"  # the artifact in which the pyfunc finds the model
@@ -77,14 +80,14 @@ def metrics(record: Record) -> Iterator[Metric]:
     """Yield the summary, then the figures of each epoch, spread evenly over the duration of the run."""
     # The summary is first because MLflow's comparison shows the metric that was logged first.
     for name, value in record.summary.items():
-        yield Metric(name, value, record.ended, 0)  # one value per run, for which MLflow draws bars
+        yield entities.metric(name, value, record.ended, 0)  # one value per run, for which MLflow draws bars
     span = max(record.ended - record.started, 0)
     for step, epoch in enumerate(record.history, 1):
         moment = record.started + span * step // len(record.history)
         for (part, name), value in epoch.figures.items():
-            yield Metric(f"{part}/{name}", value, moment, step)
+            yield entities.metric(f"{part}/{name}", value, moment, step)
         for name, value in epoch.stats.metrics.items() if epoch.stats else ():
-            yield Metric(name, value, moment, step)
+            yield entities.metric(name, value, moment, step)
 
 
 def flat(config: dict[str, object], prefix: str = "") -> dict[str, str]:
@@ -107,7 +110,7 @@ def params(record: Record) -> list[Param]:
     found = flat(record.config)
     if record.data is not None:
         found |= {"n_parameters": str(record.n_parameters), "n_features": str(len(record.data.features))}
-    return [Param(key, tag(value, MAX_PARAM)) for key, value in found.items()]
+    return entities.params(found)
 
 
 def datasets(record: Record) -> list[DatasetInput]:
@@ -118,10 +121,9 @@ def datasets(record: Record) -> list[DatasetInput]:
         ("training", data.n_train, data.digests["train"]),
         ("validation", data.n_val, data.digests["val"]),
     ):
-        dataset = Dataset(
-            name=tag(str(record.config["data"]["name"]), MAX_DATASET),
-            digest=f"{data.digests['table'][:16]}-{digest[:8]}",
-            source_type="local",
+        dataset = entities.dataset(
+            str(record.config["data"]["name"]),
+            f"{data.digests['table'][:16]}-{digest[:8]}",
             source=json.dumps({"uri": data.source}),
             profile=json.dumps({"num_rows": rows}),
         )
@@ -153,7 +155,7 @@ def digest(bundle: Path) -> str:
     """Return the SHA-256 of a model's files."""
     found = sha256()
     for name in records.FILES:
-        found.update((bundle / name).read_bytes())
+        found.update(reading.read(bundle / name, MOST_BYTES))
     return found.hexdigest()
 
 
@@ -169,13 +171,13 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.files and (problem := folders.damage(folder, record)):
         raise ValueError(problem)
     try:
-        found[RECORD_IN_MLFLOW] = (folder / records.RECORD).read_bytes()
+        found[RECORD_IN_MLFLOW] = reading.read(folder / records.RECORD, LIMITS.size)
         for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
-                found[name] = (folder / name).read_bytes()
+                found[name] = reading.read(folder / name, RESULTS.size)
         for name in record.files:
             kept = name if name in (records.STATE, records.VALIDATION) else f"{BUNDLE}/{name}"
-            found[kept] = folders.path_of(folder, name).read_bytes()
+            found[kept] = reading.read(folders.path_of(folder, name), MOST_BYTES)
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     return found

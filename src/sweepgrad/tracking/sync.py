@@ -63,6 +63,8 @@ def sync(runs: Path) -> int:
                         stores[where].send(folder)
                         sent += 1
                         log.info(f"sent {folder}")
+                    elif record.sweep is None:
+                        stores[where].keep_one(record)
                 except (Refused, ValueError, OSError) as error:
                     problems.append(str(error))
                     continue

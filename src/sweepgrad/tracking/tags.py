@@ -5,11 +5,10 @@ import socket
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from sweepgrad.messages.escape import tag as escaped
 from sweepgrad.runs.ledger import LedgerEntry
 from sweepgrad.runs.record import Record
 from sweepgrad.runs.sweep_record import SweepRecord
-from sweepgrad.tracking.limits import MAX_TAG
+from sweepgrad.tracking import entities
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.training.diagnosis import DIAGNOSIS
 
@@ -18,6 +17,7 @@ JOB = "sweepgrad.job"
 CHECKSUM = "sweepgrad.checksum"  # of the run's record, so that neither it nor run.json is exchanged alone
 KIND = "sweepgrad.kind"
 SWEEP_KIND, JOB_KIND, RUN_KIND = "sweep", "job", "run"  # a sweep's own run, one of its jobs, a single run
+IS_JOB = f"tags.`{KIND}` = '{JOB_KIND}'"  # a condition of a search
 TEST_KIND = "test_evaluation"
 ANSWER_KIND = "answer"  # an answer of `sweepgrad lab`
 DIGEST = "sweepgrad.digest."  # + table, train, val, test
@@ -46,7 +46,8 @@ def of_run(record: Record) -> dict[str, str | None]:
         **of_certificate(record),
         **{f"{DIGEST}{part}": value for part, value in digests.items()},
     }
-    return {tag: value and escaped(value, MAX_TAG) for tag, value in tags.items()}
+    known = {tag: value for tag, value in tags.items() if value is not None}
+    return dict.fromkeys(tags) | entities.tag_values(known)
 
 
 def of_certificate(record: Record) -> dict[str, str]:
@@ -81,7 +82,7 @@ def of_sweep(record: SweepRecord) -> dict[str, str]:
     tags = {
         "sweepgrad.varying": json.dumps(record.varying),
         N_JOBS: str(record.jobs),
-        "sweepgrad.command": escaped(record.command, MAX_TAG),
+        "sweepgrad.command": record.command,
         HOST: record.host,
         PROCESS: record.process,
     }

@@ -1,6 +1,7 @@
 """A model that predicts from raw columns, saved as a folder of JSON and NumPy arrays."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -102,9 +103,16 @@ class Bundle:
             ),
         )
 
-    def save(self, folder: Path) -> None:
-        """Write `bundle.json` and `weights.npz` into `folder`, which is made if needed."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def save(self, folder: Path, *, force: bool = False) -> None:
+        """Write `bundle.json` and `weights.npz` into `folder`, which is made if needed.
+
+        Arguments:
+            force: overwrite files of these names.
+
+        Raises:
+            UserError: `load` would refuse it, for instance because a weight is not finite; or a file exists.
+            OSError: it cannot be written.
+        """
         description = {
             "format": FORMAT,
             "members": [
@@ -117,8 +125,20 @@ class Bundle:
             "threshold": self.threshold,
             "columns": self.columns,
         }
-        (folder / BUNDLE).write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
-        weights = (w for each in self.members for w in each.weights)
+        weights = [w for each in self.members for w in each.weights]
+        try:
+            content = json.dumps(description, indent=1, allow_nan=False).encode() + b"\n"
+            expected = [shape for each in checked(reading.parse(content, LIMITS)).shapes for shape in each]
+            arrays.check(weights, expected)
+        except ValueError as error:
+            raise UserError(
+                f"this model cannot be saved, since it could not be loaded: {reading.described(error)}"
+            ) from None
+        for path in (folder / BUNDLE, folder / WEIGHTS):
+            if not force and os.path.lexists(path):
+                raise UserError(f"{path} exists: save to another folder, or pass force=True to overwrite it")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / BUNDLE).write_bytes(content)
         with (folder / WEIGHTS).open("wb") as file:
             np.savez(file, allow_pickle=False, **{f"w{i}": w for i, w in enumerate(weights)})
 

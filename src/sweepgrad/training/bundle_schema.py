@@ -1,7 +1,8 @@
 """The schema of `bundle.json`: what a model file may say, and which arrays its weights must be."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from math import isfinite
@@ -21,7 +22,7 @@ from pydantic import (
 )
 
 from sweepgrad.bounded.arrays import MOST_VALUES, Shape
-from sweepgrad.bounded.reading import Limits
+from sweepgrad.bounded.reading import Limits, check_size
 from sweepgrad.data.preprocess.normal_scores import NormalScores, is_ascending
 from sweepgrad.data.preprocess.transforms import Categorical, Numeric, Preprocessor
 from sweepgrad.nn.network import Network
@@ -32,6 +33,7 @@ FORMAT = 2  # 1 had a single network, and the threshold 0.5
 LIMITS = Limits(size=1 << 25, values=1 << 20)
 
 _LONGEST_NAMES = 1 << 26  # characters of the names of all features; a level repeats the name of its column
+_REST = 1 << 16  # bytes and values of a model besides its preprocessing
 _MOST_LAYERS, _MOST_MEMBERS = 1000, 1000
 
 Width = Annotated[int, Field(ge=1, le=MOST_VALUES)]
@@ -191,6 +193,19 @@ def _shapes(network: _Network) -> Iterator[Shape]:
     for inputs, outputs in pairwise((network.n_features, *network.hidden, 1)):
         yield (inputs, outputs)
         yield (outputs,)
+
+
+def check_preprocessor(values: Mapping[str, Any]) -> None:
+    """Check that a model with this preprocessing can be read.
+
+    Raises:
+        ValueError: it could not.
+    """
+    columns = _Preprocessor.model_validate(values).columns
+    content = json.dumps(
+        [values, columns], indent=3, allow_nan=False
+    ).encode()  # in a member, which is indented
+    check_size(content, Limits(LIMITS.size - _REST, LIMITS.values - _REST))
 
 
 @cache

@@ -1,5 +1,6 @@
 """`sweepgrad draw`: the graph of a loss, and the files that it is drawn to."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -112,17 +113,22 @@ def loss_of(overrides: Sequence[str], rows: int, search: Sequence[str] = ()) -> 
     return NetworkLoss(network, len(X), loss, experiment.task.metrics[experiment.task.loss].title)
 
 
-def check(files: Sequence[Path]) -> None:
+def check(files: Sequence[Path], *, force: bool = False) -> None:
     """Check that each file can be written.
 
+    Arguments:
+        force: whether files that exist may be overwritten.
+
     Raises:
-        UserError: a suffix is not one of ENDINGS, or the folder does not exist.
+        UserError: a suffix is not one of ENDINGS, the folder does not exist, or the file does.
     """
     for file in files:
         if file.suffix not in ENDINGS:
             raise UserError(f"-o {file}: unknown file type; use one of {', '.join(ENDINGS)}")
         if not file.parent.is_dir():
             raise UserError(f"-o {file}: folder {file.parent} does not exist; make it first")
+        if not force and os.path.lexists(file):
+            raise UserError(f"-o {file}: the file exists. Choose another name, or overwrite it with --force")
 
 
 def write(diagram: Diagram, file: Path) -> None:

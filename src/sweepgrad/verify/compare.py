@@ -5,10 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import arrays, reading
+from sweepgrad.compose import yaml_files
 from sweepgrad.config import old_names
 from sweepgrad.errors import UserError
 from sweepgrad.runs import capture, provenance
@@ -75,10 +74,10 @@ def _of_texts(record: Record, new: Record) -> Iterator[str]:
 
 def _of_itself(copy: Copy) -> Iterator[str]:
     """Yield the contradictions within a copy."""
-    record = copy.record
+    record, path = copy.record, copy.folder / "config.yaml"
     try:
-        config = old_names.config(yaml.safe_load((copy.folder / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        config = old_names.config(yaml_files.parse(yaml_files.read_text(path), str(path)))
+    except UserError as error:
         yield f"config.yaml cannot be read: {error}"
     else:
         if not isinstance(config, dict):

@@ -56,12 +56,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _change(word: str) -> tuple[str, object]:
-    import yaml
+    from sweepgrad.compose import yaml_files
+    from sweepgrad.compose.limits import shortened
 
     key, equals, value = word.partition("=")
     if not equals:
         raise UserError(f"{word}: not of the form KEY=VALUE, such as train.epochs=60")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"{word}: {value!r} is not a valid value") from None
+        return key, yaml_files.parse(value, key)
+    except UserError:
+        raise UserError(f"{shortened(word)}: {shortened(value)!r} is not a valid value") from None

@@ -42,6 +42,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file to draw to; its ending is the format: .svg .png .mmd .dot .html",
     )
+    verb.add_argument("--force", action="store_true", help="overwrite files of -o that exist")
     verb.add_argument(
         "--network",
         action="store_true",
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from sweepgrad.errors import UserError
     from sweepgrad.training import loss_graph
 
-    loss_graph.check(options.output)
+    loss_graph.check(options.output, force=options.force)
     if options.rows < 1:
         raise UserError(f"--rows {options.rows}: should be 1 or more")
     if options.full and not options.network:
