@@ -1,12 +1,17 @@
-"""Let the n-th large allocation of our own code raise MemoryError.
+"""Let the n-th large allocation of our own code raise MemoryError, or limit the memory of a process.
 
 A profile function sees each call of a function written in C before it is made, and what it raises is raised
 at the call. So the real code runs, and the exception comes from where memory would be asked for: arrays,
-their copies, the contents of files, texts.
+their copies, the contents of files, texts. With a limit of the address space (`setrlimit(2)`), any allocation
+of any library may be the one that fails.
 """
 
+import contextlib
+import resource
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -61,3 +66,17 @@ def _place(frame: FrameType | None) -> str | None:
             return None
         frame = frame.f_back
     return None
+
+
+@contextlib.contextmanager
+def limited(megabytes: int) -> Iterator[None]:
+    """Let this process take so much more memory than it has; 0 for no limit."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    if megabytes:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
