@@ -3,6 +3,8 @@
 import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,10 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def truncated_in_the_last_page(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
 def within_the_header(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
 
@@ -62,8 +68,9 @@ def zeros_in_the_schema(file: Path) -> None:
     [
         (empty, "is empty"),
         (text, "is not an SQLite database"),
-        (truncated, "is truncated"),
-        (within_the_header, "is not an SQLite database"),
+        (truncated, "is damaged"),
+        (truncated_in_the_last_page, "is truncated"),
+        (within_the_header, "is damaged"),
         (zeros_in_the_schema, "is damaged"),
     ],
 )
@@ -106,6 +113,26 @@ def test_a_log_that_completes_the_file_is_not_taken_for_damage(file):
         for suffix in ("", "-wal"):
             shutil.copy(f"{file}{suffix}", f"{file.parent / 'left.db'}{suffix}")
     sqlite_store.check(file.parent / "left.db")
+
+
+ANOTHER = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as store:
+    store.execute("CREATE TABLE another (content)")
+store.close()  # the last connection deletes the log
+"""
+
+
+def test_checking_a_store_releases_no_locks_of_this_process(file):
+    """Otherwise another process deletes the log that this one still writes to, and the store is damaged."""
+    log_file = file.with_name(f"{file.name}-wal")
+    with contextlib.closing(sqlite3.connect(file)) as open_here:
+        open_here.execute("CREATE TABLE mine (content)")
+        before = log_file.stat().st_ino
+        sqlite_store.check(file)
+        subprocess.run([sys.executable, "-c", ANOTHER, str(file)], check=True)
+        assert log_file.stat().st_ino == before
+        assert open_here.execute("SELECT count(*) FROM another").fetchone() == (0,)
 
 
 # Schemas

@@ -34,7 +34,10 @@ def check(path: Path) -> None:
         UserError: it is damaged, is something else, or a newer MLflow made it.
         OSError: it cannot be read, or the backup cannot be written.
     """
-    _check_file(path)
+    if not path.is_file():
+        raise Damaged(f"{path} is not a file: choose another tracking.uri")
+    if path.stat().st_size == 0:  # SQLite takes an empty file for a new database
+        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
     revision = _revision(path)
     latest = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if revision == latest:
@@ -47,26 +50,6 @@ def check(path: Path) -> None:
             f" up to {latest}: install the newer MLflow, or choose another tracking.uri"
         )
     _upgrade(path, revision)
-
-
-def _check_file(path: Path) -> None:
-    """Check the file without SQLite, which takes an empty file for a new database."""
-    if not path.is_file():
-        raise Damaged(f"{path} is not a file: choose another tracking.uri")
-    size = path.stat().st_size
-    if size == 0:
-        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
-    with naming(path), path.open("rb") as file:
-        header = file.read(_HEADER)
-    if not header.startswith(_MAGIC) or len(header) < _HEADER:
-        raise Damaged(f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}")
-    log_file = path.with_name(f"{path.name}-wal")
-    if log_file.exists() and log_file.stat().st_size:
-        return  # SQLite completes the file from its log
-    page = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
-    if size < expected and header[24:28] == header[92:96]:
-        raise Damaged(f"{path} is truncated: it has {size} of {expected} bytes: {_REPLACE}")
 
 
 def _revision(path: Path) -> str:
@@ -99,7 +82,24 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
             raise
-        raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
+        raise Damaged(f"{path} {_damage(path, error)}: {_REPLACE}") from None
+
+
+def _damage(path: Path, error: sqlite3.Error) -> str:
+    """Describe what is wrong with a file that SQLite cannot read.
+
+    A sound file must never be opened without SQLite: closing it again would drop the locks of this process's
+    connections (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    with naming(path), path.open("rb") as file:
+        header = file.read(_HEADER)
+    if not header.startswith(_MAGIC) or len(header) < _HEADER:
+        return "is not an SQLite database, so it is no MLflow store"
+    page, size = int.from_bytes(header[16:18], "big"), path.stat().st_size
+    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    if size < expected:
+        return f"is truncated: it has {size} of {expected} bytes"
+    return f"is damaged ({error})"
 
 
 def _known_revisions() -> set[str]:
