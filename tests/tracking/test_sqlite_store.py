@@ -115,24 +115,17 @@ def test_a_log_that_completes_the_file_is_not_taken_for_damage(file):
     sqlite_store.check(file.parent / "left.db")
 
 
-ANOTHER = """
-import sqlite3, sys
-with sqlite3.connect(sys.argv[1]) as store:
-    store.execute("CREATE TABLE another (content)")
-store.close()  # the last connection deletes the log
-"""
-
-
-def test_checking_a_store_releases_no_locks_of_this_process(file):
-    """Otherwise another process deletes the log that this one still writes to, and the store is damaged."""
-    log_file = file.with_name(f"{file.name}-wal")
-    with contextlib.closing(sqlite3.connect(file)) as open_here:
-        open_here.execute("CREATE TABLE mine (content)")
-        before = log_file.stat().st_ino
+def test_checking_keeps_the_locks_of_this_process(file):
+    """Without them another process takes itself for the last one, and deletes the log that this one uses."""
+    read = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM runs').fetchall()"
+    with contextlib.closing(sqlite3.connect(file)) as user:
+        user.execute("CREATE TABLE more (content)")
+        user.commit()
+        log = file.with_name(f"{file.name}-wal")
+        assert log.exists()
         sqlite_store.check(file)
-        subprocess.run([sys.executable, "-c", ANOTHER, str(file)], check=True)
-        assert log_file.stat().st_ino == before
-        assert open_here.execute("SELECT count(*) FROM another").fetchone() == (0,)
+        subprocess.run([sys.executable, "-c", read, str(file)], check=True)
+        assert log.exists()
 
 
 # Schemas

@@ -15,8 +15,6 @@ from sweepgrad.files import naming
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"SQLite format 3\0"
-_HEADER = 100  # bytes
 _REPLACE = (
     "restore it from a backup, or move it away: then a new store is made, and sweepgrad sync sends it all"
     " runs that are on disk"
@@ -34,10 +32,7 @@ def check(path: Path) -> None:
         UserError: it is damaged, is something else, or a newer MLflow made it.
         OSError: it cannot be read, or the backup cannot be written.
     """
-    if not path.is_file():
-        raise Damaged(f"{path} is not a file: choose another tracking.uri")
-    if path.stat().st_size == 0:  # SQLite takes an empty file for a new database
-        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+    _check_file(path)
     revision = _revision(path)
     latest = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if revision == latest:
@@ -52,6 +47,29 @@ def check(path: Path) -> None:
     _upgrade(path, revision)
 
 
+def _check_file(path: Path) -> None:
+    """Check what SQLite does not: it takes an empty file for a new database.
+
+    The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
+    this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
+    log that these still read and write.
+    """
+    if not path.is_file():
+        raise Damaged(f"{path} is not a file: choose another tracking.uri")
+    if path.stat().st_size == 0:
+        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+
+
+def _check_size(path: Path, store: sqlite3.Connection) -> None:
+    """Check that the last page is whole; SQLite itself finds that a page is missing."""
+    ((pages,), (page,)) = (store.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size"))
+    log_file = _beside(path, "-wal")
+    if log_file.exists() and log_file.stat().st_size:
+        return  # SQLite completes the file from its log
+    if (size := path.stat().st_size) < pages * page:
+        raise Damaged(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
+
+
 def _revision(path: Path) -> str:
     """Return the revision of a store's schema.
 
@@ -59,6 +77,7 @@ def _revision(path: Path) -> str:
         UserError: it is damaged, or no store of MLflow.
     """
     with connected(path) as store:
+        _check_size(path, store)
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"alembic_version", "experiments", "runs"} <= tables:
             raise Damaged(f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri")
@@ -82,24 +101,9 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
             raise
-        raise Damaged(f"{path} {_damage(path, error)}: {_REPLACE}") from None
-
-
-def _damage(path: Path, error: sqlite3.Error) -> str:
-    """Describe what is wrong with a file that SQLite cannot read.
-
-    A sound file must never be opened without SQLite: closing it again would drop the locks of this process's
-    connections (sqlite.org/howtocorrupt.html, section 2.2).
-    """
-    with naming(path), path.open("rb") as file:
-        header = file.read(_HEADER)
-    if not header.startswith(_MAGIC) or len(header) < _HEADER:
-        return "is not an SQLite database, so it is no MLflow store"
-    page, size = int.from_bytes(header[16:18], "big"), path.stat().st_size
-    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
-    if size < expected:
-        return f"is truncated: it has {size} of {expected} bytes"
-    return f"is damaged ({error})"
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise Damaged(f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}") from None
+        raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
 
 
 def _known_revisions() -> set[str]:
