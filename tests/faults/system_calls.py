@@ -77,7 +77,7 @@ class Fault:
     Attributes:
         n: the number of the call, from 1; 0 for none.
         kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `short`: this call
-            writes a half, and the next one for the same file finds the disk full; `interrupted`: a signal
+            writes a half, and all after it find the disk full, if they are for the same file; `interrupted`: a signal
             interrupts this call; `kill`: the process is killed before it; `memory` and `limit`: see
             `tests.faults.allocations`.
     """
@@ -92,7 +92,7 @@ class Observed:
 
     Attributes:
         calls: the name of each call and the file that it was for.
-        faults: the numbers of the calls that failed; of a short write and of the call after it.
+        faults: the numbers of the calls that failed; of a short write and of those after it.
         status: its exit code; negative if a signal ended it; None if it was ended for being too slow.
     """
 
@@ -196,8 +196,8 @@ def _error(seen: Observed, fault: Fault) -> int | None:
     if fault.kind == "onward":
         return errno.ENOSPC if fault.n and n >= fault.n and name in FULL else None
     if fault.kind == "short":
-        after = seen.faults == [fault.n] and seen.calls[-1][1] == seen.calls[fault.n - 1][1]
-        return errno.ENOSPC if after and name in FULL else None
+        same_file = bool(seen.faults) and seen.calls[-1][1] == seen.calls[fault.n - 1][1]
+        return errno.ENOSPC if same_file and name in FULL - {"ftruncate", "truncate"} else None
     if n != fault.n or (fault.kind == "interrupted" and name not in INTERRUPTIBLE):
         return None
     if fault.kind == "interrupted":
