@@ -77,7 +77,7 @@ class Fault:
     Attributes:
         n: the number of the call, from 1; 0 for none.
         kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `short`: this call
-            writes a half, and all after it find the disk full, if they are for the same file; `interrupted`: a signal
+            writes a half, and all after it for the same file find the disk full; `interrupted`: a signal
             interrupts this call; `kill`: the process is killed before it; `memory` and `limit`: see
             `tests.faults.allocations`.
     """
