@@ -10,11 +10,17 @@ from pathlib import Path
 
 from tests.histories.checker import check
 
+_OF_CARDS = ("validation", "test", "baselines", "temperature", "calibration", "confusion", "certificate")
+
 
 def bits(folder: Path) -> set[str]:
-    """Return the digests of all trained weights and states."""
+    """Return the digests of all trained weights and states, and of what cards say of models."""
     found = [*folder.glob("runs/sweeps/*/*/model/weights.npz"), *folder.glob("runs/sweeps/*/*/state.npy")]
-    return {f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in found}
+    digests = {f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in found}
+    for path in folder.glob("runs/cards/*/card.json"):
+        card = json.loads(path.read_text())
+        digests |= {f"card: {name} {card[name]}" for name in _OF_CARDS}
+    return digests
 
 
 def jobs_once(folder: Path, expected: set[str]) -> Iterator[str]:
