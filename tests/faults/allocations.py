@@ -7,6 +7,7 @@ of any library may be the one that fails.
 """
 
 import contextlib
+import ctypes
 import resource
 import sys
 import threading
@@ -23,6 +24,7 @@ ALLOCATES = frozenset(
     }
 )
 _OURS = "sweepgrad"
+_MOST_ARENAS = -8  # M_ARENA_MAX of `mallopt(3)` of the GNU C library
 _BETWEEN = ("numpy", "pathlib", "json")  # a call by one of these for us is ours
 
 
@@ -73,6 +75,7 @@ def limited(megabytes: int) -> Iterator[None]:
     """Let this process take so much more memory than it has; 0 for no limit."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     if megabytes:
+        ctypes.CDLL(None).mallopt(_MOST_ARENAS, 1)  # a thread's own arena would reserve 64 MB
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
