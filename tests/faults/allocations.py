@@ -1,18 +1,15 @@
-"""Let the n-th large allocation of our own code raise MemoryError, or limit the memory of a process.
+"""Let the n-th large allocation of our own code raise MemoryError.
 
 A profile function sees each call of a function written in C before it is made, and what it raises is raised
 at the call. So the real code runs, and the exception comes from where memory would be asked for: arrays,
-their copies, the contents of files, texts. With a limit of the address space (`setrlimit(2)`), any allocation
-of any library may be the one that fails.
+their copies, the contents of files, texts.
+
+A limit of the address space (`setrlimit(2)`) would let any allocation fail, but Python then waits for ever
+for a thread that cannot start.
 """
 
-import contextlib
-import ctypes
-import resource
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,7 +21,6 @@ ALLOCATES = frozenset(
     }
 )
 _OURS = "sweepgrad"
-_MOST_ARENAS = -8  # M_ARENA_MAX of `mallopt(3)` of the GNU C library
 _BETWEEN = ("numpy", "pathlib", "json")  # a call by one of these for us is ours
 
 
@@ -68,18 +64,3 @@ def _place(frame: FrameType | None) -> str | None:
             return None
         frame = frame.f_back
     return None
-
-
-@contextlib.contextmanager
-def limited(megabytes: int) -> Iterator[None]:
-    """Let this process take so much more memory than it has; 0 for no limit."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    if megabytes:
-        ctypes.CDLL(None).mallopt(_MOST_ARENAS, 1)  # a thread's own arena would reserve 64 MB
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -32,7 +32,8 @@ from mlflow.store.db import utils as schema
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.util import LRUCache
-from tests.faults import allocations, system_calls
+from tests.faults import system_calls
+from tests.faults.allocations import Allocations
 from tests.faults.checks import bits, evaluated_once, jobs_once, judged_once, single_once
 from tests.faults.points import allocated, by_operation, points
 from tests.faults.system_calls import Fault, Kind, Observed
@@ -42,10 +43,8 @@ from sweepgrad.runs import record as records
 
 TRAIN = ("train", "-m", *SMALL, "seed=1,2")
 SPLITS = ("train", "-m", *SMALL, "split.seed=1,2")
-KINDS: tuple[Kind, ...] = ("once", "onward", "short", "interrupted", "kill", "memory", "limit")
-OF_MEMORY = ("memory", "limit")
+KINDS: tuple[Kind, ...] = ("once", "onward", "short", "interrupted", "kill", "memory")
 IN_MEMORY = Path("/dev/shm")
-MOST_MB = 400
 COUNTED = 10**9  # an allocation that is never made: all are counted
 
 
@@ -87,8 +86,7 @@ class Project:
     def run(self, words: Sequence[str], fault: Fault = Fault(0)) -> tuple[Observed, Result]:  # noqa: B008
         """Run a command in a fork of this process."""
         self._result.unlink(missing_ok=True)
-        of_memory = fault.kind in OF_MEMORY
-        of_system = Fault(0) if of_memory else fault
+        of_system = Fault(0) if fault.kind == "memory" else fault
         seen = system_calls.run(lambda: self._run(words, fault), self.folder, of_system)
         try:
             *result, places = json.loads(self._result.read_text())
@@ -97,18 +95,15 @@ class Project:
         if fault.kind == "memory":
             seen.calls = [("allocation", place) for place in places]
             seen.faults = [fault.n] if len(places) >= fault.n else []
-        elif fault.kind == "limit":
-            seen.calls, seen.faults = [("limit", f"{fault.n} MB")] * fault.n, [fault.n]
         return seen, Result(*result)
 
     def _run(self, words: Sequence[str], fault: Fault) -> int:
         os.chdir(self.folder)
-        failing = allocations.Allocations(fault.n if fault.kind == "memory" else 0)
+        failing = Allocations(fault.n if fault.kind == "memory" else 0)
         if fault.kind == "memory":
             failing.install()
         try:
-            with allocations.limited(fault.n if fault.kind == "limit" else 0):
-                result = command(*words)
+            result = command(*words)
         except BaseException:  # noqa: BLE001 - any escape is a violation
             result = Result(70, "", traceback.format_exc())
         sys.setprofile(None)
@@ -155,13 +150,9 @@ def campaign(
                 outcome = Outcome(phase, n, kind, call, seen.status, tuple(wrong))
                 tell(outcome)
                 yield outcome
-                if kind == "limit" and seen.status == 0:  # more memory changes nothing
-                    break
 
 
 def _points(project: Project, phase: str, undisturbed: Observed, kind: Kind, every: int) -> Sequence[int]:
-    if kind == "limit":
-        return range(1, MOST_MB, every)
     if kind != "memory":
         return points(undisturbed.calls, kind, every)
     state, words, *_ = PHASES[phase]
@@ -286,7 +277,7 @@ def summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
         codes = dict(collections.Counter(outcome.code for outcome in of))
         bad = sum(bool(outcome.wrong) for outcome in of)
         yield f"{phase}, {kind}: {len(of)} faults, {bad} violations, exit codes {codes}"
-    of_system = [outcome for outcome in outcomes if outcome.kind not in OF_MEMORY]
+    of_system = [outcome for outcome in outcomes if outcome.kind != "memory"]
     bad_ones = by_operation([outcome.call for outcome in of_system if outcome.wrong])
     for operation, n in by_operation([outcome.call for outcome in of_system]).most_common():
         yield f"{operation}: {n} faults, {bad_ones[operation]} violations"

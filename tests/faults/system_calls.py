@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["once", "onward", "short", "interrupted", "kill", "memory", "limit"]
+Kind = Literal["once", "onward", "short", "interrupted", "kill", "memory"]
 
 _ON_DESCRIPTOR = {
     1: "write",
@@ -78,7 +78,7 @@ class Fault:
         n: the number of the call, from 1; 0 for none.
         kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `short`: this call
             writes a half, and all after it for the same file find the disk full; `interrupted`: a signal
-            interrupts this call; `kill`: the process is killed before it; `memory` and `limit`: see
+            interrupts this call; `kill`: the process is killed before it; `memory`: see
             `tests.faults.allocations`.
     """
 
