@@ -104,18 +104,22 @@ def judged_once(folder: Path, expected: set[str]) -> Iterator[str]:
 
 
 def single_once(folder: Path, expected: set[str]) -> Iterator[str]:
-    """Yield every deviation from: each run on disk is in the store once, with one complete model."""
+    """Yield every deviation from: each run on disk is in the store once, as it ended, with a complete model.
+
+    A run that a disturbance ended is FAILED or KILLED, and the command said so.
+    """
     del expected  # a command that is repeated trains another run
     with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as store:
         for path in folder.glob("runs/single/*/record.json"):
-            job = json.loads(path.read_text())["job"]
+            record = json.loads(path.read_text())
             runs = store.execute(
                 "SELECT runs.run_uuid, status FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid"
                 " WHERE tags.key = 'sweepgrad.job' AND tags.value = ? AND lifecycle_stage = 'active'",
-                (job,),
+                (record["job"],),
             ).fetchall()
-            if [status for _, status in runs] != ["FINISHED"]:
-                yield f"{path.parent.name}: in the store: {runs}"
+            if [status for _, status in runs] != [record["status"]]:
+                yield f"{path.parent.name}: {record['status']}, and in the store: {runs}"
+            if record["status"] != "FINISHED":
                 continue
             models = store.execute(
                 "SELECT status, artifact_location FROM logged_models"
