@@ -35,11 +35,14 @@ def points(calls: Sequence[tuple[str, str]], kind: Kind, every: int) -> list[int
 
 
 def allocated(places: Sequence[str], every: int) -> list[int]:
-    """Return the numbers of the first allocation of each place, and of every so many after it."""
+    """Return the numbers of the first and the last allocation of each place, and of every so many between.
+
+    The first of training is that of an estimate, which may fail.
+    """
     by_place = collections.defaultdict[str, list[int]](list)
     for n, place in enumerate(places, 1):
         by_place[place].append(n)
-    return sorted(n for found in by_place.values() for n in found[::every])
+    return sorted({n for found in by_place.values() for n in (*found[::every], found[-1])})
 
 
 def _differs(calls: Sequence[tuple[str, str]], n: int, kind: Kind) -> bool:
