@@ -62,7 +62,7 @@ format: $(DEV) ## Fix style and formatting where that is safe
 fuzz: $(DEV) $(PROJECT) ## Attack the program with FUZZ (100000) random inputs; those that fail stay in tests/fuzz/corpus/
 	@$(BIN)/python -m tests.fuzz.run --n $(or $(FUZZ),100000)
 
-inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation fail once (hours; ARGUMENTS="sync --every 5")
+inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation fail once (hours; ARGUMENTS="sync --every 1000": minutes)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults.campaign $(ARGUMENTS)
 
 histories: $(DEV) $(PROJECT) ## Check histories of two processes that are killed at random (ARGUMENTS="--histories 500")

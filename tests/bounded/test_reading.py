@@ -68,6 +68,25 @@ def test_a_file_is_read_up_to_its_limit(tmp_path):
         reading.read(file, 99)
 
 
+def test_a_small_file_takes_little_memory_whatever_its_limit(tmp_path):
+    path = tmp_path / "small"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert reading.read(path, 1 << 30) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a file that is larger than it says")
+def test_a_file_that_grows_is_read_up_to_its_limit():
+    path = Path("/proc/self/status")  # its size is 0
+    assert reading.read(path, 1 << 20).startswith(b"Name:")
+    with pytest.raises(DamagedFile, match="more than 10 bytes"):
+        reading.read(path, 10)
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):

@@ -3,6 +3,9 @@
 A profile function sees each call of a function written in C before it is made, and what it raises is raised
 at the call. So the real code runs, and the exception comes from where memory would be asked for: arrays,
 their copies, the contents of files, texts.
+
+A limit of the address space (`setrlimit(2)`) would let any allocation fail, but Python then waits for ever
+for a thread that cannot start.
 """
 
 import sys

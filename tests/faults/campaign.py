@@ -3,11 +3,11 @@
     python -m tests.faults.campaign [PHASE ...] [--every STEP] [--kinds KIND,...] [--json FILE]
 
 A phase is one command on a small project: `train` (a sweep of two jobs), `sync` (two runs that were not
-sent), `single` (one run with its model) and `finalize`. After each fault the command is run again without
-one. Then every job must be in the store exactly once, with the bits of an undisturbed run, and no process
-may have ended with a traceback.
+sent), `single` (one run with its model), `finalize`, `evaluate` (two splits). After each fault the command is
+run again without one. Then every job must be in the store exactly once, with the bits of an undisturbed run,
+and no process may have ended with a traceback.
 
-Everything is imported once, in this process; each case is a fork of it.
+Everything is imported once, in this process; each case is a fork of it, in memory if there is `/dev/shm`.
 """
 
 import argparse
@@ -24,18 +24,28 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from hashlib import sha256
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from mlflow.store.db import utils as schema
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.util import LRUCache
 from tests.faults import system_calls
 from tests.faults.allocations import Allocations
+from tests.faults.checks import bits, evaluated_once, jobs_once, judged_once, single_once
+from tests.faults.points import allocated, by_operation, points
 from tests.faults.system_calls import Fault, Kind, Observed
 from tests.support import SMALL, Result, command
 
 from sweepgrad.runs import record as records
 
 TRAIN = ("train", "-m", *SMALL, "seed=1,2")
-KINDS: tuple[Kind, ...] = ("once", "onward", "kill", "memory")
+SPLITS = ("train", "-m", *SMALL, "split.seed=1,2")
+KINDS: tuple[Kind, ...] = ("once", "onward", "short", "interrupted", "kill", "memory")
+IN_MEMORY = Path("/dev/shm")
+COUNTED = 10**9  # an allocation that is never made: all are counted
 
 
 @dataclass(frozen=True)
@@ -76,29 +86,28 @@ class Project:
     def run(self, words: Sequence[str], fault: Fault = Fault(0)) -> tuple[Observed, Result]:  # noqa: B008
         """Run a command in a fork of this process."""
         self._result.unlink(missing_ok=True)
-        in_memory = fault.n if fault.kind == "memory" else 0
-        of_system = Fault(0) if in_memory else fault
-        seen = system_calls.run(lambda: self._run(words, in_memory), self.folder, of_system)
+        of_system = Fault(0) if fault.kind == "memory" else fault
+        seen = system_calls.run(lambda: self._run(words, fault), self.folder, of_system)
         try:
             *result, places = json.loads(self._result.read_text())
         except FileNotFoundError:  # it was killed
             return seen, Result(-1, "", "")
-        if in_memory:
+        if fault.kind == "memory":
             seen.calls = [("allocation", place) for place in places]
-            seen.faults = [in_memory] if len(places) >= in_memory else []
+            seen.faults = [fault.n] if len(places) >= fault.n else []
         return seen, Result(*result)
 
-    def _run(self, words: Sequence[str], in_memory: int) -> int:
+    def _run(self, words: Sequence[str], fault: Fault) -> int:
         os.chdir(self.folder)
-        allocations = Allocations(in_memory)
-        if in_memory:
-            allocations.install()
+        failing = Allocations(fault.n if fault.kind == "memory" else 0)
+        if fault.kind == "memory":
+            failing.install()
         try:
             result = command(*words)
         except BaseException:  # noqa: BLE001 - any escape is a violation
             result = Result(70, "", traceback.format_exc())
         sys.setprofile(None)
-        self._result.write_text(json.dumps([result.code, result.out, result.err, allocations.places]))
+        self._result.write_text(json.dumps([result.code, result.out, result.err, failing.places]))
         return result.code
 
 
@@ -113,7 +122,7 @@ def campaign(
 
     Arguments:
         base: an empty folder for the projects.
-        every: inject at every so many calls; the first differs from kind to kind.
+        every: inject at every so many calls of the same kind, see `points`.
     """
     project = Project(base)
     _prepare(project, base)
@@ -122,42 +131,62 @@ def campaign(
         project.restore(state)
         undisturbed, result = project.run(words)
         assert result.code == 0, result.err
-        expected = _bits(project.folder)
-        for place, kind in enumerate(kinds):
-            n = 1 + place * every // len(kinds)
-            while True:
+        expected = bits(project.folder)
+        if wrong := list(check(project.folder, expected)):
+            raise AssertionError(f"{phase}, undisturbed: {wrong}")
+        for kind in kinds:
+            for n in _points(project, phase, undisturbed, kind, every):
                 project.restore(state)
                 seen, first = project.run(words, Fault(n, kind))
-                if not seen.faults:  # it made fewer calls than n
-                    break
+                if not seen.faults:  # threads: this time another call was the n-th, or there were fewer
+                    continue
                 wrong = [*_ended(seen, first, kind), *_left(project.folder, kind)]
-                again, second = project.run(repeat or words)
-                if second.code != 0:
-                    wrong.append(f"repeated: {again.status}, {second.err[-2000:]}")
-                wrong += check(project.folder, expected)
+                if seen.status != 0 or list(check(project.folder, expected)):
+                    again, second = project.run(repeat or words)
+                    if second.code != 0:
+                        wrong.append(f"repeated: {again.status}, {second.err[-2000:]}")
+                    wrong += check(project.folder, expected)
                 call = " ".join(seen.calls[n - 1])
                 outcome = Outcome(phase, n, kind, call, seen.status, tuple(wrong))
                 tell(outcome)
                 yield outcome
-                n += every
-            if kind != "memory" and n < len(undisturbed.calls) * 0.8:
-                raise AssertionError(f"{phase}: {n} calls, and {len(undisturbed.calls)} undisturbed")
+
+
+def _points(project: Project, phase: str, undisturbed: Observed, kind: Kind, every: int) -> Sequence[int]:
+    if kind != "memory":
+        return points(undisturbed.calls, kind, every)
+    state, words, *_ = PHASES[phase]
+    project.restore(state)
+    seen, _ = project.run(words, Fault(COUNTED, "memory"))
+    return allocated([place for _, place in seen.calls], every)
 
 
 def _prepare(project: Project, base: Path) -> None:
-    """Save the states in which the phases begin: `new`, `unsent`, `trained`."""
+    """Save the states in which the phases begin: `new`, `unsent`, `trained`, `splits`."""
+    # The newest schema that MLflow knows and the text of its statements stay the same. To find them takes
+    # each process a third of the time of `sync`.
+    schema._get_latest_schema_revision = cache(schema._get_latest_schema_revision)
+    compiled = LRUCache[Any, Any](5000)
+
+    @event.listens_for(Engine, "engine_connect")
+    def _keep_statements(connection: Connection) -> None:
+        connection.engine._compiled_cache = compiled
+
     # Import everything in this process, elsewhere: MLflow keeps stores open, and forks inherit that.
     with contextlib.chdir(base):
-        for words in (TRAIN, ("finalize",), ("train", *SMALL)):
+        for words in (TRAIN, ("finalize",), ("train", *SMALL), SPLITS, ("evaluate",)):
             result = command(*words)
             assert result.code == 0, result.err
     gc.collect()
+    gc.freeze()  # so that collecting garbage in a fork copies none of this
     (project.folder / "runs").mkdir(parents=True)
     _empty_copy(base / "runs" / "mlflow.db", project.folder / "runs" / "mlflow.db")
     project.save("new")
-    _, result = project.run(TRAIN)
-    assert result.code == 0, result.err
-    project.save("trained")
+    for state, words in (("trained", TRAIN), ("splits", SPLITS)):
+        project.restore("new")
+        _, result = project.run(words)
+        assert result.code == 0, result.err
+        project.save(state)
     unsent = base / "unsent"
     shutil.copytree(base / "trained", unsent)
     shutil.copy(base / "new" / "runs" / "mlflow.db", unsent / "runs" / "mlflow.db")
@@ -196,125 +225,12 @@ def _left(folder: Path, kind: Kind) -> Iterator[str]:
             yield f"left behind: {path.relative_to(folder)}"
 
 
-def _bits(folder: Path) -> set[str]:
-    """Return the digests of all trained weights and states."""
-    found = [*folder.glob("runs/sweeps/*/*/model/weights.npz"), *folder.glob("runs/sweeps/*/*/state.npy")]
-    return {f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in found}
-
-
-def jobs_once(folder: Path, expected: set[str]) -> Iterator[str]:
-    """Yield every deviation from: each job is in the store exactly once, whole, with the expected bits."""
-    if _bits(folder) != expected:
-        yield f"other bits: {_bits(folder) ^ expected}"
-    with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as store:
-        (health,) = store.execute("PRAGMA integrity_check").fetchone()
-        if health != "ok":
-            yield f"damaged store: {health}"
-        runs = store.execute(
-            "SELECT kind.value, job.value, runs.run_uuid, status, artifact_uri FROM runs"
-            " JOIN tags kind ON kind.run_uuid = runs.run_uuid AND kind.key = 'sweepgrad.kind'"
-            " LEFT JOIN tags job ON job.run_uuid = runs.run_uuid AND job.key = 'sweepgrad.job'"
-            " WHERE lifecycle_stage = 'active'"
-        ).fetchall()
-        for kind, _, run, status, _ in runs:
-            interrupted = kind == "test_evaluation" and status == "KILLED"
-            if status != "FINISHED" and not interrupted:
-                yield f"{kind} {run} is {status}"
-        if (sweeps := [run for kind, _, run, *_ in runs if kind == "sweep"]) and len(sweeps) != 1:
-            yield f"{len(sweeps)} sweeps"
-        jobs = collections.Counter(job for kind, job, *_ in runs if kind == "job")
-        if len(jobs) != 2 or set(jobs.values()) != {1}:
-            yield f"jobs: {dict(jobs)}"
-        by_run = {run: Path(artifacts.removeprefix("file://")) for _, _, run, _, artifacts in runs}
-        for path in folder.glob("runs/sweeps/*/*/record.json"):
-            record, where = json.loads(path.read_text()), path.parent.relative_to(folder)
-            try:
-                run = json.loads(path.with_name("mlflow.json").read_text())["run_id"]
-            except (OSError, ValueError) as error:
-                yield f"{where}: {error}"
-                continue
-            if run not in by_run:
-                yield f"{where}: sent as {run}, which is not in the store"
-                continue
-            if (by_run[run] / "run.json").read_bytes() != path.read_bytes():
-                yield f"{where}: the store has another record"
-            if (by_run[run] / "bundle" / "weights.npz").read_bytes() != (
-                path.parent / "model" / "weights.npz"
-            ).read_bytes():
-                yield f"{where}: the store has other weights"
-            points = store.execute(
-                "SELECT key, step, COUNT(*) FROM metrics WHERE run_uuid = ? GROUP BY key, step", (run,)
-            ).fetchall()
-            if twice := [(key, step) for key, step, count in points if count > 1]:
-                yield f"{where}: metrics twice: {twice[:3]}"
-            latest = dict(store.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (run,)))
-            if differing := {key for key, value in record["summary"].items() if latest.get(key) != value}:
-                yield f"{where}: other metrics: {differing}"
-
-
-def judged_once(folder: Path, expected: set[str]) -> Iterator[str]:
-    """Yield every deviation from: one model was evaluated, all evaluations are recorded, the card says so."""
-    yield from jobs_once(folder, expected)
-    cards = list(folder.glob("runs/cards/*/card.json"))
-    if len(cards) != 1:
-        yield f"{len(cards)} cards"
-        return
-    (card_file,) = cards
-    card = json.loads(card_file.read_text())
-    lines = (folder / "runs" / "test_evaluations.jsonl").read_text().splitlines()
-    listed = {json.loads(line)["id"]: json.loads(line) for line in lines}
-    with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as store:
-        kept = {
-            value
-            for (value,) in store.execute("SELECT value FROM tags WHERE key = 'sweepgrad.test_evaluation'")
-        }
-        versions = store.execute("SELECT run_id FROM model_versions").fetchall()
-        judged = store.execute("SELECT value FROM tags WHERE key = 'sweepgrad.judged'").fetchall()
-    if not set(listed) <= kept:
-        yield f"in the ledger, not in the store: {set(listed) - kept}"
-    if [(card["evaluated"],)] != judged:
-        yield f"the store says {judged}, the card {card['evaluated']}"
-    if not any(card["evaluated"].startswith(entry["when"]) for entry in listed.values()):
-        yield f"the card's evaluation {card['evaluated']} is not in the ledger"
-    if len(kept) != 1 + len(card["interrupted_evaluations"]):
-        yield f"{len(kept)} evaluations, and a card that names {len(card['interrupted_evaluations'])}"
-    if len(versions) != 1:
-        yield f"{len(versions)} registered versions"
-
-
-def single_once(folder: Path, expected: set[str]) -> Iterator[str]:
-    """Yield every deviation from: each run on disk is in the store once, with one complete model."""
-    del expected  # a command that is repeated trains another run
-    with closing(sqlite3.connect(folder / "runs" / "mlflow.db")) as store:
-        for path in folder.glob("runs/single/*/record.json"):
-            job = json.loads(path.read_text())["job"]
-            runs = store.execute(
-                "SELECT runs.run_uuid, status FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid"
-                " WHERE tags.key = 'sweepgrad.job' AND tags.value = ? AND lifecycle_stage = 'active'",
-                (job,),
-            ).fetchall()
-            if [status for _, status in runs] != ["FINISHED"]:
-                yield f"{path.parent.name}: in the store: {runs}"
-                continue
-            models = store.execute(
-                "SELECT status, artifact_location FROM logged_models"
-                " WHERE source_run_id = ? AND lifecycle_stage = 'active'",
-                (runs[0][0],),
-            ).fetchall()
-            if [status for status, _ in models] != [2]:  # READY
-                yield f"{path.parent.name}: models: {models}"
-                continue
-            weights = list(Path(models[0][1].removeprefix("file://"), "artifacts").glob("*/weights.npz"))
-            expected_weights = (path.parent / "model" / "weights.npz").read_bytes()
-            if [file.read_bytes() for file in weights] != [expected_weights]:
-                yield f"{path.parent.name}: another model"
-
-
 PHASES: dict[str, tuple[str, Sequence[str], Sequence[str], Callable[[Path, set[str]], Iterator[str]]]] = {
     "train": ("new", TRAIN, (), jobs_once),
     "sync": ("unsent", ("sync",), (), jobs_once),
     "single": ("new", ("train", *SMALL), ("sync",), single_once),
     "finalize": ("trained", ("finalize",), (), judged_once),
+    "evaluate": ("splits", ("evaluate",), (), evaluated_once),
 }
 """The state of the project, the command, the command that is run afterwards if it is another, the check."""
 
@@ -324,10 +240,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("phases", nargs="*", default=list(PHASES), help="default: all")
-    parser.add_argument("--every", type=int, default=1, help="inject at every so many calls (default: 1)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="default: once,onward,kill,memory")
+    parser.add_argument(
+        "--every", type=int, default=1, help="inject at every so many calls that do the same (default: 1)"
+    )
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"default: {','.join(KINDS)}")
     parser.add_argument("--store", type=Path, help="an empty store to begin with; making one takes seconds")
-    parser.add_argument("--json", type=Path, help="write the outcomes to this file")
+    parser.add_argument("--json", type=Path, help="add the outcomes to this file, one a line")
     options = parser.parse_args()
     kinds: list[Kind] = [kind for kind in KINDS if kind in options.kinds.split(",")]
 
@@ -335,20 +253,34 @@ def main() -> None:
         for wrong in outcome.wrong:
             print(f"{outcome.phase} {outcome.kind} {outcome.n} ({outcome.call}): {wrong}", flush=True)
 
-    with tempfile.TemporaryDirectory() as base:
+    outcomes = list[Outcome]()
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as base:
         if options.store:
             Path(base, "runs").mkdir()
             shutil.copy(options.store, Path(base, "runs", "mlflow.db"))
-        outcomes = list(campaign(Path(base), options.phases, kinds, options.every, tell))
-    for phase in options.phases:
-        for kind in kinds:
-            of = [outcome for outcome in outcomes if (outcome.phase, outcome.kind) == (phase, kind)]
-            codes = collections.Counter(outcome.code for outcome in of)
-            bad = sum(bool(outcome.wrong) for outcome in of)
-            print(f"{phase}, {kind}: {len(of)} faults, {bad} violations, exit codes {dict(codes)}")
-    if options.json:
-        options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
+        for outcome in campaign(Path(base), options.phases, kinds, options.every, tell):
+            outcomes.append(outcome)
+            if options.json:  # a campaign takes hours, and may be ended early
+                with options.json.open("a") as file:
+                    file.write(json.dumps(asdict(outcome)) + "\n")
+    for line in summary(outcomes):
+        print(line)
     sys.exit(any(outcome.wrong for outcome in outcomes))
+
+
+def summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield what came of the faults of each phase and kind, and of each operation."""
+    by_kind = collections.defaultdict[tuple[str, str], list[Outcome]](list)
+    for outcome in outcomes:
+        by_kind[outcome.phase, outcome.kind].append(outcome)
+    for (phase, kind), of in by_kind.items():
+        codes = dict(collections.Counter(outcome.code for outcome in of))
+        bad = sum(bool(outcome.wrong) for outcome in of)
+        yield f"{phase}, {kind}: {len(of)} faults, {bad} violations, exit codes {codes}"
+    of_system = [outcome for outcome in outcomes if outcome.kind != "memory"]
+    bad_ones = by_operation([outcome.call for outcome in of_system if outcome.wrong])
+    for operation, n in by_operation([outcome.call for outcome in of_system]).most_common():
+        yield f"{operation}: {n} faults, {bad_ones[operation]} violations"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["once", "onward", "kill", "memory"]
+Kind = Literal["once", "onward", "short", "interrupted", "kill", "memory"]
 
 _ON_DESCRIPTOR = {
     1: "write",
@@ -34,17 +34,31 @@ _ON_DESCRIPTOR = {
     74: "fsync",
     75: "fdatasync",
     77: "ftruncate",
+    285: "fallocate",
+    296: "pwritev",
 }
 _COPIES = {326: "copy_file_range"}  # its third argument is the descriptor that is written to
-_ON_PATH = {83: "mkdir", 86: "link", 87: "unlink"}
-_ON_TWO_PATHS = {82: "rename"}
-_AT = {257: "openat", 263: "unlinkat", 264: "renameat", 316: "renameat2"}  # the path is the second argument
-_CALLS = _ON_DESCRIPTOR | _COPIES | _ON_PATH | _ON_TWO_PATHS | _AT
+_ON_PATH = {2: "open", 76: "truncate", 83: "mkdir", 84: "rmdir", 85: "creat", 86: "link", 87: "unlink"}
+_ON_PATH |= {82: "rename"}
+_AT = {257: "openat", 258: "mkdirat", 263: "unlinkat"}  # the path is the second argument
+_AT |= {264: "renameat", 265: "linkat", 316: "renameat2"}
+_ON_LINK = {88: "symlink"}  # its second argument is the path that is made
+_CALLS = _ON_DESCRIPTOR | _COPIES | _ON_PATH | _AT | _ON_LINK
 _LOCKS = {6, 7, 37, 38}  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+_CHANGES = os.O_CREAT | os.O_TRUNC
 _CURRENT = 0xFFFFFF9C  # AT_FDCWD
 _RELEASES = 2, 8  # F_UNLCK, LOCK_UN
 
-_FULL = {"write", "pwrite64", "writev", "sendfile", "copy_file_range", "ftruncate", "openat", "mkdir", "link"}
+LOCKS = frozenset({"fcntl", "flock"})
+SYNCS = frozenset({"fsync", "fdatasync"})
+WRITES = frozenset({"write", "pwrite64"})  # those that can be made in part here
+COPIES = frozenset({"writev", "pwritev", "sendfile", "copy_file_range", "fallocate"})
+FULL = WRITES | COPIES | {"ftruncate", "truncate", "open", "openat", "creat", "mkdir", "mkdirat"}
+FULL |= {"link", "linkat", "symlink"}
+"""What fails when a disk is full."""
+INTERRUPTIBLE = WRITES | SYNCS | LOCKS | {"openat", "ftruncate", "sendfile"}
+"""What may fail because a signal came."""
+_PIDFD_OPEN, _PIDFD_GETFD = 434, 438
 _SET_NO_NEW_PRIVS, _SECCOMP, _FILTER, _LISTENER = 38, 317, 1, 8
 _RECEIVE, _ANSWER = 0xC0502100, 0xC0182101
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
@@ -62,8 +76,10 @@ class Fault:
 
     Attributes:
         n: the number of the call, from 1; 0 for none.
-        kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `kill`: the process
-            is killed before it; `memory`: see `tests.faults.allocations`.
+        kind: `once`: this call alone fails; `onward`: the disk is full from this call on; `short`: this call
+            writes a half, and all after it for the same file find the disk full; `interrupted`: a signal
+            interrupts this call; `kill`: the process is killed before it; `memory`: see
+            `tests.faults.allocations`.
     """
 
     n: int
@@ -76,7 +92,7 @@ class Observed:
 
     Attributes:
         calls: the name of each call and the file that it was for.
-        faults: the numbers of the calls that failed.
+        faults: the numbers of the calls that failed; of a short write and of those after it.
         status: its exit code; negative if a signal ended it; None if it was ended for being too slow.
     """
 
@@ -160,24 +176,54 @@ def _decide(
         seen.calls.append((name, target[len(folder) + 1 :]))
         n = len(seen.calls)
         time.sleep(pause())
-        full = fault.kind == "onward" and fault.n and n >= fault.n and name in _FULL
         if n == fault.n and fault.kind == "kill":
             seen.faults.append(n)
             os.kill(pid, signal.SIGKILL)
-        elif full or (n == fault.n and fault.kind == "once"):
+        elif n == fault.n and fault.kind == "short":
+            if name in WRITES:
+                seen.faults.append(n)
+                answer = struct.pack("QqiI", number, _write_half(name, caller, arguments), 0, 0)
+        elif (error := _error(seen, fault)) is not None:
             seen.faults.append(n)
-            answer = struct.pack("QqiI", number, 0, -_error(name, fault.kind), 0)
+            answer = struct.pack("QqiI", number, 0, -error, 0)
     with contextlib.suppress(OSError):  # it was killed
         fcntl.ioctl(listener, _ANSWER, bytearray(answer))
 
 
-def _error(name: str, kind: Kind) -> int:
-    """Return the error with which a call fails."""
-    if name in _FULL and kind == "onward":
-        return errno.ENOSPC
-    if name in ("flock", "fcntl"):
-        return errno.ENOLCK
-    return errno.ENOSPC if name in ("write", "pwrite64") else errno.EIO
+def _error(seen: Observed, fault: Fault) -> int | None:
+    """Return the error with which the latest call fails; None if it is made."""
+    n, name = len(seen.calls), seen.calls[-1][0]
+    if fault.kind == "onward":
+        return errno.ENOSPC if fault.n and n >= fault.n and name in FULL else None
+    if fault.kind == "short":
+        same_file = bool(seen.faults) and seen.calls[-1][1] == seen.calls[fault.n - 1][1]
+        return errno.ENOSPC if same_file and name in FULL - {"ftruncate", "truncate"} else None
+    if n != fault.n or (fault.kind == "interrupted" and name not in INTERRUPTIBLE):
+        return None
+    if fault.kind == "interrupted":
+        return errno.EINTR
+    return errno.ENOLCK if name in LOCKS else errno.ENOSPC if name in WRITES else errno.EIO
+
+
+def _write_half(name: str, caller: int, arguments: tuple[int, ...]) -> int:
+    """Write the first half of what a call wants to write; return the number of bytes."""
+    descriptor, address, size, offset, *_ = arguments
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = libc.syscall(_PIDFD_OPEN, _process_of(caller), 0)
+    try:
+        same = libc.syscall(_PIDFD_GETFD, process, ctypes.c_uint(descriptor & 0xFFFFFFFF), 0)
+    finally:
+        os.close(process)
+    try:
+        half = _memory(caller, address, max(1, size // 2))
+        return os.write(same, half) if name == "write" else os.pwrite(same, half, offset)
+    finally:
+        os.close(same)
+
+
+def _process_of(thread: int) -> int:
+    status = Path(f"/proc/{thread}/status").read_text()
+    return int(status.partition("Tgid:")[2].split()[0])
 
 
 def _target(caller: int, call: int, arguments: tuple[int, ...]) -> str | None:
@@ -191,9 +237,9 @@ def _target(caller: int, call: int, arguments: tuple[int, ...]) -> str | None:
             if call == 73 and arguments[1] & _RELEASES[1]:
                 return None
             return os.readlink(f"/proc/{caller}/fd/{arguments[2 if call in _COPIES else 0]}")
-        if call == 257 and not arguments[2] & os.O_CREAT:
+        if (call == 2 and not arguments[1] & _CHANGES) or (call == 257 and not arguments[2] & _CHANGES):
             return None
-        path = _text(caller, arguments[1 if call in _AT else 0])
+        path = _text(caller, arguments[1 if call in _AT or call in _ON_LINK else 0])
         descriptor = arguments[0] & 0xFFFFFFFF
         relative_to = f"fd/{descriptor}" if call in _AT and descriptor != _CURRENT else "cwd"
         return os.path.normpath(os.path.join(os.readlink(f"/proc/{caller}/{relative_to}"), path))
@@ -206,13 +252,17 @@ def _lock_type(caller: int, address: int) -> int:
 
 
 def _text(caller: int, address: int) -> str:
-    return _memory(caller, address, 4096).partition(b"\0")[0].decode(errors="replace")
+    """Return a text that ends with a zero; the page after that of its beginning may be missing."""
+    in_page = _memory(caller, address, 4096 - address % 4096)
+    if b"\0" not in in_page:
+        in_page += _memory(caller, address + len(in_page), 4096)
+    return in_page.partition(b"\0")[0].decode(errors="replace")
 
 
 def _memory(caller: int, address: int, size: int) -> bytes:
     with open(f"/proc/{caller}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
-        return memory.read(min(size, 4096 - address % 4096) if size > 8 else size)
+        return memory.read(size)
 
 
 def _install() -> int:

@@ -85,7 +85,7 @@ def run(name: str, n: int, first_seed: int) -> Report:
     total = Report()
     for number in range(-(-n // BATCH)):
         with tempfile.TemporaryDirectory() as folder:
-            current = Path(folder, "input")
+            current, known = Path(folder, "input"), set(total.failed)
             size = min(BATCH, n - number * BATCH)
             command = [sys.executable, "-m", "tests.fuzz.run", "--batch", str(current)]
             command += ["--n", str(size), "--seed", str(first_seed + number), name]
@@ -96,9 +96,9 @@ def run(name: str, n: int, first_seed: int) -> Report:
                 total.counts["failed"] += 1
                 data = current.read_bytes() if current.exists() else b""
                 total.failed[f"code {done.returncode}: {done.stderr[-200:]}"] = data
+        for kind in total.failed.keys() - known:  # now, since a long run may be ended early
+            print(f"{name}: {kind} [{keep(name, total.failed[kind])}]", flush=True)
         print(f"{name}: {_shown(total)}", flush=True)
-    for kind, data in total.failed.items():
-        print(f"{name}: {kind} [{keep(name, data)}]", flush=True)
     return total
 
 

@@ -1,5 +1,6 @@
 """The ledger of test-set evaluations: one process at a time, and each test set once."""
 
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -81,6 +82,20 @@ def test_a_sweep_is_evaluated_by_one_process_at_a_time(tmp_path):
         pass
     with ledger.reserved(tmp_path):
         pass
+
+
+def test_a_ledger_that_cannot_be_written_whole_stays_as_it_was(tmp_path):
+    file = tmp_path / "ledger"
+    assert claimed(file, entry())
+    before = file.read_bytes()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, unlimited[1]))  # of the next line, 20 bytes
+    try:
+        with pytest.raises(OSError, match="ledger"):
+            claimed(file, entry("another", test="others"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert file.read_bytes() == before
 
 
 def test_a_last_line_without_its_end_is_kept(tmp_path):

@@ -49,6 +49,10 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def truncated_in_the_last_page(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
 def within_the_header(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
 
@@ -64,8 +68,9 @@ def zeros_in_the_schema(file: Path) -> None:
     [
         (empty, "is empty"),
         (text, "is not an SQLite database"),
-        (truncated, "is truncated"),
-        (within_the_header, "is not an SQLite database"),
+        (truncated, "is damaged"),
+        (truncated_in_the_last_page, "is truncated"),
+        (within_the_header, "is damaged"),
         (zeros_in_the_schema, "is damaged"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +17,7 @@ from typing import Any
 import mlflow
 import psutil
 import pytest
+from tests.faults.allocations import Allocations
 from tests.support import environment, until
 from tests.sweeps.support import jobs, run
 
@@ -143,6 +145,17 @@ def test_a_store_that_does_not_answer_is_tried_once_more_at_the_end(results):
     first, *rest = answers(messages, uri="http://127.0.0.1:9")
     assert "does not answer" in first["open"]
     assert rest == [{"unsent": message, "why": None} for message in messages]
+
+
+def test_a_lack_of_memory_while_the_store_is_opened_is_said_and_it_is_opened_again(results):
+    try:
+        Allocations(1).install()
+        found = answers([{"send": str(results[0])}])
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert "not enough memory" in str(found[0]["open"])
+    assert found[-1] == {"sent": {"send": str(results[0])}}
 
 
 def test_a_store_that_comes_back_gets_all_that_waited(results, monkeypatch):

@@ -18,6 +18,7 @@ from sweepgrad.errors import DamagedFile
 
 T = TypeVar("T")
 
+_MORE = 1 << 16
 _LISTED = 3  # errors of one file that are listed
 _COUNTED = 1000  # errors; each becomes a dictionary when they are listed
 _SHOWN, _SAID = 60, 300  # characters of a key and of a message
@@ -60,9 +61,11 @@ def read(path: Path, most: int) -> bytes:
             raise DamagedFile("not a regular file")
         if status.st_size > most:
             raise DamagedFile(f"{status.st_size} bytes, and at most {most} are read")
-        content = file.read(most + 1)  # it may grow meanwhile
-    if len(content) > most:
-        raise DamagedFile(f"more than {most} bytes")
+        content = file.read(status.st_size)  # not `most`: as much memory would be taken as is asked for
+        while more := file.read(_MORE):  # it has grown meanwhile
+            content += more
+            if len(content) > most:
+                raise DamagedFile(f"more than {most} bytes")
     return content
 
 

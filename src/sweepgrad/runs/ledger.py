@@ -127,12 +127,22 @@ def entering(
         if before.seen and not again:
             raise AlreadyEvaluated(before.seen)
         yield before
-        with naming(ledger), ledger.open("a+b") as file:
-            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                file.write(b"\n")  # an editor may have left the last line without its end
-            file.write(_as_json().dump_json(entry) + b"\n")
-            file.flush()
+        _append(ledger, _as_json().dump_json(entry) + b"\n")
+
+
+def _append(ledger: Path, line: bytes) -> None:
+    """Add a line to the ledger. If that fails, leave the ledger as it was: a part of a line is damage."""
+    with naming(ledger), ledger.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            line = b"\n" + line  # an editor may have left the last line without its end
+        try:
+            while line:
+                line = line[file.write(line) :]
             os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(size)
+            raise
 
 
 @contextmanager

@@ -91,9 +91,10 @@ def kept_in(file: Path) -> list[SplitResult]:
     except FileNotFoundError:
         return []
     except (KeyError, TypeError, ValidationError) as error:
+        why = reading.described(error)
         raise UserError(
-            f"{file} was written by another version of sweepgrad ({error}), and test results are not"
-            " overwritten. Read evaluation.md in the same folder, or evaluate with that version"
+            f"{file} was written by another version of sweepgrad ({why}), and test results"
+            " are not overwritten. Read evaluation.md in the same folder, or evaluate with that version"
         ) from None
     except ValueError as error:
         raise UserError(

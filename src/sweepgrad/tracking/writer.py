@@ -54,7 +54,10 @@ def serve(
     from sweepgrad.tracking.store import Store
 
     def opened() -> Store:
-        return Store(uri, experiment, process=process)
+        try:
+            return Store(uri, experiment, process=process)
+        except MemoryError:
+            raise Unreachable(f"not enough memory to open the MLflow store at {uri}") from None
 
     store: Store | None = None
     try:
@@ -122,7 +125,7 @@ def _serve(
     for message in backlog:
         answer({"unsent": message, "why": None})
     if store is not None and begun is not None:  # the process that trains died
-        with suppress(UserError, OSError, ValueError):
+        with suppress(UserError, OSError, ValueError, MemoryError):
             store.end_sweep(Path(begun))
 
 

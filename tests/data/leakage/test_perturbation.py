@@ -152,3 +152,14 @@ def test_a_column_for_which_no_garbage_can_be_made_is_named(values, message):
 def test_what_cannot_be_compared_is_refused_by_name(result):
     with pytest.raises(ValueError, match=r"^kept \(.*cannot be compared"):
         sees_held_out(lambda rows, train: {"kept": result}, table(), TRAIN)
+
+
+def test_a_lack_of_memory_is_no_finding():
+    fitted = []
+
+    def fit(frame, train):
+        fitted.append(frame)
+        return np.empty(2**62 if len(fitted) > 2 else 1, np.uint8)[:0]
+
+    with pytest.raises(MemoryError):
+        sees_held_out(fit, table(), TRAIN)

@@ -68,6 +68,8 @@ def moved_by_garbage(
         try:
             with np.errstate(all="ignore"):
                 other = fit(garbage, train)
+        except MemoryError:  # it says nothing about the rows
+            raise
         except Exception as error:  # noqa: BLE001 - any error is a finding, since only held-out rows have changed
             found[f"it raises {type(error).__name__}: {error}"] = None
             continue
