@@ -288,6 +288,7 @@ PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_change_makes_the_claim_fail(name, monkeypatch):
     assert {claim.name: claim.holds for claim in found().claims}[name]

@@ -214,6 +214,7 @@ def unplanted(group: Callable[[], list[Claim]]) -> dict[str, bool]:
     return outcomes(group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group]])
 def test_a_planted_change_makes_the_claim_fail(group, name, monkeypatch):
     assert unplanted(group)[name]
