@@ -93,7 +93,7 @@ def campaign(store: Path, *words: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("phases", "kinds", "every"),
-    [((), ("once", "kill"), 400), (("single",), ("memory",), 4)],
+    [((), ("once", "kill"), 400), (("single",), ("memory",), 100)],
     ids=["calls", "allocations"],
 )
 def test_a_command_that_is_repeated_completes_what_a_fault_left(empty_store, phases, kinds, every):

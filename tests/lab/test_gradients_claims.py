@@ -222,6 +222,7 @@ def test_a_planted_change_makes_the_claim_fail(group, name, monkeypatch):
     assert not outcomes(group)[name]
 
 
+@pytest.mark.slow
 def test_every_claim_has_a_plant(monkeypatch):
     finding = module.answer(SECTION, Lab("sqlite:///unused"))
     assert {claim.name for claim in finding.claims} == set(PLANTS)

@@ -64,12 +64,13 @@ class FileSource(FileConfigSource):
         path = Path(self.path, self._normalize_file_name(config_path)).resolve()
         if not path.exists():
             raise ConfigLoadError(f"Config not found : {path}")
-        _, n_nodes, head = load(path)
+        status = path.stat()
+        version = (path, status.st_mtime_ns, status.st_size)
+        _, n_nodes, head = _loaded(*version)
         self._n_nodes += n_nodes
         if self._n_nodes > MAX_FILE_NODES:
             raise UserError(f"{self.path}: its YAML files have more than {MAX_FILE_NODES:,} values together")
-        status = path.stat()
-        config = clone(_config(path, status.st_mtime_ns, status.st_size))  # Hydra changes it
+        config = clone(_config(*version))  # Hydra changes it
         header = self._get_header_dict(head)
         return ConfigResult(
             config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header
