@@ -5,6 +5,7 @@ import gc
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.servers import mlflow_server
-from tests.support import GRID, SMALL, Sweep, command, inside
+from tests.support import GRID, SMALL, Sweep, command, inside, stand_in
 
 # On a busy machine an example takes long, and so does drawing it: neither is a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,6 +48,23 @@ def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
 def _no_store_from_outside(monkeypatch):
     for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheaper() -> Iterator[None]:
+    """Leave out what costs much in each command and is the same in all.
+
+    Pictures are rendered only where a test says `drawn()`. MLflow reads all its migrations each time that it
+    opens a store, to learn which is the latest: here, once.
+    """
+    from mlflow.store.db import utils
+
+    from sweepgrad.training import plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", stand_in)
+        patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
+        yield
 
 
 @pytest.fixture(scope="session")

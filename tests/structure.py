@@ -8,6 +8,7 @@ above all that it imports.
 import argparse
 import ast
 from collections import defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def name_of(file: Path, src: Path = SRC) -> str:
 def trees(src: Path = SRC) -> dict[str, ast.Module]:
     """Return the syntax tree of each module below `src`, by its name."""
     return {name_of(file, src): ast.parse(file.read_text()) for file in sorted(src.rglob("*.py"))}
+
+
+@cache
+def project() -> Graph:
+    """Return, for each module of this project, the modules of the project that it imports."""
+    return modules(trees())
 
 
 def imports(tree: ast.AST) -> set[str]:

@@ -1,5 +1,6 @@
 """Helpers of the tests of jobs, tracking and the command line."""
 
+import base64
 import contextlib
 import io
 import os
@@ -15,11 +16,18 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from sweepgrad.cli.main import main
+from sweepgrad.training import plots
 
 SMALL = ("data=simulated", "data.rows=200", "train.epochs=3")
 """Overrides of a job that trains in a moment."""
+
+_RENDERED = plots._save
+_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 
 GRID = "model=wide,linear seed=1,2"
 """What the sweep that tests share varies."""
@@ -62,6 +70,19 @@ def inside(folder: Path, store: Path) -> Iterator[None]:
         for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.delenv(variable, raising=False)
         yield
+
+
+@contextlib.contextmanager
+def drawn() -> Iterator[None]:
+    """Have pictures rendered, as users do; in the other tests a figure is made and a stand-in is written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", _RENDERED)
+        yield
+
+
+def stand_in(figure: Figure, path: Path) -> None:
+    """Write the smallest PNG: rendering takes longer than all else that a test's run does."""
+    path.write_bytes(_PNG)
 
 
 def load_model(uri: str, address: str) -> Any:

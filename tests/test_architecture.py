@@ -7,11 +7,11 @@ import sys
 import tomllib
 
 import pytest
-from tests.structure import SRC, circles, imports, modules, name_of, rooms, trees
+from tests.structure import SRC, circles, imports, name_of, project, rooms, trees
 
 FILES = sorted(SRC.rglob("*.py"))
 MODULES = trees()
-GRAPH = modules(MODULES)
+GRAPH = project()
 
 # From the ground upwards. A package imports from lower floors only, never from its own or from a higher one.
 FLOORS = (

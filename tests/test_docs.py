@@ -167,21 +167,21 @@ def test_the_first_change_of_the_page_on_contributing_works(tmp_path):
 
 @pytest.mark.parametrize("name", ["trust.md"])
 @pytest.mark.slow
-def test_the_commands_of_a_page_run_in_their_order(name, tmp_path):
+def test_the_commands_of_a_page_run_in_their_order(name, folder):
     page = (DOCS / name).read_text()
     for command in (line for block in blocks("bash", page) for line in block.splitlines()):
-        done = run(command, tmp_path)
+        done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
+def test_the_commands_of_the_page_on_sweeps_do_as_it_says(folder):
     commands = [
         line for block in blocks("bash", (DOCS / "sweeps.md").read_text()) for line in block.splitlines()
     ]
     printed = []
     for command in commands:
-        done = run(command, tmp_path)
+        done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         printed.append(done.stderr)
     rehearsal, first, _, again, wider, from_scratch, *_, halving, search = printed
@@ -194,27 +194,27 @@ def test_the_commands_of_the_page_on_sweeps_do_as_it_says(tmp_path):
     assert "12 trials finished, 0 failed" in search
 
 
-def test_the_python_of_the_page_on_trust_runs(tmp_path):
+def test_the_python_of_the_page_on_trust_runs(folder):
     (code,) = blocks("python", (DOCS / "trust.md").read_text())
-    (tmp_path / "example.py").write_text(code)
-    done = run("python -W error example.py", tmp_path)
+    (folder / "example.py").write_text(code)
+    done = run("python -W error example.py", folder)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_the_commands_for_many_machines_run_on_this_one(tmp_path):
+def test_the_commands_for_many_machines_run_on_this_one(folder):
     text = (DOCS / "many-machines.md").read_text()
     alone, by_hand = blocks("bash", text)
-    done = run(alone, tmp_path)
+    done = run(alone, folder)
     assert done.returncode == 0, done.stderr
     with socket.socket() as probe:  # the port that the page names may be in use here
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ending = "\ncode=$?; kill $(jobs -p); wait; exit $code"
-    done = run(by_hand.replace("8786", str(port)) + ending, tmp_path)
+    done = run(by_hand.replace("8786", str(port)) + ending, folder)
     assert done.returncode == 0, done.stderr
     assert "1 worker with 2 cores" in done.stderr
-    assert len([*(tmp_path / "runs" / "sweeps").glob("*/*/record.json")]) == 6
+    assert len([*(folder / "runs" / "sweeps").glob("*/*/record.json")]) == 6
 
 
 def test_the_python_for_many_machines_is_python():

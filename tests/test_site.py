@@ -88,6 +88,7 @@ def small(tmp_path):
     return docs
 
 
+@pytest.mark.slow
 def test_every_document_is_a_page_and_is_in_the_contents(site):
     index = Page((site / "index.html").read_text(encoding="utf-8"))
     for page in PAGES:
@@ -95,6 +96,7 @@ def test_every_document_is_a_page_and_is_in_the_contents(site):
         assert str(page) in [link.partition("#")[0] for link in index.links] or page.name == "index.html"
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(site):
     found = parsed(site)
     for file, page in found.items():
@@ -108,6 +110,7 @@ def test_every_link_leads_somewhere(site):
                 assert unquote(parts.fragment) in found[target].ids, f"{file.name}: {link}"
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(site):
     for file, page in parsed(site).items():
         for address in page.loaded:
@@ -120,6 +123,7 @@ def test_nothing_is_loaded_from_elsewhere(site):
         assert "@import" not in sheet.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_formula_is_drawn(site):
     for file, page in parsed(site).items():
         assert not re.search(r"\$|\\(frac|alpha|theta|mathbb|lVert)", page.text), file
@@ -172,6 +176,7 @@ def test_a_formula_with_an_unknown_command_is_an_error(small, tmp_path):
     assert "unknown command \\\\lVertt" in done.stderr
 
 
+@pytest.mark.slow
 def test_each_page_of_the_lab_offers_its_notebook(site):
     offering = {
         file.relative_to(site): [link for link in page.links if link.endswith(".ipynb")]

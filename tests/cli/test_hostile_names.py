@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
-from tests.support import Result, command, inside
+from tests.support import Result, command, drawn, inside
 
 import sweepgrad as sg
 from sweepgrad.messages import escape
@@ -52,7 +52,7 @@ def hostile_table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, empty_store) -> Done:
     folder = tmp_path_factory.mktemp("hostile")
-    with inside(folder, empty_store):
+    with inside(folder, empty_store), drawn():
         hostile_table().to_csv(FILE, index=False)
         Path("more/data").mkdir(parents=True)
         keys: dict[str, object] = {"path": FILE, "target": TARGET, "positive": YES, "drop": [NUMERIC[2]]}

@@ -21,6 +21,7 @@ def test_without_a_sweep_there_is_only_the_table_of_all_runs(folder):
     assert list(links(store, "http://127.0.0.1:1")) == ["all runs"]
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_named(folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

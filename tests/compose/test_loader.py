@@ -166,7 +166,7 @@ def test_the_tricky_files_can_be_composed(hydra, overrides):
     assert loader_of(hydra).load_configuration(CONFIG_NAME, overrides, RunMode.RUN)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(MASTERS), st.lists(st.sampled_from(LINES), max_size=5))
 @example([], [])
 @example([], ["experiment=tricky", "linked.name=other", "seed=3"])

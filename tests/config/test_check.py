@@ -468,7 +468,9 @@ def remove(job: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, remove])
+@pytest.mark.parametrize(
+    "damage", [flip, *(pytest.param(f, marks=pytest.mark.slow) for f in (truncate, remove))]
+)
 def test_a_damaged_job_is_trained_again_and_no_other(damage, folder):
     words = [*SMALL, "-m", "model=wide,linear", "seed=1,2"]
     assert command("train", *words).code == 0

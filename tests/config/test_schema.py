@@ -446,7 +446,7 @@ def typos(key: str) -> st.SearchStrategy[str]:
     return spoiled.map(lambda word: f"{section}.{word}" if section else word)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.sampled_from(KEYS).flatmap(lambda key: st.tuples(st.just(key), typos(key))))
 @example(("optimizer.lr", "optimizer.rl"))
 @example(("optimizer.lr", "optimizer.l"))

@@ -79,7 +79,7 @@ def problems(diagram: Diagram, places: Layout) -> list[str]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(diagrams())
 def test_no_arrow_crosses_a_box_or_a_label_and_nothing_overlaps(diagram):
     assert not problems(diagram, layout(diagram))

@@ -222,7 +222,7 @@ def random_step(program: Any, updates: Any, watched: int) -> Any:
 CARRIED = ("matrix", "square", "other", "vector", "number", "cube")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     programs,
     st.tuples(*[st.sampled_from(UPDATES)] * len(CARRIED)),

@@ -248,7 +248,10 @@ def _target(caller: int, call: int, arguments: tuple[int, ...]) -> str | None:
 
 
 def _lock_type(caller: int, address: int) -> int:
-    return int(struct.unpack("h", _memory(caller, address, 2))[0])
+    content = _memory(caller, address, 2)
+    if len(content) < 2:
+        raise ProcessLookupError  # its process was killed meanwhile
+    return int(struct.unpack("h", content)[0])
 
 
 def _text(caller: int, address: int) -> str:

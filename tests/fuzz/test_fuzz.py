@@ -12,7 +12,7 @@ from tests.fuzz.property import CORPUS, Failed, check, kept, target, targets
 
 from sweepgrad.errors import UserError
 
-SHORT = 40  # inputs of a target
+SHORT = 25  # inputs of a target
 REPLAYED = [(name, path) for name in targets() for path in kept(name)]
 
 

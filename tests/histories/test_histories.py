@@ -83,7 +83,7 @@ def test_a_repetition_for_another_model_is_found(project):
 def test_histories_of_two_processes_agree_with_the_model():
     """`make histories` runs more."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.histories.checker", "--histories", "12"],
+        [sys.executable, "-W", "ignore", "-m", "tests.histories.checker", "--histories", "4"],
         env={**environment(), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

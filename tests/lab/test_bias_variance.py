@@ -232,6 +232,7 @@ def found(*overrides: str) -> Finding:
     return answer(asked(*overrides), LAB)
 
 
+@pytest.mark.slow
 def test_all_claims_hold():
     assert [claim.name for claim in found().claims if not claim.holds] == []
     assert found().notes == ()
@@ -240,6 +241,7 @@ def test_all_claims_hold():
     }
 
 
+@pytest.mark.slow
 def test_what_the_settings_do_not_test_is_no_claim():
     few = ("replicates=8", "points=20", "epochs=10")
     other = found(*few, "widths=[1,2]", "feature_widths=[5,90]")
@@ -288,6 +290,7 @@ PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_change_makes_the_claim_fail(name, monkeypatch):
     assert {claim.name: claim.holds for claim in found().claims}[name]
@@ -295,6 +298,7 @@ def test_a_planted_change_makes_the_claim_fail(name, monkeypatch):
     assert not {claim.name: claim.holds for claim in answer(asked(), LAB).claims}[name]
 
 
+@pytest.mark.slow
 def test_every_claim_has_a_plant():
     assert list(PLANTS) == [claim.name for claim in found().claims]
 

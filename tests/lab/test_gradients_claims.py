@@ -214,6 +214,7 @@ def unplanted(group: Callable[[], list[Claim]]) -> dict[str, bool]:
     return outcomes(group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in GROUPS[group]])
 def test_a_planted_change_makes_the_claim_fail(group, name, monkeypatch):
     assert unplanted(group)[name]
@@ -221,6 +222,7 @@ def test_a_planted_change_makes_the_claim_fail(group, name, monkeypatch):
     assert not outcomes(group)[name]
 
 
+@pytest.mark.slow
 def test_every_claim_has_a_plant(monkeypatch):
     finding = module.answer(SECTION, Lab("sqlite:///unused"))
     assert {claim.name for claim in finding.claims} == set(PLANTS)

@@ -372,6 +372,7 @@ def test_every_claim_has_a_plant():
     assert set(PLANTS) == set(claims(unplanted()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_change_makes_the_claim_fail(name, monkeypatch):
     asked = small(**SHOWN.get(name, {}))

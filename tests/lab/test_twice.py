@@ -219,6 +219,7 @@ def remembered(network, update, rows, *, start=None, **named):
     return _TRAINED[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_change_makes_the_claim_fail(name, monkeypatch):
     assert {claim.name: claim.holds for claim in found().claims}[name]

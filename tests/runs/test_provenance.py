@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.structure import modules, trees
+from tests.structure import project
 from threadpoolctl import threadpool_info
 
 from sweepgrad.runs import imports, provenance
 
-GRAPH = modules(trees())
+GRAPH = project()
 PACKAGE = Path(provenance.__file__).parents[1]
 
 

@@ -58,7 +58,7 @@ def test_nothing_that_sends_sweeps_or_prints_comes_along(trained):
     assert not modules & {"data/access.py", "messages/terminal.py"}  # nor what reads tables or prints
 
 
-@pytest.mark.parametrize("installed", ["hidden", "there"])
+@pytest.mark.parametrize("installed", ["hidden", pytest.param("there", marks=pytest.mark.slow)])
 def test_a_model_loads_with_and_without_us(trained, installed):
     from sweepgrad.training.bundle import Bundle
 

@@ -299,6 +299,7 @@ def test_without_a_first_line_it_ends_in_silence(folder):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_left_alone_it_sends_what_it_was_handed_and_closes_the_sweep(results):
     """Kill the other process with SIGKILL after it sent three messages."""
     code = f"""if True:

@@ -43,7 +43,7 @@ def test_the_gradient_of_every_kind_of_network_is_right(network, name, dtype):
     assert report.checked == report.n_parameters
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_batch_in_which_relus_bend_everywhere_still_passes(seed):
     """Take thousands of rows, some of them at a kink; only entries that depend on these are skipped."""
     (report,) = gradcheck(["model=wide", "train.batch_size=3000", f"seed={seed}"])

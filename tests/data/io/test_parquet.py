@@ -69,7 +69,7 @@ def same(left, right):
         assert getattr(left.digests, part) == getattr(right.digests, part)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     row_group_size=st.integers(20, N + 1),
     values=st.integers(40, 3 * N),
