@@ -21,7 +21,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -66,11 +65,10 @@ def _baseline(group: Group) -> Baseline:
     folder = BUILD / group.name / "baseline"
 
     def work() -> int:
-        observer = Observer(folder, group.modules)
-        threading.settrace(observer.trace)
-        sys.settrace(observer.trace)
+        observer = Observer(folder)
+        for module in group.modules:
+            observer.observe(module)
         code = run([f"tests/{test}" for test in group.tests], observer)
-        sys.settrace(None)
         lines = {
             test: {module: sorted(some) for module, some in reached.items()}
             for test, reached in observer.lines.items()

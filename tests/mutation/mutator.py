@@ -43,6 +43,9 @@ _PAIRS = (
 )
 _NAMES = dict(_PAIRS) | {right: left for left, right in _PAIRS}
 
+PROBE = "__reached__"
+"""The function that is called where it has to be known which lines are reached."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -89,6 +92,27 @@ def mutated(source: str, mutant: Mutant) -> ast.Module:
             _Replace(node, _changes(node)[mutant.variant]).visit(tree)
             return ast.fix_missing_locations(tree)
     raise ValueError(f"the source has no node {mutant.node}")
+
+
+def probed(source: str) -> ast.Module:
+    """Return the syntax tree of a source whose functions call `PROBE` with the lines of each statement."""
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    inside = {id(node): node for function in functions for node in ast.walk(function)}
+    for node in inside.values():
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(block := getattr(node, name, None), list):
+                setattr(node, name, [one for statement in block for one in (*_probe(statement), statement)])
+    return ast.fix_missing_locations(tree)
+
+
+def _probe(statement: ast.stmt) -> list[ast.stmt]:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return []  # a docstring
+    body = getattr(statement, "body", None)
+    last = body[0].lineno - 1 if body else statement.end_lineno or 0
+    lines: list[ast.expr] = [ast.Constant(line) for line in (statement.lineno, max(statement.lineno, last))]
+    return [ast.copy_location(ast.Expr(ast.Call(ast.Name(PROBE, ast.Load()), lines, [])), statement)]
 
 
 def sample(keys: list[str], n: int, seed: int = 0) -> list[str]:

@@ -8,10 +8,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 import pytest
+from tests.mutation import hook
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "sweepgrad"
@@ -30,15 +30,13 @@ class Observer:
 
     Arguments:
         folder: for what the parent process reads, and for temporary files.
-        modules: whose lines are noted.
         limit: seconds after which a test ends its process.
     """
 
     late: IO[str]
 
-    def __init__(self, folder: Path, modules: Sequence[str] = (), *, limit: float = 600) -> None:
+    def __init__(self, folder: Path, *, limit: float = 600) -> None:
         self.folder, self.limit = folder, limit
-        self.files = {str(SOURCE / module): module for module in modules}
         self.seconds: dict[str, float] = {}
         self.lines: dict[str, dict[str, set[int]]] = {}
         self._reached: dict[str, set[int]] = {}
@@ -68,12 +66,13 @@ class Observer:
         with contextlib.suppress(FileExistsError), (self.folder / FAILED).open("x") as file:
             file.write(name)
 
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
-        module = self.files.get(frame.f_code.co_filename)
-        if module is None:
-            return None
-        self._reached.setdefault(module, set()).add(frame.f_lineno)
-        return self.trace
+    def observe(self, module: str) -> None:
+        """Note which lines of a module below `src/sweepgrad` each test reaches."""
+
+        def reached(first: int, last: int) -> None:
+            self._reached.setdefault(module, set()).update(range(first, last + 1))
+
+        hook.observe(hook.module_name(module), reached)
 
 
 def python_path() -> str:

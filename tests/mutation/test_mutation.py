@@ -3,12 +3,13 @@
 import ast
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from tests.mutation import campaign, report
 from tests.mutation.campaign import Baseline
 from tests.mutation.modules import GROUPS, SAMPLE
-from tests.mutation.mutator import mutants, mutated, sample
+from tests.mutation.mutator import PROBE, mutants, mutated, probed, sample
 from tests.mutation.processes import ROOT, SOURCE, python_path
 
 
@@ -129,6 +130,25 @@ def test_the_fastest_tests_that_reach_a_line_come_first():
     baseline = Baseline(seconds, {"a": {"m.py": [1, 2]}, "b": {"n.py": [1]}, "c": {"m.py": [2]}}, [])
     assert baseline.tests("m.py", 2) == ["c", "a"]
     assert baseline.tests("m.py", 3) == ["b", "c", "a"]  # no test reaches it: the import does
+
+
+def test_each_statement_of_a_function_reports_its_lines_before_it_runs():
+    source = """
+def f(a):
+    "Return a number."
+    b = (a
+         + 1)
+    if b > 2:
+        b = 0
+    else:
+        b = 1
+    return b
+"""
+    seen: list[tuple[int, int]] = []
+    names: dict[str, Any] = {PROBE: lambda first, last: seen.append((first, last))}
+    exec(compile(probed(source), "f.py", "exec"), names)  # noqa: S102 - the source above
+    assert (names["f"](1), names["f"].__doc__) == (1, "Return a number.")
+    assert seen == [(4, 5), (6, 6), (9, 9), (10, 10)]
 
 
 def test_a_process_imports_the_mutant_and_so_do_those_it_starts():
