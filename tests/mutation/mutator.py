@@ -78,7 +78,7 @@ def mutants(source: str) -> list[Mutant]:
     for index, (node, scope) in enumerate(_nodes(ast.parse(source))):
         for variant, after in enumerate(_changes(node)):
             change = (scope, _text(node), _text(after))
-            line = getattr(node, "lineno", 0)
+            line = next(part.lineno for part in ast.walk(node) if hasattr(part, "lineno"))
             found.append(Mutant(line, *change, repeat=seen[change], node=index, variant=variant))
             seen[change] += 1
     return found
