@@ -183,7 +183,7 @@ def _changes(node: ast.AST) -> list[ast.AST]:
         case ast.Constant(value=bool(value)):
             return [ast.Constant(not value)]
         case ast.Constant(value=int() | float() as value):
-            return [ast.Constant(value + 1), ast.Constant(value - 1)]
+            return [ast.Constant(other) for other in (value + 1, value - 1) if other != value]
         case ast.Constant(value=str(value)) if value in _NAMES:
             return [ast.Constant(_NAMES[value])]
         case ast.Name(id=name, ctx=ast.Load()) if name in _NAMES:

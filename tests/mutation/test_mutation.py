@@ -33,6 +33,7 @@ def changed(source: str) -> list[str]:
         ("-a", ["a"]),
         ("3", ["4", "2"]),
         ("0.5", ["1.5", "-0.5"]),
+        ("1e200", []),
         ("True", ["False"]),
         ("min(a, b)", ["max(a, b)"]),
         ("np.argmin(a)", ["np.argmax(a)"]),

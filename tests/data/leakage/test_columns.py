@@ -139,3 +139,39 @@ def test_numbers_that_identify_rows(ids):
 )
 def test_measurements_do_not_identify_rows(measured):
     assert kind_of_finding(measured, numeric=True) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "levels", "found"),
+    [
+        *((300, 100, False), (300, 101, True)),  # a third of the rows
+        *((60, 50, False), (60, 51, True)),
+        *((20, 20, True), (19, 19, False), (21, 20, False)),  # all differ
+    ],
+)
+def test_how_many_levels_identify_rows(n, levels, found):
+    values = texts(np.arange(n) % levels)
+    assert (kind_of_finding(values, numeric=False, y=Y[:n]) == "identifying") is found
+
+
+@pytest.mark.parametrize(
+    ("n", "span", "found"),
+    [
+        *((60, 180, True), (60, 181, False)),  # 3 n is more than n² / 28
+        *((140, 700, True), (140, 701, False)),  # n² / 28 is more than 3 n
+        *((30, 90, True), (29, 29, False)),
+    ],
+)
+def test_how_narrow_a_range_of_distinct_integers_identifies_rows(n, span, found):
+    integers = np.append(np.arange(n - 1), span - 1) + 5000
+    shuffled = integers[permutation(key(1, "ids"), n)]
+    assert (kind_of_finding(shuffled, numeric=True, y=Y[:n]) == "identifying") is found
+
+
+@pytest.mark.parametrize("ordered", [np.arange(40) ** 4, -(np.arange(40) ** 4)])
+def test_integers_in_order_identify_rows_however_wide_their_range(ordered):
+    values = ordered.astype(float)
+    assert kind_of_finding(values, numeric=True, y=Y[:40]) == "identifying"
+    repeated = values.copy()
+    repeated[20] = repeated[19]
+    assert kind_of_finding(repeated, numeric=True, y=Y[:40]) is None

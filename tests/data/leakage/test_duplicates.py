@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.data.leakage.duplicates import PAIRS, find
+from sweepgrad.data.leakage.duplicates import PAIRS, Duplicates, find
 from sweepgrad.data.split import PARTS, Parts
 
 N = 500
@@ -147,3 +147,21 @@ def test_columns_without_values_or_with_the_largest_ones_are_accepted(values):
     assert exact.rows["train-val"] == 3
     assert exact.named == ((1, 4), (6, 9), (11, 14))
     assert (near.pairs, rows) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "by_chance", "share", "beyond", "relevant"),
+    [
+        (2, 0.0, 0.5, False, False),
+        (3, 0.0, 0.5, True, True),
+        (16, 4.0, 0.5, False, False),  # 4 + 5 · 2 + 2
+        (17, 4.0, 0.5, True, True),
+        (17, 4.0, 0.01, True, True),
+        (17, 4.0, 0.0099, True, False),
+    ],
+)
+def test_duplicates_matter_if_they_are_more_than_chance_and_one_percent(
+    pairs, by_chance, share, beyond, relevant
+):
+    found = Duplicates({}, {"train-val": 0.0, "train-test": share, "val-test": 0.0}, pairs, by_chance, ())
+    assert (found.beyond_chance, found.relevant) == (beyond, relevant)

@@ -118,6 +118,36 @@ def test_garbage_keeps_training_rows_and_types_and_changes_all_columns(kind):
         assert not original.loc[~TRAIN, name].equals(other.loc[~TRAIN, name]), name
 
 
+def test_garbage_of_the_first_kind_is_extreme_unknown_or_missing():
+    other = garbled(table(), TRAIN, 0)[~TRAIN]
+    present = other["x"].dropna().abs()
+    assert other["x"].isna().any()
+    assert np.isfinite(present).all()
+    assert present.min() > 1e290
+    assert set(other["count"]) == {2**63 - 1, 2**62 - 1}
+    assert other["flag"].all()
+    assert set(other["town"].dropna()).isdisjoint({"Ulm", "Rom"})
+    assert other["town"].isna().any()
+    assert set(other["grade"].dropna()) == {"a"}
+    assert other["grade"].isna().any()
+    assert other["day"].max() > table()["day"].max() + pd.Timedelta(50, "D")
+    assert other["day"].isna().any()
+    assert set(other["whole"]) == {2**63 - 1, 2**62 - 1}
+
+
+def test_garbage_of_the_second_kind_is_larger_and_in_another_order():
+    frame = table()
+    frame["count"] = np.arange(N)  # so that each number shows which row it is from
+    original, other = frame[~TRAIN], garbled(frame, TRAIN, 1)[~TRAIN]
+    # Twice a number below 100, and one more.
+    assert sorted(other["count"]) == [2 * n + 1 for n in original["count"]]
+    assert other["count"].tolist() != sorted(other["count"])
+    moved = np.sort(other["x"]) - np.sort(original["x"])
+    assert moved == pytest.approx(np.full(len(moved), (original["x"].abs().median() + 1) / 3))
+    assert other["flag"].sum() == (~original["flag"]).sum()
+    assert sorted(other["town"]) == sorted(original["town"])
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=5), st.integers(0, 4))
 def test_results_that_differ_in_one_bit_differ(values, place):
