@@ -369,7 +369,12 @@ def test_labels_are_those_of_the_validation_rows_and_are_read_once(tmp_path, mon
     data, split = file_data(written(table(), tmp_path / "t.csv")), shares()
     opened = open_training(data, split)
     tables, read_files = Tables(), []
-    monkeypatch.setattr(access, "read", lambda data: read_files.append(data) or read(data))
+
+    def counted(data):
+        read_files.append(data)
+        return read(data)
+
+    monkeypatch.setattr(access, "read", counted)
     for _ in range(2):
         found = tables.labels(data, split, opened.digests, "it")
         assert found.dtype == np.float64

@@ -36,7 +36,7 @@ GROUPS = (
             *("data/leakage/drift.py", "data/leakage/duplicates.py", "data/leakage/identifying.py"),
             *("data/leakage/perturbation.py", "data/leakage/revealing.py", "data/leakage/target_copies.py"),
         ),
-        ("data/leakage", "data/test_access.py"),
+        ("data/leakage",),
     ),
     Group(
         "audit",

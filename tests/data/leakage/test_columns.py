@@ -74,6 +74,14 @@ def test_levels_that_reveal_the_target():
     assert kind_of_finding(texts(almost), numeric=False) is None
 
 
+@pytest.mark.parametrize("one_class", [0, 1])
+def test_levels_that_predict_one_class_only_reveal_nothing(one_class):
+    # All of one class and a sixth of the other are in the first level.
+    y = np.repeat([one_class, 1 - one_class], [300, 300])
+    assert kind_of_finding(["a"] * 350 + ["b"] * 250, numeric=False, y=y) is None
+    assert kind_of_finding(["a"] * 301 + ["b"] * 299, numeric=False, y=y) == "revealing"
+
+
 def test_many_small_levels_reveal_nothing():
     # 200 levels of three rows: many rows of a level agree, but no more than by chance.
     assert kind_of_finding(texts(np.arange(N) // 3), numeric=False) is None

@@ -165,3 +165,30 @@ def test_duplicates_matter_if_they_are_more_than_chance_and_one_percent(
 ):
     found = Duplicates({}, {"train-val": 0.0, "train-test": share, "val-test": 0.0}, pairs, by_chance, ())
     assert (found.beyond_chance, found.relevant) == (beyond, relevant)
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_chance_is_the_root_of_the_product_over_the_columns(fine):
+    draw = np.random.default_rng(5)
+    n = 60
+    frame = pd.DataFrame({"grade": draw.integers(0, 4, n), "town": draw.choice(["Ulm", "Rom", "Wien"], n)})
+    if fine:
+        frame["x"] = draw.normal(size=n)
+    frame.iloc[40:50] = frame.iloc[:10].to_numpy()
+    frame["grade"] = frame["grade"].astype(float)
+    parts = Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), (30, 20, 10)))
+    numeric = ["grade", "x"] if fine else ["grade"]
+    exact, *_ = find(frame.astype(dict.fromkeys(numeric, float)), numeric, ["town"], parts)
+    both = [(i, j) for i in range(n) for j in range(i)]
+
+    def agree(columns):
+        return sum(all(frame[name][i] == frame[name][j] for name in columns) for i, j in both)
+
+    product = 1.0
+    for name in frame:
+        equal = agree([name])
+        if name == "x":  # nearly all values differ, so those that do not are of duplicates
+            equal = max(equal - agree(frame.columns), 1)
+        product *= equal / len(both)
+    possible = 30 * 20 + 30 * 10 + 20 * 10
+    assert exact.by_chance == pytest.approx(possible * np.sqrt(product))

@@ -44,6 +44,13 @@ class Slotted:
         self.mean, self.__hidden = 0.0, mean
 
 
+class OpenSlotted:
+    __slots__ = ("mean",)
+
+    def __init__(self, mean):
+        self.mean = mean
+
+
 class Called:
     def __init__(self, mean):
         self.mean, self.of = mean, self.__call__  # a method holds its object
@@ -68,6 +75,7 @@ STATISTICS = {
     "whole numbers": lambda rows: rows["whole"].sum(),
     "a dataclass": lambda rows: Scale(rows["x"].mean(), sorted(rows["town"].unique())),
     "slots": lambda rows: Slotted(rows["x"].mean()),
+    "slots of any name": lambda rows: OpenSlotted(rows["x"].mean()),
     "an object to call": lambda rows: Called(rows["x"].mean()),
     "a function": lambda rows: less(rows["x"].mean()),
     "a method": lambda rows: Scale(rows["x"].mean(), []).__eq__,
