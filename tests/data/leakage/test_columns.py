@@ -37,6 +37,11 @@ def test_constant(value):
     assert kind_of_finding(["one"] * N, numeric=False) == "constant"
 
 
+def test_one_row_is_constant():
+    assert kind_of_finding([1.5], numeric=True, y=[1]) == "constant"
+    assert kind_of_finding(["one"], numeric=False, y=[1]) == "constant"
+
+
 def test_one_value_and_missing_is_not_constant():
     some = uniform(key(0, "some"), (N,)) < 0.3
     assert kind_of_finding(with_missing(1.0, some), numeric=True) is None

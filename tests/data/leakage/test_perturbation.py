@@ -143,6 +143,12 @@ def test_garbage_of_the_first_kind_is_extreme_unknown_or_missing():
     assert set(other["whole"]) == {2**63 - 1, 2**62 - 1}
 
 
+def test_garbage_of_one_day_is_another_day():
+    frame = pd.DataFrame({"day": pd.Series([pd.Timestamp("2020-01-01")] * N)})
+    other = garbled(frame, TRAIN, 0)["day"][~TRAIN].dropna()
+    assert set(other) == {pd.Timestamp("2020-01-02")}
+
+
 def test_garbage_of_the_second_kind_is_larger_and_in_another_order():
     frame = table()
     frame["count"] = np.arange(N)  # so that each number shows which row it is from
