@@ -429,3 +429,30 @@ def test_reading_is_announced_from_a_size_on(tmp_path, monkeypatch, caplog):
                 open_check(data, shares())
             assert ("reading 0 MB" in caplog.text) is announced
             caplog.clear()
+
+
+def test_a_file_that_changed_replaces_its_earlier_copy(tmp_path):
+    data = file_data(written(table(), tmp_path / "t.csv"))
+    open_training(data, shares())
+    before = len(access._opened)
+    written(table().assign(x1=lambda frame: frame["x1"] * 2), tmp_path / "t.csv")
+    open_training(data, shares())
+    assert len(access._opened) == before
+    assert [key[3] for key in access._opened if key[0] == data] == [access._version(data)]
+
+
+def test_slow_steps_are_reported_by_the_name_of_the_table(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sweepgrad.messages._SECONDS", -1.0)
+    data = file_data(written(table(), tmp_path / "t.csv"), name="people")
+    tables = Tables()
+    calls = (
+        lambda: open_training(data, shares(), np.float32),
+        lambda: tables._open(data, shares()),
+        lambda: tables.training(data, shares()),
+        lambda: open_check(data, shares()),
+    )
+    for call in calls:
+        with caplog.at_level("INFO", "sweepgrad"):
+            call()
+        assert {message.partition(":")[0] for message in caplog.messages} == {"people"}
+        caplog.clear()
