@@ -329,3 +329,14 @@ def test_groups_without_any_value_are_in_one_set(table):
     frame = table.columns.select(["x", "z", "y"], np.ones(N, dtype=bool)).assign(unit=None)
     alone = replace(table, columns=FrameColumns(frame, ""))
     assert certified(alone, parts_by(np.arange(N))).groups == {"unit": 0}
+
+
+def test_a_table_of_ordinary_size_is_searched_whole(table):
+    n = 1200
+    frame = pd.DataFrame({"x": np.arange(n) * 1.0, "z": np.arange(n) % 7, "y": np.arange(n) % 2})
+    large = replace(
+        table, columns=FrameColumns(frame.assign(unit="u"), ""), y=np.arange(n, dtype=np.int8) % 2
+    )
+    found, _, parts, rows = head(large, Parts((np.arange(n) % 3).astype(np.int8)))
+    assert found.index.tolist() == rows.tolist() == list(range(n))
+    assert parts.codes.tolist() == [0, 1, 2] * 400
