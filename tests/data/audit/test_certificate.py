@@ -117,6 +117,7 @@ def test_of_a_big_table_rows_of_every_part_are_searched(table, monkeypatch):
     sorted_by_part = Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), 100))
     frame, y, parts, rows = head(table, sorted_by_part)
     assert rows.tolist() == [*range(30), *range(100, 130), *range(200, 230)]
+    assert frame.index.tolist() == list(range(90))
     assert [parts.size(part) for part in PARTS] == [30, 30, 30]
     assert np.array_equal(y, table.y[rows])
     everything = table.columns.select(["x"], np.ones(N, dtype=bool))
