@@ -16,7 +16,7 @@ SLOW_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference inject histories checked lint format types lock hooks clean distclean notebooks
+.PHONY: help run ui bench peers test test-slow fuzz docs lab pictures architecture reference inject histories mutate checked lint format types lock hooks clean distclean notebooks
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -67,6 +67,9 @@ inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation
 
 histories: $(DEV) $(PROJECT) ## Check histories of two processes that are killed at random (ARGUMENTS="--histories 500")
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.histories.checker $(ARGUMENTS)
+
+mutate: $(DEV) $(PROJECT) ## Run the tests on changed sources, and write docs/mutation.md (an hour; ARGUMENTS="split --again")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.mutation.campaign $(ARGUMENTS)
 
 types: $(DEV) $(PROJECT) ## Check types
 	@echo "checking types …"

@@ -1,6 +1,7 @@
 import gc
 import hashlib
 import mmap
+from dataclasses import replace
 from functools import partial
 from io import IOBase
 from pathlib import Path
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from sweepgrad.config.data import FileData, SimulatedData
 from sweepgrad.config.split import Split
-from sweepgrad.data import arrays
-from sweepgrad.data.access import Tables, open_test, open_training
+from sweepgrad.data import access, arrays
+from sweepgrad.data.access import Tables, open_check, open_test, open_training
 from sweepgrad.data.io.columns import Columns
 from sweepgrad.data.split import split_rows, units_of
 from sweepgrad.data.table import read
@@ -362,3 +363,96 @@ def test_a_part_that_missed_its_share_is_reported(tmp_path):
     assert missed, "the example shows nothing: use another last seed"
     many = open_training(file_data(written(table(), tmp_path / "many.csv")), shares()).notices
     assert not [notice for notice in many if "groups are few and large" in notice]
+
+
+def test_labels_are_those_of_the_validation_rows_and_are_read_once(tmp_path, monkeypatch):
+    data, split = file_data(written(table(), tmp_path / "t.csv")), shares()
+    opened = open_training(data, split)
+    tables, read_files = Tables(), []
+
+    def counted(data):
+        read_files.append(data)
+        return read(data)
+
+    monkeypatch.setattr(access, "read", counted)
+    for _ in range(2):
+        found = tables.labels(data, split, opened.digests, "it")
+        assert found.dtype == np.float64
+        assert found.tolist() == opened.y_val.tolist()
+    training = tables.training(data, split)  # the other columns are prepared from the same reading
+    assert tables.training(data, split) is training
+    assert training.y_val.tolist() == found.tolist()
+    assert tables.labels(data, split, opened.digests, "it").tolist() == found.tolist()
+    assert len(read_files) == 1
+    others = replace(opened.digests, val="0" * 64)
+    with pytest.raises(UserError, match="the model"):
+        tables.labels(data, split, others, "the model")
+
+
+def test_parts_are_cut_from_the_same_arrays(tmp_path):
+    opened = open_training(file_data(written(table(), tmp_path / "t.csv")), shares())
+    n = opened.n_train
+    assert (len(opened.X_train), len(opened.y_train)) == (n, n)
+    assert (len(opened.X_val), len(opened.y_val)) == (opened.n_val, opened.n_val)
+    assert opened.X_train.tolist() == opened.X[:n].tolist()
+    assert opened.y_val.tolist() == opened.y[n:].tolist()
+
+
+def test_a_check_reports_what_training_would_say_of_the_split(tmp_path):
+    few = table().assign(song=np.minimum(np.arange(N), N // 2))
+    data = file_data(written(few, tmp_path / "few.csv"))
+    report = open_check(data, shares(seed=3))
+    assert report.notices == open_training(data, shares(seed=3)).notices
+    assert report.positives == np.mean(few["liked"] == "yes")
+    with pytest.raises(UserError, match="the validation set has"):
+        open_check(file_data(written(table().iloc[:30], tmp_path / "t.csv")), shares(0.98, 0.01, 0.01))
+
+
+def test_the_columns_that_a_check_leaves_out_are_those_that_are_kept(tmp_path):
+    frame = table().assign(answer=lambda frame: frame["liked"] + "!")
+    path = written(frame, tmp_path / "t.csv")
+    columns = {"numeric": ("x1",), "categorical": ("answer",), "drop": ("x2", "count", "genre", "flag")}
+    for keep, kinds in (((), ["revealing"]), (("answer",), [])):
+        report = open_check(file_data(path, **columns, keep=keep), shares())
+        assert [finding.kind for finding in report.findings] == kinds
+
+
+def test_reading_is_announced_from_a_size_on(tmp_path, monkeypatch, caplog):
+    simulated = SimulatedData(
+        source="simulated", name="s", kind="moons", rows=250, features=3, noise=0.3, seed=0
+    )
+    path = written(table(), tmp_path / "t.csv")
+    for data, size in ((simulated, 250 * 3 * 8), (file_data(path), path.stat().st_size)):
+        for limit, announced in ((size, False), (size - 1, True)):
+            monkeypatch.setattr(access, "_LARGE", limit)
+            with caplog.at_level("INFO", "sweepgrad"):
+                open_check(data, shares())
+            assert ("reading 0 MB" in caplog.text) is announced
+            caplog.clear()
+
+
+def test_a_file_that_changed_replaces_its_earlier_copy(tmp_path):
+    data = file_data(written(table(), tmp_path / "t.csv"))
+    open_training(data, shares())
+    before = len(access._opened)
+    written(table().assign(x1=lambda frame: frame["x1"] * 2), tmp_path / "t.csv")
+    open_training(data, shares())
+    assert len(access._opened) == before
+    assert [key[3] for key in access._opened if key[0] == data] == [access._version(data)]
+
+
+def test_slow_steps_are_reported_by_the_name_of_the_table(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sweepgrad.messages._SECONDS", -1.0)
+    data = file_data(written(table(), tmp_path / "t.csv"), name="people")
+    tables = Tables()
+    calls = (
+        lambda: open_training(data, shares(), np.float32),
+        lambda: tables._open(data, shares()),
+        lambda: tables.training(data, shares()),
+        lambda: open_check(data, shares()),
+    )
+    for call in calls:
+        with caplog.at_level("INFO", "sweepgrad"):
+            call()
+        assert {message.partition(":")[0] for message in caplog.messages} == {"people"}
+        caplog.clear()

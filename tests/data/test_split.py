@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sweepgrad.config.split import Split
-from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.data.split import Parts, split_rows, uneven_parts, units_of
 from sweepgrad.rng import key, uniform
 
 
@@ -113,6 +113,35 @@ def test_single_rows_are_split_as_by_a_plain_shuffle():
     # Without replacement: the correlation of any two rows is -1 / 19.
     correlations = np.asarray(np.corrcoef(tested.T))[np.triu_indices(20, 1)]
     assert np.abs(correlations + 1 / 19).max() < 5 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reported"),
+    [
+        ((60, 20, 20), []),
+        ((55, 25, 20), []),  # 25 is a quarter more than 20, and no more
+        ((54, 26, 20), ["validation"]),
+        ((64, 20, 16), []),
+        ((66, 20, 14), ["test"]),
+        ((44, 36, 20), ["training", "validation"]),
+        ((76, 10, 14), ["training", "validation", "test"]),
+    ],
+)
+def test_parts_that_miss_their_share_by_more_than_a_quarter_are_reported(sizes, reported):
+    parts = Parts(np.repeat([0, 1, 2], sizes).astype(np.int8))
+    assert [parts.size(part) for part in ("train", "val", "test")] == list(sizes)
+    notices = uneven_parts(parts, shares())
+    assert [notice.split()[1] for notice in notices] == reported
+    wanted = {"training": (sizes[0], 60), "validation": (sizes[1], 20), "test": (sizes[2], 20)}
+    for notice, name in zip(notices, reported, strict=True):
+        size, share = wanted[name]
+        assert f"has {size} of 100 rows, {size:.1f}% instead of {share}%" in notice
+
+
+def test_parts_that_miss_their_share_by_three_rows_are_not_reported():
+    # A quarter of 2 rows of 10 is half a row, which whole rows cannot keep to.
+    assert not uneven_parts(Parts(np.repeat([0, 1, 2], (3, 2, 5)).astype(np.int8)), shares())
+    assert len(uneven_parts(Parts(np.repeat([0, 1, 2], (2, 2, 6)).astype(np.int8)), shares())) == 2
 
 
 def test_units_by_hand():

@@ -1,5 +1,6 @@
 """The ledger of test-set evaluations: one process at a time, and each test set once."""
 
+import json
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -107,12 +108,40 @@ def test_a_last_line_without_its_end_is_kept(tmp_path):
     assert ledger.read(file) == [first, second]
 
 
+def test_each_evaluation_is_one_line(tmp_path):
+    file = tmp_path / "ledger"
+    wanted = [entry(f"sweep{number}", test=f"rows{number}") for number in range(3)]
+    assert all(claimed(file, each) for each in wanted)
+    lines = file.read_bytes().split(b"\n")
+    assert [json.loads(line)["id"] for line in lines[:-1]] == [each.id for each in wanted]
+    assert lines[-1] == b""
+
+
+def test_a_ledger_that_is_too_large_is_not_read(tmp_path):
+    file = tmp_path / "ledger"
+    with file.open("wb") as sparse:
+        sparse.truncate(64 * 2**20 + 1)
+    with pytest.raises(UserError, match="67108865 bytes, and at most 67108864 are read"):
+        ledger.read(file)
+
+
+def test_the_folder_of_the_results_is_made_with_those_above(tmp_path):
+    with ledger.reserved(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, "0 times"), (1, "once"), (2, "2 times")])
+def test_how_often_is_written_as_text(n, expected):
+    assert ledger.times(n) == expected
+    assert f"had been evaluated {expected}, counting" in ledger.earlier_of_table(n)
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
         (b"{", "line 2: .*Invalid JSON"),
         (b'{"id": 3}', "line 2: .*id: Input should be a valid string"),
-        (b"[" * 5000, "line 2: .*values"),
+        (b"[" * 5000, "line 2: .*up to 5001 values, and at most 256 are read"),
         (b" " * 20_000, "line 2: .*20000 bytes, and at most 16384 are read"),
     ],
 )

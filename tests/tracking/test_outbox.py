@@ -166,6 +166,83 @@ def test_what_is_not_wanted_is_dropped_at_once(outbox):
         assert outbox._process.returncode == -signal.SIGKILL
 
 
+# What it does with answers, without a store
+
+
+@pytest.fixture
+def unconnected(tmp_path, monkeypatch) -> Outbox:
+    """Return an outbox whose thread is not started, so that the test gives the answers."""
+    monkeypatch.chdir(tmp_path)
+    return Outbox(in_process=True)
+
+
+def test_messages_are_handed_over_in_order_with_whole_paths(unconnected, tmp_path):
+    unconnected.begin(Path("sweep"))
+    unconnected.send(Path("sweep/run"))
+    unconnected.end(Path("sweep"))
+    assert unconnected._queue is not None
+    found = [unconnected._queue.get_nowait() for _ in range(unconnected.left)]
+    assert found == [
+        {"begin": str(tmp_path / "sweep")},
+        {"send": str(tmp_path / "sweep" / "run")},
+        {"end": str(tmp_path / "sweep")},
+    ]
+
+
+def test_answers_settle_the_messages_that_they_name(unconnected, tmp_path):
+    for name in ("a", "b", "c"):
+        unconnected.send(tmp_path / name)
+    unconnected._receive({"sent": {"send": str(tmp_path / "a")}})
+    unconnected._receive({"unsent": {"send": str(tmp_path / "b")}, "why": "it is damaged"})
+    unconnected._receive({"sent": {"send": str(tmp_path / "unknown")}})
+    assert unconnected.left == 1
+    assert unconnected.unsent == {f"send {tmp_path / 'b'}": "it is damaged"}
+    seen = []
+
+    def last_answer(left: int) -> None:
+        seen.append(left)
+        unconnected._receive({"sent": {"send": str(tmp_path / "c")}})
+
+    unconnected.close(last_answer)
+    assert (seen, unconnected.left) == ([1], 0)
+    assert unconnected.unsent.keys() == {f"send {tmp_path / 'b'}"}
+
+
+def test_what_a_writer_that_ended_left_is_unsent(unconnected, tmp_path):
+    unconnected.send(tmp_path / "a")
+    unconnected._ended()
+    with pytest.raises(UserError, match="ended at once: its thread has ended"):
+        unconnected.open()
+    unconnected.close()
+    assert unconnected.unsent == {f"send {tmp_path / 'a'}": "its thread has ended"}
+    assert unconnected.left == 0
+
+
+@pytest.mark.parametrize("why", ["", "it is away"])
+def test_a_store_is_open_once_the_writer_answers(unconnected, caplog, why):
+    unconnected._receive({"open": why})
+    unconnected._ended()  # later: it had answered
+    unconnected.open()
+    expected = ["it is away; training continues, and results are kept on disk"] if why else []
+    assert caplog.messages == expected
+
+
+def test_a_refusal_is_raised(unconnected):
+    unconnected._receive({"refused": "no such experiment"})
+    with pytest.raises(UserError, match=r"^no such experiment$"):
+        unconnected.open()
+
+
+def test_messages_of_the_writer_are_logged_with_their_level(unconnected, caplog):
+    with caplog.at_level("INFO", "sweepgrad"):
+        unconnected._receive({"say": "upgrading", "level": 20})
+        unconnected._receive({"say": "slow", "level": 30})
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (20, "upgrading"),
+        (30, "slow"),
+    ]
+
+
 # The process, for real
 
 

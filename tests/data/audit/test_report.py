@@ -135,3 +135,33 @@ def test_inferred_columns_are_marked_whatever_their_notice_says(nowhere):
     lines = list(findings(other, job.config.split))
     assert ("numeric", "a, b (by column type)") in lines
     assert [text for topic, text in lines if topic == "notice"] == [f"{notice}, again"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "columns", "group", "remedies"),
+    [
+        (("song", "label"), (), (), ("data.drop=[label]", "data.group=song")),
+        ((), (), (), ("data.group=song",)),
+        (("song", "label"), ("a",), (), ("data.drop=[label,a]", "data.group=song")),
+        ((), (), (("artist",),), ("data.group=[[artist],[song]]",)),
+    ],
+)
+def test_remedies_name_what_to_drop_and_what_groups_rows(nowhere, dropped, columns, group, remedies):
+    table().to_csv("t.csv", index=False)
+    (job,) = plan(["data=csv", "data.path=t.csv", "data.target=y"], multirun=False).jobs
+    report = open_check(job.config.data, job.config.split)
+    found = replace(
+        report,
+        roles=replace(report.roles, dropped=dropped, group=group),
+        certificate=replace(report.certificate, columns=dict.fromkeys(columns, 0.99)),
+        group_by="song",
+    )
+    assert found.remedies == remedies
+
+
+def test_duplicates_are_grouped_by_the_column_with_the_most_values(nowhere):
+    frame = table().assign(song=[f"song{i}" for i in range(N)], album=[f"album{i // 4}" for i in range(N)])
+    pd.concat([frame, frame.iloc[:100]], ignore_index=True).to_csv("t.csv", index=False)
+    overrides = ["data=csv", "data.path=t.csv", "data.target=y", "data.drop=[song,album]"]
+    (job,) = plan(overrides, multirun=False).jobs
+    assert open_check(job.config.data, job.config.split).group_by == "song"

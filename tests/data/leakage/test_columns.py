@@ -37,6 +37,11 @@ def test_constant(value):
     assert kind_of_finding(["one"] * N, numeric=False) == "constant"
 
 
+def test_one_row_is_constant():
+    assert kind_of_finding([1.5], numeric=True, y=[1]) == "constant"
+    assert kind_of_finding(["one"], numeric=False, y=[1]) == "constant"
+
+
 def test_one_value_and_missing_is_not_constant():
     some = uniform(key(0, "some"), (N,)) < 0.3
     assert kind_of_finding(with_missing(1.0, some), numeric=True) is None
@@ -72,6 +77,14 @@ def test_levels_that_reveal_the_target():
     assert kind_of_finding(texts(bins), numeric=False) is None
     almost = np.where(uniform(key(3, "errors"), (N,)) < 0.05, 1 - Y, Y).astype(int)
     assert kind_of_finding(texts(almost), numeric=False) is None
+
+
+@pytest.mark.parametrize("one_class", [0, 1])
+def test_levels_that_predict_one_class_only_reveal_nothing(one_class):
+    # All of one class and a sixth of the other are in the first level.
+    y = np.repeat([one_class, 1 - one_class], [300, 300])
+    assert kind_of_finding(["a"] * 350 + ["b"] * 250, numeric=False, y=y) is None
+    assert kind_of_finding(["a"] * 301 + ["b"] * 299, numeric=False, y=y) == "revealing"
 
 
 def test_many_small_levels_reveal_nothing():
@@ -139,3 +152,39 @@ def test_numbers_that_identify_rows(ids):
 )
 def test_measurements_do_not_identify_rows(measured):
     assert kind_of_finding(measured, numeric=True) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "levels", "found"),
+    [
+        *((300, 100, False), (300, 101, True)),  # a third of the rows
+        *((60, 50, False), (60, 51, True)),
+        *((20, 20, True), (19, 19, False), (21, 20, False)),  # all differ
+    ],
+)
+def test_how_many_levels_identify_rows(n, levels, found):
+    values = texts(np.arange(n) % levels)
+    assert (kind_of_finding(values, numeric=False, y=Y[:n]) == "identifying") is found
+
+
+@pytest.mark.parametrize(
+    ("n", "span", "found"),
+    [
+        *((60, 180, True), (60, 181, False)),  # 3 n is more than n² / 28
+        *((140, 700, True), (140, 701, False)),  # n² / 28 is more than 3 n
+        *((30, 90, True), (29, 29, False)),
+    ],
+)
+def test_how_narrow_a_range_of_distinct_integers_identifies_rows(n, span, found):
+    integers = np.append(np.arange(n - 1), span - 1) + 5000
+    shuffled = integers[permutation(key(1, "ids"), n)]
+    assert (kind_of_finding(shuffled, numeric=True, y=Y[:n]) == "identifying") is found
+
+
+@pytest.mark.parametrize("ordered", [np.arange(40) ** 4, -(np.arange(40) ** 4)])
+def test_integers_in_order_identify_rows_however_wide_their_range(ordered):
+    values = ordered.astype(float)
+    assert kind_of_finding(values, numeric=True, y=Y[:40]) == "identifying"
+    repeated = values.copy()
+    repeated[20] = repeated[19]
+    assert kind_of_finding(repeated, numeric=True, y=Y[:40]) is None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepgrad.data.leakage.duplicates import PAIRS, find
+from sweepgrad.data.leakage.duplicates import PAIRS, Duplicates, find
 from sweepgrad.data.split import PARTS, Parts
 
 N = 500
@@ -147,3 +147,59 @@ def test_columns_without_values_or_with_the_largest_ones_are_accepted(values):
     assert exact.rows["train-val"] == 3
     assert exact.named == ((1, 4), (6, 9), (11, 14))
     assert (near.pairs, rows) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "by_chance", "share", "beyond", "relevant"),
+    [
+        (2, 0.0, 0.5, False, False),
+        (3, 0.0, 0.5, True, True),
+        (16, 4.0, 0.5, False, False),  # 4 + 5 · 2 + 2
+        (17, 4.0, 0.5, True, True),
+        (17, 4.0, 0.01, True, True),
+        (17, 4.0, 0.0099, True, False),
+    ],
+)
+def test_duplicates_matter_if_they_are_more_than_chance_and_one_percent(
+    pairs, by_chance, share, beyond, relevant
+):
+    found = Duplicates({}, {"train-val": 0.0, "train-test": share, "val-test": 0.0}, pairs, by_chance, ())
+    assert (found.beyond_chance, found.relevant) == (beyond, relevant)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_unit_of_a_column_makes_no_difference(scale):
+    frame, parts = continuous(), parts_of()
+    frame.iloc[3:103:5] = frame.iloc[0:100:5].to_numpy() + 0.004
+    other = frame * [scale, 1, 1 / scale, 1]
+    assert find(other, list(frame), [], parts) == find(frame, list(frame), [], parts)
+    assert find(other, list(frame), [], parts)[1].rows["train-val"] == 20
+
+
+@pytest.mark.parametrize("fine", ["no", "all differ", "two in five differ"])
+def test_chance_is_the_root_of_the_product_over_the_columns(fine):
+    draw = np.random.default_rng(5)
+    n = 60
+    frame = pd.DataFrame({"grade": draw.integers(0, 4, n), "town": draw.choice(["Ulm", "Rom", "Wien"], n)})
+    if fine != "no":
+        frame["x"] = draw.normal(size=n) if fine == "all differ" else draw.permutation(n) % 20 + 0.5
+    frame.iloc[40:50] = frame.iloc[:10].to_numpy()
+    frame["grade"] = frame["grade"].astype(float)
+    parts = Parts(np.repeat(np.array([0, 1, 2], dtype=np.int8), (30, 20, 10)))
+    numeric = ["grade"] if fine == "no" else ["grade", "x"]
+    exact, *_ = find(frame.astype(dict.fromkeys(numeric, float)), numeric, ["town"], parts)
+    both = [(i, j) for i in range(n) for j in range(i)]
+
+    def agree(columns):
+        return sum(all(frame[name][i] == frame[name][j] for name in columns) for i, j in both)
+
+    product = 1.0
+    for name in frame:
+        equal = agree([name])
+        if fine == "all differ" and name == "x":  # those that do not are of duplicates
+            equal = max(equal - agree(frame.columns), 1)
+        product *= equal / len(both)
+    possible = 30 * 20 + 30 * 10 + 20 * 10
+    if fine == "two in five differ":
+        assert 1 / 3 < frame["x"].nunique() / len(frame.drop_duplicates()) < 1 / 2
+    assert exact.by_chance == pytest.approx(possible * np.sqrt(product))

@@ -44,6 +44,13 @@ class Slotted:
         self.mean, self.__hidden = 0.0, mean
 
 
+class OpenSlotted:
+    __slots__ = ("mean",)
+
+    def __init__(self, mean):
+        self.mean = mean
+
+
 class Called:
     def __init__(self, mean):
         self.mean, self.of = mean, self.__call__  # a method holds its object
@@ -68,6 +75,7 @@ STATISTICS = {
     "whole numbers": lambda rows: rows["whole"].sum(),
     "a dataclass": lambda rows: Scale(rows["x"].mean(), sorted(rows["town"].unique())),
     "slots": lambda rows: Slotted(rows["x"].mean()),
+    "slots of any name": lambda rows: OpenSlotted(rows["x"].mean()),
     "an object to call": lambda rows: Called(rows["x"].mean()),
     "a function": lambda rows: less(rows["x"].mean()),
     "a method": lambda rows: Scale(rows["x"].mean(), []).__eq__,
@@ -116,6 +124,42 @@ def test_garbage_keeps_training_rows_and_types_and_changes_all_columns(kind):
     assert original.dtypes.equals(other.dtypes)
     for name in original:
         assert not original.loc[~TRAIN, name].equals(other.loc[~TRAIN, name]), name
+
+
+def test_garbage_of_the_first_kind_is_extreme_unknown_or_missing():
+    other = garbled(table(), TRAIN, 0)[~TRAIN]
+    present = other["x"].dropna().abs()
+    assert other["x"].isna().any()
+    assert np.isfinite(present).all()
+    assert present.min() > 1e290
+    assert set(other["count"]) == {2**63 - 1, 2**62 - 1}
+    assert other["flag"].all()
+    assert set(other["town"].dropna()).isdisjoint({"Ulm", "Rom"})
+    assert other["town"].isna().any()
+    assert set(other["grade"].dropna()) == {"a"}
+    assert other["grade"].isna().any()
+    assert other["day"].max() > table()["day"].max() + pd.Timedelta(50, "D")
+    assert other["day"].isna().any()
+    assert set(other["whole"]) == {2**63 - 1, 2**62 - 1}
+
+
+def test_garbage_of_one_day_is_another_day():
+    frame = pd.DataFrame({"day": pd.Series([pd.Timestamp("2020-01-01")] * N)})
+    other = garbled(frame, TRAIN, 0)["day"][~TRAIN].dropna()
+    assert set(other) == {pd.Timestamp("2020-01-02")}
+
+
+def test_garbage_of_the_second_kind_is_larger_and_in_another_order():
+    frame = table()
+    frame["count"] = np.arange(N)  # so that each number shows which row it is from
+    original, other = frame[~TRAIN], garbled(frame, TRAIN, 1)[~TRAIN]
+    # Twice a number below 100, and one more.
+    assert sorted(other["count"]) == [2 * n + 1 for n in original["count"]]
+    assert other["count"].tolist() != sorted(other["count"])
+    moved = np.sort(other["x"]) - np.sort(original["x"])
+    assert moved == pytest.approx(np.full(len(moved), (original["x"].abs().median() + 1) / 3))
+    assert other["flag"].sum() == (~original["flag"]).sum()
+    assert sorted(other["town"]) == sorted(original["town"])
 
 
 @settings(max_examples=50, deadline=None)

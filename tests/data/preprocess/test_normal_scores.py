@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 from sklearn.preprocessing import QuantileTransformer
 
-from sweepgrad.data.preprocess.normal_scores import KNOTS, NormalScores
+from sweepgrad.data.preprocess.normal_scores import KNOTS, NormalScores, is_ascending
 from sweepgrad.rng import key, normal
 
+LARGEST = np.finfo(np.float64).max
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -55,6 +56,8 @@ def test_values_of_a_long_column_come_within_a_step_of_it(n, seed, change):
 @settings(max_examples=60, deadline=None)
 @given(columns(), hnp.arrays(np.float64, st.integers(1, 50), elements=NUMBERS))
 @example(np.array([-1e301, 0, 5e-324]), np.array([0.0, 1.0]))
+@example(np.array([-LARGEST, 5e299]), np.array([0.0, LARGEST]))
+@example(np.array([-5e299, LARGEST]), np.array([0.0, -LARGEST]))
 def test_order_is_kept_and_every_score_is_finite(values, others):
     fitted = NormalScores.fit(values)
     rows = np.sort(np.concatenate([values, others]))
@@ -109,3 +112,30 @@ def test_missing_values_stay_missing():
     fitted = NormalScores.fit(np.array([1.0, 2.0, 3.0]))
     assert np.isnan(fitted.transform(np.array([2.0, np.nan]))).tolist() == [False, True]
     assert np.isnan(fitted.inverse(np.array([0.0, np.nan]))).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([0.0, 0.5, 0.75], True),
+        ([0.0, 5e-324], True),
+        ([0.0, 0.0], False),
+        ([0.0, 2.0, 1.0], False),
+        ([-LARGEST, 0.0, LARGEST], True),
+        ([-LARGEST, 5e299, 5e299], False),
+        ([0.0, 5e-324, 1e301], False),  # a quarter of the second is 0
+        ([-1e301, 0.0, 5e-324], False),
+        ([1.0], True),
+    ],
+)
+def test_ends_ascend_by_steps_that_can_be_divided_by(ends, expected):
+    assert is_ascending(np.array(ends)) is expected
+
+
+def test_values_as_far_apart_as_numbers_can_be_are_scored_as_others_are():
+    far = np.array([-LARGEST, 0.0, LARGEST])
+    fitted, near = NormalScores.fit(far), NormalScores.fit(np.array([-1.0, 0.0, 1.0]))
+    assert fitted.scores == near.scores
+    places = np.array([-1.0, -0.5, 0.0, 0.25, 1.0])
+    assert fitted.transform(places * LARGEST) == pytest.approx(near.transform(places))
+    assert fitted.inverse(near.transform(places)) / LARGEST == pytest.approx(places)

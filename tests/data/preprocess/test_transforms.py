@@ -79,6 +79,14 @@ def test_neither_offset_nor_scale_spoil_the_spread(offset, scale):
     assert fitted.mean / scale == pytest.approx(offset + 0.5, rel=1e-15)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_spread_of_large_numbers_on_one_side_of_zero_is_finite(sign):
+    # 0, 1, 2: mean 1, population variance 2 / 3
+    fitted = fit({"a": sign * np.array([0.0, 1e300, 2e300])}).numeric[0]
+    assert fitted.mean == pytest.approx(sign * 1e300)
+    assert fitted.sd == pytest.approx(np.sqrt(2 / 3) * 1e300)
+
+
 def test_a_constant_becomes_zero():
     fitted = fit({"a": [0.1] * 3, "b": [np.nan] * 3})
     rows = pd.DataFrame({"a": [0.1, 1.1], "b": [np.nan, 2.0]})
