@@ -62,14 +62,14 @@ format: $(DEV) ## Fix style and formatting where that is safe
 fuzz: $(DEV) $(PROJECT) ## Attack the program with FUZZ (100000) random inputs; those that fail stay in tests/fuzz/corpus/
 	@$(BIN)/python -m tests.fuzz.run --n $(or $(FUZZ),100000)
 
-inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation fail once (hours; ARGUMENTS="sync --every 1000": minutes)
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults.campaign $(ARGUMENTS)
+inject: $(DEV) $(PROJECT) ## Let every write, rename, fsync, lock and allocation fail once (hours; ARGS="sync --every 1000": minutes)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults.campaign $(ARGS)
 
-histories: $(DEV) $(PROJECT) ## Check histories of two processes that are killed at random (ARGUMENTS="--histories 500")
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.histories.checker $(ARGUMENTS)
+histories: $(DEV) $(PROJECT) ## Check histories of two processes that are killed at random (ARGS="--histories 500")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.histories.checker $(ARGS)
 
-mutate: $(DEV) $(PROJECT) ## Run the tests on changed sources, and write docs/mutation.md (an hour; ARGUMENTS="split --again")
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.mutation.campaign $(ARGUMENTS)
+mutate: $(DEV) $(PROJECT) ## Run the tests on changed sources, and write docs/mutation.md (an hour; ARGS="split --again")
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.mutation.campaign $(ARGS)
 
 types: $(DEV) $(PROJECT) ## Check types
 	@echo "checking types …"

@@ -184,7 +184,10 @@ def test_numbers_that_size_memory_have_limits(override):
             ["data.rows=100000000", "data.features=10000"],
             "data.rows: 100,000,000 rows with 10,000 features need",
         ),
-        (["data.rows=100", "model.hidden=[1000000,1000000]"], "model.hidden: [1000000, 1000000] needs about"),
+        (
+            ["data.rows=100000", "train.batch_size=60000", "model.hidden=[1000000]"],
+            "model.hidden: [1000000] needs about",
+        ),
     ],
 )
 def test_memory_is_estimated_before_it_is_allocated(overrides, problem, tmp_path, monkeypatch):

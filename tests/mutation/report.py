@@ -23,7 +23,7 @@ when the tests do not end in time.
 
 In each group of modules {sample} mutants are chosen by a digest of their text, so that an edit elsewhere does
 not change the choice. Docstrings, annotations, messages and log lines are not changed. `make mutate`
-continues an interrupted campaign; with `ARGUMENTS="split --again"` it tests the mutants of one group again.
+continues an interrupted campaign; with `ARGS="split --again"` it tests the mutants of one group again.
 Each mutant, with the test that killed it, is in `tests/mutation/results.json`.
 
 | group | modules | mutants | killed | share |

@@ -268,7 +268,7 @@ def test_what_is_interrupted_costs_no_second_opening(folder, monkeypatch):
         refused = command("finalize")
     assert "No space left" in refused.err
     assert ledger.read(file) == store.test_evaluations(digests(store)["table"]) == []
-    for place in ("sweepgrad.selection.score_card.card", "mlflow.MlflowClient.log_batch"):
+    for place in ("sweepgrad.selection.score_card.card", "sweepgrad.tracking.entities.metric"):
         with monkeypatch.context() as patch:
             patch.setattr(place, raising(KeyboardInterrupt()))
             with pytest.raises(KeyboardInterrupt):
