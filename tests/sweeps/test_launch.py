@@ -280,7 +280,7 @@ def test_fail_fast_ends_with_the_first_failure_whoever_launches(launcher, folder
     [
         (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: 'x' would be the folder of"),
         (["hydra.sweep.subdir=${nix}"], "nix"),
-        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be at least 1"),
+        (["hydra.launcher.workers=0"], "hydra.launcher.workers: must be 1 to 256"),
         (["hydra.job.chdir=true"], "hydra.job.chdir: is not possible for jobs that share a process"),
         (["sweep.halving={first: 1, factor: 2}", "hydra.sweeper.max_batch_size=1"], "max_batch_size"),
         (["sweep.halving={first: 1, factor: 2}", "hydra/launcher=basic"], "Set hydra/launcher=threads"),

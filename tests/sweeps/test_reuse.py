@@ -1,6 +1,7 @@
 """Earlier results are found by their digest if their files are intact."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_a_record_that_is_damaged_at_its_head_is_passed_over(text, runs, trained
     assert reuse.find([digest(trained / "0"), digest(trained / "2")], reuse.index(runs)).keys() == {
         digest(trained / "2")
     }
+
+
+def test_a_pipe_in_place_of_a_record_is_passed_over(runs, trained, silent):
+    os.mkfifo(runs / records.RECORD)
+    assert reuse.index(runs) != {}
 
 
 def test_a_record_that_is_damaged_behind_its_head_is_told(runs, trained, caplog):

@@ -4,12 +4,13 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EISDIR
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -43,6 +44,17 @@ SMALL = Limits(size=1 << 16, values=1 << 10)
 RESULTS = Limits(size=1 << 25, values=1 << 20)
 
 
+def beginning(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises:
+        DamagedFile: it is not a regular file: reading a pipe or a device may never end.
+        OSError: it cannot be read.
+    """
+    with _regular(path) as file:
+        return file.read(most)
+
+
 def read(path: Path, most: int) -> bytes:
     """Return the content of a file.
 
@@ -53,20 +65,26 @@ def read(path: Path, most: int) -> bytes:
         DamagedFile: it is larger, or not a file: reading a pipe or a device may never end.
         OSError: it cannot be read.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFile("not a regular file")
-        if status.st_size > most:
-            raise DamagedFile(f"{status.st_size} bytes, and at most {most} are read")
-        content = file.read(status.st_size)  # not `most`: as much memory would be taken as is asked for
+    with _regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise DamagedFile(f"{size} bytes, and at most {most} are read")
+        content = file.read(size)  # not `most`: as much memory would be taken as is asked for
         while more := file.read(_MORE):  # it has grown meanwhile
             content += more
             if len(content) > most:
                 raise DamagedFile(f"more than {most} bytes")
     return content
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[BinaryIO]:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise DamagedFile("not a regular file")
+        yield file
 
 
 def parse(content: bytes, limits: Limits) -> Any:

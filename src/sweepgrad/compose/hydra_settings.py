@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweepgrad.compose.limits import shortened
+from sweepgrad.compose.limits import MAX_WORKERS, shortened
 from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
@@ -68,9 +68,9 @@ def without_effect(master: DictConfig, config: Config, *, multirun: bool) -> Ite
         yield ConfigError(
             "hydra.launcher.workers", "has no effect with hydra.launcher.address. Remove one of them"
         )
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if workers is not None and (not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS):
         yield ConfigError(
-            "hydra.launcher.workers", f"must be at least 1, or null for one per core, not {workers}"
+            "hydra.launcher.workers", f"must be 1 to {MAX_WORKERS}, or null for one per core, not {workers}"
         )
 
 

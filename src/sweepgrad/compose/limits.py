@@ -20,6 +20,7 @@ MAX_FILES = 1_000  # times that a composition reads a file of YAML
 MAX_REFERENCES = 2_000  # cost of resolving the references of a configuration
 MAX_JOBS = 10_000  # of a sweep, without --max-jobs
 MOST_JOBS = 100_000  # with --max-jobs
+MAX_WORKERS = 256  # threads, or processes of Dask on this machine
 MAX_RANGE = 100_000  # values of a range of floats, which are listed
 
 _BRACKET = re.compile(r"[(\[{]")

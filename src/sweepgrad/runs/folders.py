@@ -12,6 +12,7 @@ import yaml
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import reading
+from sweepgrad.errors import DamagedFile
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
@@ -106,9 +107,8 @@ def in_the_way(folder: Path) -> Path | None:
 def _is_record(path: Path) -> bool:
     """Return whether a file begins as the record of a run does."""
     try:
-        with path.open("rb") as file:
-            return b'"digest"' in file.read(_BEGINNING)
-    except OSError:
+        return b'"digest"' in reading.beginning(path, _BEGINNING)
+    except (OSError, DamagedFile):
         return False
 
 
@@ -119,9 +119,7 @@ def _is_config(path: Path, *, complete: bool) -> bool:
         complete: whether the run's record is there. That of an interrupted run is recognised by its first
             line, which configurations of 0.1.0 do not have.
     """
-    with path.open("rb") as file:
-        text = file.read(_LONGEST_CONFIG)
-    lines = text.decode("utf-8", errors="replace").splitlines()
+    lines = reading.beginning(path, _LONGEST_CONFIG).decode("utf-8", errors="replace").splitlines()
     if not complete and lines[:1] != [_MADE]:
         return False
     return {"seed", "data", "model", "optimizer", "split", "train"} <= {

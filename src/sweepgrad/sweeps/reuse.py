@@ -5,6 +5,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from sweepgrad.bounded import reading
+from sweepgrad.errors import DamagedFile
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 
@@ -23,9 +25,8 @@ def index(folders: Path) -> Index:
     found: Index = {}
     for path in sorted(folders.rglob(records.RECORD)):
         try:
-            with path.open("rb") as file:
-                head = _HEAD.match(file.read(_HEAD_BYTES))
-        except OSError:
+            head = _HEAD.match(reading.beginning(path, _HEAD_BYTES))
+        except (OSError, DamagedFile):
             continue
         if head is not None:
             found.setdefault(head.group(1).decode(), []).append(path.parent)
