@@ -351,7 +351,7 @@ def test_a_job_that_kills_its_workers_fails_and_the_others_finish(folder, tmp_pa
     dask = Dask(tmp_path_factory.mktemp("dask"), DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     try:
         dask.worker("--nworkers", "1", "--nthreads", "2", cpu_seconds=12)
-        epochs = "train.epochs=900000,3,4,5,6,7,8"
+        epochs = "train.epochs=300000,3,4,5,6,7,8"
         result = command("train", "-m", *SMALL[:2], epochs, THERE, *dask.launcher)
     finally:
         dask.close()
@@ -453,7 +453,7 @@ def test_a_cluster_stops_what_nobody_waits_for(folder, dask):
     worker = psutil.Process(dask.worker("--no-nanny", "--nthreads", "1").pid)
     for end, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
         there = f"hydra.sweep.dir=runs/sweeps/{end.name}"
-        running = begun(*SMALL[:2], "train.epochs=3,900000", there, FROM_SCRATCH, *dask.launcher)
+        running = begun(*SMALL[:2], "train.epochs=3,300000", there, FROM_SCRATCH, *dask.launcher)
         until(partial(jobs, end.name))  # the first, so the worker is at the second
         until(lambda: busy(worker))
         os.killpg(running.pid, end)
@@ -472,7 +472,8 @@ def test_ctrl_c_ends_a_cluster_on_this_machine(folder, monkeypatch):
     scratch = folder / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    running = begun(*LONG, f"seed={','.join(map(str, range(12)))}", "hydra/launcher=dask")
+    seeds = f"seed={','.join(map(str, range(12)))}"
+    running = begun(*LONG, "train.epochs=10000", seeds, "hydra/launcher=dask")
     until(lambda: len(jobs()) >= 2)
     below = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
