@@ -428,7 +428,7 @@ def test_the_same_sweep_twice_at_once_is_trained_once(tmp_path):
 @pytest.mark.slow
 def test_a_job_too_large_for_the_memory_fails_alone(place):
     limit = 6 * 1024**3
-    words = [*FEW[:4], "model.hidden=[8],[4000000],[9]"]
+    words = [*FEW[:4], "train.batch_size=100", "model.hidden=[8],[1000000],[9]"]
     with start(place, *words, limit=limit) as process:
         assert process.stderr
         err = process.stderr.read()
@@ -441,7 +441,7 @@ def test_a_job_too_large_for_the_memory_fails_alone(place):
     assert used.ru_maxrss * 1024 < 3 * 1024**3  # it begins as large as the process that started it
     (parent, children) = next(iter(sweeps(store(place)).values()))
     ends = {run.data.params["model.hidden"]: run.info.status for run in children}
-    assert ends == {"[8]": "FINISHED", "[4000000]": "FAILED", "[9]": "FINISHED"}
+    assert ends == {"[8]": "FINISHED", "[1000000]": "FAILED", "[9]": "FINISHED"}
     assert parent.info.status == "FAILED"
 
 
