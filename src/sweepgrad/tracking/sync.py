@@ -119,9 +119,10 @@ def _refuse_if_gone(uri: str, record: Record, runs: Path) -> None:
     uris = {uri, record.config["tracking"]["uri"]}
     if sent := next((file for file in runs.rglob(records.SENT) if _sent_to(file) in uris), None):
         raise Gone(
-            f"{store} is gone, and {sent} says that a run was sent to it: if it was moved, move it back with"
-            f" its folder {relocate.ARTIFACTS}, or move both to {runs.absolute()}; if it is lost, make an"
-            f" empty folder {store.parent / relocate.ARTIFACTS}: then a new store is made, and all runs are sent"
+            f"{store} is gone, and {sent} says that a run was sent to it: if it was moved, move it back"
+            f" with its folder {relocate.ARTIFACTS}, or move both to {runs.absolute()}; if it is lost, make"
+            f" an empty folder {store.parent / relocate.ARTIFACTS}: then a new store is made, and all runs"
+            " are sent"
         )
 
 
