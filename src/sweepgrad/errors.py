@@ -9,6 +9,12 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, shortened; the kind of the error if it has no message."""
+    line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    return line[:300]
+
+
 class DamagedFile(UserError, ValueError):
     """A file or a message from outside that does not match its schema or exceeds its limits.
 

@@ -211,3 +211,95 @@ def _made_with(file: Path, revision: str) -> None:
             )
         )
     engine.dispose()
+
+
+def test_what_another_process_writes_during_an_upgrade_is_not_lost(file, monkeypatch):
+    """It cannot write between the copy and the replacement."""
+    set_schema(file, _older_schema())
+    tried = []
+
+    def write(_: object = None) -> None:
+        other = sqlite3.connect(file, timeout=0)
+        with contextlib.closing(other), contextlib.suppress(sqlite3.OperationalError):
+            other.execute("INSERT INTO experiments (experiment_id, name) VALUES (?, 'late')", (77,))
+            other.commit()
+            tried.append("written")
+            return
+        tried.append("locked")
+
+    class Connecting:
+        """Write when the upgraded copy is opened to replace the store."""
+
+        copies = 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(sqlite3, name)
+
+        def connect(self, path: object, *arguments: object, **options: object) -> sqlite3.Connection:
+            self.copies += str(path).endswith(".upgrade")
+            if self.copies == 3:
+                write()
+            return sqlite3.connect(path, *arguments, **options)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(utils, "_upgrade_db", lambda engine: None)
+    monkeypatch.setattr(sqlite_store, "sqlite3", Connecting())
+    sqlite_store._upgrade(file, _older_schema())
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        late = store.execute("SELECT 1 FROM experiments WHERE name = 'late'").fetchall()
+        assert store.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        store.execute("CREATE TABLE writable (content)")  # the lock is released
+    assert (tried, late) in ((["locked"], []), (["written"], [(1,)]))
+
+
+def test_a_store_that_another_process_writes_to_is_not_upgraded(file, monkeypatch):
+    set_schema(file, _older_schema())
+    monkeypatch.setattr(sqlite_store, "_WAIT_SECONDS", 0.1)
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "another process uses this store" in refusal(file)
+
+
+def test_an_upgrade_that_fails_without_words_is_reported(file, monkeypatch):
+    def fail(engine: object) -> None:
+        raise RuntimeError
+
+    set_schema(file, _older_schema())
+    monkeypatch.setattr(utils, "_upgrade_db", fail)
+    assert "the store is as it was (RuntimeError)" in refusal(file)
+
+
+def test_an_upgraded_copy_that_is_damaged_is_not_called_damage_of_the_store(file, monkeypatch):
+    def destroy(engine: object) -> None:
+        file.with_name(f".{file.name}.upgrade").write_bytes(b"no database" * 1000)
+
+    older = _older_schema()
+    set_schema(file, older)
+    monkeypatch.setattr(utils, "_upgrade_db", destroy)
+    said = refusal(file)
+    assert "the store is as it was" in said
+    assert "is damaged" not in said
+    assert schema_of(file) == older
+
+
+# Files beside a store
+
+
+def test_a_log_that_a_moved_store_left_is_not_replayed_into_a_new_one(file):
+    """Imitate a user who moves a damaged store away, but not the files beside it."""
+    with contextlib.closing(sqlite3.connect(file)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("CREATE TABLE more (content)")
+        writer.commit()
+        shutil.copy(f"{file}-wal", file.parent / "left")
+    for old in file.parent.glob("mlflow.db*"):
+        old.unlink()
+    (file.parent / "left").rename(f"{file}-wal")
+    said = refusal(file)
+    assert f"{file} is gone, but {file.name}-wal beside it" in said
+    assert "move it to where" in said
+    assert not file.exists()
+
+
+def test_the_remedy_for_a_damaged_store_names_the_files_beside_it(file):
+    empty(file)
+    assert "-wal" in refusal(file)

@@ -349,7 +349,7 @@ def test_the_model_of_the_songs_takes_the_table_as_it_is_read(folder):
 
 def test_completing_a_run_does_not_double_its_model(store, kept):
     record = rewrite(kept, config={**records.read(kept).config, "sweep": {"id": None}})  # a run on its own
-    store._log(store._create(record), record, mapping.files(record, kept), kept)  # and then the process died
+    store._log(store._create(record), record, mapping.files(record, kept))  # and then the process died
     run_id = store.send(kept)
     (run,) = [run for run in all_runs(store) if run.data.tags["sweepgrad.kind"] == "run"]
     assert run.info.run_id == run_id

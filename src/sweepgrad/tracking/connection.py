@@ -5,11 +5,12 @@ import os
 import sqlite3
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from threading import RLock, local
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import mlflow
@@ -17,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service import utils as service_utils
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, first_line
 from sweepgrad.files import locked
 from sweepgrad.tracking import relocate, sqlite_store
 
@@ -32,22 +33,29 @@ class Refused(UserError):
     """The MLflow store refuses a request; trying again does not help."""
 
 
+class Missing(Refused):
+    """The MLflow store does not have what is asked for."""
+
+
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED"}
-_REFUSALS |= {"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "UNAUTHENTICATED"}
+_REFUSALS |= {"RESOURCE_ALREADY_EXISTS", "UNAUTHENTICATED"}
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
 def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
     """Open a SQLite store, and make it if there is none; one process at a time.
 
     Raises:
-        UserError: the file is damaged, another program's, or of a newer MLflow.
+        UserError: the file is damaged, another program's, or of a newer MLflow; or it was moved away without
+            the files beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
         if not path.exists():
+            sqlite_store.check_alone(path)
             log.info(f"creating the MLflow store {path} (only once; takes some seconds)")
             partial = path.with_name(f".{path.name}.partial")  # renamed when it is complete
-            partial.unlink(missing_ok=True)
+            sqlite_store.delete(partial)
             _open_sqlite(f"sqlite:///{partial}")
             with closing(sqlite3.connect(partial)) as connection:
                 # Lets readers and a writer work at the same time; the setting stays in the file.
@@ -73,6 +81,16 @@ def _open_sqlite(uri: str) -> mlflow.MlflowClient:
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def pages(search: Callable[..., Any], size: int = 1000) -> Iterator[Any]:
+    """Yield all pages of a search of MLflow."""
+    token = None
+    while True:
+        page = search(max_results=size, page_token=token)
+        yield page
+        if not (token := page.token):
+            return
 
 
 def ask_for_health(uri: str) -> None:
@@ -107,13 +125,13 @@ def reaching(uri: str) -> Iterator[None]:
     except URLError as error:
         raise Unreachable(f"the MLflow server at {uri} does not answer ({error.reason})") from None
     except MlflowException as error:
-        kind = Refused if error.error_code in _REFUSALS else Unreachable
-        raise kind(f"the MLflow store at {uri} failed: {str(error).splitlines()[0][:300]}") from error
+        refusal = Missing if error.error_code == _MISSING else Refused
+        kind = refusal if error.error_code in _REFUSALS | {_MISSING} else Unreachable
+        raise kind(f"the MLflow store at {uri} failed: {first_line(error)}") from error
     except MemoryError as error:
         raise Unreachable(f"not enough memory to write to the MLflow store at {uri}") from error
     except (SQLAlchemyError, HTTPException, OSError, sqlite3.Error) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise Unreachable(f"the MLflow store at {uri} failed: {first}") from error
+        raise Unreachable(f"the MLflow store at {uri} failed: {first_line(error)}") from error
     finally:
         _reaching.depth -= 1
 

@@ -5,13 +5,16 @@ leaves one way to two runs: a server that makes a run after its client has given
 deleted when it is seen, which is at the latest when the sweep ends.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 import mlflow
 
 from sweepgrad.runs.record import Record
 from sweepgrad.tracking.mapping import Logged
-from sweepgrad.tracking.tags import JOB, PARENT
+from sweepgrad.tracking.tags import JOB, PARENT, changed
+
+log = logging.getLogger(__name__)
 
 
 def complete(run: Logged, record: Record) -> bool:
@@ -28,13 +31,33 @@ def same_attempt(run: Logged, record: Record) -> bool:
     return in_part or complete(run, record)
 
 
-def once_each(client: mlflow.MlflowClient, runs: Sequence[Logged]) -> dict[str, Logged]:
-    """Return runs by their job, and delete those that are there twice; a run that has ended stays."""
+def once_each(
+    client: mlflow.MlflowClient, runs: Sequence[Logged], record: Record | None = None
+) -> dict[str, Logged]:
+    """Return runs by their job, and delete those that are there twice; the most complete stays.
+
+    A run without its job is left as it is, and a warning names it.
+
+    Arguments:
+        record: of the only job that the runs are of, if it is known.
+    """
     kept: dict[str, Logged] = {}
-    for run in sorted(runs, key=lambda run: (run.status == "RUNNING", run.started, run.run_id)):
-        if kept.setdefault(run.tags[JOB], run) is not run:
+    for run in sorted(runs, key=lambda run: _order(run, record)):
+        if JOB not in run.tags:
+            log.warning(changed(run, JOB))
+        elif kept.setdefault(run.tags[JOB], run) is not run:
             client.delete_run(run.run_id)
     return kept
+
+
+_ENDED = {"FINISHED": 0, "FAILED": 0, "KILLED": 1}  # KILLED is also what `close_abandoned` makes of a part
+
+
+def _order(run: Logged, record: Record | None) -> tuple[bool, int, int, int, str]:
+    """Return a key that sorts the most complete run first; of two attempts at a job, the later one."""
+    agrees = record is not None and complete(run, record)
+    content = len(run.metrics) + len(run.params) + len(run.tags)
+    return not agrees, _ENDED.get(run.status, 2), -run.started, -content, run.run_id
 
 
 def one_parent(

@@ -1,10 +1,9 @@
 """An experiment of an MLflow store: open it, make it if there is none, and search its runs."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import ViewType
@@ -14,7 +13,14 @@ from sweepgrad.config.schema import store_uri
 from sweepgrad.errors import UserError
 from sweepgrad.process import lives, this
 from sweepgrad.tracking import entities, tags
-from sweepgrad.tracking.connection import Refused, ask_for_health, forget_artifacts, prepare_sqlite, reaching
+from sweepgrad.tracking.connection import (
+    Refused,
+    ask_for_health,
+    forget_artifacts,
+    pages,
+    prepare_sqlite,
+    reaching,
+)
 from sweepgrad.tracking.mapping import Logged, logged
 from sweepgrad.tracking.relocate import ARTIFACTS
 from sweepgrad.tracking.tags import HOST, PROCESS
@@ -65,7 +71,7 @@ class Experiment:
         host = entities.quoted(socket.gethostname())
         with reaching(self.uri):
             running = self._search(f"attributes.status = 'RUNNING' AND tags.`{HOST}` = {host}")
-            dead = [run for run in running if not lives(run.tags[PROCESS])]
+            dead = [run for run in running if PROCESS in run.tags and not lives(run.tags[PROCESS])]
             for run in dead:
                 self._client.set_terminated(run.run_id, "KILLED")
         return [run.name for run in dead]
@@ -75,7 +81,7 @@ class Experiment:
 
     def _experiments(self) -> Iterator[list[str]]:
         """Yield the ids of all experiments of the store, deleted ones too, page by page."""
-        for page in _pages(partial(self._client.search_experiments, ViewType.ALL)):
+        for page in pages(partial(self._client.search_experiments, ViewType.ALL)):
             yield [experiment.experiment_id for experiment in page]
 
     def _search(
@@ -83,15 +89,5 @@ class Experiment:
     ) -> list[Logged]:
         """Return the runs that match, the latest first; of this experiment, or of the given ones."""
         ids = list(experiments) or [self.experiment_id]
-        pages = _pages(partial(self._client.search_runs, ids, condition, view))
-        return [logged(run) for page in pages for run in page]
-
-
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """Yield all pages of a search of MLflow."""
-    token = None
-    while True:
-        page = search(max_results=1000, page_token=token)
-        yield page
-        if not (token := page.token):
-            return
+        found = pages(partial(self._client.search_runs, ids, condition, view))
+        return [logged(run) for page in found for run in page]

@@ -1,26 +1,40 @@
 """Look up sweeps, runs and models in an MLflow store."""
 
+import re
 from pathlib import Path
 
 from sweepgrad.errors import UserError
 from sweepgrad.tracking import models
-from sweepgrad.tracking.connection import Refused, quiet, reaching
+from sweepgrad.tracking.connection import Missing, quiet, reaching
 from sweepgrad.tracking.experiment import Experiment
 from sweepgrad.tracking.mapping import Logged
-from sweepgrad.tracking.tags import IS_JOB, JOB_KIND, KIND, PARENT, RUN_KIND, SWEEP_KIND
+from sweepgrad.tracking.tags import (
+    CHECKSUM,
+    IS_JOB,
+    JOB,
+    JOB_KIND,
+    KIND,
+    PARENT,
+    RUN_KIND,
+    SWEEP_KIND,
+    required,
+)
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Lookup(Experiment):
     """An experiment whose sweeps, runs and models can be found."""
 
     def has(self, run_id: str) -> bool:
-        """Return whether the store has a run with that id."""
+        """Return whether the store has a run with that id, and it was not deleted."""
+        if not _RUN_ID.fullmatch(run_id):  # it is read from a file
+            return False
         try:
             with reaching(self.uri):
-                self._client.get_run(run_id)
-        except Refused:
+                return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except Missing:
             return False
-        return True
 
     def latest_sweep(self) -> Logged | None:
         """Return the parent run of the latest sweep."""
@@ -63,10 +77,15 @@ class Lookup(Experiment):
         return sorted(found, key=lambda run: (run.started, run.name))
 
     def by_id(self, beginning: str) -> list[Logged]:
-        """Return the runs, single or of a sweep, whose id begins with `beginning`."""
+        """Return the runs, single or of a sweep, whose id begins with `beginning`.
+
+        Raises:
+            DamagedFile: it is not known whether a run of ours is one of them.
+        """
         with reaching(self.uri):
             found = self._search(f"attributes.run_id LIKE '{beginning}%'")
-        return [run for run in found if run.tags[KIND] in (JOB_KIND, RUN_KIND)]
+        ours = [run for run in found if {KIND, JOB, CHECKSUM} & run.tags.keys()]
+        return [run for run in ours if required(run, KIND) in (JOB_KIND, RUN_KIND)]
 
     def metrics(self, run: Logged) -> dict[tuple[int, str], float]:
         """Return every metric of a run, by step and name."""

@@ -168,16 +168,18 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     found = {"environment.json": (json.dumps(record.environment, indent=1) + "\n").encode()}
     if record.error:
         found["error.txt"] = record.error.encode()
-    if record.files and (problem := folders.damage(folder, record)):
-        raise ValueError(problem)
     try:
         found[RECORD_IN_MLFLOW] = reading.read(folder / records.RECORD, LIMITS.size)
         for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
                 found[name] = reading.read(folder / name, RESULTS.size)
-        for name in record.files:
+        for name in dict.fromkeys((*records.FILES, *record.files)) if record.files else ():
+            path = folders.path_of(folder, name)
+            content = reading.read(path, MOST_BYTES)
+            if sha256(content).hexdigest() != record.files.get(name):
+                raise ValueError(f"{path} was changed after it was written")
             kept = name if name in (records.STATE, records.VALIDATION) else f"{BUNDLE}/{name}"
-            found[kept] = reading.read(folders.path_of(folder, name), MOST_BYTES)
+            found[kept] = content
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     return found

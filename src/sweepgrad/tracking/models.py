@@ -1,6 +1,7 @@
 """Models in MLflow: log them as pyfuncs that contain our code, and register them under a name."""
 
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,10 +15,11 @@ from mlflow.models import Model
 from sweepgrad.bounded import reading
 from sweepgrad.errors import UserError
 from sweepgrad.tracking import mapping, shipping
-from sweepgrad.tracking.connection import fluent, quiet
+from sweepgrad.tracking.connection import fluent, pages, quiet
 from sweepgrad.tracking.mapping import BUNDLE
 
 _LARGEST_MLMODEL = 1 << 22  # bytes; it lists the columns
+_PAGE = 50  # models that are asked for at once
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DECIDED = "sweepgrad.decided"  # SHA-256 of the files of a registered model that is not a run's own
 
@@ -63,7 +65,8 @@ def _models_of(client: mlflow.MlflowClient, run_id: str) -> list[LoggedModel]:
     MLflow lists a model with its run first, writes its files then, and marks it READY last.
     """
     experiment = client.get_run(run_id).info.experiment_id
-    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=50))
+    search = partial(client.search_logged_models, [experiment], f"source_run_id = '{run_id}'")
+    return [model for page in pages(search, _PAGE) for model in page]
 
 
 def _delete_unfinished(client: mlflow.MlflowClient, run_id: str) -> None:
@@ -156,7 +159,7 @@ def register(
             (v for v in versions if (v.run_id, v.tags.get(DECIDED)) == (run_id, tags.get(DECIDED))), None
         )
         if made is None:
-            model = (model_of(client, run_id) if own else None) or _log_later(client, uri, run_id, bundle)
+            model = (model_of(client, run_id) if own else None) or log(client, uri, run_id, bundle)
         source = f"models:/{model}" if made is None else f"models:/{name}/{made.version}"
         if _digest(uri, source) != digest:
             raise UserError(
@@ -170,14 +173,13 @@ def register(
 
 
 def _digest(uri: str, source: str) -> str:
-    """Return the digest of the bundle in a model; empty if it cannot be read."""
+    """Return the digest of the bundle in a model; empty if it lacks files or is no model of sweepgrad.
+
+    Raises:
+        OSError: it cannot be read or copied now, for instance because the disk is full.
+    """
     with tempfile.TemporaryDirectory() as copies:
         try:
             return mapping.digest(download(uri, source, Path(copies)))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return ""
-
-
-def _log_later(client: mlflow.MlflowClient, uri: str, run_id: str, bundle: Path) -> str:
-    """Log a bundle as a model of a run that has ended; return the model's id."""
-    return log(client, uri, run_id, bundle)

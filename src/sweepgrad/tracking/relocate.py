@@ -8,6 +8,7 @@ stays as it is.
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from sweepgrad.tracking.sqlite_store import connected, same_file
+from sweepgrad.tracking.sqlite_store import connected
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +133,17 @@ def local(uri: str | None) -> Path | None:
 def _elsewhere(location: str | None, beside: Path) -> Path | None:
     """Return the folder of an experiment's artifacts if it is beside a store in another folder."""
     found = local(location)
-    if found is None or found.name != ARTIFACTS or found == beside or same_file(found, beside):
+    if found is None or found.name != ARTIFACTS or found == beside or _same_file(found, beside):
         return None
     return found
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same existing file or folder."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _changes(paths: list[_Change], location: str, before: Path, beside: Path) -> Iterator[_Change]:

@@ -1,24 +1,25 @@
 """The SQLite file of a store: refuse a damaged one, upgrade an old one, follow one that was moved."""
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from mlflow.store.db import utils
 from sqlalchemy import create_engine
 
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, first_line
 from sweepgrad.files import naming
 
 log = logging.getLogger(__name__)
 
 _REPLACE = (
-    "restore it from a backup, or move it away: then a new store is made, and sweepgrad sync sends it all"
-    " runs that are on disk"
+    "restore it from a backup, or move it away, in both cases with its files -wal, -shm and -journal: then a"
+    " new store is made, and sweepgrad sync sends it all runs that are on disk"
 )
+_BESIDE = ("-wal", "-shm", "-journal")  # in which SQLite keeps what is not in the file itself yet
+_WAIT_SECONDS = 20.0  # for another process that writes
 
 
 class Damaged(UserError):
@@ -45,6 +46,25 @@ def check(path: Path) -> None:
             f" up to {latest}: install the newer MLflow, or choose another tracking.uri"
         )
     _upgrade(path, revision)
+
+
+def check_alone(path: Path) -> None:
+    """Check that nothing is left of a store that was here: SQLite would write it into a new one.
+
+    Raises:
+        UserError: something is left.
+    """
+    if left := [beside.name for suffix in _BESIDE if (beside := _beside(path, suffix)).exists()]:
+        raise UserError(
+            f"{path} is gone, but {', '.join(left)} beside it belongs to it and may have its last runs: move"
+            f" it to where {path.name} is now, or move it away; then try again"
+        )
+
+
+def delete(partial: Path) -> None:
+    """Delete a store of ours that was not completed."""
+    for leftover in (partial, *(_beside(partial, suffix) for suffix in _BESIDE)):
+        leftover.unlink(missing_ok=True)
 
 
 def _check_file(path: Path) -> None:
@@ -95,9 +115,19 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         UserError: it is damaged.
         sqlite3.Error: it cannot be read or written now, for instance because the disk is full.
     """
+    with _finding_damage(path), closing(_open(path)) as store:
+        yield store
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_WAIT_SECONDS)
+
+
+@contextmanager
+def _finding_damage(path: Path) -> Iterator[None]:
+    """Raise `Damaged` if SQLite finds that a file is damaged."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=20)) as store:
-            yield store
+        yield
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
             raise
@@ -120,18 +150,17 @@ def _upgrade(path: Path, revision: str) -> None:
     are several, and one that fails would leave a store that no version reads.
 
     Raises:
-        UserError: the upgrade failed, and the store is as it was; or another process wrote to it meanwhile.
+        UserError: the upgrade failed, and the store is as it was; or another process uses it.
         OSError: the backup cannot be written.
     """
     backup = _free(path.with_name(f"{path.name}.schema-{revision}"))
     partial = path.with_name(f".{path.name}.upgrade")
     log.info(f"upgrading {path} to the schema of this MLflow; a backup is kept as {backup}")
     try:
-        for leftover in (partial, _beside(partial, "-wal"), _beside(partial, "-shm")):
-            leftover.unlink(missing_ok=True)
-        with connected(path) as store:
-            before = _data_version(store)
-            with closing(sqlite3.connect(partial)) as copy:
+        delete(partial)
+        with closing(_open(path)) as store:
+            _lock(store, path)
+            with _finding_damage(path), closing(sqlite3.connect(partial)) as copy:
                 store.backup(copy)
             _keep(partial, backup)
             engine = create_engine(f"sqlite:///{partial}")
@@ -139,27 +168,37 @@ def _upgrade(path: Path, revision: str) -> None:
                 utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
             finally:
                 engine.dispose()
-            if _data_version(store) != before:
-                raise UserError(f"{path}: another process writes to this store: stop it, and try again")
             with closing(sqlite3.connect(partial)) as upgraded:
                 upgraded.backup(store)
-            store.execute("PRAGMA journal_mode=WAL")
+            with suppress(sqlite3.Error):  # the store is upgraded, and only slower without
+                store.execute("PRAGMA journal_mode=WAL")
     except UserError:
         raise
     except Exception as error:  # a migration may raise anything
         raise UserError(
             f"{path}: the upgrade to the schema of this MLflow failed, and the store is as it was"
-            f" ({str(error).splitlines()[0][:300]}): install the MLflow that made it, or choose another"
-            " tracking.uri"
+            f" ({first_line(error)}): install the MLflow that made it, or choose another tracking.uri"
         ) from error
     finally:
-        for leftover in (
-            partial,
-            _beside(partial, "-wal"),
-            _beside(partial, "-shm"),
-            _beside(partial, "-journal"),
-        ):
-            leftover.unlink(missing_ok=True)
+        delete(partial)
+
+
+def _lock(store: sqlite3.Connection, path: Path) -> None:
+    """Lock a store until the connection is closed: what others write after it is copied would be lost.
+
+    A transaction would not do, since SQLite replaces no content within one.
+
+    Raises:
+        UserError: another process uses it.
+    """
+    try:
+        store.execute("PRAGMA locking_mode=EXCLUSIVE")
+        store.execute("BEGIN EXCLUSIVE")
+        store.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        raise UserError(f"{path}: another process uses this store: stop it, and try again") from None
 
 
 def _keep(copy: Path, backup: Path) -> None:
@@ -188,16 +227,3 @@ def _free(path: Path) -> Path:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _data_version(store: sqlite3.Connection) -> int:
-    """Return a number that changes when another connection changes the database."""
-    return int(store.execute("PRAGMA data_version").fetchone()[0])
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Return whether two paths lead to the same existing file or folder."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False

@@ -109,10 +109,10 @@ class Store(Evaluations):
             with reaching(self.uri):
                 begun = self._begun(record)
                 if begun is None and known is not None and self.has(known):
-                    return known  # it was deleted in MLflow, where it can be restored
+                    return known  # its tag was deleted, by which it would be found
                 run = begun or self._create(record)
                 if not duplicates.complete(run, record):
-                    self._log(run, record, files, folder)
+                    self._log(run, record, files)
                     self._client.set_terminated(run.run_id, record.status, record.ended)
                     run = replace(run, status=record.status, ended=record.ended)
                     self._of_sweep(record)[run.tags[JOB]] = run
@@ -125,7 +125,7 @@ class Store(Evaluations):
         """Return the MLflow run of a run that was sent, maybe in part; delete that of an earlier attempt."""
         known = record.sweep in self._jobs
         job = entities.tag_value(record.job)
-        found = self._of_sweep(record) if known else self._once_each(_of_job(record))
+        found = self._of_sweep(record) if known else self._once_each(_of_job(record), record)
         begun = found.get(job)
         if begun is None or duplicates.same_attempt(begun, record):
             return begun
@@ -137,13 +137,13 @@ class Store(Evaluations):
         """Delete what a server made late of a single run; `end_sweep` does so for jobs."""
         if not self.uri.startswith("sqlite:"):  # there, nothing is made after its writer has given up
             with reaching(self.uri):
-                self._once_each(_of_job(record))
+                self._once_each(_of_job(record), record)
 
     def _of_sweep(self, record: Record) -> dict[str, Logged]:
         return self._jobs.get(record.sweep or "", {})
 
-    def _once_each(self, condition: str) -> dict[str, Logged]:
-        return duplicates.once_each(self._client, self._search(condition))
+    def _once_each(self, condition: str, record: Record | None = None) -> dict[str, Logged]:
+        return duplicates.once_each(self._client, self._search(condition), record)
 
     def _create(self, record: Record) -> Logged:
         tags = {JOB: record.job, KIND: RUN_KIND, **self._origin_tags()}
@@ -155,7 +155,7 @@ class Store(Evaluations):
         self._of_sweep(record)[run.tags[JOB]] = run
         return run
 
-    def _log(self, run: Logged, record: Record, files: dict[str, bytes], folder: Path) -> None:
+    def _log(self, run: Logged, record: Record, files: dict[str, bytes]) -> None:
         run_id = run.run_id
         metrics, params = list(mapping.metrics(record)), mapping.params(record)
         run_tags = entities.run_tags({k: v for k, v in tags.of_run(record).items() if v is not None})
@@ -171,9 +171,12 @@ class Store(Evaluations):
             with tempfile.TemporaryDirectory() as copies:
                 mapping.write_files(files, Path(copies))
                 self._client.log_artifacts(run_id, copies)
-        has_model = (folder / records.MODEL / records.FILES[0]).exists()
-        if record.sweep is None and has_model and models.model_of(self._client, run_id) is None:
-            models.log(self._client, self.uri, run_id, folder / records.MODEL)
+        model = {name: files[f"{mapping.BUNDLE}/{name}"] for name in records.FILES if name in record.files}
+        if record.sweep is None and model and models.model_of(self._client, run_id) is None:
+            with tempfile.TemporaryDirectory() as copies:  # of the bytes that were checked
+                bundle = Path(copies, records.MODEL)
+                mapping.write_files(model, bundle)
+                models.log(self._client, self.uri, run_id, bundle)
 
     def log_result(
         self, run_id: str, metrics: dict[str, float], tags: dict[str, str], files: Sequence[Path]

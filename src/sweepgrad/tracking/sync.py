@@ -4,6 +4,7 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
+from sweepgrad.bounded import reading
 from sweepgrad.errors import UserError
 from sweepgrad.files import locked
 from sweepgrad.runs import folders
@@ -56,6 +57,7 @@ def sync(runs: Path) -> int:
                     record = records.read(folder)
                     where = _place(record, folder, runs)
                     if where not in stores:
+                        _refuse_if_gone(where[0], record, runs)
                         stores[where] = Store(*where)
                     known = folders.sent_as(folder, record)
                     sent_before = known is not None and stores[where].has(known)
@@ -66,7 +68,8 @@ def sync(runs: Path) -> int:
                     elif record.sweep is None:
                         stores[where].keep_one(record)
                 except (Refused, ValueError, OSError) as error:
-                    problems.append(str(error))
+                    if not isinstance(error, Gone) or str(error) not in problems:  # once for all its runs
+                        problems.append(str(error))
                     continue
                 if record.sweep is not None:
                     of_sweep = stores[where]
@@ -98,6 +101,36 @@ def _place(record: Record, folder: Path, runs: Path) -> tuple[str, str]:
         return uri, experiment
     # The store was not moved with the runs. A new one at the old path would not be found.
     return f"{_SQLITE}{runs.absolute() / earlier.name}", experiment
+
+
+class Gone(Refused):
+    """A store that runs were sent to is not there."""
+
+
+def _refuse_if_gone(uri: str, record: Record, runs: Path) -> None:
+    """Refuse to make a store again that was moved away with its artifacts; a lost one leaves them here.
+
+    Raises:
+        Gone: runs were sent to it.
+    """
+    store = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or store.exists() or (store.parent / relocate.ARTIFACTS).exists():
+        return
+    uris = {uri, record.config["tracking"]["uri"]}
+    if sent := next((file for file in runs.rglob(records.SENT) if _sent_to(file) in uris), None):
+        raise Gone(
+            f"{store} is gone, and {sent} says that a run was sent to it: if it was moved, move it back"
+            f" with its folder {relocate.ARTIFACTS}, or move both to {runs.absolute()}; if it is lost, make"
+            f" an empty folder {store.parent / relocate.ARTIFACTS}: then a new store is made, and all runs"
+            " are sent"
+        )
+
+
+def _sent_to(file: Path) -> object:
+    try:
+        return reading.load(file, reading.SMALL)["uri"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _nearest(earlier: Path, folder: Path) -> Path | None:

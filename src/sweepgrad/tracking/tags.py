@@ -5,7 +5,8 @@ import socket
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from sweepgrad.runs.ledger import LedgerEntry
+from sweepgrad.errors import DamagedFile
+from sweepgrad.runs.ledger import LEDGER, LedgerEntry
 from sweepgrad.runs.record import Record
 from sweepgrad.runs.sweep_record import SweepRecord
 from sweepgrad.tracking import entities
@@ -29,6 +30,22 @@ REGISTERED = "sweepgrad.registered_model"  # name and version of the model that 
 TEST_EVALUATED = "sweepgrad.test_evaluated."  # of a sweep's own run; + the beginning of a ledger entry's id
 LEAKS, DUPLICATES = "sweepgrad.leaks", "sweepgrad.duplicates_across_parts"
 ISOLATION, PASSED, NOT_PASSED = "sweepgrad.isolation_test", "passed", "not passed"
+
+
+def changed(run: Logged, tag: str) -> str:
+    """Return a message that a run lacks a tag, which it was made with."""
+    return f"run {run.run_id} in MLflow has no tag {tag}, so it was changed there: restore the tag"
+
+
+def required(run: Logged, tag: str) -> str:
+    """Return the value of a tag that a run was made with.
+
+    Raises:
+        DamagedFile: it was deleted.
+    """
+    if tag not in run.tags:
+        raise DamagedFile(changed(run, tag))
+    return run.tags[tag]
 
 
 def of_run(record: Record) -> dict[str, str | None]:
@@ -103,8 +120,15 @@ def ledger_entry(run: Logged) -> LedgerEntry:
     """Return the ledger entry of the MLflow run of a test-set evaluation.
 
     Runs of versions before the ledger lack some tags.
+
+    Raises:
+        DamagedFile: it is not known which rows were evaluated.
     """
     tags = run.tags
+    digests = [f"{DIGEST}{part}" for part in ("table", "test")]
+    for digest in digests:
+        if digest not in tags:  # leaving the evaluation out would forget it
+            raise DamagedFile(f"{changed(run, digest)} (the ledger {LEDGER} has it)")
     began = datetime.fromtimestamp(run.started / 1000, UTC).isoformat(timespec="seconds")
     return LedgerEntry(
         id=tags.get("sweepgrad.test_evaluation", run.run_id),
@@ -112,7 +136,7 @@ def ledger_entry(run: Logged) -> LedgerEntry:
         user=tags.get("mlflow.user", "an unknown user"),
         host=tags.get(HOST, "an unknown machine"),
         sweep=tags.get("sweepgrad.test_evaluated_for", tags.get(PARENT, "")),
-        run_id=tags[CHOSEN],
-        table=tags[f"{DIGEST}table"],
-        test=tags[f"{DIGEST}test"],
+        run_id=tags.get(CHOSEN, "an unknown run"),
+        table=tags[digests[0]],
+        test=tags[digests[1]],
     )
