@@ -293,6 +293,8 @@ READ_WITHIN_LIMITS = {
     "sweepgrad.bounded.arrays": {"zipfile.ZipFile"},
     "sweepgrad.bounded.reading": {"from_json", "json.loads"},
     "sweepgrad.data.io.files": {"pd.read_csv"},  # of bytes whose size and header were checked
+    # Lines whose size was checked; values may be infinite, which `reading.parse` refuses.
+    "sweepgrad.sweeps.search.journal_lines": {"from_json", "json.loads"},
     "sweepgrad.tracking.models": {
         "yaml.parse"
     },  # MLflow's MLmodel, whose size is limited and aliases refused

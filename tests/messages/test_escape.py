@@ -76,6 +76,9 @@ ORDINARY = (
     "-0.5",
     "R&B",
     "日本語",
+    "می\u200cخواهم",  # Persian, with a zero-width non-joiner
+    "ක්\u200dෂ",  # Sinhala, with a joiner after a virama
+    "👩\u200d💻 ❤\ufe0f\u200d🔥 1\ufe0f\u20e3",
 )
 
 
@@ -101,6 +104,23 @@ def test_every_character_that_steers_a_terminal_is_escaped():
         if steers(chr(n)):
             assert escape.terminal(chr(n)).startswith("\\"), hex(n)
             assert escape.terminal(chr(n)).isascii()
+
+
+HIDDEN = (
+    "\xad\u034f\u115f\u1160\u17b4\u180b\u180e\u200b"
+    "\u200c\u200d\u2060\u3164\ufe00\ufe0f\uffa0\U000e0061\U000e0101"
+)
+
+
+@pytest.mark.parametrize("character", HIDDEN, ids=[f"{ord(character):x}" for character in HIDDEN])
+def test_two_names_that_look_the_same_are_shown_differently(character):
+    assert escape.plain(f"acc{character}uracy") == f"acc{character.encode('unicode_escape').decode()}uracy"
+    assert escape.plain(f"می{character}") == f"می{character.encode('unicode_escape').decode()}"  # at an end
+
+
+@given(st.text(st.sampled_from("a1می👩❤\u200c\u200d\ufe0f\u20e3 ්"), max_size=8))
+def test_joiners_are_escaped_once(text):
+    assert escape.terminal(escape.terminal(text)) == escape.terminal(text)
 
 
 @given(TEXTS)

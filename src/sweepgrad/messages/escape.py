@@ -1,8 +1,9 @@
 """Escape text from data for the place where it is shown: one function for each kind of place.
 
 Names of columns and classes, levels, paths, error texts of libraries and what a store holds are written by
-others. None of these functions changes an ordinary name. `plain` also escapes line breaks; all the others
-build on it or on `terminal`, so none lets a control character through.
+others. None of these functions changes an ordinary name: joiners stay within words of scripts that use them
+and within emoji, where they show; elsewhere they only hide text. `plain` also escapes line breaks; all the
+others build on it or on `terminal`, so none lets a control character through.
 """
 
 import csv
@@ -15,10 +16,23 @@ from typing import Any
 _UNSEEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls other than tab and line feed, ESC among them
     "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # invisible, or change the direction of the text
+    "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # invisible too: soft hyphen, fillers
+    "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
     "\ud800-\udfff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f"  # cannot be encoded, or not in XML; tags
 )
 _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _CONTROLS_AND_BREAKS = re.compile(f"[\t\n{_UNSEEN}]")
+# Scripts whose words have joiners (Arabic, Syriac, those of India, Khmer, Myanmar, Mongolian), and emoji.
+_SCRIPT = (
+    "[\u0620-\u065f\u066e-\u06d3\u06fa-\u07ff\u0840-\u08ff\u0900-\u0dff"
+    "\u1000-\u109f\u1780-\u17b3\u17b6-\u17dd\u1820-\u18aa]"
+)
+_EMOJI = "[\u2190-\u2bff\U0001f000-\U0001faff]"
+_SHOWS = re.compile(
+    f"(?<={_SCRIPT})[\u200c\u200d](?={_SCRIPT})"
+    f"|((?<={_EMOJI})|(?<={_EMOJI}\ufe0f))\u200d(?={_EMOJI})"
+    f"|(?<={_EMOJI})[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)"
+)
 _LETTERS = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 # Lists of numbers stay readable, since they are no links unless a bracket or a colon follows.
@@ -34,7 +48,9 @@ _LONGEST_LABEL = 60
 
 
 def _code(found: re.Match[str]) -> str:
-    """Return how Python writes the character, such as `\\x1b`."""
+    """Return how Python writes the character, such as `\\x1b`; the character itself where it shows."""
+    if _SHOWS.match(found.string, found.start()):
+        return found[0]
     n = ord(character := found[0])
     if character in _LETTERS:
         return _LETTERS[character]

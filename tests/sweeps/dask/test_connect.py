@@ -1,13 +1,16 @@
-"""What is at the address of a Dask scheduler is looked at before Dask believes what it sends."""
+"""Check what is at the address of a Dask scheduler before Dask believes what it sends."""
 
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import dask
 import pytest
 from distributed import LocalCluster
+from distributed.security import Security
 from tests.support import SMALL, command
 
 from sweepgrad.errors import UserError
@@ -110,4 +113,68 @@ def test_a_scheduler_answers():
     with LocalCluster(
         n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
     ) as cluster:
+        check_answers(cluster.scheduler_address)
+
+
+@contextmanager
+def certificates(folder: Path) -> Iterator[Security]:
+    """Write certificates, and name them in Dask's configuration."""
+    security = Security.temporary()
+    (folder / "ca.pem").write_text(str(security.tls_ca_file))
+    (folder / "key.pem").write_text(str(security.tls_client_key))
+    files = {"ca-file": f"{folder}/ca.pem"} | {
+        f"client.{name}": f"{folder}/{file}.pem" for name, file in (("cert", "ca"), ("key", "key"))
+    }
+    with dask.config.set({f"distributed.comm.tls.{key}": file for key, file in files.items()}):
+        yield security
+
+
+def test_tls_without_certificates_is_refused_while_planning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    launcher = ("hydra/launcher=dask", "hydra.launcher.address=tls://127.0.0.1:1")
+    done = command("train", "-m", *SMALL, "seed=1,2", *launcher)
+    assert done.code == 2
+    assert "tls://127.0.0.1:1 needs certificates. Set distributed.comm.tls.ca-file" in done.err
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_certificates_that_cannot_be_read_are_refused(tmp_path):
+    with certificates(tmp_path), pytest.raises(UserError, match="no Dask scheduler answers"):
+        check_answers("tls://127.0.0.1:1")
+    with certificates(tmp_path):
+        (tmp_path / "ca.pem").write_text("x")
+        with pytest.raises(UserError, match="TLS configuration cannot be used"):
+            check_answers("tls://127.0.0.1:1")
+        (tmp_path / "ca.pem").unlink()
+        with pytest.raises(UserError, match=r"TLS configuration cannot be used.*No such file"):
+            check_answers("tls://127.0.0.1:1")
+
+
+def test_what_does_not_speak_tls_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(connect, "_ANSWER_SECONDS", 0.3)
+    with certificates(tmp_path):
+        for sent, why in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "SSL"), (b"", "nothing was sent within")):
+            with server(sent) as address, pytest.raises(UserError, match=why):
+                check_answers(address.replace("tcp:", "tls:"))
+
+
+def test_encryption_that_dask_requires_is_required():
+    with (
+        dask.config.set({"distributed.comm.require-encryption": True}),
+        pytest.raises(UserError, match=r"requires it .* Use a tls: address"),
+    ):
+        check_answers("tcp://127.0.0.1:1")
+
+
+def test_a_scheduler_answers_by_tls(tmp_path):
+    with (
+        certificates(tmp_path) as security,
+        LocalCluster(
+            n_workers=0,
+            processes=False,
+            protocol="tls://",
+            security=security,
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+    ):
         check_answers(cluster.scheduler_address)

@@ -233,12 +233,105 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
         assert third.communicate(timeout=120)[0] == suggested
 
 
-def test_files_that_are_no_study_are_refused(tmp_path):
-    (tmp_path / "s.log").write_text("no study\nat all\n")
-    with pytest.raises(
-        UserError, match=r"s\.log: Optuna cannot read this study .* delete or rename the file"
-    ):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no study\nat all\n",
+        b"buy milk\nlast line without an end",
+        b"{",
+        b"[" * 100_000,
+        b'{"op_code":0}\n' + b"x\n",
+        b'{"op_code":0,"more":1}\nand more',
+        b'{"op_code":0,' + b"[" * 100_000 + b"\n",
+        b'{"op_code":0,"a":' + b"1" * 5000 + b"}\n",
+    ],
+    ids=range(8),
+)
+def test_a_file_that_is_no_study_is_left_as_it_is(tmp_path, content):
+    file = tmp_path / "s.log"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"s\.log: (this file is not|line 1 is not of) a study.*study=NAME"):
         work(tmp_path)
+    assert file.read_bytes() == content
+
+
+def test_nothing_is_made_next_to_a_file_that_is_no_study(tmp_path):
+    (tmp_path / "s.log").write_text("notes")
+    with pytest.raises(UserError):
+        work(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.log"]
+    (tmp_path / "s.log").unlink()
+    os.mkfifo(tmp_path / "s.log")
+    with pytest.raises(UserError, match="not a regular file"):
+        work(tmp_path)
+
+
+def changed_lines(file: Path, at: int, **values: object) -> bytes:
+    """Change keys of a line of a study; return the file's content."""
+    lines = file.read_text().splitlines()
+    lines[at] = json.dumps({**json.loads(lines[at]), **values}, separators=(",", ":"))
+    file.write_text("\n".join(lines) + "\ntorn")
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("at", "values", "said"),
+    [
+        (2, {"user_attrs": {"point": {"model": "wide", "+hydra.x": "y"}}}, "trial 0 is not a point"),
+        (
+            2,
+            {"params": {"lr": 0.2, "model": 0, "share": 0.0, "width": 3}},
+            r"search space \(lr, share, width\)",
+        ),
+        (2, {"distributions": {}}, r"trial 0 is not a point"),
+        (2, {"distributions": {"lr": "[" * 100_000}}, r"trial 0 is not a point"),
+        (2, {"system_attrs": {"a": [[[[1]]]]}}, "line 3 is not of a study .*system_attrs"),
+        (2, {"datetime_start": "now"}, "line 3 is not of a study .*datetime_start"),
+        (2, {"study_id": 1}, "line 3 is not of a study .*study_id"),
+        (0, {"study_name": "t"}, "this is the study 't'"),
+        (0, {"directions": [1, 1]}, "line 1 is not of a study .*directions"),
+        (1, {"user_attr": {"setting": {"x": 1}}}, r"line 2 is not of a study .*setting\.x"),
+        (6, {"trial_id": 9}, r"line 7 is not of a study \(it cannot follow the lines before it\)"),
+        (7, {"trial_id": 0}, r"line 8 is not of a study \(it cannot follow the lines before it\)"),
+        (6, {"values": [10**400], "state": 1}, "line 7 is not of a study .*values"),
+        (6, {"values": [math.nan], "state": 1}, "line 7 is not of a study .*values"),
+        (6, {"values": None, "state": 1}, "line 7 is not of a study .*a finished trial has a value"),
+        (6, {"op_code": 1}, "line 7 is not of a study"),
+        (6, {"x": "a" * 5_000_000}, "line 7 is not of a study .*bytes"),
+    ],
+    ids=range(17),
+)
+def test_a_study_with_a_changed_line_is_refused_and_left_as_it_is(tmp_path, at, values, said):
+    with pytest.raises(Killed):
+        work(tmp_path, launches=1)
+    content = changed_lines(tmp_path / "s.log", at, **values)
+    with pytest.raises(UserError, match=said) as error:
+        work(tmp_path)
+    assert len(str(error.value)) < 1000
+    assert (tmp_path / "s.log").read_bytes() == content
+
+
+def test_a_file_larger_than_any_study_is_not_read(tmp_path):
+    with (tmp_path / "s.log").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match="at most 134217728 are read"):
+        work(tmp_path)
+
+
+def test_infinite_values_are_read_again(tmp_path):
+    plan = Plan("random", "minimize", seed=0, trials=2, batch=2)
+    with open_study(SPACE, plan, tmp_path, "s", {}) as study:
+        study.tell(study.ask(), [math.inf, -math.inf])
+    with open_study(SPACE, plan, tmp_path, "s", {}) as study:
+        assert [trial.value for trial in study.done()] == [math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "a\ud800b"], ids=range(2))
+def test_a_folder_that_is_no_path_is_refused(tmp_path, folder):
+    search = Search(SPACE, PLAN, tmp_path / folder, "s", {})
+    assert if_complete(search) == []
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.storage: .* is not a path"):
+        work(search.folder)
 
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import select
 import signal
 import socket
+import ssl
 import struct
 import sys
 import tempfile
@@ -84,11 +86,15 @@ def check_answers(address: str) -> None:
     """
     if problem := address_problem(address):
         raise UserError(f"hydra.launcher.address: {problem}")
-    if address.startswith("tls:"):  # here the client begins
-        return
+    context = _tls_context(address)
     until = time.monotonic() + _ANSWER_SECONDS
     try:
-        with socket.create_connection(host_and_port(address), timeout=_ANSWER_SECONDS) as connection:
+        with ExitStack() as stack:
+            connection = stack.enter_context(
+                socket.create_connection(host_and_port(address), timeout=_ANSWER_SECONDS)
+            )
+            if context is not None:
+                connection = stack.enter_context(_encrypted(connection, context, until))
             (length,) = struct.unpack("<Q", _received(connection, 8, until))
             if not 8 <= length <= _MAX_GREETING:
                 raise _no_scheduler(address, "what answers there is not Dask")
@@ -96,11 +102,65 @@ def check_answers(address: str) -> None:
     except TimeoutError:
         raise _no_scheduler(address, f"nothing was sent within {_ANSWER_SECONDS} s") from None
     except (OSError, EOFError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise _no_scheduler(address, why) from None
+        raise _no_scheduler(address, _reason(error)) from None
     (n_parts,) = struct.unpack_from("<Q", greeting)
     if n_parts > length // 8 or sum(struct.unpack_from(f"<{n_parts}Q", greeting + bytes(8), 8)) > length:
         raise _no_scheduler(address, "what answers there is not Dask")
+
+
+def _tls_context(address: str) -> ssl.SSLContext | None:
+    """Return the certificates of Dask's own configuration, for a `tls:` address.
+
+    Raises:
+        UserError: they are missing or cannot be read, or the configuration allows `tls:` only.
+    """
+    tls = address.startswith("tls:")
+    try:
+        arguments = Security().get_connection_args("client")
+    except (OSError, ValueError, TypeError) as error:  # a file is missing or is no certificate
+        raise UserError(
+            f"hydra.launcher.address: Dask's TLS configuration cannot be used ({_reason(error)}). Check"
+            " distributed.comm.tls in Dask's configuration"
+        ) from None
+    context: ssl.SSLContext | None = arguments["ssl_context"]
+    if tls and context is None:
+        raise UserError(
+            f"hydra.launcher.address: {address} needs certificates. Set distributed.comm.tls.ca-file,"
+            " client.cert and client.key in Dask's configuration, or use a tcp: address"
+        )
+    if not tls and arguments["require_encryption"]:
+        raise UserError(
+            f"hydra.launcher.address: {address} is not encrypted, but Dask's configuration requires it"
+            " (distributed.comm.require-encryption). Use a tls: address"
+        )
+    return context if tls else None
+
+
+def _encrypted(connection: socket.socket, context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
+    """Return an encrypted connection.
+
+    Raises:
+        TimeoutError: the handshake does not end in time.
+        OSError: it fails.
+    """
+    connection.setblocking(False)
+    encrypted = context.wrap_socket(connection, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                encrypted.do_handshake()
+            except ssl.SSLWantReadError:
+                if not select.select([encrypted], [], [], max(0.0, until - time.monotonic()))[0]:
+                    raise TimeoutError from None
+            else:
+                return encrypted
+    except BaseException:
+        encrypted.close()
+        raise
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _received(connection: socket.socket, n_bytes: int, until: float) -> bytes:

@@ -9,6 +9,7 @@ the launcher finds the earlier result. A failed trial stays failed, and Optuna i
 
 import errno
 import math
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -24,6 +26,7 @@ from optuna.trial import TrialState, create_trial
 
 from sweepgrad.errors import UserError
 from sweepgrad.files import lock_for_this_process
+from sweepgrad.sweeps.search.journal_lines import check_points, read, refuse_other_files
 from sweepgrad.sweeps.search.space import Space
 from sweepgrad.sweeps.search.suggest import Plan, Search, distributions, suggest, text
 
@@ -137,7 +140,7 @@ def if_complete(search: Search) -> list[str]:
     Raises:
         UserError: see `open_study`.
     """
-    if not search.path.exists():
+    if not os.path.exists(search.path):  # `Path.exists` raises errors
         return []
     with open_study(search.space, search.plan, search.folder, search.name, search.setting) as study:
         return [study.complete, *study.outcome] if study.complete else []
@@ -160,8 +163,12 @@ def open_study(
     about = {
         f"hydra.sweeper.{key}": str(getattr(plan, key)) for key in ("sampler", "direction", "seed", "batch")
     }
+    about |= setting
+    if os.path.exists(path):  # before the lock, a file next to it, is made
+        refuse_other_files(path)
     with _locked(path):
-        _drop_torn_line(path)
+        if os.path.exists(path):
+            _check(path, name, space, about)
         try:
             storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Held(str(path))))
             sampler = RandomSampler(seed=0)  # not used: `suggest` has its own samplers
@@ -175,27 +182,39 @@ def open_study(
             raise UserError(
                 f"{path}: Optuna cannot read this study ({error}); delete or rename the file."
             ) from None
-        _check_setting(kept, path, {**about, **setting})
+        if _SETTING not in kept.user_attrs:
+            kept.set_user_attr(_SETTING, about)
         yield Study(space, plan, path, kept)
 
 
-def _check_setting(kept: optuna.Study, path: Path, setting: Mapping[str, str]) -> None:
-    before = kept.user_attrs.get(_SETTING)
-    if before is None and not kept.get_trials(deepcopy=False):
-        kept.set_user_attr(_SETTING, dict(setting))
-        return
-    changed = [
-        key for key in sorted({*setting, *(before or {})}) if setting.get(key) != (before or {}).get(key)
-    ]
-    if changed:
-        lines = "".join(
-            f"\n  {key}: was {(before or {}).get(key, 'not set')}, is {setting.get(key, 'not set')}"
+def _check(path: Path, name: str, space: Space, setting: Mapping[str, str]) -> None:
+    """Check that a file is the study `name` with this setting; remove an incomplete last line.
+
+    Raises:
+        UserError: it is not, and it was not changed.
+    """
+    lines = read(path)
+    if lines.name not in (None, name):
+        raise UserError(f"{path}: this is the study {lines.name!r}. Give the file its name {lines.name}.log")
+    before = lines.setting
+    changed = (
+        []
+        if before is None
+        else [key for key in sorted({*setting, *before}) if setting.get(key) != before.get(key)]
+    )
+    if before is not None and changed:
+        listed = "".join(
+            f"\n  {key}: was {before.get(key, 'not set')}, is {setting.get(key, 'not set')}"
             for key in changed
         )
         raise UserError(
-            f"{path}: this study was started with another setting, so results would not compare.{lines}\n"
+            f"{path}: this study was started with another setting, so results would not compare.{listed}\n"
             "Choose another name (hydra.sweeper.study=NAME), or delete that file to start from scratch."
         )
+    written = {key: distribution_to_json(each) for key, each in distributions(space).items()}
+    check_points(path, lines, space, written)
+    if lines.size < path.stat().st_size:  # a process was killed, or the disk was full
+        os.truncate(path, lines.size)
 
 
 class _Held(JournalFileOpenLock):
@@ -221,6 +240,8 @@ def _locked(path: Path) -> Iterator[None]:
         file = lock.open("a")
     except OSError as error:
         raise UserError(_not_writable(error, lock)) from None
+    except ValueError as error:  # a null byte, or what is not Unicode
+        raise UserError(f"hydra.sweeper.storage: {str(path.parent)!r} is not a path ({error})") from None
     with file:
         try:
             lock_for_this_process(file)
@@ -236,13 +257,3 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _not_writable(error: OSError, path: Path) -> str:
     return f"{path}: {error.strerror}; choose another folder for studies with hydra.sweeper.storage=FOLDER."
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Remove an incomplete last line, left by a process that was killed or by a full disk."""
-    if path.exists():
-        with path.open("r+b") as file:
-            written = file.read()
-            whole = written.rfind(b"\n") + 1
-            if whole < len(written):
-                file.truncate(whole)
