@@ -344,7 +344,7 @@ def test_a_card_that_was_changed_is_refused_and_named(folder):
     there.write_bytes(written)
     assert command("finalize", "--json").out == result.out  # it is restored from the store
     assert here.read_bytes() == written
-    store._client.delete_tag(run_id, "sweepgrad.card_digest")  # as if sent by a version without checksums
+    store._client.delete_tag(run_id, "sweepgrad.card_digest")  # as if sent by an older version
     unsealed["test"]["accuracy"] = card["test"]["accuracy"]
     here.write_text(json.dumps(unsealed))
     assert command("finalize", "--json").out == result.out

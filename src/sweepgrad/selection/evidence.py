@@ -27,7 +27,6 @@ from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs.record import VALIDATION, Record
 from sweepgrad.selection.ensembles import FoldScores
-from sweepgrad.selection.ranking import finished
 from sweepgrad.selection.run_files import Damaged, model_files, record_of, validation_scores
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.registry import task_of
@@ -83,7 +82,7 @@ class Evidence:
         """
         found = []
         for run in runs:
-            if finished(run) and run.run_id not in self.problems:
+            if run.status == "FINISHED" and run.run_id not in self.problems:
                 try:
                     if run.run_id not in self._found:
                         self._found[run.run_id] = self._checked(run)
