@@ -83,6 +83,18 @@ def test_an_array_that_is_not_as_expected_is_refused(content, problem):
         arrays.parse(content, (3, 4))
 
 
+def test_an_array_is_copied_once():
+    """Besides the array, the check for infinities takes a byte for each number."""
+    content = npy(np.ones(1 << 20))
+    tracemalloc.start()
+    try:
+        arrays.parse(content, (None,))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * len(content)
+
+
 def test_nan_may_be_allowed():
     content = header(GOOD, np.full(12, np.nan).tobytes())
     assert np.isnan(arrays.parse(content, (3, 4), finite=False)).all()

@@ -10,8 +10,8 @@ from sweepgrad.api.results import run_in
 from sweepgrad.bounded import reading
 from sweepgrad.runs import folders, sweep_record
 from sweepgrad.runs import record as records
-from sweepgrad.selection.evaluation import kept_in
 from sweepgrad.selection.finalize import _card_in
+from sweepgrad.selection.kept_splits import kept_in
 from sweepgrad.tracking import mapping, tags
 
 _RUNS = Path(__file__).parents[1] / "fixtures" / "0.1.0" / "runs"

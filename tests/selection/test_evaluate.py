@@ -17,6 +17,7 @@ from tests.support import CSV, SMALL, Result, Sweep, command, inside, people
 from sweepgrad.config.split import Split
 from sweepgrad.data.split import Parts, split_rows, units_of
 from sweepgrad.runs import ledger
+from sweepgrad.selection import seals
 from sweepgrad.selection.evaluate import evaluate
 from sweepgrad.selection.score_card import baselines
 from sweepgrad.tracking.mapping import BUNDLE, Logged
@@ -288,6 +289,32 @@ def test_kept_figures_that_cannot_be_read_are_named_and_not_written_over(done, k
     finally:
         file.write_bytes(before)
     assert len(ledger.read(done.folder / "runs" / ledger.LEDGER)) == len(SEEDS)
+
+
+def test_results_of_splits_that_were_changed_are_refused_and_named(done):
+    file = done.page / "splits.json"
+    before = file.read_bytes()
+    changed = json.loads(before)
+    changed[0]["test"]["accuracy"] = 0.99
+    unsealed = [{k: v for k, v in split.items() if k != "checksum"} for split in changed]
+    sealed = [seals.sealed(split) for split in changed]
+    other = [seals.sealed({**split, "tied": 7}) for split in json.loads(before)]
+    try:
+        for values, problem in (
+            (changed, f"splits.json, {changed[0]['split']}: was changed after it was written: its checksum"),
+            (unsealed, "its checksum was removed"),
+            (sealed, "splits.json has test_accuracy_mean"),
+            (other, "its digest is not the one in the MLflow store"),
+        ):
+            file.write_text(json.dumps(values, indent=1))
+            with contextlib.chdir(done.folder):
+                refused = command("evaluate", "--json")
+            assert (refused.code, refused.out) == (2, "")
+            assert problem in refused.err
+    finally:
+        file.write_bytes(before)
+    with contextlib.chdir(done.folder):
+        assert command("evaluate", "--json").out == done.first.out
 
 
 def test_a_test_set_is_evaluated_again_only_with_a_flag(folder):

@@ -323,6 +323,30 @@ def test_the_leaderboard_prints_which_runs_it_does_not_rank(trained):
     assert "its run.json is damaged" in result.err
 
 
+def test_a_record_that_claims_fewer_validation_rows_is_found(trained):
+    for folder in (trained.there, trained.here):
+        scores = np.load(folder / "validation.npy")
+        np.save(folder / "validation.npy", scores[:-1])
+
+    def shortened(record: Values) -> None:
+        record["data"]["n_val"] -= 1
+
+    trained.seal(shortened)
+    assert_found(
+        trained, f"its validation.npy has {len(scores) - 1} scores for {len(scores)} validation rows"
+    )
+
+
+def test_a_record_without_figures_is_found(trained):
+    trained.seal(lambda record: record.update(summary={}))
+    for table in ("metrics", "latest_metrics"):
+        with closing(sqlite3.connect(Path("runs", "mlflow.db"))) as connection:
+            best = "key LIKE 'best/%'"
+            connection.execute(f"DELETE FROM {table} WHERE {best} AND run_uuid = '{trained.leader}'")
+            connection.commit()
+    assert_found(trained, "its record has no accuracy,")
+
+
 def test_figures_are_those_of_the_kept_scores_by_plain_formulas(trained):
     found = trained.ranked()
     assert found.decision is not None

@@ -19,12 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score
 from tests.support import CSV, Result, Sweep, command, inside, load_model, people
 
+from sweepgrad.bounded import reading
 from sweepgrad.compose.plan import plan
 from sweepgrad.data.leakage.check import ColumnCheck
 from sweepgrad.data.leakage.columns import COLUMN_CHECKS
 from sweepgrad.data.split import split_rows, units_of
+from sweepgrad.files import digest
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
+from sweepgrad.selection import seals
 from sweepgrad.selection.card import Calibrated, Card, Decisions, Scores
 from sweepgrad.selection.card_markdown import markdown
 from sweepgrad.selection.finalize import finalize
@@ -299,6 +302,55 @@ def raising(error: BaseException) -> Any:
     return instead
 
 
+def test_a_card_that_was_changed_is_refused_and_named(folder):
+    assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
+    result = command("finalize", "--json")
+    card = json.loads(result.out)
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    run_id = store.sweep(None).run_id
+    (there,) = Path("runs").resolve().glob("mlartifacts/**/card.json")
+    here = Path("runs", "cards", card["sweep"], "card.json").resolve()
+    written = here.read_bytes()
+    changed = json.loads(written)
+    changed["test"]["accuracy"] = 0.999
+    unsealed = {name: value for name, value in changed.items() if name != "checksum"}
+    later = {**unsealed, "evaluated": "9" + unsealed["evaluated"]}
+    unread = {**changed, "decisions": 3}
+
+    def refused(problem: str, name: str) -> None:
+        again = command("finalize", "--json")
+        assert (again.code, again.out) == (2, ""), again
+        assert problem in again.err
+        assert name in again.err
+        assert "0.999" not in json.dumps(store.sweep(None).metrics)
+
+    for values, problem in (
+        (changed, "its checksum does not match"),
+        (later, "its checksum was removed"),
+        (unread, "its checksum does not match"),
+        (unsealed, "has accuracy 0.999, and metric test/accuracy"),
+        (seals.sealed(changed), "has accuracy 0.999, and metric test/accuracy"),
+        (
+            seals.sealed({**json.loads(written), "temperature": 9.0}),
+            "its digest is not the one in the MLflow",
+        ),
+    ):
+        here.write_text(json.dumps(values, indent=1))
+        refused(problem, str(here.relative_to(folder)))
+    here.unlink()
+    there.write_text(json.dumps(changed))
+    refused("its checksum does not match", f"card.json of {card['sweep']} in MLflow")
+    assert not here.exists()
+    there.write_bytes(written)
+    assert command("finalize", "--json").out == result.out  # it is restored from the store
+    assert here.read_bytes() == written
+    store._client.delete_tag(run_id, "sweepgrad.card_digest")  # as if sent by an older version
+    unsealed["test"]["accuracy"] = card["test"]["accuracy"]
+    here.write_text(json.dumps(unsealed))
+    assert command("finalize", "--json").out == result.out
+    assert len(ledger.read(Path("runs", ledger.LEDGER))) == 1
+
+
 def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
     assert command("train", "data=simulated", "data.rows=200", "train.epochs=1").code == 0
     card = json.loads(command("finalize", "--json").out)
@@ -308,11 +360,17 @@ def test_a_card_of_another_version_is_shown_and_the_rows_stay_closed(folder):
     )
     del card["decisions"]
     (file / "card.json").write_text(json.dumps(card))
-    store._client.log_artifact(store.sweep(None).run_id, str(file / "card.json"))
+    run_id = store.sweep(None).run_id
+    store._client.log_artifact(run_id, str(file / "card.json"))
+    store._client.set_tag(run_id, "sweepgrad.card_digest", digest(file / "card.json"))
     shown, data = command("finalize"), command("finalize", "--json")
     assert "another version of sweepgrad evaluated the test set" in shown.err
     assert shown.out == (file / "card.md").read_text()
     assert json.loads(data.out) == card
+    with (file / "card.md").open("r+b") as page:
+        page.truncate(reading.RESULTS.size + 1)
+    store._client.log_artifact(run_id, str(file / "card.md"))
+    assert "at most 33554432 are read" in command("finalize").err
     (file / "card.json").write_text("{")
     assert "card.json is damaged" in command("finalize").err
     assert len(ledger.read(Path("runs", ledger.LEDGER))) == 1

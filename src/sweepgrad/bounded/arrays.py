@@ -109,7 +109,7 @@ def parse(content: bytes, shape: Sequence[int | None], *, finite: bool = True) -
     ):
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise DamagedFile(f"its shape is {found}, not ({expected})")
-    numbers = content[start + length :]
+    numbers = memoryview(content)[start + length :]  # without a copy
     if len(numbers) != prod(found) * dtype.itemsize:
         raise DamagedFile(
             f"it has {len(numbers)} bytes of numbers, and its header {prod(found)} numbers of {dtype}"

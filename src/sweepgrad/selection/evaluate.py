@@ -21,11 +21,12 @@ from sweepgrad.errors import UserError
 from sweepgrad.files import write_json
 from sweepgrad.runs import ledger
 from sweepgrad.runs.ledger import Before, LedgerEntry
-from sweepgrad.selection import evaluation_markdown
+from sweepgrad.selection import evaluation_markdown, kept_splits
 from sweepgrad.selection.card import Scores
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
-from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds, kept_in
+from sweepgrad.selection.evaluation import Evaluation, SplitResult, complete_outer_folds
 from sweepgrad.selection.finalize import entering, reserved
+from sweepgrad.selection.kept_splits import SPLITS
 from sweepgrad.selection.ranking import fold_of, splits
 from sweepgrad.selection.score_card import baselines, scores
 from sweepgrad.stats.metrics import METRICS
@@ -37,7 +38,7 @@ from sweepgrad.training.bundle import Bundle, ensemble
 
 log = logging.getLogger(__name__)
 
-FILES = ("evaluation.md", "evaluation.json", "splits.png", "splits.json")
+FILES = ("evaluation.md", "evaluation.json", "splits.png", SPLITS)
 EVALUATED = "sweepgrad.evaluated"
 
 _Entered = tuple[LedgerEntry, Before]
@@ -102,7 +103,8 @@ def evaluate(
     found = _chosen(store, tables, jobs, sweep.name, incomplete=incomplete)
     with reserved(folder):
         sweep = store.sweep(sweep.run_id)  # another process may have evaluated it in the meantime
-        results = _earlier_results(store, sweep, folder)
+        file = folder / SPLITS
+        results = _earlier_results(store, sweep, file)
         todo = [split for split in found if split.key not in results]
         if not again:
             _refuse_seen(store, sweep, todo, len(found), runs)
@@ -111,7 +113,7 @@ def evaluate(
             for other in before.interrupted:
                 log.info(f"{split.name}: repeating an evaluation that was interrupted ({other})")
             results[split.key] = _evaluate(store, tables, split, entry, before)
-            write_json(folder / "splits.json", [each.to_json() for each in results.values()])
+            kept_splits.keep(file, results.values())
             test = results[split.key].test
             figure = METRICS[test.main].figure(test.value)
             done = f"{number} of {len(todo)} splits evaluated"
@@ -120,7 +122,10 @@ def evaluate(
         latest = max(split.evaluated for split in whole.splits)  # each begins with its time
         sent = sweep.tags.get(ledger.JUDGED) == latest
         page = reading.parse(json.dumps(whole.to_json()).encode(), reading.RESULTS)
-        if not sent or _written(folder) != page:
+        if sent and sweep.tags.get(EVALUATED) == str(len(whole.splits)):
+            kept_splits.compare(file, whole, sweep)
+        if not sent or kept_splits.written(folder / "evaluation.json") != page:
+            kept_splits.keep(file, results.values())
             _write(store, sweep, whole, folder, latest)
     return EvaluateResult(whole, folder, len(todo))
 
@@ -237,12 +242,12 @@ def _whole(
     )
 
 
-def _earlier_results(store: Store, sweep: Logged, folder: Path) -> _ByRows:
+def _earlier_results(store: Store, sweep: Logged, file: Path) -> _ByRows:
     """Return the results of earlier evaluations of this sweep, by their test rows and the run chosen."""
-    file = folder / "splits.json"
     if not file.exists() and EVALUATED in sweep.tags:
-        store.download(sweep, file.name, folder)
-    return {(split.digest, split.run_id): split for split in kept_in(file)}
+        store.download(sweep, file.name, file.parent)
+    kept = kept_splits.kept_in(file, sealed=kept_splits.SPLITS_DIGEST in sweep.tags)
+    return {(split.digest, split.run_id): split for split in kept}
 
 
 def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: int, runs: Path) -> None:
@@ -272,14 +277,6 @@ def _refuse_seen(store: Store, sweep: Logged, todo: Sequence[_Split], n_splits: 
     )
 
 
-def _written(folder: Path) -> object:
-    """Return the data of the page in a folder; None if there are none."""
-    try:
-        return reading.load(folder / "evaluation.json", reading.RESULTS)
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path, latest: str) -> None:
     (folder / "evaluation.md").write_text(evaluation_markdown.markdown(whole), encoding="utf-8")
     write_json(folder / "evaluation.json", whole.to_json())
@@ -295,6 +292,6 @@ def _write(store: Store, sweep: Logged, whole: Evaluation, folder: Path, latest:
     store.log_result(
         sweep.run_id,
         {f"evaluation/{name}": value for name, value in whole.figures.items()},
-        {EVALUATED: str(len(whole.splits)), ledger.JUDGED: latest},
+        {EVALUATED: str(len(whole.splits)), ledger.JUDGED: latest, **kept_splits.sent(folder / SPLITS)},
         [folder / name for name in FILES],
     )

@@ -4,17 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from scipy.special import stdtrit
 
-from sweepgrad.bounded import reading
 from sweepgrad.config import old_names
 from sweepgrad.config.split import Split
-from sweepgrad.errors import UserError
 from sweepgrad.selection.card import WrittenScores
 from sweepgrad.stats.metrics import METRICS, Metric
 
@@ -78,29 +75,6 @@ class SplitResult:
 
 
 _RESULT = TypeAdapter(SplitResult)
-
-
-def kept_in(file: Path) -> list[SplitResult]:
-    """Return the results of the splits of a sweep; empty if the file does not exist.
-
-    Raises:
-        UserError: it cannot be read. It may hold test results, so it must not be overwritten.
-    """
-    try:
-        return [SplitResult.from_json(each) for each in reading.load(file, reading.RESULTS)]
-    except FileNotFoundError:
-        return []
-    except (KeyError, TypeError, ValidationError) as error:
-        why = reading.described(error)
-        raise UserError(
-            f"{file} was written by another version of sweepgrad ({why}), and test results"
-            " are not overwritten. Read evaluation.md in the same folder, or evaluate with that version"
-        ) from None
-    except ValueError as error:
-        raise UserError(
-            f"{file} is damaged ({error}). It holds test results and is not overwritten: restore it, or move"
-            " it away; if its results were sent to the MLflow store, they are read from there"
-        ) from None
 
 
 def complete_outer_folds(splits: Sequence[Split]) -> int | None:

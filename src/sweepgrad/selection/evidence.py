@@ -27,8 +27,8 @@ from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.runs import provenance
 from sweepgrad.runs.record import VALIDATION, Record
 from sweepgrad.selection.ensembles import FoldScores
-from sweepgrad.selection.ranking import finished
 from sweepgrad.selection.run_files import Damaged, model_files, record_of, validation_scores
+from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
@@ -82,7 +82,7 @@ class Evidence:
         """
         found = []
         for run in runs:
-            if finished(run) and run.run_id not in self.problems:
+            if run.status == "FINISHED" and run.run_id not in self.problems:
                 try:
                     if run.run_id not in self._found:
                         self._found[run.run_id] = self._checked(run)
@@ -221,7 +221,14 @@ class Evidence:
     # How it is checked
 
     def _checked(self, run: Logged) -> Logged:
-        if VALIDATION not in self.record(run).files:
+        record = self.record(run)
+        try:
+            task = task_of(self._data(run)[1].data)
+        except UserError:  # ranked as of this task, see `standings`
+            task = BINARY
+        if missing := [each.name for each in task.metrics.values() if each.key not in run.metrics]:
+            raise Damaged(run, f"its record has no {', '.join(missing)} of the best epoch")
+        if VALIDATION not in record.files:
             self.as_logged.add(run.run_id)
             return run
         try:
@@ -234,19 +241,19 @@ class Evidence:
         return replace(run, metrics=run.metrics | self._figures(run, y, stored))
 
     def _figures(self, run: Logged, y: Array, scores: Array) -> dict[str, float]:
-        """Return the metrics of predictions, as far as the run reports them.
+        """Return the metrics of predictions.
 
         Raises:
-            Damaged: one differs from what the run reports.
+            Damaged: one differs from what the run reports, or there is not one prediction for each row.
         """
+        if scores.shape != y.shape:
+            raise Damaged(run, f"its {VALIDATION} has {scores.size} scores for {y.size} validation rows")
         _, config = self._data(run)
         tolerance = provenance.TOLERANCE[config.engine.dtype]
         near = tolerance * max(1.0, float(np.abs(scores).max()))
         undecided = float(np.mean(np.abs(scores) <= near))  # training rounds these in another way
         found = {}
         for metric in task_of(config.data).metrics.values():
-            if metric.key not in run.metrics:
-                continue
             logged, value = run.metrics[metric.key], metric.value(y, scores, 0.5)
             if not isclose(logged, value, rel_tol=tolerance, abs_tol=1e-12 + undecided):
                 other = f"that of its predictions, {value:.6g}"

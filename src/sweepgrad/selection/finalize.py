@@ -1,18 +1,21 @@
 """Choose the model of a sweep by validation, and evaluate it on the test set once."""
 
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweepgrad.bounded import reading
+from sweepgrad.config import old_names
 from sweepgrad.data.access import Tables, open_test
 from sweepgrad.errors import UserError
-from sweepgrad.files import naming, write_json
+from sweepgrad.files import digest, naming, write_json
 from sweepgrad.runs import ledger
 from sweepgrad.runs.ledger import LedgerEntry
-from sweepgrad.selection import score_card
+from sweepgrad.selection import score_card, seals
 from sweepgrad.selection.card import Card
 from sweepgrad.selection.card_markdown import markdown
 from sweepgrad.selection.decide import Decision, decide, refuse_unfinished
@@ -22,7 +25,8 @@ from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import CHOSEN, REGISTERED
 from sweepgrad.training import plots
 
-CARD_FILES = ("card.md", "card.json", "calibration.png")
+CARD_FILES = ("card.md", "calibration.png", "card.json")  # a folder that has the last one has the others
+CARD_DIGEST = "sweepgrad.card_digest"  # a tag of a sweep's own run: SHA-256 of its card.json
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,9 @@ def finalize(
         )
         plots.reliability(*score_card.reliability(decision, test), folder / "calibration.png")
         (folder / "card.md").write_text(markdown(card), encoding="utf-8")
-        write_json(folder / "card.json", card.to_json())  # last, so that a folder that has it has the others
+        write_json(
+            folder / "card.json", seals.sealed(card.to_json())
+        )  # last, so that a folder that has it has the others
         _send(store, sweep, card, folder, chosen)
         return FinalizeResult(card, folder, evaluated_now=True)
 
@@ -141,7 +147,12 @@ def _send(store: Store, sweep: Logged, card: Card, folder: Path, chosen: str) ->
     store.log_result(
         sweep.run_id,
         {f"test/{key}": value for key, value in card.test.metrics.items()},
-        {CHOSEN: chosen, REGISTERED: card.registered, ledger.JUDGED: card.evaluated},
+        {
+            CHOSEN: chosen,
+            REGISTERED: card.registered,
+            ledger.JUDGED: card.evaluated,
+            CARD_DIGEST: digest(folder / "card.json"),
+        },
         [folder / name for name in CARD_FILES],
     )
 
@@ -160,9 +171,9 @@ def _earlier_card(store: Store, sweep: Logged, folder: Path, chosen: str) -> Fin
     """Return the card of an earlier evaluation of the same model; copy it to where it is missing.
 
     Raises:
-        UserError: the store's card is damaged.
+        UserError: a card is damaged or was changed.
     """
-    card = _card_in(folder)
+    card = _card_in(folder, sweep)
     if card is not None and " ".join(member["run_id"] for member in card.members)[:MAX_TAG] != chosen:
         card = None  # of another model
     in_store = sweep.tags.get(ledger.JUDGED, "") if sweep.tags.get(CHOSEN) == chosen else None
@@ -173,16 +184,23 @@ def _earlier_card(store: Store, sweep: Logged, folder: Path, chosen: str) -> Fin
         return FinalizeResult(card, folder, evaluated_now=False)
     if in_store is None:
         return None
-    for name in CARD_FILES:
-        store.download(sweep, name, folder)
-    return FinalizeResult(_card_in(folder), folder, evaluated_now=False)
+    with tempfile.TemporaryDirectory() as copies:  # nothing reaches the folder unchecked
+        files = [store.download(sweep, name, Path(copies)) for name in CARD_FILES]
+        card = _card_in(Path(copies), sweep, f"card.json of {sweep.name} in MLflow")
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+    return FinalizeResult(card, folder, evaluated_now=False)
 
 
-def _card_in(folder: Path) -> Card | None:
+def _card_in(folder: Path, sweep: Logged | None = None, name: str = "") -> Card | None:
     """Return the card in a folder; None if there is none, or if another version wrote it.
 
+    Arguments:
+        sweep: its own run in the store, with which the card is compared.
+        name: of the file in messages; empty for its path.
+
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or was changed.
     """
     file = folder / "card.json"
     try:
@@ -191,13 +209,41 @@ def _card_in(folder: Path) -> Card | None:
         return None
     except ValueError as error:
         raise UserError(
-            f"{file} is damaged ({error}). Restore it, or move it away: if it was sent to the store, the next"
-            " sweepgrad finalize restores it from there"
+            f"{name or file} is damaged ({error}). Restore it, or move it away: if it was sent to the store,"
+            " the next sweepgrad finalize restores it from there"
         ) from None
     try:
-        return Card.from_json(values)
+        card = Card.from_json(values)
     except (KeyError, TypeError, ValueError):
-        return None
+        card = None
+    try:
+        _refuse_changed(file, values, card, sweep)
+    except UserError as error:
+        remedy = (
+            "Restore it in the store from a backup"
+            if name
+            else "Restore it, or move it away, and the next sweepgrad finalize restores it from the store"
+        )
+        raise UserError(
+            f"{name or file} {error}. {remedy}; or evaluate again with --again, which the card will say"
+        ) from None
+    return card
+
+
+def _refuse_changed(file: Path, values: Any, card: Card | None, sweep: Logged | None) -> None:
+    """Check the checksum of a card, and compare the card with what the store has of the same evaluation.
+
+    Raises:
+        UserError: it was changed.
+    """
+    evaluated = old_names.result(values).get("evaluated") if isinstance(values, Mapping) else None
+    if sweep is None or evaluated != sweep.tags.get(ledger.JUDGED):  # maybe a later one that was not sent
+        seals.check(values, required=sweep is not None and CARD_DIGEST in sweep.tags)
+        return
+    seals.check(values)
+    if card is not None:
+        seals.compare_metrics(sweep, card.test.metrics, "test/")
+    seals.compare(file, sweep, CARD_DIGEST)
 
 
 def _refusal(source: str, earlier: Sequence[LedgerEntry]) -> str:

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     import json
 
     from sweepgrad.api.evaluation import OtherVersion, finalize
+    from sweepgrad.bounded import reading
     from sweepgrad.messages.terminal import console as console_of
     from sweepgrad.stats.metrics import METRICS
 
@@ -46,8 +47,12 @@ def run(options: argparse.Namespace) -> int:
         )
     except OtherVersion as other:
         log.info("another version of sweepgrad evaluated the test set and wrote this card")
-        name = "card.json" if options.json else "card.md"
-        (show_json if options.json else show)((other.folder / name).read_text(encoding="utf-8"), end="")
+        if options.json:
+            card_json = reading.load(other.folder / "card.json", reading.RESULTS)
+            show_json(json.dumps(card_json, indent=1, allow_nan=False))
+        else:
+            page = reading.read(other.folder / "card.md", reading.RESULTS.size)
+            show(page.decode(errors="replace"), end="")
         return 0
     if not card.evaluated_now:
         log.info(
