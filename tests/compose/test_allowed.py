@@ -8,9 +8,11 @@ import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
+from hydra.types import RunMode
 from tests.support import SMALL, command
 
 from sweepgrad.compose.allowed import plugins
+from sweepgrad.compose.loader import composer_for
 from sweepgrad.compose.plan import plan
 from sweepgrad.errors import UserError
 from sweepgrad.runs.folders import in_the_way
@@ -40,6 +42,15 @@ ATTACKS = {
     "a formatter": f"job_logging: {FACTORY}",
     "environment variables": "job: {env_set: {LD_PRELOAD: x.so}}",
     "files beside the run's": "output_subdir: ..",
+    "null byte in a folder": 'run: {dir: "a\\0b"}\n  sweep: {dir: "a\\0b"}',
+}
+SWEPT = {
+    "a log file": f'"+hydra.job_logging": "{LOGGING}"',
+    "files beside the run's": "hydra.output_subdir: .evil",
+    "environment variables": '+hydra.job.env_set.X: "1"',
+    "a folder outside": 'hydra.sweep.subdir: "../../../outside-${seed}"',
+    "a group": "hydra/job_logging: default",
+    "the section": 'hydra: "{output_subdir: x}"',
 }
 
 
@@ -82,6 +93,51 @@ def test_flags_that_only_show_something_run_no_code_either(here, name, flags):
     attack(ATTACKS[name])
     command("train", *SMALL, *flags.split(), "--config-dir", "conf", "experiment=evil")
     assert sorted(path.name for path in here.iterdir()) == ["conf"]
+
+
+@pytest.mark.parametrize("option", ["hydra/launcher=basic", "hydra/sweeper=optuna"])
+@pytest.mark.parametrize("name", SWEPT)
+def test_what_a_sweeper_would_pass_to_its_jobs_is_refused(here, name, option):
+    attack(f'sweeper: {{params: {{seed: "1,2", {SWEPT[name]}}}}}')
+    with pytest.raises(UserError, match=r"hydra.*: does not vary within a sweep"):
+        plan([*SMALL, "experiment=evil", option], multirun=True, search=["conf"])
+    assert [path.name for path in here.iterdir()] == ["conf"]
+
+
+@pytest.mark.parametrize(
+    "line", ["hydra={output_subdir: a},{output_subdir: b}", "hydra.output_subdir=a,b", "hydra.run.dir=a,b"]
+)
+def test_settings_of_hydra_are_not_swept_over(line):
+    with pytest.raises(UserError, match="hydra"):
+        plan([*SMALL, line], multirun=True)
+
+
+@pytest.mark.parametrize(
+    ("hydra", "problem"),
+    [
+        ("job: {env_set: {X: x}}", r"hydra\.job\.env_set"),
+        ("output_subdir: ${data.target}", r"hydra\.output_subdir"),
+        ("sweep: {dir: elsewhere}", r"hydra\.sweep\.dir: must be the same"),
+        ("sweep: {subdir: ../x}", r"hydra\.sweep\.subdir: \.\./x is not a folder inside"),
+    ],
+)
+def test_a_job_is_checked_when_it_is_composed_for_a_launcher(here, hydra, problem):
+    attack(hydra)
+    with composer_for(["conf"]) as composer:
+        loader = composer.config_loader
+        master = loader.load_configuration("config", [*SMALL], RunMode.MULTIRUN)
+        loader.load_sweep_config(master, ["seed=1"])
+        with pytest.raises(UserError, match=problem):
+            loader.load_sweep_config(master, ["experiment=evil"])
+
+
+@pytest.mark.parametrize("flag", ["--help", "--cfg", "--info"])
+def test_text_of_a_file_steers_no_terminal(here, flag):
+    attack('help: {template: "\\e]0;pwn\\a\\e[31mRED", header: "\\e[31m"}')
+    more = {"--help": [], "--cfg": ["hydra"], "--info": ["all"]}[flag]
+    done = command("train", flag, *more, "--config-dir", "conf", "experiment=evil")
+    assert "RED" in done.out or flag != "--help"
+    assert "\x1b" not in done.out + done.err
 
 
 def test_an_attack_by_one_experiment_of_a_sweep_is_found(here):

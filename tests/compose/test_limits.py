@@ -196,3 +196,33 @@ def test_memory_is_estimated_before_it_is_allocated(overrides, problem, tmp_path
         done = command("train", *dry, "data=simulated", *overrides)
         assert (done.code, problem in done.err) == (2, True), done.err
     assert [*tmp_path.iterdir()] == []
+
+
+# Values that cannot be written into a message, or opened
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"seed: 0x{'F' * 6000}", "line 2: 0xFFF"),
+        (f"seed: 0b{'1' * 19000}", "a whole number of more than 64 bits"),
+        (f"train: {{epochs: {':'.join('1' * 3000)}}}", "a whole number of more than 64 bits"),
+        (f"model: {{hidden: [0x{'F' * 6000}]}}", "a whole number of more than 64 bits"),
+        ('data: {path: "a\\0b.csv"}', "data.path: 'a\\x00b.csv' has characters that no path can have"),
+        ('tracking: {uri: "sqlite:///a\\0b"}', "tracking.uri: 'sqlite:///a\\x00b' has characters"),
+        ('tracking: {uri: "sqlite:///a\\ud800"}', "tracking.uri: 'sqlite:///a\\ud800' has characters"),
+        ('hydra: {run: {dir: "a\\0b"}}', "hydra.run.dir: 'a\\x00b' has characters"),
+        ('hydra: {sweep: {dir: "a\\0b"}}', "hydra.sweep.dir: 'a\\x00b' has characters"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_numbers_of_any_notation_and_paths_are_refused_in_words(tmp_path, text, problem):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "evil.yaml").write_text(f"# @package _global_\n{text}\n")
+    needed = ["data=csv", "data.target=y"] if "data" in text else []
+    refused(problem, "experiment=evil", *needed, multirun=False, search=tmp_path)
+
+
+@pytest.mark.parametrize("value", ["9" * 4000, f"range(-{'9' * 4300},{'9' * 4300})"], ids=["value", "range"])
+def test_whole_numbers_of_overrides_have_64_bits(value):
+    refused("has a whole number of more than 64 bits", f"seed={value}")

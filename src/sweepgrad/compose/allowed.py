@@ -6,6 +6,7 @@ a sweeper by exact name, and nothing else.
 """
 
 from collections.abc import Iterator, MutableSequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -21,9 +22,11 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweepgrad.compose.hydra_settings import refuse_other_folder
 from sweepgrad.compose.references import bounded
 from sweepgrad.compose.yaml_files import Repository
 from sweepgrad.config.check import ConfigError
+from sweepgrad.config.section import path_text
 from sweepgrad.errors import UserError
 
 _TARGET = "_target_"
@@ -32,6 +35,7 @@ _SPECIAL = (
     "_args_",
     "_partial_",
 )  # keys by which `instantiate` does something else than call a class by name
+_PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.storage")
 _LOGGING = ("hydra.hydra_logging", "hydra.job_logging")
 
 
@@ -41,10 +45,27 @@ class FileLoader(ConfigLoaderImpl):
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
         self.repository = Repository(config_search_path)
+        self._safe: set[tuple[str, ...]] = set()  # options, and overrides of Hydra's keys, that were checked
 
     def load_configuration(self, *arguments: Any, **settings: Any) -> DictConfig:
         with bounded():
             return super().load_configuration(*arguments, **settings)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose a job, and refuse what is refused of the sweep: sweepers and launchers compose with it too.
+
+        Raises:
+            UserError: the job changes settings of Hydra's.
+        """
+        composed = super().load_sweep_config(master_config, sweep_overrides)
+        of_hydra = [line for line in sweep_overrides if "hydra" in line]
+        checked = (str(composed.hydra.runtime.choices), str(master_config.hydra.overrides.hydra), *of_hydra)
+        if checked not in self._safe:
+            refuse_settings(composed)
+            self._safe.add(checked)
+        with bounded():
+            refuse_other_folder(composed, master_config)
+        return composed
 
     def _process_config_searchpath(
         self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
@@ -108,6 +129,13 @@ def refused_settings(composed: DictConfig) -> Iterator[ConfigError]:
     ):
         if _value(composed, key):
             yield ConfigError(key, f"is not supported: {problem}")
+    for key in _PATHS:
+        with suppress(OmegaConfBaseException):  # what cannot be resolved is reported by its user
+            text = str(OmegaConf.select(composed, key, default=""))
+            try:
+                path_text(text)
+            except ValueError as error:
+                yield ConfigError(key, str(error))
     for key in _LOGGING:
         if _value(composed, f"{key}.root") is not None:
             yield ConfigError(
@@ -175,11 +203,13 @@ def _below(section: str, node: Node) -> Iterator[tuple[str, Node]]:
 
 
 def _value(composed: DictConfig, key: str) -> object:
-    """Return a setting; its error if it cannot be resolved."""
-    try:
-        return OmegaConf.select(composed, key)
-    except OmegaConfBaseException as error:
-        return error
+    """Return a setting, or a reference on the way to it: what that refers to may differ from job to job."""
+    node: Any = composed
+    for name in key.split("."):
+        node = node._get_node(name) if isinstance(node, DictConfig) and not node._is_none() else None
+        if node is not None and node._is_interpolation():
+            return str(node._value())  # an empty section is false, a reference is not
+    return None if node is None or node._is_none() or node._is_missing() else node
 
 
 def _shown(node: Node) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sweepgrad.compose.limits import MAX_WORKERS, shortened
@@ -95,10 +96,37 @@ def host_and_port(address: str) -> tuple[str, int]:
     return found["host"].strip("[]"), int(found["port"])
 
 
+def is_of_hydra(override: Override) -> bool:
+    """Return whether an override is of Hydra's settings; Hydra itself overlooks the section as a whole."""
+    return re.split(r"[./]", override.key_or_group)[0] == "hydra"
+
+
+def refuse_other_folder(composed: DictConfig, master: DictConfig) -> None:
+    """Check that the folder of a job is inside that of its sweep; launchers of Hydra's own do not.
+
+    Raises:
+        OmegaConfBaseException: a folder cannot be resolved.
+        UserError: it is not.
+    """
+    written, wanted = _written(composed, "dir"), _written(master, "dir")
+    same = written == wanted and "${" not in str(written).replace("${sweep.id}", "")
+    if not same and str(composed.hydra.sweep.dir) != str(master.hydra.sweep.dir):
+        raise UserError(
+            "hydra.sweep.dir: must be the same for all runs of a sweep. Set it on the command line"
+        )
+    if not numbered(composed):
+        folder_of(composed, 0)
+
+
 def numbered(master: DictConfig) -> bool:
     """Return whether the folder of a job is named by its number, the default in config.yaml."""
-    plain: Any = OmegaConf.to_container(master.hydra.sweep, resolve=False)
-    return bool(plain["subdir"] == "${hydra.job.num}")
+    return bool(_written(master, "subdir") == "${hydra.job.num}")
+
+
+def _written(master: DictConfig, name: str) -> object:
+    """Return a value of the section `hydra.sweep` with its references."""
+    node: Any = master.hydra.sweep._get_node(name)
+    return node if node is None else node._value()
 
 
 def folder_of(composed: DictConfig, number: int) -> str:

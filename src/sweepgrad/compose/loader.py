@@ -28,6 +28,7 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 
 from sweepgrad.compose.allowed import CheckedHydra, FileLoader
 from sweepgrad.compose.copying import clone
+from sweepgrad.compose.hydra_settings import is_of_hydra
 from sweepgrad.compose.limits import check_overrides
 from sweepgrad.compose.search_path import search_extensions
 from sweepgrad.compose.yaml_files import CachingRepository
@@ -36,7 +37,6 @@ from sweepgrad.paths import config_dir
 
 CONFIG_NAME = "config"
 _PLAIN_KEY = re.compile(r"[\w$-]+(\.[\w$-]+)*")
-
 
 _LAUNCHING = RLock()  # `GlobalHydra` belongs to one thread at a time
 _STARTING = Lock()
@@ -194,7 +194,7 @@ class SweepLoader(FileLoader):
         for line, override in zip(lines, overrides, strict=True):
             if self._selects_a_file(override, groups):
                 base_lines.append(line)
-            elif re.split(r"[./]", override.key_or_group)[0] != "hydra":
+            elif not is_of_hydra(override):
                 values.append(override)
             elif not values:
                 base_lines.append(line)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -34,6 +34,9 @@ def parse(loader: SweepLoader, overrides: Sequence[str]) -> list[Override]:
     for override in parsed:
         if not override.key_or_group:
             raise UserError(f"{shortened(override.input_line, 200)}: has no key\n{_HOW_TO_OVERRIDE}")
+        if _is_large(override.value()):
+            line = shortened(override.input_line, 200)
+            raise UserError(f"{line}: has a whole number of more than 64 bits")
     return parsed
 
 
@@ -46,6 +49,19 @@ def _parsed(loader: SweepLoader, line: str) -> Override:
         said = str(error.message if isinstance(error, OverrideParseException) else error)
         problem = shortened(next(iter(said.splitlines()), type(error).__name__), 200)
         raise UserError(f"{shortened(line, 200)}: {problem}\n{shortened(_how_to_write(line), 500)}") from None
+
+
+def _is_large(value: object) -> bool:
+    """Return whether a value has a whole number that Python might refuse to write into a message."""
+    if isinstance(value, RangeSweep):
+        value = [value.start, value.stop, value.step]
+    elif isinstance(value, ChoiceSweep):
+        value = value.list
+    elif isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return any(map(_is_large, value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**64
 
 
 def _how_to_write(override: str) -> str:

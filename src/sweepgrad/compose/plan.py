@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sweepgrad.compose.allowed import refused_settings
 from sweepgrad.compose.boundary import input_errors
 from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
-from sweepgrad.compose.hydra_settings import address_of, folder_of, numbered, without_effect
+from sweepgrad.compose.hydra_settings import address_of, folder_of, is_of_hydra, numbered, without_effect
 from sweepgrad.compose.limits import MAX_JOBS, shortened
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
@@ -118,7 +118,6 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         errors.refuse()
     multirun = multirun or str(master.hydra.mode) == "RunMode.MULTIRUN"
     choices = master.hydra.runtime.choices
-    safe = {str(choices)}  # files whose settings were checked; a job may select others
     sweeper, launcher = choices.get("hydra/sweeper"), choices.get("hydra/launcher")
     for group, option in (("hydra/sweeper", sweeper), ("hydra/launcher", launcher)):
         if option is None:
@@ -129,6 +128,17 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         with errors.composing():
             loader.validate_sweep_overrides_legal(parsed, RunMode.MULTIRUN, from_shell=True)
         swept = parse(loader, _params(master))
+        for override in [*swept, *(each for each in parsed if each.is_sweep_override())]:
+            if is_of_hydra(override):  # the sweeper would pass it on to each job
+                line = str(override.input_line)
+                errors.add(
+                    ConfigError(
+                        override.key_or_group,
+                        "does not vary within a sweep. Set it outside hydra.sweeper.params, to one value",
+                    ),
+                    line,
+                )
+        errors.refuse()
         check_ranges(swept)
         swept = errors.drop_wrong(loader, swept)
         parsed = [override for override in swept + parsed if not override.is_hydra_override()]
@@ -154,10 +164,6 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         if multirun or len(combinations) > 1:
             with errors.composing():
                 composed = loader.load_sweep_config(master, let_through(loader, here))
-            if (files := str(composed.hydra.runtime.choices)) not in safe:
-                safe.add(files)
-                for error in refused_settings(composed):
-                    errors.add(error, "")
         try:
             return composed, checked(composed)
         except ConfigErrors as found:

@@ -23,6 +23,8 @@ from sweepgrad.compose.copying import clone
 from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
 from sweepgrad.errors import DamagedFile, UserError
 
+_LONGEST_NUMBER = 100  # characters of a whole number of 64 bits, in any notation
+
 
 class Repository(ConfigRepository):
     """Hydra's repository of YAML files, with limits on each file."""
@@ -213,6 +215,14 @@ class _Limited(yaml.SafeLoader):
         if isinstance(event, yaml.ScalarEvent) and event.value.count("${") > MAX_DEPTH:
             self._refuse(event, f"has more than {MAX_DEPTH} references in a text")
 
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """Return a whole number; Python can hold larger ones, but not always write them."""
+        number = self.construct_yaml_int(node) if len(node.value) <= _LONGEST_NUMBER else None
+        if number is None or not -(2**63) <= number < 2**64:
+            self._refuse(node, f"{limits.shortened(node.value)} is a whole number of more than 64 bits")
+        assert number is not None
+        return number
+
     def _refuse(self, event: Any, problem: str) -> None:
         raise UserError(f"{self.name}, line {event.start_mark.line + 1}: {problem}")
 
@@ -223,3 +233,7 @@ class _PlainLoader(_Limited):
 
 class _Loader(_Limited, get_yaml_loader()):  # type: ignore[misc]  # it is made by a function
     """OmegaConf's loader with limits."""
+
+
+for _each in (_PlainLoader, _Loader):
+    _each.add_constructor("tag:yaml.org,2002:int", _Limited.whole_number)

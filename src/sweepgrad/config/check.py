@@ -56,6 +56,8 @@ def check(values: Mapping[str, Any]) -> Config:
     _know_extensions()
     if missing := list(_missing(values)):
         raise ConfigErrors([ConfigError(key, f"is required. Add {key}=…", certain=False) for key in missing])
+    if large := list(_large(values)):
+        raise ConfigErrors([ConfigError(key, "is a whole number of more than 64 bits") for key in large])
     try:
         return Config.model_validate(_tuples(values))
     except ValidationError as error:
@@ -85,6 +87,15 @@ def _missing(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _missing(value, f"{prefix}{key}.")
         elif value == "???":
             yield f"{prefix}{key}"
+
+
+def _large(value: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys of whole numbers that Python might refuse to write into a message."""
+    if isinstance(value, Mapping | list):
+        for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _large(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        yield key
 
 
 def _tuples(values: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
-from sweepgrad.config.section import Name, Section, Seed
+from sweepgrad.config.section import Name, PathText, Section, Seed
 
 Transform = Literal["standardize", "quantile_normal"]
 ColumnTransforms = tuple[tuple[str, Transform], ...]  # a mapping, but hashable
@@ -23,7 +23,7 @@ class FileData(Section):
     name: Name = Field(
         description="Name of the table and of its models; null is the file's name without its ending."
     )
-    path: str = Field(
+    path: PathText = Field(
         description="CSV or Parquet file, absolute or relative to the current folder; bundled:FILE is one"
         " that ships with sweepgrad."
     )

@@ -18,7 +18,7 @@ from sweepgrad.config.metrics import NAMES, known
 from sweepgrad.config.model import Model
 from sweepgrad.config.optimizers import OptimizerConfig
 from sweepgrad.config.schedules import ScheduleConfig, StaircaseSchedule
-from sweepgrad.config.section import Section, Seed
+from sweepgrad.config.section import Section, Seed, path_text
 from sweepgrad.config.split import Split
 from sweepgrad.config.thresholds import CostThreshold, HalfThreshold, ThresholdConfig
 
@@ -73,7 +73,7 @@ def store_uri(uri: str) -> str:
     Raises:
         ValueError: the address is not one of a supported store, or has a password.
     """
-    parts = urlsplit(uri)
+    parts = urlsplit(path_text(uri))
     if parts.scheme in ("http", "https") and parts.hostname:
         if parts.username or parts.password:
             raise ValueError(

@@ -1,9 +1,10 @@
 """`sweepgrad train`: one run, or a sweep of runs. What follows it is Hydra's syntax."""
 
 import argparse
+import io
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from sweepgrad.errors import UserError
@@ -103,6 +104,17 @@ def report(launched: "Launched", *, quiet: bool) -> int:
     return 0
 
 
+@contextmanager
+def _escaped() -> Iterator[None]:
+    """Print what Hydra prints with control characters escaped; it prints text of YAML files."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        show(printed.getvalue(), end="")
+
+
 def ask_hydra(arguments: Sequence[str]) -> None:
     """Let Hydra answer --help, --hydra-help, --cfg, --info or --shell-completion.
 
@@ -117,7 +129,12 @@ def ask_hydra(arguments: Sequence[str]) -> None:
     parser = get_args_parser()
     flags = parser.parse_args(arguments)
     given = flags.overrides
-    with input_errors(), bounded(), hydra_for([flags.config_dir] if flags.config_dir else []) as hydra:
+    with (
+        _escaped(),
+        input_errors(),
+        bounded(),
+        hydra_for([flags.config_dir] if flags.config_dir else []) as hydra,
+    ):
         if flags.help:
             hydra.app_help(CONFIG_NAME, parser, flags)
         elif flags.hydra_help:
