@@ -38,7 +38,6 @@ TRICKY = {
         "both: {model: '${model}', words: ['${seed}', plain]}\n"
         "hydra:\n  job:\n    chdir: false\n  sweep:\n    subdir: ${seed}\n"
     ),
-    "experiment/environment.yaml": "# @package _global_\nhydra:\n  job:\n    env_copy: [HOME]\n",
     "experiment/separators.yaml": (
         "# @package _global_\nhydra:\n  job:\n    config:\n      override_dirname:\n"
         "        kv_sep: ${seed}\n        exclude_keys: [seed]\n"
@@ -61,7 +60,7 @@ LINES = (
     *("~seed", "~train.clip", "~model.dropout=0.0", "~model.dropout=3", "~train", "~not.there", "~new"),
     # choices of files
     *("model=deep", "model=wide", "model=linear", "model=none", "model=null", "data=csv", "optimizer=sgd"),
-    *("experiment=tricky", "experiment=tricky", "experiment=assignment", "experiment=environment"),
+    *("experiment=tricky", "experiment=tricky", "experiment=assignment"),
     *("experiment=separators", "+extra=one", "+extra=two", "+extra=by_name", "+extra@train.more=two"),
     *("extra@also=one", "extra=one", "~schedule", "~schedule=cosine", "~optimizer=adam", "++model=deep"),
     *("model=[deep,wide]", "model@other=deep", "seed@here=1", "+experiment=[tricky]", "data=5"),
@@ -73,8 +72,7 @@ LINES = (
     # Hydra's own
     *("hydra.job.name=other", "hydra.sweep.dir=here/${seed}", "hydra.verbose=true", "hydra.job.chdir=1"),
     *("hydra/job_logging=quiet", "hydra/job_logging=none", "hydra/launcher=none", "~hydra/env", "hydra={}"),
-    *("hydra.job.env_set={A:b}", "+hydra.job.env_set.C=${seed}", "hydra.job.env_copy=[HOME]"),
-    *("hydra.job.env_copy=[NOT_SET_X]", "hydra.overrides.task=[mine]", "hydra.runtime.choices={x:y}"),
+    *("hydra.overrides.task=[mine]", "hydra.runtime.choices={x:y}"),
     *("hydra.job.config.override_dirname.exclude_keys=[seed]", "hydra.nothing=1", "+hydra={job:{name:w}}"),
     *("hydra.job.config.override_dirname.item_sep=${seed}", "~hydra.help", "~hydra.job", "~hydra"),
     *("hydra.searchpath=[]", "hydra.searchpath=[file:///not/there]", "hydra.run.dir=${now:%Y}"),
@@ -177,7 +175,6 @@ def test_the_tricky_files_can_be_composed(hydra, overrides):
 @example([], ["seed=4", "hydra.job.config.override_dirname.exclude_keys=[seed]"])
 @example([], ["experiment=separators", "seed=4", "model=deep"])
 @example([], ["hydra.overrides.task=[mine]", "seed=1", "model=deep"])
-@example([], ["experiment=environment", "seed=1"])
 @example([], ["hydra.searchpath=[]", "extra@also=one"])
 @example([], ["+to=${hydra.job}", "++to.name=z"])
 @example([], ["train.patience='${train.epochs}'", "model.hidden=[3,4]", "tracking.experiment='a b, c=d'"])
@@ -258,15 +255,6 @@ def test_a_changed_job_changes_no_other(hydra):
     OmegaConf.select(second, "hydra.run.dir")
     assert nodes(first) == before
     assert nodes(loader.load_sweep_config(master, overrides)) == before
-
-
-@pytest.mark.parametrize("asked", ["experiment=environment", "hydra.job.env_copy=[HOME]"])
-def test_a_job_copies_the_environment_of_its_own_time(hydra, monkeypatch, asked):
-    loader = loader_of(hydra)
-    master = master_of(loader)
-    for home in ("/one", "/two"):
-        monkeypatch.setenv("HOME", home)
-        assert loader.load_sweep_config(master, [asked, "seed=3"]).hydra.job.env_set == {"HOME": home}
 
 
 def test_a_job_is_told_the_folder_of_its_own_time(hydra, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """Rules for Hydra's own settings, and the folder of a job."""
 
+import copy
 import os
 import re
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def refuse_other_folder(composed: DictConfig, master: DictConfig) -> None:
             "hydra.sweep.dir: must be the same for all runs of a sweep. Set it on the command line"
         )
     if not numbered(composed):
-        folder_of(composed, 0)
+        folder_of(copy.deepcopy(composed), 0)  # it sets the number of the job
 
 
 def numbered(master: DictConfig) -> bool:

@@ -20,7 +20,7 @@ from sweepgrad.config import old_names
 __all__ = ["LIMITS", "Certificate", "Count", "Many", "Milliseconds", "Named", "Settings", "Time", "described"]
 
 LIMITS = Limits(size=1 << 26, values=1 << 21)
-"""Of a record: about 400,000 epochs, or 80,000 with `train.diagnose` and three layers."""
+"""Of a record: about 350,000 epochs, or 80,000 with `train.diagnose` and three layers."""
 
 _MOST_NAMES = 100_000  # of metrics, packages or files
 
