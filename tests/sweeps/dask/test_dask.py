@@ -473,7 +473,7 @@ def test_ctrl_c_ends_a_cluster_on_this_machine(folder, monkeypatch):
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     seeds = f"seed={','.join(map(str, range(12)))}"
-    running = begun(*LONG, "train.epochs=10000", seeds, "hydra/launcher=dask")
+    running = begun(*LONG, "train.epochs=4000", seeds, "hydra/launcher=dask")
     until(lambda: len(jobs()) >= 2)
     below = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
