@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.servers import mlflow_server
-from tests.support import GRID, SMALL, Sweep, command, inside, stand_in
+from tests.support import GRID, SMALL, Sweep, command, inside, made_once, stand_in
 
 # On a busy machine an example takes long, and so does drawing it: neither is a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,7 +28,6 @@ gc.set_threshold(100_000, 50, 100)
 LONGEST = (
     "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[spotify]",
     "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[bias_variance]",
-    "test_the_two_commands_of_the_readme_work_in_a_clean_clone",
 )
 
 
@@ -70,13 +69,16 @@ def _cheaper() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the path of an empty store; creating its tables takes seconds, so tests copy it."""
-    from sweepgrad.tracking.store import Store
 
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    Store(f"sqlite:///{path}", "template")
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+    def make(folder: Path) -> None:
+        from sweepgrad.tracking.store import Store
+
+        path = folder / "mlflow.db"
+        Store(f"sqlite:///{path}", "template")
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    return made_once("template", make, tmp_path_factory) / "mlflow.db"
 
 
 @pytest.fixture

@@ -104,9 +104,8 @@ class Page:
 
     def command(self, line: str) -> tuple[int, str]:
         """Run a command line as a shell does. Return its exit code and all that it prints."""
-        words = shlex.split(line)
-        if words[0] == "sweepgrad" and not {"|", ">", "&&", "&"} & {*words} and "$(" not in line:
-            return _here(words[1:])
+        if line.startswith("sweepgrad ") and not {"|", ">", "&&", "&"} & {*shlex.split(line)}:
+            return _here(self._expanded(line)[1:])
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
             "PATH": f"{Path(console_script()).parent}:/usr/bin:/bin",
@@ -122,6 +121,16 @@ class Page:
             check=False,
         )
         return done.returncode, done.stdout
+
+    def _expanded(self, line: str) -> list[str]:
+        """Return the words that a shell would pass to the command of a line."""
+        if not re.search(r"[$*]", line):
+            return shlex.split(line)
+        script = f"printf '%s\\0' {line}"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, stdout=subprocess.PIPE, text=True, check=True
+        )
+        return done.stdout.split("\0")[:-1]
 
     def _session(self, block: Block) -> Iterator[str]:
         parts = re.split(r"^\$ ((?:.*\\\n)*.*)\n", block.code, flags=re.MULTILINE)[1:]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import io
 import os
 import shutil
@@ -48,6 +49,21 @@ def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def made_once(name: str, make: Callable[[Path], None], folders: pytest.TempPathFactory) -> Path:
+    """Return a folder that `make` fills in one test worker for all of them; the others wait for it."""
+    base = folders.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, finished = base / name, base / f"{name}.finished"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
 
 
 def command(*arguments: str) -> Result:

@@ -165,25 +165,32 @@ def test_the_first_change_of_the_page_on_contributing_works(tmp_path):
     assert "val accuracy" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["trust.md"])
+def sections(page: str) -> dict[str, str]:
+    """Return the text below each heading of the second level, by the heading."""
+    _, *parts = re.split(r"^## (.+)\n", page, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+TRUST = sections((DOCS / "trust.md").read_text())
+
+
+@pytest.mark.parametrize("title", [title for title, text in TRUST.items() if blocks("bash", text)])
 @pytest.mark.slow
-def test_the_commands_of_a_page_run_in_their_order(name, folder):
-    page = (DOCS / name).read_text()
-    for command in (line for block in blocks("bash", page) for line in block.splitlines()):
-        done = run(command, folder)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+def test_the_commands_of_a_section_on_trust_run_in_their_order(title, folder):
+    page = documents.Page(folder)
+    for line in (line for block in blocks("bash", TRUST[title]) for line in documents.commands(block)):
+        code, output = page.command(line)
+        assert code == 0, f"$ {line}\n{output}"
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_sweeps_do_as_it_says(folder):
-    commands = [
-        line for block in blocks("bash", (DOCS / "sweeps.md").read_text()) for line in block.splitlines()
-    ]
-    printed = []
-    for command in commands:
-        done = run(command, folder)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        printed.append(done.stderr)
+    page, printed = documents.Page(folder), []
+    for block in blocks("bash", (DOCS / "sweeps.md").read_text()):
+        for line in documents.commands(block):
+            code, output = page.command(line)
+            assert code == 0, f"$ {line}\n{output}"
+            printed.append(output)
     rehearsal, first, _, again, wider, from_scratch, *_, halving, search = printed
     assert "nothing was run" in rehearsal
     assert re.search(r"^starting sweep \S+: 12 runs", first, flags=re.MULTILINE)
@@ -258,19 +265,6 @@ def test_links_and_pictures_of_the_documents_exist():
 
 def test_the_readme_fits_on_two_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) < 120
-
-
-@pytest.mark.slow
-def test_the_two_commands_of_the_readme_work_in_a_clean_clone(tmp_path):
-    """`make run` only: `make test` would run itself."""
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    done = subprocess.run(
-        ["make", "-C", str(clone), "run"], capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "test accuracy" in done.stdout
-    assert len(list((clone / "runs" / "cards").glob("*/card.md"))) == 1
 
 
 def test_no_figure_of_the_documents_is_still_to_be_filled_in():

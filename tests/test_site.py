@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from docs.lab import notebook, pages
 from tests.browser import chromium, needs_chromium
+from tests.support import made_once
 
 ROOT = Path(__file__).parents[1]
 LAB = [Path("lab", f"{name}.html") for name in pages.names()]
@@ -61,12 +62,13 @@ def build(docs: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    done = build(ROOT / "docs", folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "html"
+    def make(folder: Path) -> None:
+        done = build(ROOT / "docs", folder)
+        assert done.returncode == 0, done.stderr
+
+    return made_once("site", make, tmp_path_factory) / "html"
 
 
 def parsed(site: Path) -> dict[Path, Page]:
@@ -192,8 +194,7 @@ def test_each_page_of_the_lab_offers_its_notebook(site):
 
 @pytest.mark.slow
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_pages_are_read_in_a_browser_without_a_network(site, scheme, width):
     messages: list[str] = []
     requests: list[str] = []
