@@ -108,10 +108,14 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
     parsed = parse(loader, overrides)
     check_ranges(parsed)
     parsed = given = errors.drop_wrong(loader, parsed)
+    lines = let_through(loader, given)
+    # What a single run is composed from is kept by the loader, and Hydra then starts with it.
+    mode = RunMode.MULTIRUN if multirun or any(each.is_sweep_override() for each in given) else RunMode.RUN
     with errors.composing(lambda: unknown_to_hydra(loader, given), lambda: wrong_alone(loader, given)):
-        master = loader.load_configuration(
-            CONFIG_NAME, let_through(loader, given), RunMode.MULTIRUN, validate_sweep_overrides=False
-        )
+        master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
+        if mode is RunMode.RUN and str(OmegaConf.select(master, "hydra.mode")) == str(RunMode.MULTIRUN):
+            mode = RunMode.MULTIRUN
+            master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
     if refused := list(refused_settings(master)):  # what follows reads these settings
         for error in refused:
             errors.add(error, "")
