@@ -37,10 +37,11 @@ test: lint checked ## Check style and types, then run all tests but the slow one
 	@echo "testing …"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
-# They start processes and wait for them: one worker more keeps the cores busy.
+# They start processes and wait for them: one worker more keeps the cores busy. No worker need read the other modules.
 test-slow: $(DEV) $(PROJECT) ## Run the slow tests
 	@echo "testing, the slow ones …"
-	@$(BIN)/python -m pytest -q -n $(SLOW_WORKERS) --dist worksteal -m slow || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
+	@$(BIN)/python -m pytest -q -n $(SLOW_WORKERS) --dist worksteal -m slow \
+		$$(grep -rl --include='test_*.py' 'mark\.slow' tests) || { code=$$?; [ $$code -eq 5 ] || exit $$code; }  # 5: there are none
 
 # Meanwhile another core compiles the engine, where it changed, so that no two test workers do so at once.
 COMPILE_ENGINE = from sweepgrad import engine; [engine.load("native", dtype) for dtype in ("float32", "float64")]

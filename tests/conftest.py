@@ -28,6 +28,9 @@ gc.set_threshold(100_000, 50, 100)
 LONGEST = (
     "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[spotify]",
     "test_a_notebook_runs_in_an_empty_folder_and_finds_what_the_page_shows[bias_variance]",
+    "test_twenty_kills_leave_the_same_sweep_as_none",
+    "test_the_first_change_of_the_page_on_contributing_works",
+    "test_two_processes_may_compile_at_once_and_a_third_need_not",
 )
 
 
