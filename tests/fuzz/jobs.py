@@ -54,7 +54,7 @@ def _check(loader: SweepLoader, master: DictConfig, lines: list[str]) -> None:
     if any(override.is_sweep_override() for override in here):
         return  # counted and listed: see the target overrides
     composed = loader.load_sweep_config(master, let_through(loader, here))
-    list(refused_settings(composed))
+    list(refused_settings(composed, loader.repository))
     try:
         checked(composed)
     except ConfigErrors as found:

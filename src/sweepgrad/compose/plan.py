@@ -112,7 +112,7 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         master = loader.load_configuration(
             CONFIG_NAME, let_through(loader, given), RunMode.MULTIRUN, validate_sweep_overrides=False
         )
-    if refused := list(refused_settings(master)):  # what follows reads these settings
+    if refused := list(refused_settings(master, loader.repository)):  # what follows reads these settings
         for error in refused:
             errors.add(error, "")
         errors.refuse()
