@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweepgrad.compose.boundary import problem
 from sweepgrad.compose.hydra_settings import refuse_other_folder
 from sweepgrad.compose.references import bounded
 from sweepgrad.compose.yaml_files import Repository
@@ -126,14 +127,14 @@ def refused_settings(composed: DictConfig, repository: ConfigRepository) -> Iter
     for key, kind in _PLUGINS.items():
         yield from _plugin(composed, repository, key, kind)
     variables = "environment variables choose what programs run. Set them before the command"
-    for key, problem in (
+    for key, why in (
         ("hydra.callbacks", "callbacks run code, which YAML may not"),
         ("hydra.job.env_copy", variables),  # Hydra adds them to the others
         ("hydra.job.env_set", variables),
         ("hydra.output_subdir", "a run's folder has its configuration, config.yaml. Remove it"),
     ):
         if _value(composed, key):
-            yield ConfigError(key, f"is not supported: {problem}")
+            yield ConfigError(key, f"is not supported: {why}")
     for key in _PATHS:
         with suppress(OmegaConfBaseException):  # what cannot be resolved is reported by its user
             text = str(OmegaConf.select(composed, key, default=""))
@@ -184,8 +185,8 @@ def _plugin(
                 known = ", ".join(sorted(plugins(kind)))
                 yield ConfigError(key, f"{_shown(each)} is not a {kind.__name__.lower()}. Installed: {known}")
             elif _class_of(repository, f"{group}/{option}") not in (None, target):
-                problem = f"{_shown(each)} is not the class of {group}={option}. Remove it, or set {group}"
-                yield ConfigError(key, problem)
+                other = f"{_shown(each)} is not the class of {group}={option}. Remove it, or set {group}"
+                yield ConfigError(key, other)
         elif name in _SPECIAL:
             yield ConfigError(key, "is not supported. Remove it")
         elif name == _TARGET:
@@ -194,7 +195,7 @@ def _plugin(
             try:
                 found = each._dereference_node()
             except OmegaConfBaseException as error:
-                yield ConfigError(key, str(error).splitlines()[0])
+                yield ConfigError(key, problem(error))
                 continue
             if isinstance(found, Container) or isinstance(found._value(), dict | list):
                 yield ConfigError(key, "must be a value, not a reference to a section")

@@ -38,7 +38,8 @@ def _unknown_options(loader: SweepLoader, override: Override) -> Iterator[str]:
     values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
     for value in islice(values, _MOST):
         chosen = "null" if value is None else str(value)
-        if chosen in options or isinstance(value, list) or (chosen == "null" and optional):
+        names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        if chosen in options or names or (chosen == "null" and optional):
             continue
         group, _, name = chosen.rpartition("/")
         if name in loader.get_group_options(f"{key}/{group}"):

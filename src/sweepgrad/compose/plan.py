@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepgrad.compose.allowed import refused_settings
-from sweepgrad.compose.boundary import input_errors
+from sweepgrad.compose.boundary import input_errors, problem
 from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
 from sweepgrad.compose.hydra_settings import address_of, folder_of, is_of_hydra, numbered, without_effect
 from sweepgrad.compose.limits import MAX_JOBS, shortened
@@ -186,15 +186,15 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         words = " ".join(combination)
         if config in jobs and complete:
             same = " ".join(jobs[config])
-            problem = f"is the same run as {same}. Each run of a sweep must differ"
-            errors.add(ConfigError(words, problem, certain=False), "")
+            twice = f"is the same run as {same}. Each run of a sweep must differ"
+            errors.add(ConfigError(words, twice, certain=False), "")
         jobs.setdefault(config, combination)
         if multirun and complete and not numbered(master):
             with errors.composing():
                 folder = folder_of(composed, len(folders))
             if folder in folders:
-                problem = f"{folder!r} would be the folder of {words} and {' '.join(folders[folder])}"
-                errors.add(ConfigError("hydra.sweep.subdir", problem, certain=False), "")
+                twice = f"{folder!r} would be the folder of {words} and {' '.join(folders[folder])}"
+                errors.add(ConfigError("hydra.sweep.subdir", twice, certain=False), "")
             folders.setdefault(folder, combination)
     if jobs:
         longest = max(jobs, key=lambda job: job.train.epochs)
@@ -251,8 +251,7 @@ def checked(composed: DictConfig) -> Config:
     try:
         values = plain(composed)
     except OmegaConfBaseException as error:
-        (problem, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
-        raise ConfigErrors([ConfigError(error.full_key or "", problem)]) from None
+        raise ConfigErrors([ConfigError(error.full_key or "", problem(error))]) from None
     return check(values)
 
 

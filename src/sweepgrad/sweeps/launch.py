@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+from sweepgrad.compose.boundary import message
 from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import CONFIG_NAME
 from sweepgrad.compose.plan import Plan, PlannedJob
@@ -240,7 +241,7 @@ def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
     except OSError as error:  # about Hydra's own files
         problem = f"{unwritten(error)}; the sweep ends here"
     except HydraException as error:
-        problem = str(error).removesuffix(".")
+        problem = message(error).removesuffix(".")
     except BaseException:
         _close(session, "FAILED")
         raise
