@@ -102,6 +102,8 @@ def check(attack: Callable[[bytes], None], data: bytes) -> Result:
             message, refused = str(error), True
         except _TooLong:
             raise Failed(f"more than {SECONDS:g} s of processor time") from None
+        except Failed:
+            raise
         except Exception as error:
             raise Failed(f"{type(error).__name__}: {error}\n{traceback.format_exc()}") from error
         seconds, waited = time.process_time() - began, time.monotonic() - _kept_waiting() - begun
@@ -124,6 +126,20 @@ def check(attack: Callable[[bytes], None], data: bytes) -> Result:
         if wrong:
             raise Failed(problem)
     return Result(refused, message, seconds, n_bytes)
+
+
+def check_message(message: str, most: int) -> None:
+    """Check that a message has words, few enough, and none of the libraries about themselves.
+
+    Raises:
+        Failed: it is otherwise.
+    """
+    if not message.strip():
+        raise Failed("a message without words")
+    if len(message) > most:
+        raise Failed(f"a message of {len(message)} characters")
+    if found := next((name for name in INTERNALS if name in message), None):
+        raise Failed(f"{found!r} in a message\n{message[:500]!r}")
 
 
 def kept(name: str) -> list[Path]:

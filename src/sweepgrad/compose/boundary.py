@@ -32,6 +32,7 @@ _INTERNALS = tuple(
         (r"Invalid value assigned: \w+ is not a ListConfig, list or tuple\.", "must be a list"),
         (r"Key '(.*)' (is not in struct|not in '\w+')", r"unknown key '\1'"),
         (r"^\w+ raised while resolving interpolation: ", ""),
+        (r"\bNoneType\b", "null"),
         (r" of type '(\w+)' is incompatible with type hint '.*'", " has a wrong type"),
         (r"Value ('.*') of type '\w+' (could not be)", r"\1 \2"),
         (r"Value ('.*' is not a valid bool) \(type \w+\)", r"\1"),
@@ -68,7 +69,7 @@ def message(error: BaseException, hint: str = "") -> str:
         return str(first)
     if isinstance(error, _ERRORS):
         return shortened(_words(error), _LONGEST)
-    why = shortened(str(error) or type(error).__name__, 200)
+    why = shortened(_without_internals(str(error)) or type(error).__name__, 200)
     if isinstance(error, RecursionError):
         why = "it is nested too deeply, or refers to itself"
     return f"the configuration cannot be composed: {why}. {hint or 'Check the overrides and the YAML files'}"
@@ -77,9 +78,13 @@ def message(error: BaseException, hint: str = "") -> str:
 def problem(error: OmegaConfBaseException) -> str:
     """Return the first line of what OmegaConf says, without its key and without names of its classes."""
     (line, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
+    return _without_internals(line)
+
+
+def _without_internals(text: str) -> str:
     for internal, words in _INTERNALS:
-        line = internal.sub(words, line)
-    return line
+        text = internal.sub(words, text)
+    return text
 
 
 def _words(error: BaseException) -> str:

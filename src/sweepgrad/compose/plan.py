@@ -6,6 +6,7 @@ with the file or override that it comes from.
 """
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,9 @@ from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigError, ConfigErrors, check
 from sweepgrad.config.schema import Config
 from sweepgrad.errors import UserError
+from sweepgrad.messages import ProgressLog
+
+log = logging.getLogger(__name__)
 
 _SAMPLED_FIRST = 1_000  # sweeps with more jobs have samples checked first, to refuse them sooner
 
@@ -177,9 +181,11 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         errors.refuse()
     jobs: dict[Config, list[str]] = {}
     folders: dict[str, list[str]] = {}
-    for combination in combinations:
+    progress = ProgressLog(log, "planning")
+    for n_checked, combination in enumerate(combinations):
         if errors.enough:
             break
+        progress.tell(f"{n_checked:,} of {len(combinations):,} runs checked")
         composed, config = configured(combination)
         if config is None:
             continue
