@@ -16,8 +16,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from sweepgrad.compose.limits import shortened
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "hydra_plugins"))
 _THEIRS = tuple(folder for module in (antlr4, hydra, omegaconf, yaml) for folder in module.__path__)

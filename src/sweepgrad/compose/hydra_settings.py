@@ -9,11 +9,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweepgrad.compose.limits import MAX_WORKERS, shortened
+from sweepgrad.compose.limits import MAX_WORKERS
 from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _ADDRESS = re.compile(
     r"(tcp|tls)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?P<port>[0-9]{1,5})"

@@ -5,10 +5,10 @@ from itertools import islice
 
 from hydra.core.override_parser.types import Override
 
-from sweepgrad.compose.limits import shortened
 from sweepgrad.compose.loader import SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
+from sweepgrad.errors import shortened
 
 GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders of conf/
 _MOST = 1_000  # options of an override that are looked up

@@ -10,11 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweepgrad.compose.boundary import about_input
-from sweepgrad.compose.limits import check_overrides, shortened
+from sweepgrad.compose.limits import check_overrides
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _HOW_TO_OVERRIDE = (
     "Write overrides as key=value, without spaces around the =. Put a value with spaces, commas or non-ASCII"

@@ -21,7 +21,7 @@ from sweepgrad.compose.allowed import refused_settings
 from sweepgrad.compose.boundary import input_errors, problem
 from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
 from sweepgrad.compose.hydra_settings import address_of, folder_of, is_of_hydra, numbered, without_effect
-from sweepgrad.compose.limits import MAX_JOBS, shortened
+from sweepgrad.compose.limits import MAX_JOBS
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
 from sweepgrad.compose.origin import origin
@@ -30,7 +30,7 @@ from sweepgrad.compose.references import bounded
 from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigError, ConfigErrors, check
 from sweepgrad.config.schema import Config
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 from sweepgrad.messages import ProgressLog
 
 log = logging.getLogger(__name__)

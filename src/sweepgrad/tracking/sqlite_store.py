@@ -22,7 +22,7 @@ _BESIDE = ("-wal", "-shm", "-journal")  # in which SQLite keeps what is not in t
 _WAIT_SECONDS = 20.0  # for another process that writes
 
 
-class Damaged(UserError):
+class DamagedStore(UserError):
     """The file cannot be used as a store."""
 
 
@@ -75,9 +75,9 @@ def _check_file(path: Path) -> None:
     log that these still read and write.
     """
     if not path.is_file():
-        raise Damaged(f"{path} is not a file: choose another tracking.uri")
+        raise DamagedStore(f"{path} is not a file: choose another tracking.uri")
     if path.stat().st_size == 0:
-        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+        raise DamagedStore(f"{path} is empty, so the store in it was lost: {_REPLACE}")
 
 
 def _check_size(path: Path, store: sqlite3.Connection) -> None:
@@ -87,7 +87,7 @@ def _check_size(path: Path, store: sqlite3.Connection) -> None:
     if log_file.exists() and log_file.stat().st_size:
         return  # SQLite completes the file from its log
     if (size := path.stat().st_size) < pages * page:
-        raise Damaged(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
+        raise DamagedStore(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
 
 
 def _revision(path: Path) -> str:
@@ -100,10 +100,14 @@ def _revision(path: Path) -> str:
         _check_size(path, store)
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"alembic_version", "experiments", "runs"} <= tables:
-            raise Damaged(f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri")
+            raise DamagedStore(
+                f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri"
+            )
         found = store.execute("SELECT version_num FROM alembic_version").fetchall()
     if len(found) != 1:
-        raise Damaged(f"{path}: {len(found)} schemas in table alembic_version, where one belongs: {_REPLACE}")
+        raise DamagedStore(
+            f"{path}: {len(found)} schemas in table alembic_version, where one belongs: {_REPLACE}"
+        )
     return str(found[0][0])
 
 
@@ -125,15 +129,17 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _finding_damage(path: Path) -> Iterator[None]:
-    """Raise `Damaged` if SQLite finds that a file is damaged."""
+    """Raise `DamagedStore` if SQLite finds that a file is damaged."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
             raise
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise Damaged(f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}") from None
-        raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
+            raise DamagedStore(
+                f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}"
+            ) from None
+        raise DamagedStore(f"{path} is damaged ({error}): {_REPLACE}") from None
 
 
 def _known_revisions() -> set[str]:
