@@ -43,11 +43,7 @@ _KEPT = 2**28  # bytes of validation scores that are kept in memory, not read ag
 
 
 def digests_of(run: Logged) -> Digests:
-    """Return the digests of a run's table and its parts.
-
-    Raises:
-        DamagedFile: a tag was deleted in MLflow.
-    """
+    """Return the digests of a run's table and its parts; raise `DamagedFile` if a tag was deleted."""
     return Digests(*(required(run, f"{DIGEST}{part}") for part in ("table", *PARTS)))
 
 

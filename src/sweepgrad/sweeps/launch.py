@@ -26,6 +26,7 @@ from sweepgrad.sweeps.preflight import (
     check_scheduler,
     check_tables,
     load_engines,
+    refuse_impossible_store,
     refuse_nothing_to_average,
     refuse_unwritable,
 )
@@ -175,6 +176,7 @@ def _check(todo: Plan, *, quiet: bool) -> None:
     check_scheduler(todo)
     refuse_nothing_to_average(todo)
     refuse_unwritable(Path(todo.folder.partition("*")[0]))
+    refuse_impossible_store(settings.tracking.uri)
     check_tables(todo)
     load_engines(todo)
     if todo.multirun and not quiet:

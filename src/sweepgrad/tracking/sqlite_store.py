@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from mlflow.store.db import utils
-from sqlalchemy import create_engine
-
 from sweepgrad.errors import UserError, first_line
 from sweepgrad.files import naming
 
@@ -33,7 +30,9 @@ def check(path: Path) -> None:
         UserError: it is damaged, is something else, or a newer MLflow made it.
         OSError: it cannot be read, or the backup cannot be written.
     """
-    _check_file(path)
+    from mlflow.store.db import utils  # late: `refuse_other` is used where MLflow is not imported
+
+    refuse_other(path)
     revision = _revision(path)
     latest = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if revision == latest:
@@ -67,17 +66,23 @@ def delete(partial: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _check_file(path: Path) -> None:
-    """Check what SQLite does not: it takes an empty file for a new database.
+def refuse_other(path: Path) -> None:
+    """Check that an existing file is a database: SQLite itself takes an empty file for a new one.
 
     The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
     this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
     log that these still read and write.
+
+    Raises:
+        UserError: it is damaged, or another file.
+        sqlite3.Error: it cannot be read now.
     """
     if not path.is_file():
         raise DamagedStore(f"{path} is not a file: choose another tracking.uri")
     if path.stat().st_size == 0:
         raise DamagedStore(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+    with connected(path) as store:
+        store.execute("PRAGMA schema_version")
 
 
 def _check_size(path: Path, store: sqlite3.Connection) -> None:
@@ -137,13 +142,15 @@ def _finding_damage(path: Path) -> Iterator[None]:
             raise
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise DamagedStore(
-                f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}"
+                f"{path} is not an SQLite database, so it is no MLflow store: if it is another file, choose"
+                f" another tracking.uri; if it was a store, {_REPLACE}"
             ) from None
         raise DamagedStore(f"{path} is damaged ({error}): {_REPLACE}") from None
 
 
 def _known_revisions() -> set[str]:
     from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
 
     script = ScriptDirectory.from_config(utils._get_alembic_config(""))  # type: ignore[no-untyped-call]
     return {revision.revision for revision in script.walk_revisions()}
@@ -159,6 +166,9 @@ def _upgrade(path: Path, revision: str) -> None:
         UserError: the upgrade failed, and the store is as it was; or another process uses it.
         OSError: the backup cannot be written.
     """
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine
+
     backup = _free(path.with_name(f"{path.name}.schema-{revision}"))
     partial = path.with_name(f".{path.name}.upgrade")
     log.info(f"upgrading {path} to the schema of this MLflow; a backup is kept as {backup}")
