@@ -271,6 +271,8 @@ def test_a_run_may_be_written_over_one_of_an_earlier_version_or_one_that_was_int
     assert in_the_way(Path("mine")) is None
     config.write_text(rest)
     assert in_the_way(Path("mine")) == config
+    Path("sweep.json").write_text("{}")  # an interrupted job of a sweep of 0.1.0
+    assert in_the_way(Path("mine")) is None
 
 
 def test_a_run_may_be_written_over_an_earlier_one(here):
