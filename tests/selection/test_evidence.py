@@ -543,6 +543,17 @@ def test_a_logged_model_that_was_changed_is_not_registered(folder):
     result = command("finalize")
     assert result.code == 2, result
     assert "it was changed after it was logged" in result.err
+
+
+def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_among(folder):
+    assert command("train", *SMALL).code == 0
+    (kept,) = Path("runs", "mlartifacts").glob("*/artifacts/validation.npy")
+    kept.unlink()
+    ranked, chosen = command("leaderboard").err, command("finalize").err
+    assert "the run is not as it was written, so there is nothing to rank" in ranked
+    assert "repeat its command, which trains a new run" in chosen
+    assert "did not finish" not in ranked + chosen
+    assert "--incomplete" not in chosen
     ledger_file = Path("runs", ledger.LEDGER)
     assert not ledger_file.exists() or ledger_file.read_text() == ""
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")

@@ -16,9 +16,11 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
 from sweepgrad.bounded import reading
 from sweepgrad.compose import limits
+from sweepgrad.compose.boundary import message
 from sweepgrad.compose.copying import clone
 from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
 from sweepgrad.errors import DamagedFile, UserError, shortened
@@ -143,7 +145,10 @@ def _config(path: Path, modified: int, size: int) -> Any:
     content = _loaded(path, modified, size).content
     # A text alone is a key without a value to Hydra. `create` would parse it as YAML, without limits.
     values = {content: None} if isinstance(content, str) else {} if content is None else content
-    return OmegaConf.create(values)
+    try:
+        return OmegaConf.create(values)
+    except OmegaConfBaseException as error:  # such as a key that is null, or a set
+        raise UserError(f"{_shown(path)}: {message(error)}") from None
 
 
 def _shown(path: Path) -> str:
