@@ -147,6 +147,7 @@ class OptunaSweeper(Sweeper):
 
     def _can_run(self, trial: "Trial", overrides: Sequence[str]) -> bool:
         """Return whether the configuration of a trial is valid; print the reason if not."""
+        from sweepgrad.compose.boundary import message
         from sweepgrad.compose.plan import checked
         from sweepgrad.config.check import ConfigErrors
         from sweepgrad.sweeps.hydra_task import Task
@@ -159,7 +160,8 @@ class OptunaSweeper(Sweeper):
             if isinstance(self.task, Task):
                 digest_of(config)  # reads the table, which may be too small for the split
         except (ConfigErrors, HydraException, UserError) as error:
-            why = " ".join(str(error).split())
+            said = message(error) if isinstance(error, HydraException) else str(error)
+            why = " ".join(said.split())
             searched = shlex.join(trial.searched)
             log.warning(f"search: trial {trial.number} failed because it cannot be run: {searched}: {why}")
             return False

@@ -20,3 +20,9 @@ class DamagedFile(UserError, ValueError):
 
     It is a `ValueError` too, so that code that reads many files can skip one.
     """
+
+
+def shortened(text: object, length: int = 60) -> str:
+    """Return a text as it is shown in a message: its beginning, if it is long."""
+    whole = str(text)
+    return whole if len(whole) <= length else f"{whole[: length - 1]}…"

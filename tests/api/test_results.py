@@ -200,7 +200,7 @@ def test_the_model_of_a_card_is_in_the_store_of_the_card(done, folder):
         with pytest.raises(sg.UserError, match=r"sweepgrad-simulated/1 in .* is not the model of this card"):
             sg.load_model(source, store=other.store)
     old = json.loads((card.folder / "card.json").read_text())
-    del old["store_uri"]
+    del old["store_uri"], old["checksum"]
     Path("old").mkdir()
     Path("old", "card.json").write_text(json.dumps(old))
     with pytest.raises(sg.UserError, match="is not the model of this card"):
@@ -218,6 +218,10 @@ def test_a_model_that_was_changed_after_training_is_checked_by_its_sweep(folder)
     (other,) = (run.id for run in found.runs if run.id != card.run_id)
     kept = json.loads((card.folder / "card.json").read_text())
     kept["members"][0]["run_id"] = other
+    (card.folder / "card.json").write_text(json.dumps(kept))
+    with pytest.raises(sg.UserError, match=r"card\.json was changed after it was written"):
+        sg.load_model(card.folder)
+    del kept["checksum"]  # as in a card of an older version
     (card.folder / "card.json").write_text(json.dumps(kept))
     with pytest.raises(sg.UserError, match="is not the model of this card"):
         sg.load_model(card.folder)

@@ -123,6 +123,19 @@ def test_an_archive_is_read_as_numpy_writes_it(load):
     assert np.array_equal(found["w1"], MATRIX[0])
 
 
+def test_the_members_of_an_archive_are_copied_once(tmp_path):
+    """Besides the file and the array, the check for infinities takes a byte for each number."""
+    path = tmp_path / "weights.npz"
+    np.savez(path, w=np.ones(1 << 20))
+    tracemalloc.start()
+    try:
+        arrays.load_all(path, {"w": (1 << 20,)})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.2 * path.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("members", "problem"),
     [

@@ -107,6 +107,11 @@ def test_errors_are_counted_rather_than_listed_if_there_are_many():
         reading.validated(numbers, many, Limits(size=1 << 20, values=1 << 20))
 
 
+def test_what_has_a_schema_has_no_key_twice_either():
+    with pytest.raises(DamagedFile, match="the key 'a' is there more than once"):
+        reading.validated(TypeAdapter(dict[str, int]), b'{"a": 1, "a": 2}', LIMITS)
+
+
 def test_plain_values_are_finite_and_not_deep():
     assert reading.plain({"a": [1, {"b": "c"}]}, 3) == {"a": [1, {"b": "c"}]}
     with pytest.raises(ValueError, match="more than 2 levels"):

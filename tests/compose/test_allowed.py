@@ -41,6 +41,7 @@ ATTACKS = {
     "a log file of Hydra's": f"hydra_logging: {LOGGING}",
     "a formatter": f"job_logging: {FACTORY}",
     "environment variables": "job: {env_set: {LD_PRELOAD: x.so}}",
+    "copied variables": "job: {env_copy: [PATH]}",
     "files beside the run's": "output_subdir: ..",
     "null byte in a folder": 'run: {dir: "a\\0b"}\n  sweep: {dir: "a\\0b"}',
 }
@@ -129,6 +130,27 @@ def test_a_job_is_checked_when_it_is_composed_for_a_launcher(here, hydra, proble
         loader.load_sweep_config(master, ["seed=1"])
         with pytest.raises(UserError, match=problem):
             loader.load_sweep_config(master, ["experiment=evil"])
+
+
+@pytest.mark.parametrize("option", ["hydra/launcher=threads", "hydra/launcher=dask", "hydra/sweeper=optuna"])
+def test_an_option_is_not_run_by_the_class_of_another(here, option):
+    kind = option.partition("=")[0].removeprefix("hydra/")
+    basic = f"hydra._internal.core_plugins.basic_{kind}.Basic{kind.title()}"
+    problem = rf"hydra\.{kind}\._target_: {basic} is not the class of {option}"
+    for where in ([f"hydra.{kind}._target_={basic}"], ["experiment=evil"]):
+        attack(f"{kind}: {{_target_: {basic}}}")
+        with pytest.raises(UserError, match=problem):
+            plan([*SMALL, option, *where, "seed=1,2"], multirun=True, search=["conf"])
+
+
+def test_a_file_of_ones_own_may_choose_an_installed_launcher_with_other_settings(here):
+    Path("conf/hydra/launcher").mkdir(parents=True)
+    Path("conf/hydra/launcher/mine.yaml").write_text("defaults: [threads]\nworkers: 1\n")
+    name = "hydra_plugins.sweepgrad_threads.ThreadsLauncher"
+    Path("conf/hydra/launcher/named.yaml").write_text(f"_target_: {name}\nworkers: 1\n")
+    for option in ("mine", "named"):
+        made = plan([*SMALL, f"hydra/launcher={option}", "seed=1,2"], multirun=True, search=["conf"])
+        assert made.launcher == option
 
 
 @pytest.mark.parametrize("flag", ["--help", "--cfg", "--info"])
@@ -249,6 +271,8 @@ def test_a_run_may_be_written_over_one_of_an_earlier_version_or_one_that_was_int
     assert in_the_way(Path("mine")) is None
     config.write_text(rest)
     assert in_the_way(Path("mine")) == config
+    Path("sweep.json").write_text("{}")  # an interrupted job of a sweep of 0.1.0
+    assert in_the_way(Path("mine")) is None
 
 
 def test_a_run_may_be_written_over_an_earlier_one(here):

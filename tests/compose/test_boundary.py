@@ -4,10 +4,11 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
+from tests.fuzz.property import INTERNALS
 
 from sweepgrad.compose.boundary import about_input, input_errors
 from sweepgrad.compose.internals import OverridesParser
-from sweepgrad.compose.plan import plain
+from sweepgrad.compose.plan import plain, plan
 from sweepgrad.compose.references import bounded
 from sweepgrad.errors import UserError
 
@@ -44,6 +45,32 @@ def test_so_does_one_that_a_library_met_while_it_called_us():
     finally:
         OmegaConf.clear_resolver("tests.broken")
     assert not about_input(caught.value)
+
+
+MERGING = "Error merging override "
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("hydra.mode=foo", f"{MERGING}hydra.mode=foo: Invalid value 'foo', expected one of [RUN, MULTIRUN]"),
+        ("hydra.job.num=a", f"{MERGING}hydra.job.num=a: 'a' could not be converted to Integer"),
+        ("hydra.job.chdir=a", f"{MERGING}hydra.job.chdir=a: 'a' is not a valid bool"),
+        ("hydra.sweep=3", f"{MERGING}hydra.sweep=3: must be keys and values, not 3"),
+        ("hydra.job=[1]", f"{MERGING}hydra.job=[1]: must be keys and values"),
+        ("hydra.callbacks=3", f"{MERGING}hydra.callbacks=3: must be keys and values"),
+        ("hydra.overrides.task=3", f"{MERGING}hydra.overrides.task=3: must be a list"),
+        ("hydra.run.dir=${nope}", "hydra.run.dir: Interpolation key 'nope' not found"),
+        ("model=[1]", "model: unknown option [1]. Options: "),
+        ("seed=${oc.env:NOPE}", "\n  seed: \"Environment variable 'NOPE' not found\""),
+    ],
+)
+def test_names_of_the_libraries_classes_and_attributes_reach_no_user(line, said):
+    with pytest.raises(UserError) as caught:
+        plan([line], multirun=False)
+    message = str(caught.value)
+    assert said in message
+    assert not any(name in message for name in INTERNALS)
 
 
 def test_user_errors_pass():

@@ -1,5 +1,6 @@
 """The plan of a command line: the jobs that Hydra's sweeper will launch, or samples of them."""
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from hydra import version
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from sweepgrad import messages
 from sweepgrad.compose.loader import hydra_for
 from sweepgrad.compose.plan import Plan, plan, plan_with
 from sweepgrad.errors import UserError
@@ -176,3 +178,10 @@ def turn() -> bool:
     with hydra_for() as hydra:
         time.sleep(0.02)
         return GlobalHydra.instance().hydra is hydra
+
+
+def test_long_planning_says_how_far_it_is(monkeypatch, caplog):
+    monkeypatch.setattr(messages, "_SECONDS", 0)
+    with caplog.at_level(logging.INFO, "sweepgrad"):
+        plan(["data=simulated", "seed=1,2,3"], multirun=True)
+    assert caplog.messages == [f"planning: {n} of 3 runs checked" for n in range(3)]

@@ -124,3 +124,13 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.yaml")
     with pytest.raises(UserError, match="not a regular file"):
         read_text(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("null: 3", "'null'"), ("x: !!set {a, b}", "data.x: Value 'set'")]
+)
+def test_what_omegaconf_cannot_hold_is_refused_with_the_file(tmp_path, text, problem):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "odd.yaml").write_text(f"# @package _global_\ndata:\n  {text}\n")
+    with pytest.raises(UserError, match=rf"experiment/odd\.yaml: .*{problem}"):
+        plan(["experiment=odd"], multirun=False, search=[str(tmp_path)])

@@ -242,6 +242,7 @@ COSTS = "{rule: cost, false_positive: 1, false_negative: 5}"
             "ensemble.size: has no effect with kind: seeds. Use it with kind: best",
         ),
         ("ensemble={kind: best, size: 1}", "ensemble.size: 1 should be greater than or equal to 2"),
+        ("ensemble={kind: best, size: 1001}", "ensemble.size: 1001 should be less than or equal to 1000"),
         ("calibration=yes", "calibration: 'yes' should be 'none' or 'temperature'"),
     ],
 )

@@ -34,7 +34,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.util import LRUCache
 from tests.faults import system_calls
 from tests.faults.allocations import Allocations
-from tests.faults.checks import bits, evaluated_once, jobs_once, judged_once, single_once
+from tests.faults.checks import bits, evaluated_once, finalized_once, jobs_once, single_once
 from tests.faults.points import allocated, by_operation, points
 from tests.faults.system_calls import Fault, Kind, Observed
 from tests.support import SMALL, Result, command
@@ -229,7 +229,7 @@ PHASES: dict[str, tuple[str, Sequence[str], Sequence[str], Callable[[Path, set[s
     "train": ("new", TRAIN, (), jobs_once),
     "sync": ("unsent", ("sync",), (), jobs_once),
     "single": ("new", ("train", *SMALL), ("sync",), single_once),
-    "finalize": ("trained", ("finalize",), (), judged_once),
+    "finalize": ("trained", ("finalize",), (), finalized_once),
     "evaluate": ("splits", ("evaluate",), (), evaluated_once),
 }
 """The state of the project, the command, the command that is run afterwards if it is another, the check."""

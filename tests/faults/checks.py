@@ -73,7 +73,7 @@ def jobs_once(folder: Path, expected: set[str]) -> Iterator[str]:
                 yield f"{where}: other metrics: {differing}"
 
 
-def judged_once(folder: Path, expected: set[str]) -> Iterator[str]:
+def finalized_once(folder: Path, expected: set[str]) -> Iterator[str]:
     """Yield every deviation from: one model was evaluated, all evaluations are recorded, the card says so."""
     yield from jobs_once(folder, expected)
     cards = list(folder.glob("runs/cards/*/card.json"))

@@ -4,13 +4,16 @@ A job takes a tenth of the time of a command line, so one input has many.
 """
 
 import json
-from contextlib import ExitStack, suppress
+import os
+from contextlib import ExitStack
+from functools import partial
 
 from hydra.types import RunMode
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 from tests.fuzz.grammar import HYDRA, KEYS, OPTIONS, mutated, values
-from tests.fuzz.overrides import VALID
+from tests.fuzz.overrides import VALID, without
+from tests.fuzz.property import Failed, check_message
 
 from sweepgrad.compose.allowed import refused_settings
 from sweepgrad.compose.boundary import input_errors
@@ -19,12 +22,14 @@ from sweepgrad.compose.origin import origin
 from sweepgrad.compose.overrides import let_through, parse
 from sweepgrad.compose.plan import checked
 from sweepgrad.compose.references import bounded
+from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigErrors
 from sweepgrad.errors import UserError
 
 SHORT = 3  # inputs in `make test`
 MANY = 10  # configurations of an input
 SHARE = 32  # of all inputs of a long run, in parts; others have 1
+_MOST_SAID = 10_000  # characters of a message, most of them of errors in one value each
 _A_COMPOSER_FOR = 100  # inputs: it caches what it has parsed
 
 
@@ -42,11 +47,20 @@ def examples() -> st.SearchStrategy[bytes]:
 
 
 def attack(data: bytes) -> None:
-    """Compose and check each configuration, and find where its errors come from."""
+    """Compose and check each configuration, and find where its errors come from.
+
+    Raises:
+        Failed: what is said of one that is refused is empty, too long, or not for users; or a file is left.
+    """
     loader, master = _composed()
     for lines in json.loads(data):
-        with suppress(UserError), input_errors(), bounded():
-            _check(loader, master, lines)
+        try:
+            with input_errors(), bounded():
+                _check(loader, master, lines)
+        except UserError as error:
+            check_message(without([" ".join(lines), *lines], str(error)), _MOST_SAID)
+            if left := os.listdir():
+                raise Failed(f"files left: {left}") from error
 
 
 def _check(loader: SweepLoader, master: DictConfig, lines: list[str]) -> None:
@@ -54,12 +68,14 @@ def _check(loader: SweepLoader, master: DictConfig, lines: list[str]) -> None:
     if any(override.is_sweep_override() for override in here):
         return  # counted and listed: see the target overrides
     composed = loader.load_sweep_config(master, let_through(loader, here))
-    list(refused_settings(composed))
+    errors = Errors()
+    for error in refused_settings(composed, loader.repository):
+        errors.add(error, "")
     try:
         checked(composed)
     except ConfigErrors as found:
-        for error in found.errors:
-            origin(error, here, composed, loader)
+        errors.add_all(found.errors, partial(origin, overrides=here, composed=composed, loader=loader))
+    errors.refuse()
 
 
 _open = ExitStack()

@@ -5,10 +5,12 @@ from contextlib import ExitStack
 
 from hypothesis import strategies as st
 from tests.fuzz.grammar import HYDRA, KEYS, OPTIONS, mutated, values
+from tests.fuzz.property import MOST_SAID, check_message
 
 from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import composer_for
 from sweepgrad.compose.plan import plan_with
+from sweepgrad.errors import UserError
 
 SHORT = 15  # examples in `make test`: each takes as long as a plan
 
@@ -17,7 +19,9 @@ VALID = (
     "model.hidden=[4,4]", "data.drop=[a,b]", "'data.transform={x: quantile_normal}'", "experiment=assignment",
     "sweep.halving={first: 2, factor: 3}", "select.threshold={rule: cost, false_positive: 1}", "~data.drop",
     "optimizer.lr=tag(log,interval(1e-4,0.1))", "hydra/sweeper=optuna", "hydra.sweeper.trials=4",
-    "+hydra.sweeper.params.seed='1,2'", "hydra/launcher=basic", "split.fold=range(5)",
+    "+hydra.sweeper.params.seed='1,2'",
+    "+hydra.sweeper.params={hydra.job.num: '1,2'}", "+hydra.sweeper.params={hydra/launcher: basic}",
+    "hydra/launcher=basic", "split.fold=range(5)",
 )  # fmt: skip
 _A_COMPOSER_FOR = 200  # attacks: it caches what it has parsed
 
@@ -40,9 +44,24 @@ def examples() -> st.SearchStrategy[bytes]:
 
 
 def attack(data: bytes) -> None:
-    """Plan the runs of a command line."""
+    """Plan the runs of a command line.
+
+    Raises:
+        Failed: it is refused by a message that is empty, too long, or not for users.
+    """
     given = json.loads(data)
-    plan_with(_composer(), given["overrides"], multirun=given["multirun"], max_jobs=100)
+    try:
+        plan_with(_composer(), given["overrides"], multirun=given["multirun"], max_jobs=100)
+    except UserError as error:
+        check_message(without(given["overrides"], str(error)), MOST_SAID)
+        raise
+
+
+def without(overrides: list[str], message: str) -> str:
+    """Return a message without the overrides, which may say anything, if there is more in it."""
+    for line in overrides:
+        message = message.replace(line, "") or "the override"
+    return message
 
 
 _open = ExitStack()

@@ -55,5 +55,6 @@ GROUPS = (
         ("selection/test_leaderboard.py", "selection/test_finalize.py", "selection/test_evidence.py"),
     ),
     Group("rewriting", ("engine/rewrite.py",), ("engine/test_rewrite.py",)),
+    Group("allocation", ("engine/allocate.py",), ("engine/test_tape.py", "engine/test_agreement.py")),
     Group("outbox", ("tracking/outbox.py",), ("tracking/test_outbox.py",)),
 )

@@ -19,13 +19,14 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from tests.support import CSV, SMALL, command, inside, people
 
 from sweepgrad.data.access import Tables
-from sweepgrad.errors import UserError
+from sweepgrad.errors import DamagedFile, UserError
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
 from sweepgrad.selection.decide import decide
-from sweepgrad.selection.evidence import Evidence
+from sweepgrad.selection.evidence import Evidence, digests_of
 from sweepgrad.selection.standings import Standings, standings
 from sweepgrad.sweeps import reuse
+from sweepgrad.tracking.connection import Refused
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
 
@@ -287,6 +288,22 @@ def test_a_file_that_is_missing_in_mlflow_is_found(name, trained):
     assert_found(trained, Path(name).name)
 
 
+def test_a_store_that_refuses_to_hand_out_a_file_is_not_taken_for_one_without_it(trained, monkeypatch):
+    def refuse(*arguments: object) -> Path:
+        raise Refused("the MLflow store failed: permission denied")
+
+    monkeypatch.setattr(Store, "download", refuse)
+    shutil.rmtree(trained.there)  # so that it is asked for
+    with pytest.raises(Refused, match="permission denied"):
+        trained.ranked()
+
+
+def test_a_digest_that_was_deleted_from_the_tags_is_named(trained):
+    run = trained.runs[0]
+    with pytest.raises(DamagedFile, match=r"no tag sweepgrad\.digest\.val"):
+        digests_of(replace(run, tags={k: v for k, v in run.tags.items() if k != "sweepgrad.digest.val"}))
+
+
 def test_a_run_that_poses_as_another_is_found(trained):
     """Replace all files of the leader by those of the other run, which are intact."""
     (other,) = (path for path in trained.there.parents[1].glob("*/artifacts") if path != trained.there)
@@ -526,6 +543,17 @@ def test_a_logged_model_that_was_changed_is_not_registered(folder):
     result = command("finalize")
     assert result.code == 2, result
     assert "it was changed after it was logged" in result.err
+
+
+def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_among(folder):
+    assert command("train", *SMALL).code == 0
+    (kept,) = Path("runs", "mlartifacts").glob("*/artifacts/validation.npy")
+    kept.unlink()
+    ranked, chosen = command("leaderboard").err, command("finalize").err
+    assert "the run is not as it was written, so there is nothing to rank" in ranked
+    assert "repeat its command, which trains a new run" in chosen
+    assert "did not finish" not in ranked + chosen
+    assert "--incomplete" not in chosen
     ledger_file = Path("runs", ledger.LEDGER)
     assert not ledger_file.exists() or ledger_file.read_text() == ""
     store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")

@@ -20,6 +20,7 @@ from tests.support import SMALL, command, console_script, environment
 from sweepgrad.errors import UserError
 from sweepgrad.runs import record as records
 from sweepgrad.selection import leaderboard, ranking
+from sweepgrad.stats.selection import Standing
 from sweepgrad.tracking.mapping import Logged
 
 numbers = itertools.count()
@@ -51,6 +52,21 @@ def test_mean_and_standard_error_are_those_of_the_books():
     assert entry.metrics["accuracy"].mean == pytest.approx(mean, rel=1e-12)
     assert entry.metrics["accuracy"].standard_error == pytest.approx(deviation / sqrt(3), rel=1e-12)
     assert str(entry.metrics["accuracy"]) == "0.7400 ± 0.0231"
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "shown"),
+    [
+        ("accuracy", (-0.1, 1.02), (0, 1)),
+        ("accuracy", (0.6, 0.8), (0.6, 0.8)),
+        ("nll", (-2.5, 0.5), (0, 2.5)),  # of contributions, whose sign is that of higher is better
+    ],
+)
+def test_an_interval_ends_where_the_metric_does(metric, interval, shown):
+    (entry,) = ranking.rank([run()])
+    standing = Standing(0.5, 0.1, interval, 0.0, 0.0, False)
+    (row,) = leaderboard.as_rows([replace(entry, standing=standing)], metric)
+    assert (row["by_rows/low"], row["by_rows/high"]) == shown
 
 
 def test_one_seed_has_no_standard_error():

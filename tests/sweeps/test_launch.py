@@ -319,3 +319,27 @@ def test_sync_closes_a_sweep_of_which_only_the_end_was_not_sent(folder):
     client.update_run(store.sweep(None).run_id, "RUNNING")
     assert "0 runs sent" in command("sync").out
     assert store.sweep(None).status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        ("table.csv", "is not an SQLite database, so it is no MLflow store: if it is another file, choose"),
+        ("table.csv/mlflow.db", "table.csv is a file. Choose another tracking.uri"),
+        ("folder", "folder is not a file: choose another tracking.uri"),
+        ("folder/mlflow.db", "mlartifacts is a file, where the store keeps files of runs"),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]], ids=["train", "dry-run"])
+def test_a_store_that_cannot_be_is_refused_before_training_and_nothing_is_left(
+    tmp_path, monkeypatch, flags, uri, problem
+):
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("a,b\n1,2\n")
+    Path("folder").mkdir()
+    Path("folder/mlartifacts").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    done = command("train", *flags, *SMALL, f"tracking.uri=sqlite:///{uri}")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count(problem) == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from tests.support import GRID, SMALL, command, load_model
 
+from sweepgrad.runs import record as records
 from sweepgrad.tracking import relocate
 from sweepgrad.tracking.relocate import ARTIFACTS, known_as
 from sweepgrad.tracking.store import Store
+from sweepgrad.tracking.sync import _place, sync
 
 PLACES = (
     "SELECT artifact_location FROM experiments WHERE name = 'sweepgrad'",
@@ -136,6 +138,18 @@ def test_a_copy_uses_its_own_artifacts_and_the_original_stays_as_it_is(sweep, tm
     assert len(list((copy / "runs" / ARTIFACTS).glob("*/artifacts/card.md"))) == 1
     assert known_as(copy / "runs" / "mlflow.db", original)
     assert not known_as(original, copy / "runs" / "mlflow.db")
+
+
+def test_sync_of_a_copy_that_has_lost_its_store_leaves_the_original_alone(sweep, tmp_path, empty_store):
+    runs = Path(shutil.copytree(sweep.folder / "runs", tmp_path / "runs"))
+    record = next(runs.rglob(records.RECORD))
+    for file in runs.glob("mlflow.db*"):
+        file.unlink()
+    place, _ = _place(records.read(record.parent), record.parent, runs)
+    assert place == f"sqlite:///{runs / 'mlflow.db'}"
+    shutil.copy(empty_store, runs / "mlflow.db")  # quicker than a new one, and as empty
+    assert sync(runs) == len(list(runs.rglob(records.RECORD)))
+    assert sync(runs) == 0
 
 
 def test_a_store_that_was_copied_alone_keeps_its_paths(sweep, tmp_path):

@@ -462,5 +462,5 @@ def test_a_text_that_no_search_can_express_is_refused(text):
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(kept, name):
     (kept / name).unlink(missing_ok=True)
     os.mkfifo(kept / name)
-    with pytest.raises(ValueError, match="not a regular file"):
+    with pytest.raises(ValueError, match=f"{kept / name}: not a regular file"):
         mapping.files(records.read(kept), kept)

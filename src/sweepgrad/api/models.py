@@ -94,8 +94,10 @@ def _card_in(file: Path) -> tuple[str, str, list[str]]:
     """Return the store of a card, its registered model, and the runs of the model.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or was changed.
     """
+    from sweepgrad.selection import seals
+
     try:
         values = reading.load(file, reading.RESULTS)
         uri, registered = values.get("store_uri", ""), values["registered"]
@@ -104,6 +106,13 @@ def _card_in(file: Path) -> tuple[str, str, list[str]]:
             raise ValueError("store_uri, registered or run_id is not a text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is damaged: {error!r}") from None
+    try:
+        seals.check(values)
+    except UserError as error:
+        raise UserError(
+            f"{file} {error}. Restore it, or move it away, and the next sweepgrad finalize restores it from"
+            " the store"
+        ) from None
     return uri, registered, run_ids
 
 

@@ -38,6 +38,7 @@ _HEADER = re.compile(
     rb" 'shape': \(([0-9]{0,10}(?:, ?[0-9]{1,10}){0,4}),?\), \} *\n"
 )
 _LONGEST_HEADER = 1 << 10
+_LOCAL_HEADER = 30  # bytes before the name of a member
 _OF_A_MEMBER = 1 << 11  # bytes that an archive takes for each member, besides its numbers
 
 
@@ -93,13 +94,13 @@ def check(weights: Sequence[Floats], shapes: Sequence[Shape]) -> None:
             raise DamagedFile(f"w{number}: it holds a number that is not finite")
 
 
-def parse(content: bytes, shape: Sequence[int | None], *, finite: bool = True) -> Floats:
+def parse(content: bytes | memoryview, shape: Sequence[int | None], *, finite: bool = True) -> Floats:
     """Return the array in the bytes of a `.npy` file; see `load`."""
     magic = _MAGIC.match(content)
     if magic is None:
         raise DamagedFile("not a NumPy array of format 1 or 2")
     start, length = magic.end(), int.from_bytes(magic.group(1)[2:], "little")
-    header = _HEADER.fullmatch(content[start : start + min(length, _LONGEST_HEADER)])
+    header = _HEADER.fullmatch(bytes(content[start : start + min(length, _LONGEST_HEADER)]))
     if header is None or length > _LONGEST_HEADER:
         raise DamagedFile("its header is not that of an array of float32 or float64")
     dtype = np.dtype(header.group(1).decode())
@@ -142,14 +143,35 @@ def _members(content: bytes, shapes: Mapping[str, Shape]) -> list[tuple[str, Flo
                 raise DamagedFile(
                     f"{member.orig_filename} has {member.file_size} bytes, and at most {most} are expected"
                 )
-        return [(name, _member(archive, name, shape)) for name, shape in shapes.items()]
+        return [
+            (name, _member(content, archive.getinfo(f"{name}.npy"), shape)) for name, shape in shapes.items()
+        ]
 
 
-def _member(archive: zipfile.ZipFile, name: str, shape: Shape) -> Floats:
+def _member(content: bytes, member: zipfile.ZipInfo, shape: Shape) -> Floats:
+    name = member.filename.removesuffix(".npy")
     try:
-        return parse(archive.read(f"{name}.npy"), shape)
+        return parse(_stored(content, member), shape)
     except DamagedFile as error:
         raise DamagedFile(f"{name}: {error}") from None
+
+
+def _stored(content: bytes, member: zipfile.ZipInfo) -> memoryview:
+    """Return the bytes of a member that is not compressed, without a copy, which `zipfile` would make.
+
+    Raises:
+        DamagedFile: they are not where the archive's directory says, or their checksum does not match.
+    """
+    magic, flags, n_name, n_more = struct.unpack_from("<4s2xH18xHH", content, member.header_offset)
+    named = member.header_offset + _LOCAL_HEADER
+    start = named + n_name + n_more
+    found = memoryview(content)[start : start + member.file_size]
+    name = content[named : named + n_name]
+    if magic != b"PK\x03\x04" or name != member.orig_filename.encode() or flags & 1:
+        raise DamagedFile("its header is damaged")
+    if len(found) != member.file_size or zlib.crc32(found) != member.CRC:
+        raise DamagedFile("its checksum does not match")
+    return found
 
 
 def _bytes_of(values: int) -> int:

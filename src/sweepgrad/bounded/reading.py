@@ -133,14 +133,16 @@ def count_of(content: bytes) -> int:
 
 
 def validated(adapter: TypeAdapter[T], content: bytes, limits: Limits) -> T:
-    """Return what a JSON text describes, by its schema.
+    """Return what a JSON text describes, by its schema. No object in it has a key twice.
 
     Raises:
         DamagedFile: it does not match the schema, or exceeds the limits; the message names the keys.
     """
     check_size(content, limits)
     try:
-        return adapter.validate_json(content)
+        found = adapter.validate_json(content)
+        json.loads(content.decode(), object_pairs_hook=_unique)  # pydantic takes the last of equal keys
+        return found
     except (ValueError, RecursionError) as error:
         raise DamagedFile(described(error)) from None
 

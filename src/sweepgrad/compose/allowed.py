@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.types import Override
@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sweepgrad.compose.boundary import problem
 from sweepgrad.compose.hydra_settings import refuse_other_folder
 from sweepgrad.compose.references import bounded
 from sweepgrad.compose.yaml_files import Repository
@@ -61,7 +62,7 @@ class FileLoader(ConfigLoaderImpl):
         of_hydra = [line for line in sweep_overrides if "hydra" in line]
         checked = (str(composed.hydra.runtime.choices), str(master_config.hydra.overrides.hydra), *of_hydra)
         if checked not in self._safe:
-            refuse_settings(composed)
+            refuse_settings(composed, self.repository)
             self._safe.add(checked)
         with bounded():
             refuse_other_folder(composed, master_config)
@@ -100,15 +101,18 @@ class CheckedHydra(Hydra):
             config_name, overrides, run_mode, False, from_shell, validate_sweep_overrides
         )
         if config_name is not None:  # without a name these are Hydra's own defaults, for --hydra-help
-            refuse_settings(composed)
+            loader = self.config_loader
+            assert isinstance(loader, FileLoader)
+            refuse_settings(composed, loader.repository)
         return composed
 
 
-def refused_settings(composed: DictConfig) -> Iterator[ConfigError]:
+def refused_settings(composed: DictConfig, repository: ConfigRepository) -> Iterator[ConfigError]:
     """Yield an error for each of Hydra's settings that could run code, or write files of its own.
 
     Arguments:
         composed: a configuration with the section `hydra`, before Hydra instantiates anything.
+        repository: where the options of launchers and sweepers are.
     """
     section = composed._get_node("hydra")
     if not isinstance(section, DictConfig) or section._is_interpolation():
@@ -121,14 +125,16 @@ def refused_settings(composed: DictConfig) -> Iterator[ConfigError]:
                 key, f"{_shown(node)} would be imported, but only launchers and sweepers may be. Remove it"
             )
     for key, kind in _PLUGINS.items():
-        yield from _plugin(composed, key, kind)
-    for key, problem in (
+        yield from _plugin(composed, repository, key, kind)
+    variables = "environment variables choose what programs run. Set them before the command"
+    for key, why in (
         ("hydra.callbacks", "callbacks run code, which YAML may not"),
-        ("hydra.job.env_set", "environment variables choose what programs run. Set them before the command"),
+        ("hydra.job.env_copy", variables),  # Hydra adds them to the others
+        ("hydra.job.env_set", variables),
         ("hydra.output_subdir", "a run's folder has its configuration, config.yaml. Remove it"),
     ):
         if _value(composed, key):
-            yield ConfigError(key, f"is not supported: {problem}")
+            yield ConfigError(key, f"is not supported: {why}")
     for key in _PATHS:
         with suppress(OmegaConfBaseException):  # what cannot be resolved is reported by its user
             text = str(OmegaConf.select(composed, key, default=""))
@@ -143,9 +149,9 @@ def refused_settings(composed: DictConfig) -> Iterator[ConfigError]:
             )
 
 
-def refuse_settings(composed: DictConfig) -> None:
+def refuse_settings(composed: DictConfig, repository: ConfigRepository) -> None:
     """Raise a UserError for the errors of `refused_settings`."""
-    problems = [f"{error.key}: {error.problem}" for error in refused_settings(composed)]
+    problems = [f"{error.key}: {error.problem}" for error in refused_settings(composed, repository)]
     if problems:
         raise UserError("\n  ".join(["Hydra's settings; nothing was run", *problems]))
 
@@ -156,8 +162,12 @@ def plugins(kind: type) -> frozenset[str]:
     return frozenset(f"{each.__module__}.{each.__qualname__}" for each in Plugins.instance().discover(kind))
 
 
-def _plugin(composed: DictConfig, section: str, kind: type) -> Iterator[ConfigError]:
+def _plugin(
+    composed: DictConfig, repository: ConfigRepository, section: str, kind: type
+) -> Iterator[ConfigError]:
     """Yield errors for a launcher or a sweeper: its class, and values that are more than data."""
+    group = section.replace(".", "/")
+    option = composed.hydra.runtime.choices.get(group)
     node = OmegaConf.select(composed, section)
     if node is None:
         return  # reported with the options that exist
@@ -174,6 +184,9 @@ def _plugin(composed: DictConfig, section: str, kind: type) -> Iterator[ConfigEr
             if target not in plugins(kind):
                 known = ", ".join(sorted(plugins(kind)))
                 yield ConfigError(key, f"{_shown(each)} is not a {kind.__name__.lower()}. Installed: {known}")
+            elif _class_of(repository, f"{group}/{option}") not in (None, target):
+                other = f"{_shown(each)} is not the class of {group}={option}. Remove it, or set {group}"
+                yield ConfigError(key, other)
         elif name in _SPECIAL:
             yield ConfigError(key, "is not supported. Remove it")
         elif name == _TARGET:
@@ -182,10 +195,17 @@ def _plugin(composed: DictConfig, section: str, kind: type) -> Iterator[ConfigEr
             try:
                 found = each._dereference_node()
             except OmegaConfBaseException as error:
-                yield ConfigError(key, str(error).splitlines()[0])
+                yield ConfigError(key, problem(error))
                 continue
             if isinstance(found, Container) or isinstance(found._value(), dict | list):
                 yield ConfigError(key, "must be a value, not a reference to a section")
+
+
+def _class_of(repository: ConfigRepository, path: str) -> str | None:
+    """Return the class that the file of an option names; None if that is left to a file that it includes."""
+    found = repository.load_config(path)
+    node = found.config._get_node(_TARGET) if found and isinstance(found.config, DictConfig) else None
+    return str(node._value()) if isinstance(node, Node) else None
 
 
 def _below(section: str, node: Node) -> Iterator[tuple[str, Node]]:

@@ -4,6 +4,7 @@ They raise anything for bad input: TypeError, AssertionError, decimal.InvalidOpe
 raised by our own code are bugs, and stay what they are.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,27 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from sweepgrad.compose.limits import shortened
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "hydra_plugins"))
 _THEIRS = tuple(folder for module in (antlr4, hydra, omegaconf, yaml) for folder in module.__path__)
 _ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UserError)
-_DETAILS = ("    object_type=", "    reference_type=")  # of OmegaConf, about its classes
+# OmegaConf's words about its own classes, and ours.
+_SECTION = "must be keys and values"
+_INTERNALS = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"Invalid type assigned: \w+ is not a subclass of \w+\. value: ", f"{_SECTION}, not "),
+        (r"Cannot merge DictConfig with ListConfig|Cannot assign \w+ to Dict\[.*\]", _SECTION),
+        (r"Invalid value assigned: \w+ is not a ListConfig, list or tuple\.", "must be a list"),
+        (r"Key '(.*)' (is not in struct|not in '\w+')", r"unknown key '\1'"),
+        (r"^\w+ raised while resolving interpolation: ", ""),
+        (r"\bNoneType\b", "null"),
+        (r" of type '(\w+)' is incompatible with type hint '.*'", " has a wrong type"),
+        (r"Value ('.*') of type '\w+' (could not be)", r"\1 \2"),
+        (r"Value ('.*' is not a valid bool) \(type \w+\)", r"\1"),
+    )
+)
 _LONGEST = 500  # characters of a message
 
 
@@ -52,13 +67,36 @@ def message(error: BaseException, hint: str = "") -> str:
     if isinstance(first, UserError):
         return str(first)
     if isinstance(error, _ERRORS):
-        cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        lines = f"{error}{cause}".splitlines()
-        return shortened("\n".join(line for line in lines if not line.startswith(_DETAILS)), _LONGEST)
-    why = shortened(str(error) or type(error).__name__, 200)
+        return shortened(_words(error), _LONGEST)
+    why = shortened(_without_internals(str(error)) or type(error).__name__, 200)
     if isinstance(error, RecursionError):
         why = "it is nested too deeply, or refers to itself"
     return f"the configuration cannot be composed: {why}. {hint or 'Check the overrides and the YAML files'}"
+
+
+def problem(error: OmegaConfBaseException) -> str:
+    """Return the first line of what OmegaConf says, without its key and without names of its classes."""
+    (line, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
+    return _without_internals(line)
+
+
+def _without_internals(text: str) -> str:
+    for internal, words in _INTERNALS:
+        text = internal.sub(words, text)
+    return text
+
+
+def _words(error: BaseException) -> str:
+    """Return what a library says, and what OmegaConf said before, each without their internals."""
+    if isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: {problem(error)}" if error.full_key else problem(error)
+    cause = error.__cause__
+    said = str(error)
+    if not isinstance(cause, OmegaConfBaseException):
+        return said
+    inner = str(cause)
+    said = said.replace(inner, "").rstrip(" :.")  # Hydra repeats it at times
+    return f"{said}: {problem(cause)}" if said else _words(cause)
 
 
 def _first(error: BaseException) -> BaseException:

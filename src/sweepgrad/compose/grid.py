@@ -8,8 +8,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from sweepgrad.compose.limits import MAX_JOBS, MAX_RANGE, MOST_JOBS, shortened
-from sweepgrad.errors import UserError
+from sweepgrad.compose.limits import MAX_JOBS, MAX_RANGE, MOST_JOBS
+from sweepgrad.errors import UserError, shortened
 
 
 def check_ranges(overrides: Sequence[Override]) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sweepgrad.compose.limits import MAX_WORKERS, shortened
+from sweepgrad.compose.limits import MAX_WORKERS
 from sweepgrad.compose.references import bounded
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.schema import Config
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _ADDRESS = re.compile(
     r"(tcp|tls)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):(?P<port>[0-9]{1,5})"
@@ -55,13 +55,10 @@ def without_effect(master: DictConfig, config: Config, *, multirun: bool) -> Ite
             f"{halving.first} has no effect within {config.train.epochs} epochs. Set a smaller number, or"
             " sweep.halving=null",
         )
-    if launcher in _SHARED:
-        for name in ("chdir", "env_set", "env_copy"):
-            if master.hydra.job[name]:
-                yield ConfigError(
-                    f"hydra.job.{name}",
-                    "is not possible for jobs that share a process. Set hydra/launcher=basic",
-                )
+    if launcher in _SHARED and master.hydra.job.chdir:
+        yield ConfigError(
+            "hydra.job.chdir", "is not possible for jobs that share a process. Set hydra/launcher=basic"
+        )
     address = address_of(master) if launcher == "dask" else None
     if address is not None and (problem := address_problem(address)):
         yield ConfigError("hydra.launcher.address", problem)

@@ -18,9 +18,9 @@ from hydra.core.override_parser.types import Transformer as Transformer
 from hydra.core.utils import JobReturn as JobReturn
 from hydra.core.utils import JobStatus as JobStatus
 
-from sweepgrad.compose.limits import MAX_JOBS, MOST_JOBS, shortened
+from sweepgrad.compose.limits import MAX_JOBS, MOST_JOBS
 from sweepgrad.config.suggest import Arguments
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _MAX_JOBS_HELP = f"Allow a sweep of up to N runs, at most {MOST_JOBS:,}; without it {MAX_JOBS:,}"
 

@@ -7,7 +7,7 @@ more values than memory holds.
 import re
 from collections.abc import Sequence
 
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 MAX_OVERRIDES = 1_000
 MAX_OVERRIDE_CHARACTERS = 20_000
@@ -67,9 +67,3 @@ def depth(text: str) -> int:
         elif token.group() in ")]}":
             now = max(0, now - 1)
     return deepest
-
-
-def shortened(text: object, length: int = 60) -> str:
-    """Return a text as it is shown in a message: its beginning, if it is long."""
-    whole = str(text)
-    return whole if len(whole) <= length else f"{whole[: length - 1]}…"

@@ -255,7 +255,7 @@ def _prepared(composed: DictConfig, overrides: Sequence[Override]) -> _Base | No
     """Return a base, or None if what Hydra fills in depends on more than the names of files."""
     hydra: Any = OmegaConf.to_container(composed, resolve=False)["hydra"]  # type: ignore[call-overload, index]
     named = hydra["job"]["config"]["override_dirname"]
-    if hydra["job"]["env_copy"] or "${" in str([hydra["overrides"], named]):
+    if "${" in str([hydra["overrides"], named]):
         return None
     for listed, of_hydra in ((composed.hydra.overrides.hydra, True), (composed.hydra.overrides.task, False)):
         n = sum(override.is_hydra_override() == of_hydra for override in overrides)

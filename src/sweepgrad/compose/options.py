@@ -5,10 +5,10 @@ from itertools import islice
 
 from hydra.core.override_parser.types import Override
 
-from sweepgrad.compose.limits import shortened
 from sweepgrad.compose.loader import SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
+from sweepgrad.errors import shortened
 
 GROUPS = ("data", "model", "optimizer", "schedule", "experiment")  # the folders of conf/
 _MOST = 1_000  # options of an override that are looked up
@@ -38,7 +38,8 @@ def _unknown_options(loader: SweepLoader, override: Override) -> Iterator[str]:
     values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
     for value in islice(values, _MOST):
         chosen = "null" if value is None else str(value)
-        if chosen in options or isinstance(value, list) or (chosen == "null" and optional):
+        names = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        if chosen in options or names or (chosen == "null" and optional):
             continue
         group, _, name = chosen.rpartition("/")
         if name in loader.get_group_options(f"{key}/{group}"):

@@ -10,11 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweepgrad.compose.boundary import about_input
-from sweepgrad.compose.limits import check_overrides, shortened
+from sweepgrad.compose.limits import check_overrides
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader
 from sweepgrad.config.check import ConfigError
 from sweepgrad.config.suggest import nearest
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _HOW_TO_OVERRIDE = (
     "Write overrides as key=value, without spaces around the =. Put a value with spaces, commas or non-ASCII"
@@ -89,8 +89,10 @@ def unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iter
     for override in changes:
         section, _, name = override.key_or_group.rpartition(".")
         parent = OmegaConf.select(master, section)
-        if isinstance(parent, DictConfig) and name not in parent:
-            known = [str(key) for key in parent if str(key) != "_target_"]
+        known = (
+            [str(key) for key in parent if str(key) != "_target_"] if isinstance(parent, DictConfig) else []
+        )
+        if known and name not in known:  # `in parent` is false of a key without a value
             hint = nearest(name, known, f"{section}.") or f" Known keys: {', '.join(known)}"
             yield ConfigError(override.key_or_group, f"unknown key.{hint}")
 

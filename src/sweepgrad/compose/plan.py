@@ -6,6 +6,7 @@ with the file or override that it comes from.
 """
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepgrad.compose.allowed import refused_settings
-from sweepgrad.compose.boundary import input_errors
+from sweepgrad.compose.boundary import input_errors, problem
 from sweepgrad.compose.grid import check_count, check_ranges, combinations_of, count, samples
 from sweepgrad.compose.hydra_settings import address_of, folder_of, is_of_hydra, numbered, without_effect
-from sweepgrad.compose.limits import MAX_JOBS, shortened
+from sweepgrad.compose.limits import MAX_JOBS
 from sweepgrad.compose.loader import CONFIG_NAME, SweepLoader, composer_for
 from sweepgrad.compose.options import GROUPS as GROUPS
 from sweepgrad.compose.origin import origin
@@ -29,7 +30,10 @@ from sweepgrad.compose.references import bounded
 from sweepgrad.compose.report import Errors
 from sweepgrad.config.check import ConfigError, ConfigErrors, check
 from sweepgrad.config.schema import Config
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
+from sweepgrad.messages import ProgressLog
+
+log = logging.getLogger(__name__)
 
 _SAMPLED_FIRST = 1_000  # sweeps with more jobs have samples checked first, to refuse them sooner
 
@@ -116,7 +120,7 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         if mode is RunMode.RUN and str(OmegaConf.select(master, "hydra.mode")) == str(RunMode.MULTIRUN):
             mode = RunMode.MULTIRUN
             master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
-    if refused := list(refused_settings(master)):  # what follows reads these settings
+    if refused := list(refused_settings(master, loader.repository)):  # what follows reads these settings
         for error in refused:
             errors.add(error, "")
         errors.refuse()
@@ -181,24 +185,26 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         errors.refuse()
     jobs: dict[Config, list[str]] = {}
     folders: dict[str, list[str]] = {}
-    for combination in combinations:
+    progress = ProgressLog(log, "planning")
+    for n_checked, combination in enumerate(combinations):
         if errors.enough:
             break
+        progress.tell(f"{n_checked:,} of {len(combinations):,} runs checked")
         composed, config = configured(combination)
         if config is None:
             continue
         words = " ".join(combination)
         if config in jobs and complete:
             same = " ".join(jobs[config])
-            problem = f"is the same run as {same}. Each run of a sweep must differ"
-            errors.add(ConfigError(words, problem, certain=False), "")
+            twice = f"is the same run as {same}. Each run of a sweep must differ"
+            errors.add(ConfigError(words, twice, certain=False), "")
         jobs.setdefault(config, combination)
         if multirun and complete and not numbered(master):
             with errors.composing():
                 folder = folder_of(composed, len(folders))
             if folder in folders:
-                problem = f"{folder!r} would be the folder of {words} and {' '.join(folders[folder])}"
-                errors.add(ConfigError("hydra.sweep.subdir", problem, certain=False), "")
+                twice = f"{folder!r} would be the folder of {words} and {' '.join(folders[folder])}"
+                errors.add(ConfigError("hydra.sweep.subdir", twice, certain=False), "")
             folders.setdefault(folder, combination)
     if jobs:
         longest = max(jobs, key=lambda job: job.train.epochs)
@@ -255,8 +261,7 @@ def checked(composed: DictConfig) -> Config:
     try:
         values = plain(composed)
     except OmegaConfBaseException as error:
-        (problem, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
-        raise ConfigErrors([ConfigError(error.full_key or "", problem)]) from None
+        raise ConfigErrors([ConfigError(error.full_key or "", problem(error))]) from None
     return check(values)
 
 

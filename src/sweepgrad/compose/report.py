@@ -9,12 +9,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweepgrad.compose.boundary import about_input, message
-from sweepgrad.compose.limits import shortened
 from sweepgrad.compose.loader import SweepLoader
 from sweepgrad.compose.options import wrong_overrides
 from sweepgrad.compose.origin import on_command_line
 from sweepgrad.config.check import ConfigError
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _MOST = 50  # errors that are listed
 _MOST_JOBS = 100  # with errors

@@ -16,12 +16,14 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
 from sweepgrad.bounded import reading
 from sweepgrad.compose import limits
+from sweepgrad.compose.boundary import message
 from sweepgrad.compose.copying import clone
 from sweepgrad.compose.limits import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_FILES
-from sweepgrad.errors import DamagedFile, UserError
+from sweepgrad.errors import DamagedFile, UserError, shortened
 
 _LONGEST_NUMBER = 100  # characters of a whole number of 64 bits, in any notation
 
@@ -130,11 +132,11 @@ def _loaded(path: Path, modified: int, size: int) -> Loaded:
     try:
         content = loader.get_single_data()
     except (ValueError, OverflowError) as error:  # of a number, such as one with 5,000 digits
-        raise UserError(f"{loader.name}: {limits.shortened(error, 200)}") from None
+        raise UserError(f"{loader.name}: {shortened(error, 200)}") from None
     finally:
         loader.dispose()
     if content is not None and not isinstance(content, dict | list | str):
-        raise UserError(f"{loader.name}: must be keys and values, not {limits.shortened(content)!r}")
+        raise UserError(f"{loader.name}: must be keys and values, not {shortened(content)!r}")
     return Loaded(content, loader.n_nodes, text[:512])
 
 
@@ -143,7 +145,10 @@ def _config(path: Path, modified: int, size: int) -> Any:
     content = _loaded(path, modified, size).content
     # A text alone is a key without a value to Hydra. `create` would parse it as YAML, without limits.
     values = {content: None} if isinstance(content, str) else {} if content is None else content
-    return OmegaConf.create(values)
+    try:
+        return OmegaConf.create(values)
+    except OmegaConfBaseException as error:  # such as a key that is null, or a set
+        raise UserError(f"{_shown(path)}: {message(error)}") from None
 
 
 def _shown(path: Path) -> str:
@@ -165,7 +170,7 @@ def parse(text: str, name: str) -> Any:
         loader = _PlainLoader(text, name)
         return loader.get_single_data()
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a number with 5,000 digits
-        raise UserError(f"{name}: {limits.shortened(error, 200)}") from None
+        raise UserError(f"{name}: {shortened(error, 200)}") from None
 
 
 class _Limited(yaml.SafeLoader):
@@ -219,7 +224,7 @@ class _Limited(yaml.SafeLoader):
         """Return a whole number; Python can hold larger ones, but not always write them."""
         number = self.construct_yaml_int(node) if len(node.value) <= _LONGEST_NUMBER else None
         if number is None or not -(2**63) <= number < 2**64:
-            self._refuse(node, f"{limits.shortened(node.value)} is a whole number of more than 64 bits")
+            self._refuse(node, f"{shortened(node.value)} is a whole number of more than 64 bits")
         assert number is not None
         return number
 

@@ -14,7 +14,7 @@ from sweepgrad.config.schema import Config, Halving, Select
 from sweepgrad.config.suggest import nearest as nearest
 from sweepgrad.config.suggest import nearest_keys
 from sweepgrad.config.union import kinds_of
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 _MOST = 50  # errors of a configuration that are described
 _LONGEST = 200  # characters of a value in a message
@@ -135,11 +135,7 @@ def _invalid(path: Sequence[str], details: Any) -> ConfigError:
         )
     wanted = details["msg"].removeprefix("Input ").removeprefix("String ").replace("tuple", "list")
     shown = repr(list(given)) if isinstance(given, tuple) else repr(given)
-    return ConfigError(key, f"{_shortened(shown)} {wanted}")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return ConfigError(key, f"{shortened(shown, _LONGEST)} {wanted}")
 
 
 def _config_path(values: Mapping[str, Any], location: Sequence[str | int]) -> list[str]:

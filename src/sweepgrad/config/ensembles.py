@@ -6,6 +6,8 @@ from pydantic import Field
 
 from sweepgrad.config.section import Section
 
+MOST_MEMBERS = 1000
+"""Networks of an ensemble, in a file of a model too."""
 _KIND = "Which averages are candidates."
 
 
@@ -25,7 +27,7 @@ class BestEnsemble(Section):
     """The average of the best configurations by validation, with all their seeds."""
 
     kind: Literal["best"] = Field(description=_KIND)
-    size: int = Field(ge=2, le=10_000, description="Number of configurations that are averaged.")
+    size: int = Field(ge=2, le=MOST_MEMBERS, description="Number of configurations that are averaged.")
 
 
 EnsembleConfig = Annotated[NoEnsemble | SeedsEnsemble | BestEnsemble, Field(discriminator="kind")]

@@ -16,6 +16,7 @@ from sweepgrad.errors import DamagedFile
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
+from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
@@ -99,7 +100,10 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
 def in_the_way(folder: Path) -> Path | None:
     """Return a file in a folder that a run would overwrite, unless a run wrote it; None if there is none."""
     mine = folder / CONFIG
-    if mine.is_file() and _is_config(mine, complete=_is_record(folder / RECORD)):  # a run writes it first
+    known = _is_record(folder / RECORD) or any(
+        (above / SWEEP).is_file() for above in folder.absolute().parents
+    )
+    if mine.is_file() and _is_config(mine, known=known):  # a run writes it first
         return None
     return next((folder / name for name in (CONFIG, *_WRITTEN) if os.path.lexists(folder / name)), None)
 
@@ -112,15 +116,15 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _is_config(path: Path, *, complete: bool) -> bool:
+def _is_config(path: Path, *, known: bool) -> bool:
     """Return whether a file is the configuration of a run, and not what `train --cfg job` prints.
 
     Arguments:
-        complete: whether the run's record is there. That of an interrupted run is recognised by its first
-            line, which configurations of 0.1.0 do not have.
+        known: whether the run's record is there, or its folder is in that of a sweep. The configuration of
+            another run that was interrupted is recognised by its first line, which those of 0.1.0 lack.
     """
     lines = reading.beginning(path, _LONGEST_CONFIG).decode("utf-8", errors="replace").splitlines()
-    if not complete and lines[:1] != [_MADE]:
+    if not known and lines[:1] != [_MADE]:
         return False
     return {"seed", "data", "model", "optimizer", "split", "train"} <= {
         line.partition(":")[0] for line in lines

@@ -116,7 +116,7 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged], *, incomplete: 
         first = next((run for run in runs if finished(run)), None)
         if first is None:
             raise UserError(
-                f"{none_finished(len(jobs))}, so there is no model to choose{listed(evidence, jobs)}"
+                f"{none_intact(evidence, jobs)}, so there is no model to choose{listed(evidence, jobs)}"
             )
         if evidence.unread:
             raise UserError(evidence.unread)
@@ -133,12 +133,24 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged], *, incomplete: 
 
 def _refusal(evidence: Evidence, jobs: Sequence[Logged]) -> str:
     n = len(evidence.problems)
+    if len(jobs) == 1:
+        return (
+            f"nothing was chosen, since the run is not as written:{listed(evidence, jobs)}\nRestore what was"
+            " changed; or repeat its command, which trains a new run"
+        )
     return (
         f"nothing was chosen, since {n} of {len(jobs)} runs {'is' if n == 1 else 'are'} not as written:"
         f"{listed(evidence, jobs)}\nRestore what was changed; or delete the folder of such a run and repeat"
         " the command of the sweep, to train it again; or choose among the others with --incomplete (in"
         " Python: incomplete=True)"
     )
+
+
+def none_intact(evidence: Evidence, jobs: Sequence[Logged]) -> str:
+    """Say why none of the runs can be ranked: none finished, or those that did are damaged."""
+    if not evidence.problems:
+        return none_finished(len(jobs))
+    return "the run is not as it was written" if len(jobs) == 1 else f"none of the {len(jobs)} runs is intact"
 
 
 def listed(evidence: Evidence, jobs: Sequence[Logged]) -> str:

@@ -32,7 +32,7 @@ from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tasks.registry import task_of
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.tags import DIGEST
+from sweepgrad.tracking.tags import DIGEST, required
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import dtype_of
 
@@ -43,8 +43,8 @@ _KEPT = 2**28  # bytes of validation scores that are kept in memory, not read ag
 
 
 def digests_of(run: Logged) -> Digests:
-    """Return the digests of a run's table and its parts."""
-    return Digests(*(run.tags[f"{DIGEST}{part}"] for part in ("table", *PARTS)))
+    """Return the digests of a run's table and its parts; raise `DamagedFile` if a tag was deleted."""
+    return Digests(*(required(run, f"{DIGEST}{part}") for part in ("table", *PARTS)))
 
 
 class Evidence:

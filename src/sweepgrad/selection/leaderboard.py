@@ -142,12 +142,12 @@ def as_frame(entries: Sequence[Entry], metric: str = BINARY.default) -> "pd.Data
 
 
 def _by_rows(entry: Entry, metric: str) -> dict[str, object]:
-    found = entry.standing
+    found, (lowest, highest) = entry.standing, METRICS[metric].bounds
     low, high = sorted(METRICS[metric].sign * end for end in found.interval) if found else (None, None)
     return {
         "by_rows/se": found and found.standard_error,
-        "by_rows/low": low,
-        "by_rows/high": high,
+        "by_rows/low": low if low is None else max(low, lowest),
+        "by_rows/high": high if high is None else min(high, highest),
         "by_rows/behind_leader": found and found.behind,
         "by_rows/behind_leader_se": found and found.behind_error,
         "tied": entry.tied if found else None,

@@ -11,14 +11,14 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import arrays, reading
 from sweepgrad.bounded.arrays import MOST_BYTES
 from sweepgrad.data.split import PARTS
-from sweepgrad.errors import DamagedFile, UserError
+from sweepgrad.errors import DamagedFile
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import VALIDATION, Changed, Record
 from sweepgrad.runs.validation import LIMITS, described
 from sweepgrad.stats.metrics import BEST
 from sweepgrad.tracking import entities
-from sweepgrad.tracking.connection import Unreachable
+from sweepgrad.tracking.connection import Missing
 from sweepgrad.tracking.mapping import BUNDLE, RECORD_IN_MLFLOW, Logged, local, params
 from sweepgrad.tracking.store import Store
 from sweepgrad.tracking.tags import CHECKSUM, DIGEST, ISOLATION, JOB, of_run
@@ -78,9 +78,7 @@ def model_files(store: Store, run: Logged, record: Record) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as copies:
         try:
             folder = local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies))
-        except Unreachable:
-            raise
-        except (UserError, OSError):
+        except Missing:
             raise Damaged(run, f"its {BUNDLE} is missing in MLflow") from None
         only_model = replace(record, files={name: record.files.get(name, "") for name in records.FILES})
         if problem := folders.damage(folder, only_model, ""):
@@ -94,12 +92,12 @@ def _content(store: Store, run: Logged, name: str, most: int) -> bytes:
             return reading.read(path, most)
         with tempfile.TemporaryDirectory() as copies:
             return reading.read(store.download(run, name, Path(copies)), most)
-    except Unreachable:
-        raise
     except DamagedFile as error:
         raise Damaged(run, f"its {name} is damaged: {error}") from None
-    except (UserError, OSError):
-        raise Damaged(run, f"its {name} is missing in MLflow, or cannot be read") from None
+    except Missing:
+        raise Damaged(run, f"its {name} is missing in MLflow") from None
+    except OSError as error:
+        raise Damaged(run, f"its {name} in MLflow cannot be read: {error.strerror}") from None
 
 
 def _contradiction(run: Logged, record: Record) -> str:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from sweepgrad.data.access import Tables
 from sweepgrad.errors import UserError
-from sweepgrad.selection.decide import Decision, choose_among, damaged_runs, listed
+from sweepgrad.selection.decide import Decision, choose_among, damaged_runs, listed, none_intact
 from sweepgrad.selection.evidence import Evidence
-from sweepgrad.selection.ranking import Entry, finished, none_finished, rank
+from sweepgrad.selection.ranking import Entry, finished, rank
 from sweepgrad.selection.run_files import Damaged
 from sweepgrad.tasks.binary import BINARY
 from sweepgrad.tracking.mapping import Logged
@@ -48,7 +48,7 @@ def standings(store: Store, tables: Tables, runs: Sequence[Logged]) -> Standings
         first = next((run for run in found if finished(run)), None)
         if first is None:
             problems = listed(evidence, runs)
-            raise UserError(f"{none_finished(len(runs))}, so there is nothing to rank{problems}")
+            raise UserError(f"{none_intact(evidence, runs)}, so there is nothing to rank{problems}")
         try:
             return _standings(evidence, found, first, runs)
         except Damaged as damaged:

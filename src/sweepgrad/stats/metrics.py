@@ -5,6 +5,7 @@ network's scores, which are log-odds for a binary target: probabilities may roun
 change ranks and losses.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erfc, sqrt
@@ -37,6 +38,7 @@ class Metric:
         percent: whether it is a share that is shown in percent.
         digits: decimals in a table, if it is not in percent.
         tasks: the names of the tasks that it applies to.
+        bounds: its lowest and highest value.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Metric:
     percent: bool = False
     digits: int = 4
     tasks: tuple[str, ...] = ("binary",)
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def key(self) -> str:
@@ -160,6 +163,7 @@ register(
         value=lambda y, scores, threshold: accuracy(y, expit(scores), threshold),
         contributions=_accuracy_contributions,
         percent=True,
+        bounds=(0, 1),
     )
 )
 register(
@@ -171,6 +175,7 @@ register(
         sign=-1,
         value=_nll_of_scores,
         contributions=_nll_contributions,
+        bounds=(0, math.inf),
     )
 )
 register(
@@ -183,6 +188,7 @@ register(
         value=lambda y, scores, _: roc_auc(y, scores),
         contributions=_roc_auc_contributions,
         digits=3,
+        bounds=(0, 1),
     )
 )
 

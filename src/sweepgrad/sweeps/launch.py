@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
+from sweepgrad.compose.boundary import message
 from sweepgrad.compose.internals import Hydra
 from sweepgrad.compose.loader import CONFIG_NAME
 from sweepgrad.compose.plan import Plan, PlannedJob
@@ -25,6 +26,7 @@ from sweepgrad.sweeps.preflight import (
     check_scheduler,
     check_tables,
     load_engines,
+    refuse_impossible_store,
     refuse_nothing_to_average,
     refuse_unwritable,
 )
@@ -174,6 +176,7 @@ def _check(todo: Plan, *, quiet: bool) -> None:
     check_scheduler(todo)
     refuse_nothing_to_average(todo)
     refuse_unwritable(Path(todo.folder.partition("*")[0]))
+    refuse_impossible_store(settings.tracking.uri)
     check_tables(todo)
     load_engines(todo)
     if todo.multirun and not quiet:
@@ -240,7 +243,7 @@ def _train(session: Session, run: Callable[[], object]) -> tuple[Status, str]:
     except OSError as error:  # about Hydra's own files
         problem = f"{unwritten(error)}; the sweep ends here"
     except HydraException as error:
-        problem = str(error).removesuffix(".")
+        problem = message(error).removesuffix(".")
     except BaseException:
         _close(session, "FAILED")
         raise

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from sweepgrad.errors import UserError
 from sweepgrad.runs import folders
 from sweepgrad.sweeps.memory import free
 from sweepgrad.sweeps.readable import refuse_unreadable_model, refuse_unreadable_run
+from sweepgrad.tracking import sqlite_store
+from sweepgrad.tracking.relocate import ARTIFACTS
 from sweepgrad.training.experiment import dtype_of, prepare
 
 log = logging.getLogger(__name__)
@@ -127,6 +130,32 @@ def refuse_unwritable(folder: Path) -> None:
         raise UserError(
             f"cannot write results to {folder}: {path.relative_to(folder)} is there, and is not a run's."
             " Choose another folder"
+        )
+
+
+def refuse_impossible_store(uri: str) -> None:
+    """Check that a store in a file is one, or can be made.
+
+    Raises:
+        UserError: another file is in the way, or a folder is not writable.
+    """
+    if not uri.startswith("sqlite:"):
+        return
+    file = Path(uri.removeprefix("sqlite:///"))
+    if file.exists():
+        try:
+            sqlite_store.refuse_other(file)
+        except sqlite3.Error as error:
+            raise UserError(f"tracking.uri: {file} cannot be read: {error}") from None
+    parent = next(path for path in file.parents if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        why = "is not writable" if parent.is_dir() else "is a file"
+        raise UserError(f"tracking.uri: cannot write {file}: {parent} {why}. Choose another tracking.uri")
+    artifacts = file.parent / ARTIFACTS
+    if artifacts.exists() and not artifacts.is_dir():
+        raise UserError(
+            f"tracking.uri: {artifacts} is a file, where the store keeps files of runs. Move it, or choose"
+            " another tracking.uri"
         )
 
 

@@ -49,6 +49,8 @@ def prepare_sqlite(path: Path, uri: str) -> mlflow.MlflowClient:
         UserError: the file is damaged, another program's, or of a newer MLflow; or it was moved away without
             the files beside it.
     """
+    if path.exists():
+        sqlite_store.refuse_other(path)  # before the lock, whose file would stay beside a file of the user
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f".{path.name}.lock"), make=True):
         if not path.exists():

@@ -18,6 +18,7 @@ from sweepgrad.bounded.arrays import MOST_BYTES
 from sweepgrad.bounded.reading import RESULTS
 from sweepgrad.config import old_names
 from sweepgrad.config.identity import trains
+from sweepgrad.errors import DamagedFile
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import Record
@@ -169,13 +170,13 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     if record.error:
         found["error.txt"] = record.error.encode()
     try:
-        found[RECORD_IN_MLFLOW] = reading.read(folder / records.RECORD, LIMITS.size)
+        found[RECORD_IN_MLFLOW] = _read(folder / records.RECORD, LIMITS.size)
         for name in ("config.yaml", records.CERTIFICATE, *records.PICTURES):
             if (folder / name).exists():
-                found[name] = reading.read(folder / name, RESULTS.size)
+                found[name] = _read(folder / name, RESULTS.size)
         for name in dict.fromkeys((*records.FILES, *record.files)) if record.files else ():
             path = folders.path_of(folder, name)
-            content = reading.read(path, MOST_BYTES)
+            content = _read(path, MOST_BYTES)
             if sha256(content).hexdigest() != record.files.get(name):
                 raise ValueError(f"{path} was changed after it was written")
             kept = name if name in (records.STATE, records.VALIDATION) else f"{BUNDLE}/{name}"
@@ -183,6 +184,13 @@ def files(record: Record, folder: Path) -> dict[str, bytes]:
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
     return found
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        return reading.read(path, most)
+    except DamagedFile as error:
+        raise DamagedFile(f"{path}: {error}") from None
 
 
 def write_files(files: dict[str, bytes], into: Path) -> None:

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from mlflow.store.db import utils
-from sqlalchemy import create_engine
-
 from sweepgrad.errors import UserError, first_line
 from sweepgrad.files import naming
 
@@ -22,7 +19,7 @@ _BESIDE = ("-wal", "-shm", "-journal")  # in which SQLite keeps what is not in t
 _WAIT_SECONDS = 20.0  # for another process that writes
 
 
-class Damaged(UserError):
+class DamagedStore(UserError):
     """The file cannot be used as a store."""
 
 
@@ -33,7 +30,9 @@ def check(path: Path) -> None:
         UserError: it is damaged, is something else, or a newer MLflow made it.
         OSError: it cannot be read, or the backup cannot be written.
     """
-    _check_file(path)
+    from mlflow.store.db import utils  # late: `refuse_other` is used where MLflow is not imported
+
+    refuse_other(path)
     revision = _revision(path)
     latest = utils._get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if revision == latest:
@@ -67,17 +66,23 @@ def delete(partial: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _check_file(path: Path) -> None:
-    """Check what SQLite does not: it takes an empty file for a new database.
+def refuse_other(path: Path) -> None:
+    """Check that an existing file is a database: SQLite itself takes an empty file for a new one.
 
     The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
     this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
     log that these still read and write.
+
+    Raises:
+        UserError: it is damaged, or another file.
+        sqlite3.Error: it cannot be read now.
     """
     if not path.is_file():
-        raise Damaged(f"{path} is not a file: choose another tracking.uri")
+        raise DamagedStore(f"{path} is not a file: choose another tracking.uri")
     if path.stat().st_size == 0:
-        raise Damaged(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+        raise DamagedStore(f"{path} is empty, so the store in it was lost: {_REPLACE}")
+    with connected(path) as store:
+        store.execute("PRAGMA schema_version")
 
 
 def _check_size(path: Path, store: sqlite3.Connection) -> None:
@@ -87,7 +92,7 @@ def _check_size(path: Path, store: sqlite3.Connection) -> None:
     if log_file.exists() and log_file.stat().st_size:
         return  # SQLite completes the file from its log
     if (size := path.stat().st_size) < pages * page:
-        raise Damaged(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
+        raise DamagedStore(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
 
 
 def _revision(path: Path) -> str:
@@ -100,10 +105,14 @@ def _revision(path: Path) -> str:
         _check_size(path, store)
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"alembic_version", "experiments", "runs"} <= tables:
-            raise Damaged(f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri")
+            raise DamagedStore(
+                f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri"
+            )
         found = store.execute("SELECT version_num FROM alembic_version").fetchall()
     if len(found) != 1:
-        raise Damaged(f"{path}: {len(found)} schemas in table alembic_version, where one belongs: {_REPLACE}")
+        raise DamagedStore(
+            f"{path}: {len(found)} schemas in table alembic_version, where one belongs: {_REPLACE}"
+        )
     return str(found[0][0])
 
 
@@ -125,19 +134,23 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _finding_damage(path: Path) -> Iterator[None]:
-    """Raise `Damaged` if SQLite finds that a file is damaged."""
+    """Raise `DamagedStore` if SQLite finds that a file is damaged."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: the file itself is sound
             raise
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise Damaged(f"{path} is not an SQLite database, so it is no MLflow store: {_REPLACE}") from None
-        raise Damaged(f"{path} is damaged ({error}): {_REPLACE}") from None
+            raise DamagedStore(
+                f"{path} is not an SQLite database, so it is no MLflow store: if it is another file, choose"
+                f" another tracking.uri; if it was a store, {_REPLACE}"
+            ) from None
+        raise DamagedStore(f"{path} is damaged ({error}): {_REPLACE}") from None
 
 
 def _known_revisions() -> set[str]:
     from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
 
     script = ScriptDirectory.from_config(utils._get_alembic_config(""))  # type: ignore[no-untyped-call]
     return {revision.revision for revision in script.walk_revisions()}
@@ -153,6 +166,9 @@ def _upgrade(path: Path, revision: str) -> None:
         UserError: the upgrade failed, and the store is as it was; or another process uses it.
         OSError: the backup cannot be written.
     """
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine
+
     backup = _free(path.with_name(f"{path.name}.schema-{revision}"))
     partial = path.with_name(f".{path.name}.upgrade")
     log.info(f"upgrading {path} to the schema of this MLflow; a backup is kept as {backup}")

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import ExitStack
+from filecmp import cmp
 from pathlib import Path
 
 from sweepgrad.bounded import reading
@@ -97,6 +98,8 @@ def _place(record: Record, folder: Path, runs: Path) -> tuple[str, str]:
     beside = _nearest(earlier, folder)
     if beside is not None and (not earlier.exists() or relocate.known_as(beside, earlier)):
         return f"{_SQLITE}{beside}", experiment
+    if (copied := _store_of_copy(earlier, folder)) is not None:
+        return f"{_SQLITE}{copied}", experiment
     if earlier.exists() or earlier.parent.is_dir():
         return uri, experiment
     # The store was not moved with the runs. A new one at the old path would not be found.
@@ -113,10 +116,12 @@ def _refuse_if_gone(uri: str, record: Record, runs: Path) -> None:
     Raises:
         Gone: runs were sent to it.
     """
-    store = Path(uri.removeprefix(_SQLITE))
+    store, configured = Path(uri.removeprefix(_SQLITE)), record.config["tracking"]["uri"]
     if not uri.startswith(_SQLITE) or store.exists() or (store.parent / relocate.ARTIFACTS).exists():
         return
-    uris = {uri, record.config["tracking"]["uri"]}
+    if Path(configured.removeprefix(_SQLITE)).exists():  # this is a copy of its runs, see `_place`
+        return
+    uris = {uri, configured}
     if sent := next((file for file in runs.rglob(records.SENT) if _sent_to(file) in uris), None):
         raise Gone(
             f"{store} is gone, and {sent} says that a run was sent to it: if it was moved, move it back"
@@ -131,6 +136,21 @@ def _sent_to(file: Path) -> object:
         return reading.load(file, reading.SMALL)["uri"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _store_of_copy(earlier: Path, folder: Path) -> Path | None:
+    """Return where the store of a copied run belongs: beside the copy, as it was beside the original.
+
+    A run is a copy if its record is also at the same place relative to the configured store. The original's
+    store is not the copy's, even if the copy has none (any more).
+    """
+    folder = folder.absolute()
+    mine = folder / records.RECORD
+    for above in folder.parents:
+        original = earlier.parent / mine.relative_to(above)
+        if original.is_file() and not original.samefile(mine):
+            return above / earlier.name if cmp(original, mine, shallow=False) else None
+    return None
 
 
 def _nearest(earlier: Path, folder: Path) -> Path | None:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from sweepgrad.bounded.arrays import MOST_VALUES, Shape
 from sweepgrad.bounded.reading import Limits, check_size
+from sweepgrad.config.ensembles import MOST_MEMBERS
 from sweepgrad.data.preprocess.normal_scores import NormalScores, is_ascending
 from sweepgrad.data.preprocess.transforms import Categorical, Numeric, Preprocessor
 from sweepgrad.nn.network import Network
@@ -34,7 +35,7 @@ LIMITS = Limits(size=1 << 25, values=1 << 20)
 
 _LONGEST_NAMES = 1 << 26  # characters of the names of all features; a level repeats the name of its column
 _REST = 1 << 16  # bytes and values of a model besides its preprocessing
-_MOST_LAYERS, _MOST_MEMBERS = 1000, 1000
+_MOST_LAYERS = 1000
 
 Width = Annotated[int, Field(ge=1, le=MOST_VALUES)]
 
@@ -167,7 +168,7 @@ class Described(_Section):
     """The content of `bundle.json`, of any format."""
 
     format: Literal[1, 2]
-    members: list[_Member] = Field(min_length=1, max_length=_MOST_MEMBERS)
+    members: list[_Member] = Field(min_length=1, max_length=MOST_MEMBERS)
     target: str
     positive: TargetValue
     negative: TargetValue

@@ -10,6 +10,7 @@ from sweepgrad.config.data import FileData
 from sweepgrad.data.audit import certificate as certificates
 from sweepgrad.data.audit.certificate import Certificate, certify, head
 from sweepgrad.data.audit.report_text import certificate_text
+from sweepgrad.data.io import columns as column_files
 from sweepgrad.data.io.columns import FrameColumns
 from sweepgrad.data.leakage.duplicates import Duplicates
 from sweepgrad.data.preprocess.fit import fit_preprocessor
@@ -341,3 +342,30 @@ def test_a_table_of_ordinary_size_is_searched_whole(table):
     found, _, parts, rows = head(large, Parts((np.arange(n) % 3).astype(np.int8)))
     assert found.index.tolist() == rows.tolist() == list(range(n))
     assert parts.codes.tolist() == [0, 1, 2] * 400
+
+
+def test_a_table_of_several_blocks_is_searched_whole(table, monkeypatch):
+    parts = parts_by(np.arange(N))
+    whole, y, taken, rows = head(table, parts)
+    monkeypatch.setattr(column_files, "VALUES", 70)  # of two features: blocks of 35 rows
+    assert len(list(table.columns.blocks(table.roles.features))) == 9
+    frame, found_y, found, found_rows = head(table, parts)
+    pd.testing.assert_frame_equal(frame, whole)
+    for one, other in ((found_y, y), (found.codes, taken.codes), (found_rows, rows)):
+        assert np.array_equal(one, other)
+
+
+def test_only_labels_of_rows_outside_the_training_set_are_changed(table, monkeypatch):
+    parts = parts_by(np.arange(N))
+    train = parts.mask("train")
+    labels = []
+
+    def fit(frame, y, *arguments, **settings):
+        labels.append(y)
+        return fit_preprocessor(frame, y, *arguments, **settings)
+
+    monkeypatch.setattr(certificates, "fit_preprocessor", fit)
+    certified(table, parts)
+    assert labels
+    for y in labels:
+        assert np.array_equal(y, np.where(train, table.y, 1 - table.y))

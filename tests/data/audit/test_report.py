@@ -9,9 +9,12 @@ from tests.support import command
 
 from sweepgrad.compose.plan import plan
 from sweepgrad.data.access import open_check
+from sweepgrad.data.audit.report import _group_by
 from sweepgrad.data.audit.report_text import findings
+from sweepgrad.data.leakage.duplicates import Duplicates
 from sweepgrad.data.schema.roles import InferredColumns
 from sweepgrad.data.split import split_rows
+from sweepgrad.data.table import read
 
 N = 400
 DRAW = np.random.default_rng(0)
@@ -165,3 +168,21 @@ def test_duplicates_are_grouped_by_the_column_with_the_most_values(nowhere):
     overrides = ["data=csv", "data.path=t.csv", "data.target=y", "data.drop=[song,album]"]
     (job,) = plan(overrides, multirun=False).jobs
     assert open_check(job.config.data, job.config.split).group_by == "song"
+
+
+def test_duplicates_by_chance_group_nothing(nowhere):
+    frame = table()
+    frame["song"] = np.arange(N) // 2
+    frame.to_csv("t.csv", index=False)
+    (job,) = plan(
+        ["data=csv", "data.path=t.csv", "data.target=y", "data.positive=yes", "data.drop=[song]"],
+        multirun=False,
+    ).jobs
+    read_table = read(job.config.data)
+    certificate = open_check(job.config.data, job.config.split).certificate
+    pairs = tuple((2 * row + 1, 2 * row + 2) for row in range(9))
+    for n_pairs, found in ((9, "song"), (1, None)):  # at most 2 more than by chance are no sign of anything
+        duplicates = Duplicates({"train to val": 9}, {"train to val": 0.5}, n_pairs, 0.0, pairs)
+        none = replace(duplicates, pairs=0, named=())
+        changed = replace(certificate, duplicates=duplicates, near_duplicates=none)
+        assert _group_by(read_table, changed) == found

@@ -98,6 +98,19 @@ def test_one_that_hangs_up_is_named():
         check_answers(address)
 
 
+def test_a_client_that_meets_no_scheduler_after_a_right_greeting_is_closed():
+    greeting = (1).to_bytes(8, "little") + (0).to_bytes(8, "little")
+    before = set(threading.enumerate())
+    with (
+        server(len(greeting).to_bytes(8, "little") + greeting + bytes(64)) as address,
+        pytest.raises(UserError, match="no Dask scheduler answers"),
+        connect.connected(address, None),
+    ):
+        pass
+    left = [thread.name for thread in set(threading.enumerate()) - before]
+    assert "IO loop" not in left
+
+
 def test_nothing_is_left_when_a_sweep_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     threads = threading.active_count()

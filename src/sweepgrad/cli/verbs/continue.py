@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from sweepgrad.cli.verbs.stores import RUNS, add_store, store_of
-from sweepgrad.errors import UserError
+from sweepgrad.errors import UserError, shortened
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _change(word: str) -> tuple[str, object]:
     from sweepgrad.compose import yaml_files
-    from sweepgrad.compose.limits import shortened
 
     key, equals, value = word.partition("=")
     if not equals:

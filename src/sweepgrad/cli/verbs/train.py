@@ -2,13 +2,14 @@
 
 import argparse
 import io
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from sweepgrad.errors import UserError
-from sweepgrad.messages import show
+from sweepgrad.messages import show, shown
 
 if TYPE_CHECKING:
     from sweepgrad.sweeps.launched import Launched
@@ -38,6 +39,8 @@ def train(arguments: Sequence[str]) -> int:
     dry, quiet = _DRY in arguments, bool(_QUIET & set(arguments))
     rest = [argument for argument in arguments if argument != _DRY and argument not in _QUIET]
     with ExitStack() as stack:
+        if quiet:
+            stack.enter_context(shown(logging.WARNING))
         outbox = None
         if not dry and not _ANSWERED_BY_HYDRA & set(rest):
             from sweepgrad.sweeps.train import mlflow_writer

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
@@ -189,9 +190,21 @@ def _no_scheduler(name: str, why: str) -> UserError:
     )
 
 
+class _Client(Client):
+    """A client that leaves nothing running if what answers is not a scheduler."""
+
+    def start(self, **settings: Any) -> None:
+        try:
+            super().start(**settings)
+        except BaseException:
+            with suppress(Exception):
+                self.close(timeout=1)
+            raise
+
+
 def _client(to: str | LocalCluster, name: str) -> Client:
     try:
-        return Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
+        return _Client(to, timeout=_ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # raised by different parts of Dask
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _no_scheduler(name, why) from None
