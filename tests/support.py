@@ -36,7 +36,7 @@ GRID = "model=wide,linear seed=1,2"
 
 @dataclass(frozen=True)
 class Result:
-    """What a command line came to."""
+    """Hold what a command line came to."""
 
     code: int
     out: str
@@ -79,7 +79,7 @@ def command(*arguments: str) -> Result:
 
 @contextlib.contextmanager
 def inside(folder: Path, store: Path) -> Iterator[None]:
-    """For fixtures that train once: with `folder` as the current one, and a copy of `store` in it."""
+    """Enter `folder`, with a copy of `store` in it, for fixtures that train once."""
     (folder / "runs").mkdir()
     shutil.copy(store, folder / "runs" / "mlflow.db")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
@@ -102,7 +102,7 @@ def stand_in(figure: Figure, path: Path) -> None:
 
 
 def load_model(uri: str, address: str) -> Any:
-    """A model as anyone would load it, with the environment put back, where MLflow leaves the address."""
+    """Load a model as anyone would, and put the environment back, where MLflow leaves the address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.setenv("MLFLOW_REGISTRY_URI", uri)
@@ -112,7 +112,7 @@ def load_model(uri: str, address: str) -> Any:
 
 
 def environment() -> dict[str, str]:
-    """For processes: as here, but without a store of ours."""
+    """Return the environment for processes: as here, but without a store of ours."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -142,7 +142,7 @@ class Sweep:
 
 
 def people(rows: int = 240, seed: int = 0) -> pd.DataFrame:
-    """A table with all that a real one has: missing values, words, booleans, rows of the same individual."""
+    """Return a table with all that a real one has: missing values, words, booleans, rows of the same individual."""
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {

@@ -160,7 +160,7 @@ def test_files_may_change_once_a_sweep_is_planned(tmp_path):
 
 
 def test_threads_plan_and_leave_hydra_as_it_was():
-    """A plan needs no turn: here a sweep is being trained meanwhile."""
+    """Plan while a sweep is being trained: a plan needs no turn."""
     hydra, base = GlobalHydra.instance().hydra, version.getbase()
     with ThreadPoolExecutor(4) as threads:
         with hydra_for() as training:
