@@ -142,7 +142,7 @@ class Sweep:
 
 
 def people(rows: int = 240, seed: int = 0) -> pd.DataFrame:
-    """Return a table with all that a real one has: missing values, words, booleans, rows of the same individual."""
+    """Return a table as real ones are: missing values, words, booleans, rows of the same individual."""
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
