@@ -253,7 +253,7 @@ def prepare(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _restored() -> Iterator[None]:
+def restored() -> Iterator[None]:
     """Put environment variables and the levels and handlers of loggers back, which pages may change."""
     variables, root, ours = dict(os.environ), logging.getLogger(), logging.getLogger("sweepgrad")
     before = [(logger, logger.level, [*logger.handlers]) for logger in (root, ours)]
@@ -267,7 +267,7 @@ def _restored() -> Iterator[None]:
             logger.handlers[:] = handlers
 
 
-@_restored()
+@restored()
 def check(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, which is the current one.
 
@@ -289,7 +289,7 @@ def check(page: Path, folder: Path) -> None:
     assert sweep_names_agree(outputs), f"{page.name} shows two names of one sweep; {remedy}"
 
 
-@_restored()
+@restored()
 def rewrite(page: Path, folder: Path) -> None:
     """Run the blocks of a page in a folder, and put what they print into the page: all of it, or nothing."""
     text, run, done, at = page.read_text(encoding="utf-8"), Page(folder), "", 0

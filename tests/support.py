@@ -60,6 +60,7 @@ def made_once(name: str, make: Callable[[Path], None], folders: pytest.TempPathF
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
             folder.mkdir()
             make(folder)
             finished.touch()

@@ -176,6 +176,7 @@ TRUST = sections((DOCS / "trust.md").read_text())
 
 @pytest.mark.parametrize("title", [title for title, text in TRUST.items() if blocks("bash", text)])
 @pytest.mark.slow
+@documents.restored()
 def test_the_commands_of_a_section_on_trust_run_in_their_order(title, folder):
     page = documents.Page(folder)
     for line in (line for block in blocks("bash", TRUST[title]) for line in documents.commands(block)):
@@ -184,6 +185,7 @@ def test_the_commands_of_a_section_on_trust_run_in_their_order(title, folder):
 
 
 @pytest.mark.slow
+@documents.restored()
 def test_the_commands_of_the_page_on_sweeps_do_as_it_says(folder):
     page, printed = documents.Page(folder), []
     for block in blocks("bash", (DOCS / "sweeps.md").read_text()):

@@ -327,3 +327,12 @@ def test_html_is_escaped(done):
         assert "<script" not in each._repr_html_()
         assert "&lt;script&gt;" in each._repr_html_()
         assert evil in repr(each)
+
+
+def test_a_run_folder_with_the_weights_of_another_run_is_refused(done, tmp_path) -> None:
+    one, other = (run.folder for run in done[1].runs[:2])
+    mine = shutil.copytree(one, tmp_path / "mine")
+    sg.load_model(mine)
+    shutil.copy(other / "model" / "weights.npz", mine / "model")
+    with pytest.raises(sg.UserError, match=r"weights\.npz was changed after it was written: restore it"):
+        sg.load_model(mine)

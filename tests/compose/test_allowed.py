@@ -14,6 +14,7 @@ from tests.support import SMALL, command
 from sweepgrad.compose.allowed import plugins
 from sweepgrad.compose.loader import composer_for
 from sweepgrad.compose.plan import plan
+from sweepgrad.compose.references import bounded
 from sweepgrad.errors import UserError
 from sweepgrad.runs.folders import in_the_way
 
@@ -151,6 +152,28 @@ def test_a_file_of_ones_own_may_choose_an_installed_launcher_with_other_settings
     for option in ("mine", "named"):
         made = plan([*SMALL, f"hydra/launcher={option}", "seed=1,2"], multirun=True, search=["conf"])
         assert made.launcher == option
+    basic = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+    words = ["hydra/launcher=mine", f"hydra.launcher._target_={basic}", "seed=1,2"]
+    with pytest.raises(UserError, match="is not the class of hydra/launcher=mine"):
+        plan([*SMALL, *words], multirun=True, search=["conf"])
+
+
+def test_each_of_many_options_is_checked_within_the_limits_of_one(here):
+    Path("conf/hydra/launcher").mkdir(parents=True)
+    Path("conf/hydra/launcher/mine.yaml").write_text("defaults: [threads]\nworkers: 1\n")
+    with composer_for(["conf"]) as composer, bounded():
+        loader = composer.config_loader
+        master = loader.load_configuration("config", [*SMALL, "hydra/launcher=mine"], RunMode.MULTIRUN)
+        for number in range(1_500):
+            loader.load_sweep_config(master, [f"data.path=hydra{number}.csv"])
+
+
+def test_the_class_of_a_launcher_hides_no_other_error(here):
+    name = "hydra_plugins.sweepgrad_threads.ThreadsLauncher"
+    words = ["hydra/launcher=threads", f"hydra.launcher._target_={name}", "hydra.job.chdir=x", "seed=1,2"]
+    with pytest.raises(UserError, match=r"hydra\.job\.chdir") as found:
+        plan([*SMALL, *words], multirun=True)
+    assert "_target_" not in str(found.value)
 
 
 @pytest.mark.parametrize("flag", ["--help", "--cfg", "--info"])

@@ -153,7 +153,7 @@ def master_of(loader: ConfigLoaderImpl, overrides: Sequence[str] = ()) -> DictCo
 MASTERS: tuple[list[str], ...] = (
     [],
     ["hydra.job.name=mine"],
-    ["hydra/job_logging=quiet", "hydra.sweep.dir=x/${seed}"],
+    ["hydra/job_logging=quiet", "hydra.sweep.dir=x/${hydra.job.name}"],
 )
 
 

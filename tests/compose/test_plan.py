@@ -184,4 +184,13 @@ def test_long_planning_says_how_far_it_is(monkeypatch, caplog):
     monkeypatch.setattr(messages, "_SECONDS", 0)
     with caplog.at_level(logging.INFO, "sweepgrad"):
         plan(["data=simulated", "seed=1,2,3"], multirun=True)
-    assert caplog.messages == [f"planning: {n} of 3 runs checked" for n in range(3)]
+    assert caplog.messages == [f"planning: {n} configurations checked, for 3 runs" for n in range(3)]
+
+
+def test_an_experiment_may_ask_for_a_sweep_over_a_group_that_it_leaves_open(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults: [{override /model: '???'}]\n"
+    text += "hydra: {mode: MULTIRUN, sweeper: {params: {model: 'linear,wide'}}}\n"
+    (tmp_path / "experiment" / "open.yaml").write_text(text)
+    made = plan(["data=simulated", "experiment=open"], multirun=False, search=[str(tmp_path)])
+    assert (made.multirun, made.n_jobs) == (True, 2)

@@ -69,7 +69,7 @@ def _check(loader: SweepLoader, master: DictConfig, lines: list[str]) -> None:
         return  # counted and listed: see the target overrides
     composed = loader.load_sweep_config(master, let_through(loader, here))
     errors = Errors()
-    for error in refused_settings(composed, loader.repository):
+    for error in refused_settings(composed, loader):
         errors.add(error, "")
     try:
         checked(composed)

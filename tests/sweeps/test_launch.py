@@ -1,8 +1,10 @@
 """From a command line to its jobs trained: what is said first and last, and what every launcher has alike."""
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.sweeps.support import weights
 from sweepgrad.runs import record as records
 from sweepgrad.runs import sweep_record
 from sweepgrad.runs.record import Record
+from sweepgrad.sweeps import preflight
 from sweepgrad.tracking.store import Store
 
 
@@ -161,6 +164,15 @@ def test_an_ensemble_that_no_job_can_be_part_of_is_refused(folder, ensemble, sai
     assert result.code == 2
     assert said in result.err
     assert not Path("runs", "sweeps").exists()
+
+
+def test_an_average_of_more_networks_than_a_model_can_hold_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(preflight, "MOST_MEMBERS", 3)
+    result = command(
+        "train", "-m", *SMALL, "model=wide,linear", "seed=1,2", "select.ensemble={kind: best, size: 2}"
+    )
+    assert result.code == 2
+    assert "would average 4 networks, and at most 3 are allowed" in result.err
 
 
 # Halving
@@ -325,6 +337,7 @@ def test_sync_closes_a_sweep_of_which_only_the_end_was_not_sent(folder):
     ("uri", "problem"),
     [
         ("table.csv", "is not an SQLite database, so it is no MLflow store: if it is another file, choose"),
+        ("other.db", "is an SQLite database, but no MLflow store: choose another tracking.uri"),
         ("table.csv/mlflow.db", "table.csv is a file. Choose another tracking.uri"),
         ("folder", "folder is not a file: choose another tracking.uri"),
         ("folder/mlflow.db", "mlartifacts is a file, where the store keeps files of runs"),
@@ -336,6 +349,8 @@ def test_a_store_that_cannot_be_is_refused_before_training_and_nothing_is_left(
 ):
     monkeypatch.chdir(tmp_path)
     Path("table.csv").write_text("a,b\n1,2\n")
+    with contextlib.closing(sqlite3.connect("other.db")) as other:
+        other.execute("CREATE TABLE songs (name)")
     Path("folder").mkdir()
     Path("folder/mlartifacts").write_text("mine")
     before = sorted(tmp_path.rglob("*"))

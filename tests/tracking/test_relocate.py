@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sweepgrad.runs import record as records
 from sweepgrad.tracking import relocate
 from sweepgrad.tracking.relocate import ARTIFACTS, known_as
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.sync import _place, sync
+from sweepgrad.tracking.sync import _place, _refuse_if_gone, sync
 
 PLACES = (
     "SELECT artifact_location FROM experiments WHERE name = 'sweepgrad'",
@@ -145,11 +146,52 @@ def test_sync_of_a_copy_that_has_lost_its_store_leaves_the_original_alone(sweep,
     record = next(runs.rglob(records.RECORD))
     for file in runs.glob("mlflow.db*"):
         file.unlink()
-    place, _ = _place(records.read(record.parent), record.parent, runs)
+    read = records.read(record.parent)
+    place, _ = _place(read, record.parent, runs)
     assert place == f"sqlite:///{runs / 'mlflow.db'}"
+    _refuse_if_gone(place, read, runs)
+    assert not (runs / "mlflow.db").exists()
     shutil.copy(empty_store, runs / "mlflow.db")  # quicker than a new one, and as empty
+    original = sweep.folder / "runs" / "mlflow.db"
+    before = ask(original, "SELECT run_uuid, lifecycle_stage FROM runs")
     assert sync(runs) == len(list(runs.rglob(records.RECORD)))
     assert sync(runs) == 0
+    assert ask(original, "SELECT run_uuid, lifecycle_stage FROM runs") == before
+
+
+def test_a_run_that_the_original_has_trained_again_is_not_sent_there_from_a_copy(sweep, tmp_path):
+    runs = Path(shutil.copytree(sweep.folder / "runs", tmp_path / "runs"))
+    for file in runs.glob("mlflow.db*"):
+        file.unlink()
+    record = next(runs.rglob(records.RECORD))
+    read = records.read(record.parent)
+    original = Path(read.config["tracking"]["uri"].removeprefix("sqlite:///"))
+    elsewhere = tmp_path / "original" / "runs"
+    (elsewhere / "sweeps").mkdir(parents=True)  # without the run, or with another in its place
+    moved = replace(
+        read,
+        config={
+            **read.config,
+            "tracking": {**read.config["tracking"], "uri": f"sqlite:///{elsewhere / original.name}"},
+        },
+    )
+    shutil.copy(original, elsewhere)
+    place, _ = _place(moved, record.parent, runs)
+    assert place == f"sqlite:///{runs / 'mlflow.db'}"
+
+
+def test_a_backup_of_runs_beside_a_shared_store_is_not_their_original(sweep, tmp_path):
+    project = Path(shutil.copytree(sweep.folder / "runs", tmp_path / "project" / "runs"))
+    shutil.rmtree(project / ARTIFACTS)
+    shared = tmp_path / "shared" / "mlflow.db"
+    shutil.copytree(project, shared.parent / "runs")
+    (project / "mlflow.db").rename(shared)
+    record = next(project.rglob(records.RECORD))
+    read = records.read(record.parent)
+    there = replace(
+        read, config={**read.config, "tracking": {**read.config["tracking"], "uri": f"sqlite:///{shared}"}}
+    )
+    assert _place(there, record.parent, project)[0] == f"sqlite:///{shared}"
 
 
 def test_a_store_that_was_copied_alone_keeps_its_paths(sweep, tmp_path):

@@ -319,6 +319,7 @@ def test_the_page_installs_what_we_ask_for_ourselves():
     assert shlex.split(command)[-2:] == [mlflow, driver]
 
 
+@documents.restored()
 def test_the_commands_of_the_page_run_in_their_order(tmp_path, monkeypatch):
     home, desk, programs = (tmp_path / name for name in ("srv", "desk", "bin"))
     for folder in (home, desk, programs):

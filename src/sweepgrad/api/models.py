@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,9 @@ def _chosen(sweep: Sweep) -> "Bundle":
 
 
 def _in_folder(folder: Path, store: "Store | None") -> "Bundle":
-    from sweepgrad.runs.record import FILES, MODEL
+    from sweepgrad.runs import folders
+    from sweepgrad.runs import record as records
+    from sweepgrad.runs.record import FILES, MODEL, RECORD
     from sweepgrad.training.bundle import Bundle
 
     if not folder.is_dir():
@@ -86,6 +89,11 @@ def _in_folder(folder: Path, store: "Store | None") -> "Bundle":
     if (folder / "card.json").exists():
         uri, registered, run_ids = _card_in(folder / "card.json")
         return _of_card(store or _store_at(uri), registered, run_ids)
+    if (folder / RECORD).exists():
+        record = records.read(folder)
+        of_model = replace(record, files={name: record.files.get(name, "") for name in FILES})
+        if problem := folders.damage(folder, of_model):
+            raise UserError(f"{problem}: restore it, or train the run again")
     inner = folder / MODEL
     return Bundle.load(inner if (inner / FILES[0]).exists() else folder)
 

@@ -14,6 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import ConfigDefault
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -37,6 +38,7 @@ _SPECIAL = (
     "_partial_",
 )  # keys by which `instantiate` does something else than call a class by name
 _PATHS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.sweeper.storage")
+_MOST_INCLUDED = 10  # files, one in another
 _LOGGING = ("hydra.hydra_logging", "hydra.job_logging")
 
 
@@ -47,6 +49,7 @@ class FileLoader(ConfigLoaderImpl):
         super().__init__(config_search_path)
         self.repository = Repository(config_search_path)
         self._safe: set[tuple[str, ...]] = set()  # options, and overrides of Hydra's keys, that were checked
+        self._classes: dict[str, str | None] = {}
 
     def load_configuration(self, *arguments: Any, **settings: Any) -> DictConfig:
         with bounded():
@@ -62,11 +65,21 @@ class FileLoader(ConfigLoaderImpl):
         of_hydra = [line for line in sweep_overrides if "hydra" in line]
         checked = (str(composed.hydra.runtime.choices), str(master_config.hydra.overrides.hydra), *of_hydra)
         if checked not in self._safe:
-            refuse_settings(composed, self.repository)
+            with bounded():
+                refuse_settings(composed, self)
             self._safe.add(checked)
         with bounded():
             refuse_other_folder(composed, master_config)
         return composed
+
+    def class_of(self, option: str) -> str | None:
+        """Return the class of an option of launchers or sweepers, such as hydra/launcher/threads.
+
+        It is the `_target_` in the option's file, or in the last file of the same group that this includes.
+        """
+        if option not in self._classes:
+            self._classes[option] = _class_of(self.repository, option, _MOST_INCLUDED)
+        return self._classes[option]
 
     def _process_config_searchpath(
         self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
@@ -103,16 +116,16 @@ class CheckedHydra(Hydra):
         if config_name is not None:  # without a name these are Hydra's own defaults, for --hydra-help
             loader = self.config_loader
             assert isinstance(loader, FileLoader)
-            refuse_settings(composed, loader.repository)
+            refuse_settings(composed, loader)
         return composed
 
 
-def refused_settings(composed: DictConfig, repository: ConfigRepository) -> Iterator[ConfigError]:
+def refused_settings(composed: DictConfig, loader: FileLoader) -> Iterator[ConfigError]:
     """Yield an error for each of Hydra's settings that could run code, or write files of its own.
 
     Arguments:
         composed: a configuration with the section `hydra`, before Hydra instantiates anything.
-        repository: where the options of launchers and sweepers are.
+        loader: knows the options of launchers and sweepers.
     """
     section = composed._get_node("hydra")
     if not isinstance(section, DictConfig) or section._is_interpolation():
@@ -125,7 +138,7 @@ def refused_settings(composed: DictConfig, repository: ConfigRepository) -> Iter
                 key, f"{_shown(node)} would be imported, but only launchers and sweepers may be. Remove it"
             )
     for key, kind in _PLUGINS.items():
-        yield from _plugin(composed, repository, key, kind)
+        yield from _plugin(composed, loader, key, kind)
     variables = "environment variables choose what programs run. Set them before the command"
     for key, why in (
         ("hydra.callbacks", "callbacks run code, which YAML may not"),
@@ -149,9 +162,9 @@ def refused_settings(composed: DictConfig, repository: ConfigRepository) -> Iter
             )
 
 
-def refuse_settings(composed: DictConfig, repository: ConfigRepository) -> None:
+def refuse_settings(composed: DictConfig, loader: FileLoader) -> None:
     """Raise a UserError for the errors of `refused_settings`."""
-    problems = [f"{error.key}: {error.problem}" for error in refused_settings(composed, repository)]
+    problems = [f"{error.key}: {error.problem}" for error in refused_settings(composed, loader)]
     if problems:
         raise UserError("\n  ".join(["Hydra's settings; nothing was run", *problems]))
 
@@ -162,9 +175,7 @@ def plugins(kind: type) -> frozenset[str]:
     return frozenset(f"{each.__module__}.{each.__qualname__}" for each in Plugins.instance().discover(kind))
 
 
-def _plugin(
-    composed: DictConfig, repository: ConfigRepository, section: str, kind: type
-) -> Iterator[ConfigError]:
+def _plugin(composed: DictConfig, loader: FileLoader, section: str, kind: type) -> Iterator[ConfigError]:
     """Yield errors for a launcher or a sweeper: its class, and values that are more than data."""
     group = section.replace(".", "/")
     option = composed.hydra.runtime.choices.get(group)
@@ -184,7 +195,7 @@ def _plugin(
             if target not in plugins(kind):
                 known = ", ".join(sorted(plugins(kind)))
                 yield ConfigError(key, f"{_shown(each)} is not a {kind.__name__.lower()}. Installed: {known}")
-            elif _class_of(repository, f"{group}/{option}") not in (None, target):
+            elif loader.class_of(f"{group}/{option}") != target:
                 other = f"{_shown(each)} is not the class of {group}={option}. Remove it, or set {group}"
                 yield ConfigError(key, other)
         elif name in _SPECIAL:
@@ -201,11 +212,19 @@ def _plugin(
                 yield ConfigError(key, "must be a value, not a reference to a section")
 
 
-def _class_of(repository: ConfigRepository, path: str) -> str | None:
-    """Return the class that the file of an option names; None if that is left to a file that it includes."""
+def _class_of(repository: ConfigRepository, path: str, most: int) -> str | None:
     found = repository.load_config(path)
-    node = found.config._get_node(_TARGET) if found and isinstance(found.config, DictConfig) else None
-    return str(node._value()) if isinstance(node, Node) else None
+    if found is None:
+        return None
+    node = found.config._get_node(_TARGET) if isinstance(found.config, DictConfig) else None
+    if isinstance(node, Node):
+        return str(node._value())
+    for included in reversed(found.defaults_list or []):
+        if most and isinstance(included, ConfigDefault) and not included.is_self():
+            included.update_parent(path.rpartition("/")[0], "")
+            if name := _class_of(repository, included.get_config_path(), most - 1):
+                return name
+    return None
 
 
 def _below(section: str, node: Node) -> Iterator[tuple[str, Node]]:

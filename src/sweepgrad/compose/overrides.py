@@ -89,11 +89,10 @@ def unknown_to_hydra(loader: SweepLoader, overrides: Sequence[Override]) -> Iter
     for override in changes:
         section, _, name = override.key_or_group.rpartition(".")
         parent = OmegaConf.select(master, section)
-        known = (
-            [str(key) for key in parent if str(key) != "_target_"] if isinstance(parent, DictConfig) else []
-        )
+        known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
         if known and name not in known:  # `in parent` is false of a key without a value
-            hint = nearest(name, known, f"{section}.") or f" Known keys: {', '.join(known)}"
+            shown = [key for key in known if key != "_target_"]
+            hint = nearest(name, shown, f"{section}.") or f" Known keys: {', '.join(shown)}"
             yield ConfigError(override.key_or_group, f"unknown key.{hint}")
 
 

@@ -6,8 +6,10 @@ with the file or override that it comes from.
 """
 
 import copy
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -116,11 +118,14 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
     # What a single run is composed from is kept by the loader, and Hydra then starts with it.
     mode = RunMode.MULTIRUN if multirun or any(each.is_sweep_override() for each in given) else RunMode.RUN
     with errors.composing(lambda: unknown_to_hydra(loader, given), lambda: wrong_alone(loader, given)):
-        master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
-        if mode is RunMode.RUN and str(OmegaConf.select(master, "hydra.mode")) == str(RunMode.MULTIRUN):
+        master = None
+        if mode is RunMode.RUN:
+            with suppress(Exception):  # the same error, or none, as of a sweep
+                master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
+        if master is None or str(OmegaConf.select(master, "hydra.mode")) == str(RunMode.MULTIRUN):
             mode = RunMode.MULTIRUN
             master = loader.load_configuration(CONFIG_NAME, lines, mode, validate_sweep_overrides=False)
-    if refused := list(refused_settings(master, loader.repository)):  # what follows reads these settings
+    if refused := list(refused_settings(master, loader)):  # what follows reads these settings
         for error in refused:
             errors.add(error, "")
         errors.refuse()
@@ -166,8 +171,11 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
     else:
         combinations = [[str(override.input_line) for override in parsed]]
 
+    progress, n_checked = ProgressLog(log, "planning"), itertools.count()
+
     def configured(combination: Sequence[str]) -> tuple[DictConfig, Config | None]:
         """Compose and check a job; its configuration is None if it has errors."""
+        progress.tell(f"{next(n_checked):,} configurations checked, for {len(combinations):,} runs")
         here, composed = parse(loader, combination), master
         if multirun or len(combinations) > 1:
             with errors.composing():
@@ -185,11 +193,9 @@ def _planned(hydra: Hydra, overrides: Sequence[str], multirun: bool, max_jobs: i
         errors.refuse()
     jobs: dict[Config, list[str]] = {}
     folders: dict[str, list[str]] = {}
-    progress = ProgressLog(log, "planning")
-    for n_checked, combination in enumerate(combinations):
+    for combination in combinations:
         if errors.enough:
             break
-        progress.tell(f"{n_checked:,} of {len(combinations):,} runs checked")
         composed, config = configured(combination)
         if config is None:
             continue

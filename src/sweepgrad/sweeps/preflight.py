@@ -9,7 +9,7 @@ from pathlib import Path
 from sweepgrad import engine
 from sweepgrad.compose.plan import Plan
 from sweepgrad.config.data import SimulatedData
-from sweepgrad.config.ensembles import BestEnsemble, SeedsEnsemble
+from sweepgrad.config.ensembles import MOST_MEMBERS, BestEnsemble, NoEnsemble, SeedsEnsemble
 from sweepgrad.config.identity import candidate
 from sweepgrad.config.schema import Config
 from sweepgrad.data.access import open_training
@@ -181,4 +181,10 @@ def refuse_nothing_to_average(todo: Plan) -> None:
         raise UserError(
             f"select.ensemble: cannot average the {ensemble.size} best of {most} configurations; set a"
             " smaller size, or vary more"
+        )
+    networks = max(map(len, seeds.values())) * (ensemble.size if isinstance(ensemble, BestEnsemble) else 1)
+    if not isinstance(ensemble, NoEnsemble) and networks > MOST_MEMBERS:
+        raise UserError(
+            f"select.ensemble: would average {networks:,} networks, and at most {MOST_MEMBERS:,} are allowed;"
+            " set fewer seeds, or a smaller size"
         )

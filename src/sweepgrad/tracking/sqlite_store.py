@@ -67,22 +67,28 @@ def delete(partial: Path) -> None:
 
 
 def refuse_other(path: Path) -> None:
-    """Check that an existing file is a database: SQLite itself takes an empty file for a new one.
+    """Check that an existing file is a store: SQLite itself takes an empty file for a new one.
+
+    A store that another process upgrades is one: whoever opens it waits.
 
     The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
     this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
     log that these still read and write.
 
     Raises:
-        UserError: it is damaged, or another file.
+        UserError: it is damaged, or another program's.
         sqlite3.Error: it cannot be read now.
     """
     if not path.is_file():
         raise DamagedStore(f"{path} is not a file: choose another tracking.uri")
     if path.stat().st_size == 0:
         raise DamagedStore(f"{path} is empty, so the store in it was lost: {_REPLACE}")
-    with connected(path) as store:
-        store.execute("PRAGMA schema_version")
+    try:
+        with connected(path) as store:
+            _refuse_other_tables(path, store)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
 
 
 def _check_size(path: Path, store: sqlite3.Connection) -> None:
@@ -95,6 +101,12 @@ def _check_size(path: Path, store: sqlite3.Connection) -> None:
         raise DamagedStore(f"{path} is truncated: it has {size} of {pages * page} bytes: {_REPLACE}")
 
 
+def _refuse_other_tables(path: Path, store: sqlite3.Connection) -> None:
+    tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"alembic_version", "experiments", "runs"} <= tables:
+        raise DamagedStore(f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri")
+
+
 def _revision(path: Path) -> str:
     """Return the revision of a store's schema.
 
@@ -103,11 +115,7 @@ def _revision(path: Path) -> str:
     """
     with connected(path) as store:
         _check_size(path, store)
-        tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"alembic_version", "experiments", "runs"} <= tables:
-            raise DamagedStore(
-                f"{path} is an SQLite database, but no MLflow store: choose another tracking.uri"
-            )
+        _refuse_other_tables(path, store)
         found = store.execute("SELECT version_num FROM alembic_version").fetchall()
     if len(found) != 1:
         raise DamagedStore(

@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import ExitStack
-from filecmp import cmp
 from pathlib import Path
 
 from sweepgrad.bounded import reading
@@ -119,8 +118,6 @@ def _refuse_if_gone(uri: str, record: Record, runs: Path) -> None:
     store, configured = Path(uri.removeprefix(_SQLITE)), record.config["tracking"]["uri"]
     if not uri.startswith(_SQLITE) or store.exists() or (store.parent / relocate.ARTIFACTS).exists():
         return
-    if Path(configured.removeprefix(_SQLITE)).exists():  # this is a copy of its runs, see `_place`
-        return
     uris = {uri, configured}
     if sent := next((file for file in runs.rglob(records.SENT) if _sent_to(file) in uris), None):
         raise Gone(
@@ -141,16 +138,14 @@ def _sent_to(file: Path) -> object:
 def _store_of_copy(earlier: Path, folder: Path) -> Path | None:
     """Return where the store of a copied run belongs: beside the copy, as it was beside the original.
 
-    A run is a copy if its record is also at the same place relative to the configured store. The original's
-    store is not the copy's, even if the copy has none (any more).
+    A run is a copy if the artifacts of a store were copied with it, and the configured store has folders of
+    runs beside it, too. The original's store is not the copy's, even if the copy has none (any more).
     """
     folder = folder.absolute()
-    mine = folder / records.RECORD
-    for above in folder.parents:
-        original = earlier.parent / mine.relative_to(above)
-        if original.is_file() and not original.samefile(mine):
-            return above / earlier.name if cmp(original, mine, shallow=False) else None
-    return None
+    root = next((above for above in folder.parents if (above / relocate.ARTIFACTS).is_dir()), None)
+    if root is None or not (earlier.parent / folder.relative_to(root).parts[0]).is_dir():
+        return None
+    return None if root.samefile(earlier.parent) else root / earlier.name
 
 
 def _nearest(earlier: Path, folder: Path) -> Path | None:

@@ -256,4 +256,6 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _not_writable(error: OSError, path: Path) -> str:
+    if path.parent.is_file():
+        return f"hydra.sweeper.storage: {path.parent} is a file; choose a folder for studies."
     return f"{path}: {error.strerror}; choose another folder for studies with hydra.sweeper.storage=FOLDER."
