@@ -543,6 +543,10 @@ def test_a_logged_model_that_was_changed_is_not_registered(folder):
     result = command("finalize")
     assert result.code == 2, result
     assert "it was changed after it was logged" in result.err
+    ledger_file = Path("runs", ledger.LEDGER)
+    assert not ledger_file.exists() or ledger_file.read_text() == ""
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    assert list(store._client.search_model_versions("")) == []
 
 
 def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_among(folder):
@@ -554,10 +558,6 @@ def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_amo
     assert "repeat its command, which trains a new run" in chosen
     assert "did not finish" not in ranked + chosen
     assert "--incomplete" not in chosen
-    ledger_file = Path("runs", ledger.LEDGER)
-    assert not ledger_file.exists() or ledger_file.read_text() == ""
-    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
-    assert list(store._client.search_model_versions("")) == []
 
 
 def test_a_changed_run_of_one_split_is_evaluated_on_none(folder):
