@@ -560,6 +560,22 @@ def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_amo
     assert "--incomplete" not in chosen
 
 
+def test_the_one_job_of_a_sweep_that_is_damaged_is_trained_again_by_what_is_advised(folder):
+    train = ("train", "-m", *SMALL, "seed=1", "engine.name=numpy")
+    assert command(*train).code == 0
+    (kept,) = Path("runs", "mlartifacts").glob("*/artifacts/validation.npy")
+    kept.unlink()
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "delete the folder of such a run and repeat the command of the sweep" in refused.err
+    assert "--incomplete" not in refused.err
+    (job,) = (file.parent for file in Path("runs", "sweeps").glob("*/*/record.json"))
+    shutil.rmtree(job)
+    assert command(*train).code == 0
+    done = command("finalize")
+    assert done.code == 0, done
+
+
 def test_a_changed_run_of_one_split_is_evaluated_on_none(folder):
     assert command("train", "-m", *SMALL, "split.seed=1,2", "seed=1,2", "engine.name=numpy").code == 0
     bundle = next(Path("runs", "mlartifacts").glob("*/artifacts/bundle/bundle.json"))
