@@ -18,12 +18,13 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from tests.support import CSV, SMALL, command, inside, people
 
+from sweepgrad.bounded import reading
 from sweepgrad.data.access import Tables
-from sweepgrad.errors import DamagedFile, UserError
+from sweepgrad.errors import UserError
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
 from sweepgrad.selection.decide import decide
-from sweepgrad.selection.evidence import Evidence, digests_of
+from sweepgrad.selection.evidence import Evidence
 from sweepgrad.selection.standings import Standings, standings
 from sweepgrad.sweeps import reuse
 from sweepgrad.tracking.connection import Refused
@@ -298,10 +299,31 @@ def test_a_store_that_refuses_to_hand_out_a_file_is_not_taken_for_one_without_it
         trained.ranked()
 
 
-def test_a_digest_that_was_deleted_from_the_tags_is_named(trained):
-    run = trained.runs[0]
-    with pytest.raises(DamagedFile, match=r"no tag sweepgrad\.digest\.val"):
-        digests_of(replace(run, tags={k: v for k, v in run.tags.items() if k != "sweepgrad.digest.val"}))
+@pytest.mark.parametrize("name", ["run.json", "validation.npy", "bundle/weights.npz"])
+def test_a_file_that_cannot_be_read_is_named_and_does_not_make_its_run_damaged(name, trained):
+    path = trained.there / name
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=rf"^{path} of run .* cannot be read: Is a directory\. Make it readable"):
+        decide(trained.store, Tables(), trained.runs)
+
+
+def test_so_is_one_on_a_disk_that_fails_without_saying_why(trained, monkeypatch):
+    def fail(*arguments: object) -> bytes:
+        raise OSError("the disk")
+
+    monkeypatch.setattr(reading, "read", fail)  # no disk fails here
+    with pytest.raises(UserError, match=r"/run\.json of run .* cannot be read: the disk\. Make it readable"):
+        trained.ranked()
+
+
+def test_a_run_without_digests_is_damaged_alone(trained):
+    trained.seal(lambda record: record.update(data=None))
+    for part in ("table", "train", "val", "test"):
+        trained.sql(f"DELETE FROM tags WHERE key = 'sweepgrad.digest.{part}'")
+    for key in ("n_parameters", "n_features"):
+        trained.sql(f"DELETE FROM params WHERE key = '{key}'")
+    assert_found(trained, "no tag sweepgrad.digest.table")
 
 
 def test_a_run_that_poses_as_another_is_found(trained):

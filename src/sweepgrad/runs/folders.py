@@ -12,7 +12,7 @@ import yaml
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import reading
-from sweepgrad.errors import DamagedFile
+from sweepgrad.errors import DamagedFile, reason
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
@@ -161,13 +161,26 @@ def _make_ready(folder: Path, record: Record) -> None:
 
 def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
     """Return what is wrong with the files of a run, or None; `model` is the folder of its bundle."""
+    try:
+        return difference(folder, record, model)
+    except OSError as error:
+        return f"{error.filename}: {reason(error)}"
+
+
+def difference(folder: Path, record: Record, model: str = MODEL) -> str | None:
+    """Return which file of a run is missing or was changed; None if none is.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     for name in dict.fromkeys((*FILES, *record.files)):
         path = path_of(folder, name, model)
         try:
-            if digest(path) != record.files.get(name):
-                return f"{path} was changed after it was written"
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            with naming(path):
+                if digest(path) != record.files.get(name):
+                    return f"{path} was changed after it was written"
+        except FileNotFoundError as error:
+            return f"{path}: {reason(error)}"
     return None
 
 
