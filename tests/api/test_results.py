@@ -218,7 +218,9 @@ def test_the_model_of_a_card_is_in_the_store_of_the_card(done, folder):
     Path("old", "card.json").write_text(json.dumps(old))
     with pytest.raises(sg.UserError, match="is not the model of this card"):
         sg.load_model("old")
-    with pytest.raises(sg.UserError, match=r"old/card\.json was changed .*: its checksum was removed\. Restore"):
+    with pytest.raises(
+        sg.UserError, match=r"old/card\.json was changed .*: its checksum was removed\. Restore"
+    ):
         sg.load_model("old", store=card.store)
     with without_digest(card):
         pd.testing.assert_frame_equal(sg.load_model("old", store=card.store).predict(X), expected)

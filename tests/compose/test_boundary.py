@@ -62,7 +62,10 @@ MERGING = "Error merging override "
         ("hydra.overrides.task=3", f"{MERGING}hydra.overrides.task=3: must be a list"),
         ("hydra.job.env_copy={a:1}", f"{MERGING}hydra.job.env_copy={{a:1}}: must be a list"),
         ("hydra.overrides.task={a:1}", f"{MERGING}hydra.overrides.task={{a:1}}: must be a list"),
-        ("hydra.job.env_copy=[{a:1}]", "must be a text, not keys and values. Check hydra.job.env_copy=[{a:1}]"),
+        (
+            "hydra.job.env_copy=[{a:1}]",
+            "must be a text, not keys and values. Check hydra.job.env_copy=[{a:1}]",
+        ),
         ("hydra.job.env_copy=[[1]]", "must be a text, not a list. Check hydra.job.env_copy=[[1]]"),
         ("hydra.job.name=[1]", f"{MERGING}hydra.job.name=[1]: must be a text, not [1]"),
         ("~hydra.launcher", f"{MERGING}~hydra.launcher: it cannot be removed"),
@@ -89,7 +92,10 @@ def test_names_of_the_libraries_classes_and_attributes_reach_no_user(line, said)
         ("seed=${oc.env:NoneType}", "Environment variable 'NoneType' not found"),
         ("hydra.job.num=NoneType", ": 'NoneType' could not be converted to Integer"),
         ("hydra.job.chdir='HydraConfig was not set'", ": 'HydraConfig was not set' is not a valid bool"),
-        ("seed=${oc.env:'Cannot assign int to Dict[x]'}", "variable 'Cannot assign int to Dict[x]' not found"),
+        (
+            "seed=${oc.env:'Cannot assign int to Dict[x]'}",
+            "variable 'Cannot assign int to Dict[x]' not found",
+        ),
     ],
 )
 def test_what_the_user_wrote_is_quoted_as_it_is(line, said):

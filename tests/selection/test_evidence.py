@@ -304,7 +304,9 @@ def test_a_file_that_cannot_be_read_is_named_and_does_not_make_its_run_damaged(n
     path = trained.there / name
     path.unlink()
     path.mkdir()
-    with pytest.raises(UserError, match=rf"^{path} of run .* cannot be read: Is a directory\. Make it readable"):
+    with pytest.raises(
+        UserError, match=rf"^{path} of run .* cannot be read: Is a directory\. Make it readable"
+    ):
         decide(trained.store, Tables(), trained.runs)
 
 

@@ -100,7 +100,7 @@ def _content(store: Store, run: Logged, name: str, most: int) -> bytes:
 
 @contextmanager
 def _readable(run: Logged, name: str) -> Iterator[None]:
-    """Tell apart what is wrong with a file of a run: a disk that fails now does not make the run damaged.
+    """Distinguish a damaged file of a run from one that cannot be read now, on a disk that fails.
 
     Raises:
         Damaged: the file is missing, or is no file of a run.
