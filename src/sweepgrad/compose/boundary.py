@@ -48,7 +48,7 @@ _INTERNALS = tuple(
         (r"\S*<lambda>\(\) (?:missing|takes) .*", "wrong number of arguments"),
     )
 )
-_NULL = re.compile(r"(?<=\btype )'NoneType'|'NoneType'(?= object)|\b(?:(?<=not )|(?<=Got ))NoneType\b")
+_NULL = re.compile(r"(?<=\btype ')NoneType(?=')|NoneType(?=' object)|\b(?:(?<=not )|(?<=Got ))NoneType\b")
 _LONGEST = 500  # characters of a message
 
 
