@@ -15,6 +15,11 @@ def first_line(error: BaseException) -> str:
     return line[:300]
 
 
+def reason(error: OSError) -> str:
+    """Return why a file could not be used, without its name."""
+    return error.strerror or " ".join(map(str, error.args)) or type(error).__name__
+
+
 class DamagedFile(UserError, ValueError):
     """A file or a message from outside that does not match its schema or exceeds its limits.
 

@@ -18,7 +18,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if not error.filename or isinstance(error.filename, int):  # the number of an open file
+            error.filename = str(path)
         raise
 
 

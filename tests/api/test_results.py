@@ -4,6 +4,8 @@ import io
 import json
 import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tests.support import SMALL, command
 import sweepgrad as sg
 from sweepgrad.runs import record as records
 from sweepgrad.selection import card as cards
+from sweepgrad.selection.finalize import CARD_DIGEST
 
 GRID = ("model=wide,linear", "seed=1,2")
 
@@ -188,6 +191,16 @@ def test_what_has_no_model_is_refused(source, message, folder):
     assert message in str(error.value)
 
 
+@contextmanager
+def without_digest(card: sg.Card) -> Iterator[None]:
+    """Have the store of a card as an older version left it, which stored no digests of cards."""
+    assert card.store is not None
+    sweep, client = card.store.sweep(card.sweep), card.store._client
+    client.delete_tag(sweep.run_id, CARD_DIGEST)
+    yield
+    client.set_tag(sweep.run_id, CARD_DIGEST, sweep.tags[CARD_DIGEST])
+
+
 def test_the_model_of_a_card_is_in_the_store_of_the_card(done, folder):
     _, _, _, card, _ = done
     X = pd.DataFrame({"x1": [0.0, 1.0], "x2": [0.5, -1.0]})
@@ -205,7 +218,12 @@ def test_the_model_of_a_card_is_in_the_store_of_the_card(done, folder):
     Path("old", "card.json").write_text(json.dumps(old))
     with pytest.raises(sg.UserError, match="is not the model of this card"):
         sg.load_model("old")
-    pd.testing.assert_frame_equal(sg.load_model("old", store=card.store).predict(X), expected)
+    with pytest.raises(
+        sg.UserError, match=r"old/card\.json was changed .*: its checksum was removed\. Restore"
+    ):
+        sg.load_model("old", store=card.store)
+    with without_digest(card):
+        pd.testing.assert_frame_equal(sg.load_model("old", store=card.store).predict(X), expected)
 
 
 def test_a_model_that_was_changed_after_training_is_checked_by_its_sweep(folder):
@@ -225,6 +243,12 @@ def test_a_model_that_was_changed_after_training_is_checked_by_its_sweep(folder)
     (card.folder / "card.json").write_text(json.dumps(kept))
     with pytest.raises(sg.UserError, match="is not the model of this card"):
         sg.load_model(card.folder)
+    kept["members"][0]["run_id"] = card.run_id
+    (card.folder / "card.json").write_text(json.dumps(kept))
+    with pytest.raises(sg.UserError, match="its checksum was removed"):
+        sg.load_model(card.folder)
+    with without_digest(card):
+        assert sg.load_model(card.folder).threshold == card.decisions.threshold
 
 
 @pytest.mark.parametrize(

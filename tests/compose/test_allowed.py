@@ -294,8 +294,39 @@ def test_a_run_may_be_written_over_one_of_an_earlier_version_or_one_that_was_int
     assert in_the_way(Path("mine")) is None
     config.write_text(rest)
     assert in_the_way(Path("mine")) == config
-    Path("sweep.json").write_text("{}")  # an interrupted job of a sweep of 0.1.0
-    assert in_the_way(Path("mine")) is None
+    (of_sweep,) = (line.removeprefix("  id: ") for line in rest.splitlines() if line.startswith("  id: "))
+    assert of_sweep == sweep.jobs[0].parent.name
+    assert in_the_way(Path("mine"), of_sweep) is None  # an interrupted job of a sweep of 0.1.0, resumed
+    assert in_the_way(Path("mine"), "another") == config
+
+
+def test_a_sweep_elsewhere_makes_no_file_of_the_user_one_of_a_run(here, sweep):
+    """Above the user's folder, sweep.json is of the user, or of a sweep that the folder has no job of."""
+    mine = Path("notes", "deep", "config.yaml")
+    mine.parent.mkdir(parents=True)
+    mine.write_text(command("train", "--cfg", "job", *SMALL).out)
+    kept, own = mine.read_text(), (sweep.jobs[0].parent / "sweep.json").read_text()
+    for content in ('{"mine": 1}', own):
+        for place in (Path("sweep.json"), Path("notes", "sweep.json")):
+            place.write_text(content)
+            assert in_the_way(mine.parent) == mine
+            assert in_the_way(mine.parent, sweep.jobs[0].parent.name) == mine
+            place.unlink()
+    Path("sweep.json").write_text(own)
+    done = command("train", *SMALL, "hydra.run.dir=notes/deep")
+    assert done.code == 2
+    assert "config.yaml is there, and is not a run's" in done.err
+    assert mine.read_text() == kept
+
+
+def test_a_job_overwrites_no_configuration_that_the_user_saved_in_the_folder_of_its_sweep(here):
+    mine = Path("deep1", "config.yaml")
+    mine.parent.mkdir()
+    mine.write_text(command("train", "--cfg", "job", *SMALL).out)
+    kept = mine.read_text()
+    done = command("train", "-m", *SMALL, "seed=1", "hydra.sweep.dir=.", "hydra.sweep.subdir=deep${seed}")
+    assert done.code != 0
+    assert mine.read_text() == kept
 
 
 def test_a_run_may_be_written_over_an_earlier_one(here):

@@ -7,7 +7,7 @@ from omegaconf.errors import InterpolationResolutionError
 from tests.fuzz.property import INTERNALS
 
 from sweepgrad.compose.boundary import about_input, input_errors
-from sweepgrad.compose.internals import OverridesParser
+from sweepgrad.compose.internals import HydraConfig, OverridesParser
 from sweepgrad.compose.plan import plain, plan
 from sweepgrad.compose.references import bounded
 from sweepgrad.errors import UserError
@@ -60,17 +60,49 @@ MERGING = "Error merging override "
         ("hydra.job=[1]", f"{MERGING}hydra.job=[1]: must be keys and values"),
         ("hydra.callbacks=3", f"{MERGING}hydra.callbacks=3: must be keys and values"),
         ("hydra.overrides.task=3", f"{MERGING}hydra.overrides.task=3: must be a list"),
+        ("hydra.job.env_copy={a:1}", f"{MERGING}hydra.job.env_copy={{a:1}}: must be a list"),
+        ("hydra.overrides.task={a:1}", f"{MERGING}hydra.overrides.task={{a:1}}: must be a list"),
+        (
+            "hydra.job.env_copy=[{a:1}]",
+            "must be a text, not keys and values. Check hydra.job.env_copy=[{a:1}]",
+        ),
+        ("hydra.job.env_copy=[[1]]", "must be a text, not a list. Check hydra.job.env_copy=[[1]]"),
+        ("hydra.job.name=[1]", f"{MERGING}hydra.job.name=[1]: must be a text, not [1]"),
+        ("~hydra.launcher", f"{MERGING}~hydra.launcher: it cannot be removed"),
+        ("~hydra.sweep.dir", f"{MERGING}~hydra.sweep.dir: it cannot be removed"),
+        ("hydra.mode=[1]", f"{MERGING}hydra.mode=[1]: [1] is not one of its options"),
+        ("seed=${hydra:foo}", "\n  seed: settings of hydra have no values yet: write the value itself"),
+        ("seed=${hydra:}", "\n  seed: wrong number of arguments"),
         ("hydra.run.dir=${nope}", "hydra.run.dir: Interpolation key 'nope' not found"),
         ("model=[1]", "model: unknown option [1]. Options: "),
         ("seed=${oc.env:NOPE}", "\n  seed: \"Environment variable 'NOPE' not found\""),
     ],
 )
-def test_names_of_the_libraries_classes_and_attributes_reach_no_user(line, said):
+def test_names_of_the_libraries_classes_and_attributes_reach_no_user(line, said, monkeypatch):
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as in a process that has trained nothing
     with pytest.raises(UserError) as caught:
         plan([line], multirun=False)
     message = str(caught.value)
     assert said in message
-    assert not any(name in message for name in INTERNALS)
+    assert not any(name in message for name in (*INTERNALS, "HydraConf", "<enum", "<lambda>"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("seed=${oc.env:NoneType}", "Environment variable 'NoneType' not found"),
+        ("hydra.job.num=NoneType", ": 'NoneType' could not be converted to Integer"),
+        ("hydra.job.chdir='HydraConfig was not set'", ": 'HydraConfig was not set' is not a valid bool"),
+        (
+            "seed=${oc.env:'Cannot assign int to Dict[x]'}",
+            "variable 'Cannot assign int to Dict[x]' not found",
+        ),
+    ],
+)
+def test_what_the_user_wrote_is_quoted_as_it_is(line, said):
+    with pytest.raises(UserError) as caught:
+        plan([line], multirun=False)
+    assert said in str(caught.value)
 
 
 def test_user_errors_pass():

@@ -53,15 +53,8 @@ def attack(data: bytes) -> None:
     try:
         plan_with(_composer(), given["overrides"], multirun=given["multirun"], max_jobs=100)
     except UserError as error:
-        check_message(without(given["overrides"], str(error)), MOST_SAID)
+        check_message(str(error), MOST_SAID, given["overrides"])
         raise
-
-
-def without(overrides: list[str], message: str) -> str:
-    """Return a message without the overrides, which may say anything, if there is more in it."""
-    for line in overrides:
-        message = message.replace(line, "") or "the override"
-    return message
 
 
 _open = ExitStack()

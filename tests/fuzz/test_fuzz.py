@@ -1,5 +1,6 @@
 """Every target in short: its corpus, and the same examples each time. `make fuzz` runs others, for long."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.fuzz import property as properties
-from tests.fuzz.property import CORPUS, Failed, check, kept, target, targets
+from tests.fuzz.property import CORPUS, Failed, check, check_message, kept, target, targets
 
 from sweepgrad.errors import UserError
 
@@ -78,6 +79,38 @@ def _refuses_without_words(_: bytes) -> None:
 def test_what_breaks_the_property_is_found(attack, problem):
     with pytest.raises(Failed, match=problem):
         check(attack, b"")
+
+
+@pytest.mark.parametrize(
+    ("message", "given", "problem"),
+    [
+        ("", ["seed=1"], "a message without words"),
+        (" \n", [""], "a message without words"),
+        ("seed=1" * 20, ["seed=1"], "a message of 120 characters"),
+        ("seed=1: a DictConfig", ["seed=1"], "'DictConfig' in a message"),
+        ("a DictConfig", [], "'DictConfig' in a message"),
+    ],
+)
+def test_a_message_that_is_none_for_users_is_found(message, given, problem):
+    with pytest.raises(Failed, match=problem):
+        check_message(message, 100, given)
+
+
+def test_a_message_may_quote_what_the_user_wrote():
+    check_message("Environment variable 'NoneType' not found", 100, ["seed=${oc.env:NoneType}"])
+    check_message("seed=1", 100, ["seed=1"])
+
+
+@pytest.mark.parametrize("name", ["overrides", "jobs"])
+def test_an_empty_message_about_overrides_is_found(name, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("")
+
+    module, line = target(name), "seed=1"
+    monkeypatch.setattr(module, "plan_with" if name == "overrides" else "checked", refuse)
+    data = [[line]] if name == "jobs" else {"multirun": False, "overrides": [line]}
+    with pytest.raises(Failed, match="a message without words"):
+        check(module.attack, json.dumps(data).encode())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory cannot be measured again")

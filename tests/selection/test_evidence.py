@@ -18,12 +18,13 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from tests.support import CSV, SMALL, command, inside, people
 
+from sweepgrad.bounded import reading
 from sweepgrad.data.access import Tables
-from sweepgrad.errors import DamagedFile, UserError
+from sweepgrad.errors import UserError
 from sweepgrad.runs import ledger
 from sweepgrad.runs import record as records
 from sweepgrad.selection.decide import decide
-from sweepgrad.selection.evidence import Evidence, digests_of
+from sweepgrad.selection.evidence import Evidence
 from sweepgrad.selection.standings import Standings, standings
 from sweepgrad.sweeps import reuse
 from sweepgrad.tracking.connection import Refused
@@ -298,10 +299,33 @@ def test_a_store_that_refuses_to_hand_out_a_file_is_not_taken_for_one_without_it
         trained.ranked()
 
 
-def test_a_digest_that_was_deleted_from_the_tags_is_named(trained):
-    run = trained.runs[0]
-    with pytest.raises(DamagedFile, match=r"no tag sweepgrad\.digest\.val"):
-        digests_of(replace(run, tags={k: v for k, v in run.tags.items() if k != "sweepgrad.digest.val"}))
+@pytest.mark.parametrize("name", ["run.json", "validation.npy", "bundle/weights.npz"])
+def test_a_file_that_cannot_be_read_is_named_and_does_not_make_its_run_damaged(name, trained):
+    path = trained.there / name
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(
+        UserError, match=rf"^{path} of run .* cannot be read: Is a directory\. Make it readable"
+    ):
+        decide(trained.store, Tables(), trained.runs)
+
+
+def test_so_is_one_on_a_disk_that_fails_without_saying_why(trained, monkeypatch):
+    def fail(*arguments: object) -> bytes:
+        raise OSError("the disk")
+
+    monkeypatch.setattr(reading, "read", fail)  # no disk fails here
+    with pytest.raises(UserError, match=r"/run\.json of run .* cannot be read: the disk\. Make it readable"):
+        trained.ranked()
+
+
+def test_a_run_without_digests_is_damaged_alone(trained):
+    trained.seal(lambda record: record.update(data=None))
+    for part in ("table", "train", "val", "test"):
+        trained.sql(f"DELETE FROM tags WHERE key = 'sweepgrad.digest.{part}'")
+    for key in ("n_parameters", "n_features"):
+        trained.sql(f"DELETE FROM params WHERE key = '{key}'")
+    assert_found(trained, "no tag sweepgrad.digest.table")
 
 
 def test_a_run_that_poses_as_another_is_found(trained):
@@ -543,6 +567,10 @@ def test_a_logged_model_that_was_changed_is_not_registered(folder):
     result = command("finalize")
     assert result.code == 2, result
     assert "it was changed after it was logged" in result.err
+    ledger_file = Path("runs", ledger.LEDGER)
+    assert not ledger_file.exists() or ledger_file.read_text() == ""
+    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
+    assert list(store._client.search_model_versions("")) == []
 
 
 def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_among(folder):
@@ -554,10 +582,22 @@ def test_a_single_run_that_is_damaged_did_finish_and_has_no_others_to_choose_amo
     assert "repeat its command, which trains a new run" in chosen
     assert "did not finish" not in ranked + chosen
     assert "--incomplete" not in chosen
-    ledger_file = Path("runs", ledger.LEDGER)
-    assert not ledger_file.exists() or ledger_file.read_text() == ""
-    store = Store(f"sqlite:///{folder}/runs/mlflow.db", "sweepgrad")
-    assert list(store._client.search_model_versions("")) == []
+
+
+def test_the_one_job_of_a_sweep_that_is_damaged_is_trained_again_by_what_is_advised(folder):
+    train = ("train", "-m", *SMALL, "seed=1", "engine.name=numpy")
+    assert command(*train).code == 0
+    (kept,) = Path("runs", "mlartifacts").glob("*/artifacts/validation.npy")
+    kept.unlink()
+    refused = command("finalize")
+    assert refused.code == 2
+    assert "delete the folder of such a run and repeat the command of the sweep" in refused.err
+    assert "--incomplete" not in refused.err
+    (job,) = (file.parent for file in Path("runs", "sweeps").glob("*/*/record.json"))
+    shutil.rmtree(job)
+    assert command(*train).code == 0
+    done = command("finalize")
+    assert done.code == 0, done
 
 
 def test_a_changed_run_of_one_split_is_evaluated_on_none(folder):

@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepgrad.api.evaluation import Card
 from sweepgrad.api.location import checked
@@ -87,8 +87,7 @@ def _in_folder(folder: Path, store: "Store | None") -> "Bundle":
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder")
     if (folder / "card.json").exists():
-        uri, registered, run_ids = _card_in(folder / "card.json")
-        return _of_card(store or _store_at(uri), registered, run_ids)
+        return _of_card_in(folder / "card.json", store)
     if (folder / RECORD).exists():
         record = records.read(folder)
         of_model = replace(record, files={name: record.files.get(name, "") for name in FILES})
@@ -98,14 +97,28 @@ def _in_folder(folder: Path, store: "Store | None") -> "Bundle":
     return Bundle.load(inner if (inner / FILES[0]).exists() else folder)
 
 
-def _card_in(file: Path) -> tuple[str, str, list[str]]:
-    """Return the store of a card, its registered model, and the runs of the model.
+def _of_card_in(file: Path, store: "Store | None") -> "Bundle":
+    """Load the registered model of the card in a file.
+
+    Raises:
+        UserError: the card is damaged, or was changed; or as `_of_card`.
+    """
+    from sweepgrad.selection import seals
+
+    values, uri, registered, run_ids = _card_in(file)
+    found = store or _store_at(uri)
+    bundle = _of_card(found, registered, run_ids)
+    if seals.CHECKSUM not in values:  # as in cards of older versions, whose digests the store does not have
+        _check_seal(file, values, required=_has_digest(found, registered))
+    return bundle
+
+
+def _card_in(file: Path) -> tuple[Mapping[str, Any], str, str, list[str]]:
+    """Return the values of a card, its store, its registered model, and the runs of the model.
 
     Raises:
         UserError: it is damaged, or was changed.
     """
-    from sweepgrad.selection import seals
-
     try:
         values = reading.load(file, reading.RESULTS)
         uri, registered = values.get("store_uri", ""), values["registered"]
@@ -114,14 +127,31 @@ def _card_in(file: Path) -> tuple[str, str, list[str]]:
             raise ValueError("store_uri, registered or run_id is not a text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is damaged: {error!r}") from None
+    _check_seal(file, values, required=False)
+    return values, uri, registered, run_ids
+
+
+def _check_seal(file: Path, values: Mapping[str, Any], *, required: bool) -> None:
+    from sweepgrad.selection import seals
+
     try:
-        seals.check(values)
+        seals.check(values, required=required)
     except UserError as error:
         raise UserError(
             f"{file} {error}. Restore it, or move it away, and the next sweepgrad finalize restores it from"
             " the store"
         ) from None
-    return uri, registered, run_ids
+
+
+def _has_digest(store: "Store", registered: str) -> bool:
+    """Return whether the store has the digest of the card of a registered model's sweep."""
+    from sweepgrad.selection.finalize import CARD_DIGEST
+    from sweepgrad.tracking.tags import PARENT
+
+    source = store.source_run(registered)
+    assert source is not None  # or `_of_card` had refused it
+    sweep = next((run.tags[PARENT] for run in store.by_id(source) if PARENT in run.tags), source)
+    return CARD_DIGEST in store.sweep(sweep).tags
 
 
 def _store_at(uri: str) -> "Store":

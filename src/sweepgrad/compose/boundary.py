@@ -21,22 +21,34 @@ from sweepgrad.errors import UserError, shortened
 _OURS = (str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "hydra_plugins"))
 _THEIRS = tuple(folder for module in (antlr4, hydra, omegaconf, yaml) for folder in module.__path__)
 _ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UserError)
-# OmegaConf's words about its own classes, and ours.
-_SECTION = "must be keys and values"
+# OmegaConf's words about its own classes, and ours. Each pattern is of a whole message, so that what the user
+# wrote, which is quoted in it, stays as it is.
+_SECTION, _LIST = "must be keys and values", "must be a list"
+_CANNOT_MERGE = "Cannot merge DictConfig with ListConfig"  # it says so in both directions
+_RESOLVING = re.compile(r"^\w+ raised while resolving interpolation: ")
 _INTERNALS = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"Invalid type assigned: \w+ is not a subclass of \w+\. value: ", f"{_SECTION}, not "),
-        (r"Cannot merge DictConfig with ListConfig|Cannot assign \w+ to Dict\[.*\]", _SECTION),
-        (r"Invalid value assigned: \w+ is not a ListConfig, list or tuple\.", "must be a list"),
-        (r"Key '(.*)' (is not in struct|not in '\w+')", r"unknown key '\1'"),
-        (r"^\w+ raised while resolving interpolation: ", ""),
-        (r"\bNoneType\b", "null"),
-        (r" of type '(\w+)' is incompatible with type hint '.*'", " has a wrong type"),
-        (r"Value ('.*') of type '\w+' (could not be)", r"\1 \2"),
+        (r"(\W?Environment variable '.*' not found\W?)", r"\1"),
+        (r"Invalid type assigned: \w+ is not a subclass of \w+\. value: (.*)", rf"{_SECTION}, not \1"),
+        (r"Cannot assign container '(.*)' of type '\w+' to .*", r"\1 has a wrong type"),
+        (r"Cannot assign \w+ to .*", _SECTION),
+        (r"Invalid value assigned: \w+ is not a ListConfig, list or tuple\.", _LIST),
+        (r"Key '(.*)' (?:is not in struct|not in '\w+')", r"unknown key '\1'"),
+        (r"Value ('.*') of type '\w+' (could not be .*)", r"\1 \2"),
+        (r"(Value '.*') of type '[^']*' is incompatible with type hint '.*'", r"\1 has a wrong type"),
+        (r"(Value '.*') is incompatible with type hint '.*'", r"\1 has a wrong type"),
         (r"Value ('.*' is not a valid bool) \(type \w+\)", r"\1"),
+        (r"Value (.*) \(\w+\) is not a valid input for <enum '\w+'>", r"\1 is not one of its options"),
+        (r"Cannot convert '\w+' to string: '(.*)'", r"must be a text, not \1"),
+        (r"str expected, not DictConfig", "must be a text, not keys and values"),
+        (r"str expected, not ListConfig", "must be a text, not a list"),
+        (r"\w+ (?:\(DictConfig\)|in [\w-]+ mode) does not support deletion", "it cannot be removed"),
+        (r"HydraConfig was not set", "settings of hydra have no values yet: write the value itself"),
+        (r"\S*<lambda>\(\) (?:missing|takes) .*", "wrong number of arguments"),
     )
 )
+_NULL = re.compile(r"(?<=\btype ')NoneType(?=')|NoneType(?=' object)|\b(?:(?<=not )|(?<=Got ))NoneType\b")
 _LONGEST = 500  # characters of a message
 
 
@@ -77,13 +89,17 @@ def message(error: BaseException, hint: str = "") -> str:
 def problem(error: OmegaConfBaseException) -> str:
     """Return the first line of what OmegaConf says, without its key and without names of its classes."""
     (line, *_) = str(error.msg or error).splitlines() or [type(error).__name__]
+    if line == _CANNOT_MERGE:
+        return _LIST if error.object_type is list else _SECTION
     return _without_internals(line)
 
 
 def _without_internals(text: str) -> str:
+    text = _RESOLVING.sub("", text)
     for internal, words in _INTERNALS:
-        text = internal.sub(words, text)
-    return text
+        if whole := internal.fullmatch(text):
+            return whole.expand(words)
+    return _NULL.sub("null", text)
 
 
 def _words(error: BaseException) -> str:

@@ -12,11 +12,10 @@ import yaml
 
 from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import reading
-from sweepgrad.errors import DamagedFile
+from sweepgrad.errors import DamagedFile, reason
 from sweepgrad.files import digest, naming
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import CERTIFICATE, FILES, MODEL, PICTURES, RECORD, SENT, STATE, VALIDATION, Record
-from sweepgrad.runs.sweep_record import SWEEP
 from sweepgrad.training.bundle import Bundle
 from sweepgrad.training.experiment import Experiment
 from sweepgrad.training.loop import Fit
@@ -97,13 +96,14 @@ def place(folder: Path, record: Record, model: Mapping[str, bytes]) -> None:
         records.write(folder, record)
 
 
-def in_the_way(folder: Path) -> Path | None:
-    """Return a file in a folder that a run would overwrite, unless a run wrote it; None if there is none."""
+def in_the_way(folder: Path, sweep: str | None = None) -> Path | None:
+    """Return a file in a folder that a run would overwrite, unless a run wrote it; None if there is none.
+
+    Arguments:
+        sweep: the id of the sweep that the run is a job of.
+    """
     mine = folder / CONFIG
-    known = _is_record(folder / RECORD) or any(
-        (above / SWEEP).is_file() for above in folder.absolute().parents
-    )
-    if mine.is_file() and _is_config(mine, known=known):  # a run writes it first
+    if mine.is_file() and _is_config(mine, sweep, complete=_is_record(folder / RECORD)):  # written first
         return None
     return next((folder / name for name in (CONFIG, *_WRITTEN) if os.path.lexists(folder / name)), None)
 
@@ -116,15 +116,18 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _is_config(path: Path, *, known: bool) -> bool:
+def _is_config(path: Path, sweep: str | None, *, complete: bool) -> bool:
     """Return whether a file is the configuration of a run, and not what `train --cfg job` prints.
 
+    The configuration of a run that was interrupted is recognised by its first line. Those of 0.1.0 lack it;
+    one of the same sweep has the sweep's id, which the configurations of no other command have.
+
     Arguments:
-        known: whether the run's record is there, or its folder is in that of a sweep. The configuration of
-            another run that was interrupted is recognised by its first line, which those of 0.1.0 lack.
+        complete: whether the run's record is there.
     """
     lines = reading.beginning(path, _LONGEST_CONFIG).decode("utf-8", errors="replace").splitlines()
-    if not known and lines[:1] != [_MADE]:
+    of_sweep = sweep is not None and f"  id: {sweep}" in lines
+    if not (complete or of_sweep or lines[:1] == [_MADE]):
         return False
     return {"seed", "data", "model", "optimizer", "split", "train"} <= {
         line.partition(":")[0] for line in lines
@@ -138,7 +141,7 @@ def _make_ready(folder: Path, record: Record) -> None:
         FileExistsError: a file is in the way that no run wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (path := in_the_way(folder)) is not None:
+    if (path := in_the_way(folder, record.sweep)) is not None:
         raise FileExistsError(errno.EEXIST, "is not a run's, and would be overwritten", str(path))
     for name in _WRITTEN:
         (folder / name).unlink(missing_ok=True)
@@ -158,13 +161,26 @@ def _make_ready(folder: Path, record: Record) -> None:
 
 def damage(folder: Path, record: Record, model: str = MODEL) -> str | None:
     """Return what is wrong with the files of a run, or None; `model` is the folder of its bundle."""
+    try:
+        return difference(folder, record, model)
+    except OSError as error:
+        return f"{error.filename}: {reason(error)}"
+
+
+def difference(folder: Path, record: Record, model: str = MODEL) -> str | None:
+    """Return which file of a run is missing or was changed; None if none is.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     for name in dict.fromkeys((*FILES, *record.files)):
         path = path_of(folder, name, model)
         try:
-            if digest(path) != record.files.get(name):
-                return f"{path} was changed after it was written"
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            with naming(path):
+                if digest(path) != record.files.get(name):
+                    return f"{path} was changed after it was written"
+        except FileNotFoundError as error:
+            return f"{path}: {reason(error)}"
     return None
 
 

@@ -26,7 +26,7 @@ from sweepgrad.tasks.registry import task_of
 from sweepgrad.tasks.task import Task
 from sweepgrad.tracking.mapping import Logged
 from sweepgrad.tracking.store import Store
-from sweepgrad.tracking.tags import N_JOBS
+from sweepgrad.tracking.tags import KIND, N_JOBS, RUN_KIND
 from sweepgrad.training.bundle import Bundle, ensemble
 from sweepgrad.training.experiment import dtype_of
 
@@ -132,17 +132,17 @@ def decide(store: Store, tables: Tables, jobs: Sequence[Logged], *, incomplete: 
 
 
 def _refusal(evidence: Evidence, jobs: Sequence[Logged]) -> str:
-    n = len(evidence.problems)
-    if len(jobs) == 1:
-        return (
-            f"nothing was chosen, since the run is not as written:{listed(evidence, jobs)}\nRestore what was"
-            " changed; or repeat its command, which trains a new run"
-        )
+    n, single = len(evidence.problems), len(jobs) == 1
+    what = "the run is" if single else f"{n} of {len(jobs)} runs {'is' if n == 1 else 'are'}"
+    if jobs[0].tags.get(KIND) == RUN_KIND:
+        remedy = "repeat its command, which trains a new run"
+    else:  # the result of a job in its folder would be reused
+        remedy = "delete the folder of such a run and repeat the command of the sweep, to train it again"
+    if not single:
+        remedy += "; or choose among the others with --incomplete (in Python: incomplete=True)"
     return (
-        f"nothing was chosen, since {n} of {len(jobs)} runs {'is' if n == 1 else 'are'} not as written:"
-        f"{listed(evidence, jobs)}\nRestore what was changed; or delete the folder of such a run and repeat"
-        " the command of the sweep, to train it again; or choose among the others with --incomplete (in"
-        " Python: incomplete=True)"
+        f"nothing was chosen, since {what} not as written:{listed(evidence, jobs)}\nRestore what was changed;"
+        f" or {remedy}"
     )
 
 

@@ -43,8 +43,11 @@ _KEPT = 2**28  # bytes of validation scores that are kept in memory, not read ag
 
 
 def digests_of(run: Logged) -> Digests:
-    """Return the digests of a run's table and its parts; raise `DamagedFile` if a tag was deleted."""
-    return Digests(*(required(run, f"{DIGEST}{part}") for part in ("table", *PARTS)))
+    """Return the digests of a run's table and its parts; raise `Damaged` if a tag was deleted."""
+    try:
+        return Digests(*(required(run, f"{DIGEST}{part}") for part in ("table", *PARTS)))
+    except DamagedFile as error:  # not a UserError, which would be taken for one of the table of all runs
+        raise Damaged(run, str(error)) from None
 
 
 class Evidence:

@@ -11,7 +11,8 @@ from sweepgrad.autograd.value import Array
 from sweepgrad.bounded import arrays, reading
 from sweepgrad.bounded.arrays import MOST_BYTES
 from sweepgrad.data.split import PARTS
-from sweepgrad.errors import DamagedFile
+from sweepgrad.errors import DamagedFile, UserError, reason
+from sweepgrad.files import naming
 from sweepgrad.runs import folders
 from sweepgrad.runs import record as records
 from sweepgrad.runs.record import VALIDATION, Changed, Record
@@ -40,6 +41,7 @@ def record_of(store: Store, run: Logged) -> Record:
 
     Raises:
         Damaged: it is missing or was changed, or the run's params, metrics or tags differ from it.
+        UserError: it cannot be read.
     """
     try:
         record = records.parse(_content(store, run, RECORD_IN_MLFLOW, LIMITS.size))
@@ -57,6 +59,7 @@ def validation_scores(store: Store, run: Logged, record: Record) -> Array:
 
     Raises:
         Damaged: they are missing or were changed.
+        UserError: they cannot be read.
     """
     content = _content(store, run, VALIDATION, MOST_BYTES)
     if sha256(content).hexdigest() != record.files[VALIDATION]:
@@ -74,30 +77,46 @@ def model_files(store: Store, run: Logged, record: Record) -> Iterator[Path]:
 
     Raises:
         Damaged: they were changed, or are missing.
+        UserError: they cannot be read.
     """
     with tempfile.TemporaryDirectory() as copies:
-        try:
+        with _readable(run, BUNDLE):
             folder = local(run, BUNDLE) or store.download(run, BUNDLE, Path(copies))
-        except Missing:
-            raise Damaged(run, f"its {BUNDLE} is missing in MLflow") from None
-        only_model = replace(record, files={name: record.files.get(name, "") for name in records.FILES})
-        if problem := folders.damage(folder, only_model, ""):
+            only_model = replace(record, files={name: record.files.get(name, "") for name in records.FILES})
+            problem = folders.difference(folder, only_model, "")
+        if problem:
             raise Damaged(run, problem)
         yield folder
 
 
 def _content(store: Store, run: Logged, name: str, most: int) -> bytes:
-    try:
+    with _readable(run, name):
         if path := local(run, name):
-            return reading.read(path, most)
+            with naming(path):
+                return reading.read(path, most)
         with tempfile.TemporaryDirectory() as copies:
             return reading.read(store.download(run, name, Path(copies)), most)
+
+
+@contextmanager
+def _readable(run: Logged, name: str) -> Iterator[None]:
+    """Distinguish a damaged file of a run from one that cannot be read now, on a disk that fails.
+
+    Raises:
+        Damaged: the file is missing, or is no file of a run.
+        UserError: it cannot be read.
+    """
+    try:
+        yield
     except DamagedFile as error:
         raise Damaged(run, f"its {name} is damaged: {error}") from None
-    except Missing:
+    except (Missing, FileNotFoundError):
         raise Damaged(run, f"its {name} is missing in MLflow") from None
     except OSError as error:
-        raise Damaged(run, f"its {name} in MLflow cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"{error.filename or name} of run {run.name} cannot be read: {reason(error)}. Make it readable,"
+            " and repeat the command"
+        ) from None
 
 
 def _contradiction(run: Logged, record: Record) -> str:
