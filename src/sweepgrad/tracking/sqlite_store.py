@@ -69,7 +69,7 @@ def delete(partial: Path) -> None:
 def refuse_other(path: Path) -> None:
     """Check that an existing file is a store: SQLite itself takes an empty file for a new one.
 
-    A store that another process is upgrading is one, too: whoever reads it waits until that is done.
+    So is a store that another process is upgrading: it is read when that has ended.
 
     The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
     this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
