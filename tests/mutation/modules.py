@@ -47,7 +47,10 @@ GROUPS = (
     Group(
         "evidence",
         ("selection/evidence.py", "selection/standings.py", "selection/candidates.py"),
-        ("selection/test_candidates.py", "selection/test_evidence.py", "selection/test_leaderboard.py"),
+        (
+            *("selection/test_candidates.py", "selection/test_decide.py", "selection/test_evidence.py"),
+            *("selection/test_leaderboard.py", "sweeps/test_launch.py"),
+        ),
     ),
     Group(
         "selection",

@@ -9,6 +9,8 @@ from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -383,3 +385,73 @@ def test_a_sweep_over_seeds_and_folds_is_ranked_on_the_command_line(folder):
     assert other["pairs_with_leader"] == 6
     assert other["behind_leader"] == pytest.approx(differences.mean(), abs=1e-12)
     assert other["behind_leader_se"] == pytest.approx(differences.sem(), rel=1e-9)
+
+
+def standing(behind: float, *, tied: bool) -> Standing:
+    return Standing(0.7 - behind, 0.01, (0.6, 0.8), behind, 0.02 if behind else 0.0, tied)
+
+
+def ranked(*losses: float) -> list[ranking.Entry]:
+    """Return an entry of one run for each loss, with its standing; the second is chosen."""
+    found = ranking.rank([run(0.7, nll, seed=1, model__hidden=nll) for nll in losses])
+    return [
+        replace(entry, standing=standing(place / 100, tied=place < 2), tied=place < 2, chosen=place == 1)
+        for place, entry in enumerate(found)
+    ]
+
+
+def shown(entries: list[ranking.Entry]) -> dict[str, list[str]]:
+    """Return the cells of each column of the table."""
+    columns = leaderboard.as_table("", entries).columns
+    return {str(column.header): [str(cell) for cell in column.cells] for column in columns}
+
+
+def test_the_cells_of_the_table_are_those_of_the_entries():
+    first, second, third = ranked(0.4, 0.5, 0.6)
+    third = replace(third, unfinished=2)
+    found = shown([first, second, third])
+    assert found["#"] == ["1", "→ 2", "3"]
+    assert found["tied"] == ["yes", "yes", ""]
+    assert found["behind the leader"] == ["", "0.0100 ± 0.0200", "0.0200 ± 0.0200"]
+    assert found["runs"] == ["1", "1", "1 of 3"]
+    assert found["val accuracy"] == ["0.7000 ± 0.0100"] * 3
+    assert found["val nll"] == ["0.4000", "0.5000", "0.6000"]
+    assert "average of" not in found
+    table = leaderboard.as_table("", [first, second, third])
+    assert [row.style for row in table.rows] == ["bold", None, None]
+    assert str(table.caption).splitlines()[0].startswith("→ finalize takes this one. ±: standard error")
+    assert "diagnosis" not in str(table.caption)
+
+
+def test_a_single_entry_is_behind_nobody_and_no_choice():
+    (alone,) = ranked(0.4)
+    alone = replace(alone, chosen=True)
+    found = shown([alone])
+    assert found["#"] == ["1"]
+    assert not {"tied", "behind the leader"} & found.keys()
+    assert leaderboard.as_table("", [alone]).caption is None
+
+
+def test_without_a_comparison_by_rows_nobody_is_tied_and_nothing_is_said_of_a_choice():
+    entries = ranking.rank([run(0.7, 0.4, model__hidden=1), run(0.6, 0.5, model__hidden=2)])
+    found = shown(entries)
+    assert "tied" not in found
+    assert found["#"] == ["1", "2"]
+    assert found["behind the leader"][0] == ""
+    assert leaderboard.as_table("", entries).caption is None
+
+
+def test_an_average_is_named_in_the_table_and_in_the_records():
+    first, second = ranked(0.4, 0.5)
+    second = replace(second, ensemble="2 seeds")
+    assert shown([first, second])["average of"] == ["", "2 seeds"]
+    assert [row["ensemble"] for row in leaderboard.as_rows([first, second])] == [None, "2 seeds"]
+
+
+@pytest.mark.parametrize("as_trained", [True, False])
+def test_the_temperature_and_the_threshold_are_told_if_they_are_chosen(as_trained):
+    decision: Any = SimpleNamespace(
+        as_trained=as_trained, temperature=1.5, bundle=SimpleNamespace(threshold=0.25)
+    )
+    said = str(leaderboard.as_table("", ranked(0.4, 0.5), decision=decision).caption)
+    assert ("takes this one, with temperature 1.500 and threshold 0.250." in said) != as_trained
