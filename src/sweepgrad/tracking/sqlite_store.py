@@ -16,6 +16,7 @@ _REPLACE = (
     " new store is made, and sweepgrad sync sends it all runs that are on disk"
 )
 _BESIDE = ("-wal", "-shm", "-journal")  # in which SQLite keeps what is not in the file itself yet
+_NOT_NOW = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 _WAIT_SECONDS = 20.0  # for another process that writes
 
 
@@ -69,7 +70,8 @@ def delete(partial: Path) -> None:
 def refuse_other(path: Path) -> None:
     """Check that an existing file is a store: SQLite itself takes an empty file for a new one.
 
-    So is a store that another process is upgrading: it is read when that has ended.
+    So is a store that another process is upgrading, or that a full disk keeps from being read: what comes
+    next waits, or says so.
 
     The file is opened by SQLite only. Closing it otherwise would release the locks of all connections that
     this process has to it (https://sqlite.org/howtocorrupt.html, 2.2); another process would then delete the
@@ -87,7 +89,7 @@ def refuse_other(path: Path) -> None:
         with connected(path) as store:
             _refuse_other_tables(path, store)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+        if error.sqlite_errorcode & 0xFF not in _NOT_NOW:
             raise
 
 
@@ -220,7 +222,7 @@ def _lock(store: sqlite3.Connection, path: Path) -> None:
         store.execute("BEGIN EXCLUSIVE")
         store.execute("COMMIT")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+        if error.sqlite_errorcode & 0xFF not in _NOT_NOW:
             raise
         raise UserError(f"{path}: another process uses this store: stop it, and try again") from None
 
