@@ -204,6 +204,20 @@ def test_a_changed_model_is_found_in_mlflow_alone_and_in_the_folder_alike(what, 
     assert_found(trained, problem)
 
 
+def test_weights_that_differ_by_rounding_are_those_of_another_environment(trained):
+    def elsewhere(record: Values) -> None:
+        record["environment"]["numpy"] = "1.0"
+
+    reweighted(trained.there / "bundle")  # by 1e-9
+    reweighted(trained.here / "model")
+    trained.seal(elsewhere)
+    assert trained.ranked().unranked == ()
+    of_bundle(doubled)(trained.there / "bundle")
+    of_bundle(doubled)(trained.here / "model")
+    trained.seal(elsewhere)
+    assert_found(trained, "its weights do not predict its validation.npy")
+
+
 @pytest.mark.parametrize("what", MODELS)
 def test_a_model_that_was_changed_in_the_folder_alone_decides_nothing_and_is_not_reused(
     what, trained, caplog
